@@ -1,0 +1,310 @@
+"""
+The transport contract: what every way of reaching a job server must be able to do.
+
+A backend carries bytes. It knows functions, workloads, uniques and handles; it knows nothing of
+clients, jobs, registries, serializers or settings. Whoever writes one implements nine methods:
+
+* `BaseBackend.submit`, `job_status`, `functions`, `workers`, `register`
+* `Submission.next_update`
+* `WorkerSession.grab_job`, `send`, `close`
+
+Waiting is always a bounded pull that answers None when the time is up, so that the worker's loop,
+its stop flag and its limits can be written once, above.
+
+The six `Work*` values serve both directions: a worker sends one, and each waiting client receives
+an equal one. Any number of `WorkData`, `WorkWarning` and `WorkStatus` may come; exactly one outcome
+(`WorkComplete`, `WorkException` or `WorkFail`) ends the job.
+
+No exception of a foreign library crosses this contract: a backend raises `BackendError` or
+`JobError` (see `django_gearman.exceptions`), and the caller's own mistakes as ValueError or
+TypeError.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..exceptions import BackendError, JobTimeout
+
+#: Longest unique that gearmand handles, in bytes; 64 already corrupts the workload.
+MAX_UNIQUE_BYTES = 63
+#: Longest handle that gearmand answers to, in bytes.
+MAX_HANDLE_BYTES = 63
+#: Real transports queue delayed jobs under the function's name with this appended: gearmand 1.1
+#: gives out no LOW job of a function as long as a delayed one of the same name waits.
+DELAYED = "@delayed"
+
+
+class Priority(enum.Enum):
+    """Where a job queues among the others of its function."""
+
+    LOW = "LOW"
+    NORMAL = "NORMAL"
+    HIGH = "HIGH"
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """
+    A job to submit.
+
+    `unique` names the job for coalescing ("" coalesces with nothing). `run_at`, in seconds since the
+    epoch, holds a background job back until then; only where `BaseBackend.supports_delayed`.
+    """
+
+    function: str
+    workload: bytes
+    unique: str = ""
+    priority: Priority = Priority.NORMAL
+    background: bool = False
+    run_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedJob:
+    """
+    A job that a worker holds and must answer with exactly one outcome.
+
+    `background` is None where the submitter was another library, which does not say.
+    """
+
+    handle: str
+    function: str
+    unique: str
+    workload: bytes
+    background: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """
+    What the server knows of a job.
+
+    `known` is False once the job has finished, and for one that never existed: Gearman does not
+    tell these apart.
+    """
+
+    known: bool
+    running: bool
+    numerator: int = 0
+    denominator: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionStatus:
+    """One function on one server: jobs in all (queued, delayed and running), running, workers."""
+
+    server: str
+    function: str
+    total: int
+    running: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker's connection to one server, and the functions it serves."""
+
+    server: str
+    address: str
+    client_id: str
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a worker says about a job in hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Update):
+    """The last thing a worker says about a job."""
+
+
+# `data` is bytes on a transport, and the decoded value in what JobRequest.updates() yields.
+@dataclass(frozen=True, slots=True)
+class WorkData(Update):
+    """A part of the result, sent while the job runs."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WorkWarning(Update):
+    """A warning, sent while the job runs."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WorkStatus(Update):
+    """Progress: so many of so many, whole numbers from 0 to 2**32 - 1."""
+
+    numerator: int
+    denominator: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkComplete(Outcome):
+    """The job succeeded."""
+
+    data: Any = b""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkException(Outcome):
+    """The job failed with an exception; only workers of other libraries send it."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFail(Outcome):
+    """The job failed."""
+
+
+class Submission(ABC):
+    """
+    A submitted job, as the submitter sees it.
+
+    `handle` names it in `BaseBackend.job_status`, also from another process; "" with `error` set
+    when the server refused it (`ServerError`) or never acknowledged it (`SubmitUncertain`).
+    """
+
+    handle: str = ""
+    error: BackendError | None = None
+
+    @abstractmethod
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        """
+        Wait up to `timeout` seconds (None: without limit) for the next update.
+
+        Answers None when the time is up, and once the outcome has been handed out. Raises
+        `ConnectionLost` when no update can come any more, `JobLost` when the server has forgotten
+        the job, and `ResultUnavailable` for a background job, which sends none.
+        """
+
+    def updates(self, timeout: float | None = None) -> Iterator[Update]:
+        """Yield updates up to and including the outcome; JobTimeout after `timeout` seconds in all."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            update = self.next_update(remaining)
+            if update is None:
+                raise JobTimeout(f"job {self.handle} has not finished within {timeout} s")
+            yield update
+            if isinstance(update, Outcome):
+                return
+
+
+class UnsentSubmission(Submission):
+    """A job that was not sent, because of `error`."""
+
+    def __init__(self, error: BackendError) -> None:
+        self.error: BackendError = error
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        raise self.error
+
+
+class WorkerSession(ABC):
+    """
+    A worker's standing with the server; closing it, or dying, gives the jobs in hand to others.
+
+    A server that is down is the session's own affair: it reconnects, with a growing delay, and
+    registers again, while `grab_job` answers None.
+    """
+
+    @abstractmethod
+    def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        """Wait up to `timeout` seconds (None: without limit) for a job."""
+
+    @abstractmethod
+    def send(self, job: AssignedJob, update: Update) -> None:
+        """
+        Report on a job in hand; an `Outcome` ends it.
+
+        Raises `ConnectionLost` when the job is no longer in hand: the server gives it to another
+        worker.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave, once everything sent has been processed by the server."""
+
+
+class BaseBackend(ABC):
+    """
+    A way to reach job servers; one object for each thread.
+
+    Making one opens nothing. It survives a fork: in the child it connects anew.
+    """
+
+    #: The job server lives inside this process, where no other process can reach it.
+    local: ClassVar[bool] = False
+    #: `JobSpec.run_at` is honoured.
+    supports_delayed: ClassVar[bool] = True
+
+    @abstractmethod
+    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        """
+        Submit jobs, pipelined, and return when each has a handle or an `error`; order is kept.
+
+        Raises `ServerUnavailable` when no server can be reached and nothing was sent, and
+        `BackendError` when the transport has no delayed jobs and a spec asks for one.
+        """
+
+    @abstractmethod
+    def job_status(self, handle: str) -> JobStatus:
+        """Ask the server that made the handle; ValueError for a handle that is none of ours."""
+
+    @abstractmethod
+    def functions(self) -> list[FunctionStatus]:
+        """List the functions that each server knows, sorted by name."""
+
+    @abstractmethod
+    def workers(self) -> list[WorkerStatus]:
+        """List the workers that are connected to each server."""
+
+    @abstractmethod
+    def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
+        """Become a worker for these functions, shown to administrators as `client_id`."""
+
+    def close(self) -> None:
+        """Close every connection; using the backend again opens new ones."""
+
+
+def wire_unique(spec: JobSpec) -> bytes:
+    """
+    Return the unique that goes over the wire for a job.
+
+    Always one: gearmand's persistent queue loses jobs without. Foreground and background jobs never
+    share one, because gearmand loses the background job when the foreground client leaves. One that
+    is too long, or that the protocol could not carry, is replaced by its digest.
+    """
+    prefix = b"b:" if spec.background else b"f:"
+    if not spec.unique:
+        return prefix + secrets.token_hex(16).encode()
+    unique = spec.unique.encode(errors="surrogatepass")
+    if len(unique) > MAX_UNIQUE_BYTES - len(prefix) or not spec.unique.isprintable():
+        unique = hashlib.blake2b(unique, digest_size=24).hexdigest().encode()
+    return prefix + unique
+
+
+def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
+    """Return the caller's unique and whether the job is a background one (None: not ours, unknown)."""
+    text = unique.decode(errors="replace")
+    match unique[:2]:
+        case b"b:":
+            return text[2:], True
+        case b"f:":
+            return text[2:], False
+        case _:
+            return text, None

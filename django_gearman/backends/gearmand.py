@@ -1,0 +1,196 @@
+"""
+"gearman": real job servers, over our own protocol code.
+
+A handle above this transport is "host:port//H:name:1": gearmand's own handles mean nothing without
+the server that made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+
+from ..connection import Server
+from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
+from ..protocol import parse_status, parse_workers, to_bytes
+from .base import (
+    DELAYED,
+    MAX_HANDLE_BYTES,
+    BaseBackend,
+    FunctionStatus,
+    JobSpec,
+    JobStatus,
+    Submission,
+    UnsentSubmission,
+    WorkerStatus,
+)
+from .gearmand_client import Channel, SocketOptions
+from .gearmand_worker import SocketWorkerSession
+
+_BATCH_JOBS = 1000  # jobs written before their handles are read
+_BATCH_BYTES = 1 << 20
+
+
+class GearmandBackend(BaseBackend):
+    """
+    Real job servers.
+
+    A job goes to the server that its unique chooses, so that equal uniques meet there; to the next
+    one while that is down. For the keyword arguments see `SocketOptions`.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        connect_timeout: float = 5.0,
+        send_timeout: float = 30.0,
+        reply_timeout: float = 10.0,
+        status_interval: float = 5.0,
+        down_time: float = 10.0,
+    ) -> None:
+        self._servers = {str(server): server for server in servers}
+        self._options = SocketOptions(
+            connect_timeout, send_timeout, reply_timeout, status_interval, down_time
+        )
+        self._channels: dict[Server, Channel] = {}
+        self._down: dict[Server, tuple[float, BackendError]] = {}  # until when, and why
+
+    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        submissions: dict[int, Submission] = {}
+        for channel, places in self._route(specs).items():
+            for batch in _batches(specs, places):
+                sent = self._submit_batch(channel, [specs[place] for place in batch])
+                submissions.update(zip(batch, sent, strict=True))
+        return [submissions[place] for place in range(len(specs))]
+
+    def _submit_batch(self, channel: Channel, specs: Sequence[JobSpec]) -> list[Submission]:
+        if not channel.broken:
+            return channel.submit(specs)
+        try:  # it broke with an earlier batch; this one has not been sent anywhere
+            return self.submit(specs)
+        except ServerUnavailable as error:
+            return [UnsentSubmission(error) for _ in specs]
+
+    def _route(self, specs: Sequence[JobSpec]) -> dict[Channel, list[int]]:
+        """Choose a live connection for each job."""
+        routes: dict[Channel, list[int]] = {}
+        reached: dict[Server, Channel | None] = {}
+        for place, spec in enumerate(specs):
+            for server in self._preferred(spec):
+                if server not in reached:
+                    reached[server] = self._reach(server)
+                channel = reached[server]
+                if channel is not None:
+                    routes.setdefault(channel, []).append(place)
+                    break
+            else:
+                raise self._unavailable(self._servers.values(), "submit the job")
+        return routes
+
+    def _preferred(self, spec: JobSpec) -> list[Server]:
+        """Order the servers for a job: equal uniques agree, and those believed down come last."""
+        servers = list(self._servers.values())
+        if len(servers) > 1:
+            now = time.monotonic()
+            unique = (spec.unique or str(now)).encode(errors="surrogatepass")
+            servers.sort(
+                key=lambda server: (
+                    server in self._down and self._down[server][0] > now,
+                    hashlib.blake2b(unique, key=str(server).encode()[-64:]).digest(),
+                )
+            )
+        return servers
+
+    def _reach(self, server: Server) -> Channel | None:
+        """Return a connection to the server, the one there was if it lives; None if it is down."""
+        channel = self._channels.get(server)
+        if channel is not None and channel.is_alive():
+            return channel
+        try:
+            channel = Channel(server, self._options)
+        except BackendError as error:
+            self._channels.pop(server, None)
+            self._down[server] = (time.monotonic() + self._options.down_time, error)
+            return None
+        self._channels[server] = channel
+        self._down.pop(server, None)
+        return channel
+
+    def _unavailable(self, servers: Iterable[Server], purpose: str) -> ServerUnavailable:
+        reasons = "; ".join(str(self._down[server][1]) for server in servers if server in self._down)
+        return ServerUnavailable(
+            f"no job server to {purpose}: {reasons}. Is gearmand running, and GEARMAN_SERVERS right?"
+        )
+
+    def job_status(self, handle: str) -> JobStatus:
+        address, _, own_handle = handle.partition("//")
+        server = self._servers.get(address)
+        if server is None or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
+            raise ValueError(
+                f"{handle!r} is no handle of a job on {', '.join(self._servers)}; "
+                "a handle looks like 'host:port//H:name:1'"
+            )
+        channel = self._reach(server)
+        if channel is None:
+            raise self._unavailable([server], f"ask about job {handle}")
+        return channel.job_status(own_handle)
+
+    def functions(self) -> list[FunctionStatus]:
+        found: dict[tuple[str, str], FunctionStatus] = {}
+        for address, server in self._servers.items():
+            for name, total, running, workers in parse_status(self._ask(server, "status")):
+                function = name.removesuffix(DELAYED)
+                row = FunctionStatus(address, function, total, running, workers)
+                other = found.get((address, function))
+                if other is not None:  # the jobs and the delayed jobs of one function
+                    row = FunctionStatus(
+                        address,
+                        function,
+                        total + other.total,
+                        running + other.running,
+                        max(workers, other.workers),
+                    )
+                found[address, function] = row
+        return sorted(found.values(), key=lambda row: (row.server, row.function))
+
+    def workers(self) -> list[WorkerStatus]:
+        rows = []
+        for address, server in self._servers.items():
+            for ip, client_id, names in parse_workers(self._ask(server, "workers")):
+                if names:  # clients are listed too, without functions
+                    functions = tuple(sorted({name.removesuffix(DELAYED) for name in names}))
+                    rows.append(WorkerStatus(address, ip, client_id, functions))
+        return rows
+
+    def _ask(self, server: Server, command: str) -> str:
+        try:
+            with closing(self._options.connect(server)) as connection:
+                return connection.ask(command, self._options.reply_timeout)
+        except ConnectionLost as error:
+            raise ServerUnavailable(str(error)) from error
+
+    def register(self, functions: Sequence[str], client_id: str = "") -> SocketWorkerSession:
+        servers = list(self._servers.values())
+        return SocketWorkerSession(servers, functions, client_id, self._options)
+
+    def close(self) -> None:
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+
+
+def _batches(specs: Sequence[JobSpec], places: Sequence[int]) -> Iterator[list[int]]:
+    """Cut a long list of jobs into what is written at once."""
+    batch: list[int] = []
+    size = 0
+    for place in places:
+        batch.append(place)
+        size += len(specs[place].workload)
+        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,310 @@
+"""
+"memory": a job server with gearmand's rules, inside this process.
+
+What gearmand 1.1.20 was measured to do, this does:
+
+* jobs of a function are given out by priority, then in the order they came;
+* equal uniques of one function coalesce while the job is queued or running: it runs once, with the
+  first workload, and each waiting client gets a copy of every update from then on;
+* a job whose worker leaves is queued again, behind the others of its priority, under the same handle;
+* a queued foreground job is dropped when its last client leaves;
+* a finished job is unknown, like one that never was;
+* a full queue refuses.
+
+Where gearmand has a bug (see `backends.gearmand`), this does what gearmand means to do, and what the
+real transports make of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from ..exceptions import ConnectionLost, ResultUnavailable, ServerError
+from .base import (
+    AssignedJob,
+    BaseBackend,
+    FunctionStatus,
+    JobSpec,
+    JobStatus,
+    Outcome,
+    Priority,
+    Submission,
+    UnsentSubmission,
+    Update,
+    WorkerSession,
+    WorkerStatus,
+    WorkStatus,
+    from_wire_unique,
+    wire_unique,
+)
+
+_BAND = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+
+
+class _Job:
+    """A job that the server knows: delayed, queued or running."""
+
+    def __init__(self, handle: str, spec: JobSpec, unique: bytes) -> None:
+        self.handle = handle
+        self.spec = spec
+        self.unique = unique
+        self.clients: list[MemorySubmission] = []
+        self.worker: MemoryWorkerSession | None = None
+        self.progress = WorkStatus(0, 0)
+
+
+class MemoryServer:
+    """
+    The state that backends of one name share.
+
+    `offset` seconds are added to the time of day that delayed jobs wait for.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.offset = 0.0
+        self.changed = threading.Condition()  # guards everything here, and tells of every change
+        self._jobs: dict[str, _Job] = {}
+        self._by_unique: dict[tuple[str, bytes], _Job] = {}
+        self._queues: dict[str, list[tuple[int, int, _Job]]] = {}  # heaps, by function
+        self._delayed: list[tuple[float, int, _Job]] = []  # a heap
+        self._workers: list[MemoryWorkerSession] = []
+        self._count = itertools.count(1)
+
+    def now(self) -> float:
+        return time.time() + self.offset
+
+    def submit(self, submission: MemorySubmission, spec: JobSpec, max_queued: int | None) -> None:
+        unique = wire_unique(spec)
+        with self.changed:
+            job = self._by_unique.get((spec.function, unique))
+            if job is None:
+                if max_queued is not None and len(self._of(spec.function)) >= max_queued:
+                    raise ServerError(
+                        f"job server {self.name} refused: Job queue is full (QUEUE_ERROR)",
+                        code="QUEUE_ERROR",
+                        text="Job queue is full",
+                    )
+                job = self._add(spec, unique)
+            if not spec.background:
+                job.clients.append(submission)
+            submission.handle = job.handle
+            self.changed.notify_all()
+
+    def _add(self, spec: JobSpec, unique: bytes) -> _Job:
+        number = next(self._count)
+        job = _Job(f"{self.name}//H:memory:{number}", spec, unique)
+        self._jobs[job.handle] = job
+        self._by_unique[spec.function, unique] = job
+        if spec.run_at is None:
+            self._enqueue(job)
+        else:
+            heapq.heappush(self._delayed, (spec.run_at, number, job))
+        return job
+
+    def _enqueue(self, job: _Job) -> None:
+        queue = self._queues.setdefault(job.spec.function, [])
+        heapq.heappush(queue, (_BAND[job.spec.priority], next(self._count), job))
+
+    def _forget(self, job: _Job) -> None:
+        del self._jobs[job.handle]
+        del self._by_unique[job.spec.function, job.unique]
+
+    def _of(self, function: str) -> list[_Job]:
+        return [job for job in self._jobs.values() if job.spec.function == function]
+
+    def grab(
+        self, worker: MemoryWorkerSession, functions: Iterable[str] | None, timeout: float | None
+    ) -> AssignedJob | None:
+        """Give the worker a job of these functions (None: of any), when there is one in time."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        with self.changed:
+            while (job := self._next(functions)) is None:
+                due = self._delayed[0][0] - self.now() if self._delayed else math.inf
+                patience = min(deadline - time.monotonic(), due)
+                if deadline <= time.monotonic():
+                    return None
+                self.changed.wait(None if patience == math.inf else patience)
+            job.worker = worker
+            unique, background = from_wire_unique(job.unique)
+            return AssignedJob(job.handle, job.spec.function, unique, job.spec.workload, background)
+
+    def _next(self, functions: Iterable[str] | None) -> _Job | None:
+        while self._delayed and self._delayed[0][0] <= self.now():
+            self._enqueue(heapq.heappop(self._delayed)[2])
+        names = self._queues if functions is None else functions
+        while waiting := [queue for name in names if (queue := self._queues.get(name))]:
+            job = heapq.heappop(min(waiting))[2]
+            if job.handle in self._jobs:  # nobody waits for it any more otherwise
+                return job
+        return None
+
+    def report(self, worker: MemoryWorkerSession, handle: str, update: Update) -> None:
+        with self.changed:
+            job = self._jobs.get(handle)
+            if job is None or job.worker is not worker:
+                raise ConnectionLost(f"job {handle} is not in hand any more; another worker runs it")
+            if isinstance(update, WorkStatus):
+                job.progress = update
+            if isinstance(update, Outcome):
+                self._forget(job)
+            for client in job.clients:
+                client.received.append(update)
+            self.changed.notify_all()
+
+    def enter(self, worker: MemoryWorkerSession) -> None:
+        with self.changed:
+            self._workers.append(worker)
+            for function in worker.functions:
+                self._queues.setdefault(function, [])
+
+    def leave(self, worker: MemoryWorkerSession) -> None:
+        """Queue what the worker had in hand again."""
+        with self.changed:
+            if worker in self._workers:
+                self._workers.remove(worker)
+            for job in list(self._jobs.values()):
+                if job.worker is worker:
+                    job.worker, job.progress = None, WorkStatus(0, 0)
+                    if job.clients or job.spec.background:
+                        self._enqueue(job)
+                    else:
+                        self._forget(job)
+            self.changed.notify_all()
+
+    def hang_up(self, owner: MemoryBackend) -> None:
+        """Drop the queued foreground jobs that nobody waits for any more."""
+        with self.changed:
+            for job in list(self._jobs.values()):
+                job.clients = [client for client in job.clients if client.owner is not owner]
+                if not (job.clients or job.spec.background or job.worker):
+                    self._forget(job)
+
+    def status(self, handle: str) -> JobStatus:
+        with self.changed:
+            job = self._jobs.get(handle)
+            if job is None:
+                return JobStatus(known=False, running=False)
+            progress = job.progress
+            return JobStatus(True, job.worker is not None, progress.numerator, progress.denominator)
+
+    def functions(self) -> list[FunctionStatus]:
+        with self.changed:
+            rows = []
+            for function in sorted({*self._queues, *(j.spec.function for j in self._jobs.values())}):
+                jobs = self._of(function)
+                running = sum(job.worker is not None for job in jobs)
+                workers = sum(function in worker.functions for worker in self._workers)
+                rows.append(FunctionStatus(self.name, function, len(jobs), running, workers))
+            return rows
+
+    def workers(self) -> list[WorkerStatus]:
+        with self.changed:
+            return [
+                WorkerStatus(self.name, "127.0.0.1", worker.client_id, tuple(sorted(worker.functions)))
+                for worker in self._workers
+            ]
+
+
+_servers: dict[str, MemoryServer] = {}
+_servers_lock = threading.Lock()
+
+
+class MemorySubmission(Submission):
+    """A job submitted to a memory server."""
+
+    def __init__(self, owner: MemoryBackend, spec: JobSpec) -> None:
+        self.owner = owner
+        self.received: deque[Update] = deque()
+        self._background = spec.background
+        self._finished = False
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        if self._background:
+            raise ResultUnavailable(f"background job {self.handle} sends no updates")
+        changed = self.owner.server.changed
+        with changed:
+            if not changed.wait_for(lambda: self.received or self._finished, timeout):
+                return None
+            if not self.received:
+                return None
+            update = self.received.popleft()
+            self._finished = isinstance(update, Outcome)
+            return update
+
+
+class MemoryWorkerSession(WorkerSession):
+    """A worker of a memory server; `functions` None serves any."""
+
+    def __init__(
+        self, server: MemoryServer, functions: Sequence[str] | None, client_id: str
+    ) -> None:
+        self.functions = frozenset(functions or ())
+        self.client_id = client_id
+        self._server = server
+        self._serves = None if functions is None else self.functions
+        server.enter(self)
+
+    def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        return self._server.grab(self, self._serves, timeout)
+
+    def send(self, job: AssignedJob, update: Update) -> None:
+        self._server.report(self, job.handle, update)
+
+    def close(self) -> None:
+        self._server.leave(self)
+
+
+class MemoryBackend(BaseBackend):
+    """
+    A job server inside this process: the one that all backends of this `name` share.
+
+    `max_queued` limits the jobs of each function, as gearmand's `maxqueue` does.
+    """
+
+    local = True
+
+    def __init__(
+        self,
+        servers: Sequence[object] = (),
+        *,
+        name: str = "memory",
+        max_queued: int | None = None,
+    ) -> None:
+        with _servers_lock:
+            self.server = _servers.setdefault(name, MemoryServer(name))
+        self._max_queued = max_queued
+
+    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        submissions: list[Submission] = []
+        for spec in specs:
+            submission = MemorySubmission(self, spec)
+            try:
+                self.server.submit(submission, spec, self._max_queued)
+                submissions.append(submission)
+            except ServerError as error:
+                submissions.append(UnsentSubmission(error))
+        return submissions
+
+    def job_status(self, handle: str) -> JobStatus:
+        if not handle.startswith(f"{self.server.name}//"):
+            raise ValueError(f"{handle!r} is no handle of a job on {self.server.name}")
+        return self.server.status(handle)
+
+    def functions(self) -> list[FunctionStatus]:
+        return self.server.functions()
+
+    def workers(self) -> list[WorkerStatus]:
+        return self.server.workers()
+
+    def register(self, functions: Sequence[str], client_id: str = "") -> MemoryWorkerSession:
+        return MemoryWorkerSession(self.server, functions, client_id)
+
+    def close(self) -> None:
+        self.server.hang_up(self)

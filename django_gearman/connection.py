@@ -1,0 +1,260 @@
+"""
+One socket to one job server: blocking calls with a time limit, on top of a non-blocking socket.
+
+A connection is opened by making it, and is of no more use once it has raised ConnectionLost. It
+belongs to the process that opened it: after a fork the child must open its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .exceptions import ConnectionLost, ProtocolError
+from .protocol import Packet, PacketReader, PacketType, encode
+
+DEFAULT_PORT = 4730
+
+_JOINED = 65536  # up to this many bytes are joined for one send(); copying them costs less than a call
+_BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+_TLS_CONTEXT = {"cafile", "capath", "cadata"}
+_TLS_IDENTITY = {"certfile", "keyfile", "password"}
+_TLS = _TLS_CONTEXT | _TLS_IDENTITY | {"server_hostname", "check_hostname"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """The address of a job server, with TLS arguments where it is reached by TLS."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    tls: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, value: object) -> Server:
+        """
+        Make one of a setting's element.
+
+        That is "host", "host:port", "[::1]:port", ("host", port) or a dict with "host" and, by
+        choice, "port" and "tls". Raises ValueError or TypeError for anything else.
+        """
+        match value:
+            case Server():
+                return value
+            case str():
+                return cls._checked(*cls._split(value))
+            case (str() as host, port) if isinstance(value, (tuple, list)):
+                return cls._checked(host, port)
+            case {"host": str() as host, **rest} if rest.keys() <= {"port", "tls"}:
+                return cls._checked(host, rest.get("port", DEFAULT_PORT), rest.get("tls"))
+        raise TypeError(
+            f"{value!r} is no address of a job server: write 'host', 'host:port', '[::1]:4730', "
+            "('host', port) or {'host': ..., 'port': ..., 'tls': {...}}"
+        )
+
+    @staticmethod
+    def _split(text: str) -> tuple[str, object]:
+        if text.startswith("["):
+            host, bracket, port = text[1:].partition("]")
+            if bracket and (not port or port.startswith(":")):
+                return host, port[1:] if port else DEFAULT_PORT
+        elif text.count(":") <= 1:
+            host, colon, port = text.partition(":")
+            return host, port if colon else DEFAULT_PORT
+        raise ValueError(f"{text!r} is no host:port; write an IPv6 address as '[::1]:4730'")
+
+    @classmethod
+    def _checked(cls, host: str, port: object, tls: object = None) -> Server:
+        if not host or host != host.strip() or any(c in host for c in " /\0"):
+            raise ValueError(f"{host!r} is no host name")
+        number = int(port) if isinstance(port, str) and port.isascii() and port.isdigit() else port
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 65536:
+            raise ValueError(f"{port!r} is no port number, in the address of job server {host!r}")
+        if tls is not None and not isinstance(tls, Mapping):
+            raise TypeError(f"'tls' of job server {host!r} must be a dict, not {tls!r}; {{}} will do")
+        if tls is not None and (unknown := tls.keys() - _TLS):
+            raise ValueError(
+                f"'tls' of job server {host!r} has unknown {sorted(unknown)}; known: {sorted(_TLS)}"
+            )
+        return cls(host, number, tls)
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context for this server's TLS arguments; OSError or TypeError for wrong ones."""
+        tls = self.tls or {}
+        context = ssl.create_default_context(**{k: tls[k] for k in _TLS_CONTEXT & tls.keys()})
+        if "certfile" in tls:
+            context.load_cert_chain(**{k: tls[k] for k in _TLS_IDENTITY & tls.keys()})
+        context.check_hostname = bool(tls.get("check_hostname", True))
+        return context
+
+
+class Connection:
+    """
+    A socket to `server` that speaks packets.
+
+    Making one connects (the name is looked up afresh) and asks for WORK_EXCEPTION packets; that the
+    server answers proves that it is alive, which a connect alone does not: the kernel accepts
+    connections for a stopped process. Raises ConnectionLost after `connect_timeout` seconds.
+    Sending fails when the server takes nothing for `send_timeout` seconds.
+    """
+
+    def __init__(
+        self, server: Server, *, connect_timeout: float = 5.0, send_timeout: float = 30.0
+    ) -> None:
+        self.server = server
+        self._send_timeout = send_timeout
+        self._process = os.getpid()
+        self._packets = PacketReader()
+        deadline = time.monotonic() + connect_timeout
+        self._socket = self._open(connect_timeout)
+        self._readable = select.poll()
+        self._readable.register(self._socket, select.POLLIN)
+        try:
+            self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
+            if self.receive(max(0.0, deadline - time.monotonic())) is None:
+                raise self._lost(f"it accepts connections, but gave no answer in {connect_timeout:g} s")
+        except (ConnectionLost, ProtocolError):
+            self.close()
+            raise
+
+    def _open(self, timeout: float) -> socket.socket:
+        try:
+            plain = socket.create_connection((self.server.host, self.server.port), timeout)
+        except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
+            raise self._lost(error) from error
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE.items():
+                if hasattr(socket, option):  # not every platform has them all
+                    plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            if self.server.tls is not None:
+                name = self.server.tls.get("server_hostname", self.server.host)
+                plain = self.server.tls_context().wrap_socket(plain, server_hostname=name)
+            plain.setblocking(False)
+        except (OSError, TypeError, ValueError) as error:  # the latter two: wrong TLS arguments
+            plain.close()
+            raise self._lost(error) from error
+        return plain
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, *chunks: bytes) -> None:
+        """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
+        self._check_process()
+        if sum(map(len, chunks)) <= _JOINED or isinstance(self._socket, ssl.SSLSocket):
+            self._send_buffers([memoryview(b"".join(chunks))])
+        else:
+            for start in range(0, len(chunks), _BUFFERS):
+                self._send_buffers([memoryview(c) for c in chunks[start : start + _BUFFERS]])
+
+    def _send_buffers(self, buffers: list[memoryview]) -> None:
+        while buffers:
+            try:
+                if len(buffers) == 1:
+                    sent = self._socket.send(buffers[0])
+                else:
+                    sent = self._socket.sendmsg(buffers)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                self._wait_writable()
+                continue
+            except OSError as error:
+                raise self._lost(error) from error
+            while buffers and sent >= len(buffers[0]):
+                sent -= len(buffers.pop(0))
+            if sent:
+                buffers[0] = buffers[0][sent:]
+
+    def _wait_writable(self) -> None:
+        poller = select.poll()
+        poller.register(self._socket, select.POLLOUT)
+        if not poller.poll(self._send_timeout * 1000):
+            raise self._lost(f"it took no more bytes for {self._send_timeout:g} s")
+
+    def receive(self, timeout: float | None = None) -> Packet | None:
+        """
+        Wait up to `timeout` seconds (None: without limit) for a packet.
+
+        Raises ConnectionLost when the connection breaks, ProtocolError when the server sends noise.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (packet := self._packets.next_packet()) is None:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            data = self._read(remaining)
+            if data is None:
+                return None
+            self._packets.feed(data)
+        return packet
+
+    def ask(self, command: str, timeout: float) -> str:
+        """
+        Run a command of the admin protocol that answers with lines and a full stop; return the lines.
+
+        Raises ConnectionLost when the answer is not whole within `timeout` seconds.
+        """
+        self.send(f"{command}\r\n".encode())
+        deadline = time.monotonic() + timeout
+        answer = b""
+        while not (answer == b".\n" or answer.endswith(b"\n.\n")):
+            data = self._read(max(0.0, deadline - time.monotonic()))
+            if data is None:
+                raise self._lost(f"no answer to the admin command {command!r} in {timeout:g} s")
+            answer += data
+        return answer[:-2].decode(errors="replace")
+
+    def _read(self, timeout: float | None) -> bytes | None:
+        self._check_process()
+        while self.buffered or self._readable.poll(None if timeout is None else timeout * 1000):
+            try:
+                data = self._socket.recv(min(max(65536, self._packets.missing), 1 << 20))
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue  # TLS had bytes, but no whole record
+            except OSError as error:
+                raise self._lost(error) from error
+            if not data:
+                raise self._lost("it closed the connection")
+            return data
+        return None
+
+    @property
+    def buffered(self) -> bool:
+        """Whether TLS holds bytes that polling the socket does not show."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise self._lost("it belongs to the parent process; open another one after a fork")
+
+    def _lost(self, reason: object) -> ConnectionLost:
+        return ConnectionLost(f"job server {self.server}: {reason}")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_socket"):
+            self.close()
+
+
+def wait_readable(connections: Sequence[Connection], timeout: float) -> None:
+    """Wait up to `timeout` seconds until one of `connections` has something to receive."""
+    if any(connection.buffered for connection in connections):
+        return
+    poller = select.poll()
+    for connection in connections:
+        poller.register(connection, select.POLLIN)
+    poller.poll(timeout * 1000)
+

@@ -1,0 +1,132 @@
+"""
+Every error this library raises on purpose.
+
+    GearmanError
+    ├── BackendError                 the job server, or the way to it
+    │   ├── ServerUnavailable        no job server could be reached; nothing was sent
+    │   ├── ConnectionLost           the connection broke, or the server stopped answering
+    │   ├── SubmitUncertain          sent, but never acknowledged: the job may or may not be queued
+    │   ├── ServerError              the server answered with an error (.code, .text)
+    │   └── ProtocolError            what the server sent is not Gearman's protocol
+    ├── JobError                     one job, and what became of it
+    │   ├── JobFailed                the worker reported a failure
+    │   │   └── JobRaised            ... with an exception (.exception_type, .message, .traceback)
+    │   ├── JobTimeout               not finished in the time given (also a TimeoutError)
+    │   ├── JobLost                  the server no longer knows the job, and sent no outcome
+    │   └── ResultUnavailable        there is no result to read
+    ├── JobNotRegistered             no job of that name (also a LookupError)
+    ├── JobAlreadyRegistered         two jobs of one name
+    └── SerializationError           a value that cannot travel (also a ValueError)
+
+    InvalidBackend                   a GEARMAN_* setting is wrong (an ImproperlyConfigured)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .request import JobRequest
+
+
+class GearmanError(Exception):
+    """Base of every error of this library."""
+
+
+class BackendError(GearmanError):
+    """The job server, or the way to it, failed."""
+
+
+class ServerUnavailable(BackendError):
+    """No job server could be reached; nothing was sent."""
+
+
+class ConnectionLost(BackendError):
+    """The connection to a job server broke, or the server stopped answering."""
+
+
+class SubmitUncertain(BackendError):
+    """
+    A job was sent but not acknowledged: it may or may not be queued.
+
+    Raised instead of sending it again, which could run it twice. Whoever can afford that passes
+    `max_retries`. From `submit_multiple_jobs`, `requests` holds the request of every job of the
+    call, those that were acknowledged included.
+    """
+
+    def __init__(self, message: str, requests: Sequence[JobRequest] = ()) -> None:
+        super().__init__(message)
+        self.requests = requests
+
+
+class ServerError(BackendError):
+    """The job server refused a request; `code` and `text` are its words."""
+
+    def __init__(self, message: str, *, code: str = "", text: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.text = text
+
+
+class ProtocolError(BackendError):
+    """What arrived is not Gearman's protocol: is it a job server at all?"""
+
+
+class JobError(GearmanError):
+    """One job did not do what its caller asked for."""
+
+
+class JobFailed(JobError):
+    """The worker reported that the job failed."""
+
+
+class JobRaised(JobFailed):
+    """
+    The job raised an exception on its worker.
+
+    `exception_type` is the exception's dotted name, `message` its text and `traceback` the worker's
+    traceback; each is "" where the worker, perhaps one in another language, did not tell it.
+    """
+
+    def __init__(
+        self, job: str, *, exception_type: str = "", message: str = "", traceback: str = ""
+    ) -> None:
+        told = ": ".join(part for part in (exception_type, message) if part)
+        super().__init__(f"{job} raised {told or 'an exception'}")
+        self.exception_type = exception_type
+        self.message = message
+        self.traceback = traceback
+        if traceback:
+            self.add_note(f"On the worker:\n{traceback.rstrip()}")
+
+
+class JobTimeout(JobError, TimeoutError):
+    """The job did not finish in the time its caller gave it; it may still be queued or running."""
+
+
+class JobLost(JobError):
+    """The job server no longer knows the job, and sent no outcome."""
+
+
+class ResultUnavailable(JobError):
+    """There is no result to read: the job is a background one, or has not finished."""
+
+
+class JobNotRegistered(GearmanError, LookupError):
+    """No job of that name is declared."""
+
+
+class JobAlreadyRegistered(GearmanError):
+    """Two jobs want the same name."""
+
+
+class SerializationError(GearmanError, ValueError):
+    """A value cannot be turned into bytes, or bytes cannot be turned into a value."""
+
+
+class InvalidBackend(ImproperlyConfigured):
+    """GEARMAN_BACKEND, GEARMAN_SERVERS or GEARMAN_OPTIONS is wrong."""

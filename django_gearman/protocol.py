@@ -1,0 +1,200 @@
+"""
+Gearman's binary and admin protocols: bytes to packets and back. No I/O, no Django.
+
+A packet is a twelve-byte header (magic, type, size; big-endian) and a payload of arguments that NUL
+bytes separate. Only the last argument may hold NULs itself, so the type tells where to split:
+`ARGUMENTS`. Types and their meaning: gearmand's PROTOCOL document; what servers really do with
+them was measured against gearmand 1.1.20.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from .exceptions import ProtocolError
+
+REQUEST = b"\0REQ"
+RESPONSE = b"\0RES"
+
+_HEADER = struct.Struct(">4sII")
+
+
+class PacketType(enum.IntEnum):
+    """The packet types that this library sends or understands."""
+
+    CAN_DO = 1
+    CANT_DO = 2
+    PRE_SLEEP = 4
+    NOOP = 6
+    SUBMIT_JOB = 7
+    JOB_CREATED = 8
+    GRAB_JOB = 9
+    NO_JOB = 10
+    JOB_ASSIGN = 11
+    WORK_STATUS = 12
+    WORK_COMPLETE = 13
+    WORK_FAIL = 14
+    GET_STATUS = 15
+    ECHO_REQ = 16
+    ECHO_RES = 17
+    SUBMIT_JOB_BG = 18
+    ERROR = 19
+    STATUS_RES = 20
+    SUBMIT_JOB_HIGH = 21
+    SET_CLIENT_ID = 22
+    WORK_EXCEPTION = 25
+    OPTION_REQ = 26
+    OPTION_RES = 27
+    WORK_DATA = 28
+    WORK_WARNING = 29
+    GRAB_JOB_UNIQ = 30
+    JOB_ASSIGN_UNIQ = 31
+    SUBMIT_JOB_HIGH_BG = 32
+    SUBMIT_JOB_LOW = 33
+    SUBMIT_JOB_LOW_BG = 34
+    SUBMIT_JOB_EPOCH = 36
+
+
+#: How many arguments a packet of each type has.
+ARGUMENTS: dict[PacketType, int] = {
+    PacketType.CAN_DO: 1,
+    PacketType.CANT_DO: 1,
+    PacketType.PRE_SLEEP: 0,
+    PacketType.NOOP: 0,
+    PacketType.SUBMIT_JOB: 3,
+    PacketType.JOB_CREATED: 1,
+    PacketType.GRAB_JOB: 0,
+    PacketType.NO_JOB: 0,
+    PacketType.JOB_ASSIGN: 3,
+    PacketType.WORK_STATUS: 3,
+    PacketType.WORK_COMPLETE: 2,
+    PacketType.WORK_FAIL: 1,
+    PacketType.GET_STATUS: 1,
+    PacketType.ECHO_REQ: 1,
+    PacketType.ECHO_RES: 1,
+    PacketType.SUBMIT_JOB_BG: 3,
+    PacketType.ERROR: 2,
+    PacketType.STATUS_RES: 5,
+    PacketType.SUBMIT_JOB_HIGH: 3,
+    PacketType.SET_CLIENT_ID: 1,
+    PacketType.WORK_EXCEPTION: 2,
+    PacketType.OPTION_REQ: 1,
+    PacketType.OPTION_RES: 1,
+    PacketType.WORK_DATA: 2,
+    PacketType.WORK_WARNING: 2,
+    PacketType.GRAB_JOB_UNIQ: 0,
+    PacketType.JOB_ASSIGN_UNIQ: 4,
+    PacketType.SUBMIT_JOB_HIGH_BG: 3,
+    PacketType.SUBMIT_JOB_LOW: 3,
+    PacketType.SUBMIT_JOB_LOW_BG: 3,
+    PacketType.SUBMIT_JOB_EPOCH: 4,
+}
+_KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet, its arguments split."""
+
+    type: PacketType
+    args: tuple[bytes, ...] = ()
+
+
+def to_text(argument: bytes) -> str:
+    """Decode a name; bytes that are no UTF-8 survive the way back."""
+    return argument.decode(errors="surrogateescape")
+
+
+def to_bytes(text: str) -> bytes:
+    """Encode a name."""
+    return text.encode(errors="surrogateescape")
+
+
+def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
+    """Return the bytes of a packet."""
+    payload = b"\0".join(args)
+    return _HEADER.pack(magic, kind, len(payload)) + payload
+
+
+def encode_parts(kind: PacketType, *args: bytes) -> tuple[bytes, bytes]:
+    """Return a request in two parts, the second being the last argument itself: nothing is copied."""
+    *head, last = args
+    start = b"\0".join([*head, b""])
+    return _HEADER.pack(REQUEST, kind, len(start) + len(last)) + start, last
+
+
+class PacketReader:
+    """Turns a stream of bytes, cut anywhere, into packets whose magic is `magic`."""
+
+    def __init__(self, magic: bytes = RESPONSE) -> None:
+        self._magic = magic
+        self._chunks: list[bytes] = []
+        self._received = 0
+        self._position = 0  # of the next packet, within the first chunk
+        self._needed = _HEADER.size  # bytes from there until something can be parsed
+
+    @property
+    def missing(self) -> int:
+        """How many more bytes the packet that has begun needs, at least."""
+        return self._needed - (self._received - self._position)
+
+    def feed(self, data: bytes) -> None:
+        """Take in what has arrived."""
+        self._chunks.append(data)
+        self._received += len(data)
+
+    def next_packet(self) -> Packet | None:
+        """Return the next whole packet, or None until more has been fed; ProtocolError for noise."""
+        if self.missing > 0:
+            return None
+        if len(self._chunks) > 1:
+            first, *rest = self._chunks
+            self._chunks = [b"".join([memoryview(first)[self._position :], *rest])]
+            self._received, self._position = len(self._chunks[0]), 0
+        data, start = self._chunks[0], self._position
+        magic, number, size = _HEADER.unpack_from(data, start)
+        if magic != self._magic or number not in _KNOWN:
+            raise ProtocolError(
+                f"not a Gearman packet: {data[start : start + 12]!r}; is this really a job server?"
+            )
+        self._needed = _HEADER.size + size
+        if self.missing > 0:
+            return None
+        kind, count = _KNOWN[number]
+        end = start + self._needed
+        payload = data[start + _HEADER.size : end]
+        args = payload.split(b"\0", count - 1) if count else []
+        if len(args) != count:
+            raise ProtocolError(f"{kind.name} with {len(args)} of its {count} arguments: {payload!r}")
+        self._needed = _HEADER.size
+        self._position = end
+        if end == self._received:
+            self._chunks.clear()
+            self._received = self._position = 0
+        return Packet(kind, tuple(args))
+
+
+def parse_status(text: str) -> list[tuple[str, int, int, int]]:
+    """Parse the answer to the admin command `status`: (function, total, running, workers)."""
+    rows = []
+    for line in text.splitlines():
+        try:
+            function, total, running, workers = line.rsplit("\t", 3)
+            rows.append((function, int(total), int(running), int(workers)))
+        except ValueError:
+            raise ProtocolError(f"not a line of the admin command 'status': {line!r}") from None
+    return rows
+
+
+def parse_workers(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Parse the answer to the admin command `workers`: (address, client id, functions)."""
+    rows = []
+    for line in text.splitlines():
+        connection, colon, functions = line.partition(" :")
+        fields = connection.split(" ", 2)
+        if not colon or len(fields) != 3:
+            raise ProtocolError(f"not a line of the admin command 'workers': {line!r}")
+        rows.append((fields[1], fields[2], tuple(functions.split())))
+    return rows
