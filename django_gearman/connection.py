@@ -22,7 +22,9 @@ from .protocol import Packet, PacketReader, PacketType, encode
 
 DEFAULT_PORT = 4730
 
-_JOINED = 65536  # up to this many bytes are joined for one send(); copying them costs less than a call
+_JOINED = (
+    65536  # up to this many bytes are joined for one send(); copying them costs less than a call
+)
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 _TLS_CONTEXT = {"cafile", "capath", "cadata"}
@@ -82,7 +84,9 @@ class Server:
         if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 65536:
             raise ValueError(f"{port!r} is no port number, in the address of job server {host!r}")
         if tls is not None and not isinstance(tls, Mapping):
-            raise TypeError(f"'tls' of job server {host!r} must be a dict, not {tls!r}; {{}} will do")
+            raise TypeError(
+                f"'tls' of job server {host!r} must be a dict, not {tls!r}; {{}} will do"
+            )
         if tls is not None and (unknown := tls.keys() - _TLS):
             raise ValueError(
                 f"'tls' of job server {host!r} has unknown {sorted(unknown)}; known: {sorted(_TLS)}"
@@ -123,7 +127,9 @@ class Connection:
         try:
             self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
             if self.receive(max(0.0, deadline - time.monotonic())) is None:
-                raise self._lost(f"it accepts connections, but gave no answer in {connect_timeout:g} s")
+                raise self._lost(
+                    f"it accepts connections, but gave no answer in {connect_timeout:g} s"
+                )
         except (ConnectionLost, ProtocolError):
             self.close()
             raise
@@ -257,4 +263,3 @@ def wait_readable(connections: Sequence[Connection], timeout: float) -> None:
     for connection in connections:
         poller.register(connection, select.POLLIN)
     poller.poll(timeout * 1000)
-

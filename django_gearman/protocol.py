@@ -167,7 +167,9 @@ class PacketReader:
         payload = data[start + _HEADER.size : end]
         args = payload.split(b"\0", count - 1) if count else []
         if len(args) != count:
-            raise ProtocolError(f"{kind.name} with {len(args)} of its {count} arguments: {payload!r}")
+            raise ProtocolError(
+                f"{kind.name} with {len(args)} of its {count} arguments: {payload!r}"
+            )
         self._needed = _HEADER.size
         self._position = end
         if end == self._received:

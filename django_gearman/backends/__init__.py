@@ -1,0 +1,103 @@
+"""From GEARMAN_BACKEND to a backend: one for each thread, process and set of settings."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from .. import conf
+from ..exceptions import InvalidBackend
+from .base import BaseBackend
+
+#: The short names that GEARMAN_BACKEND takes.
+BUILT_IN = {
+    "gearman": "django_gearman.backends.gearmand.GearmandBackend",
+    "python-gearman": "django_gearman.backends.python_gearman.PythonGearmanBackend",
+    "memory": "django_gearman.backends.memory.MemoryBackend",
+    "eager": "django_gearman.backends.eager.EagerBackend",
+}
+
+_Settings = tuple[Any, Any, Any]
+
+
+class _ThreadState(threading.local):
+    def __init__(self) -> None:
+        self.backends: list[tuple[_Settings, BaseBackend]] = []
+
+
+_state = _ThreadState()
+
+
+def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
+    """
+    Return this thread's backend, as the settings stand; with `servers` in place of GEARMAN_SERVERS.
+
+    Raises InvalidBackend when the settings are wrong.
+    """
+    path, from_settings, options = conf.backend_settings()
+    wanted = (path, from_settings if servers is None else servers, options)
+    for made_for, backend in _state.backends:
+        if made_for == wanted:
+            return backend
+    source = "GEARMAN_SERVERS" if servers is None else "host_list"
+    backend = get_backend_class()(conf.parse_servers(wanted[1], source=source), **_options())
+    _state.backends.append((wanted, backend))
+    return backend
+
+
+def close_backends() -> None:
+    """Close this thread's connections to job servers, as before a fork."""
+    for _, backend in _state.backends:
+        backend.close()
+    _state.backends.clear()
+
+
+def get_backend_class() -> type[BaseBackend]:
+    """Return the class that GEARMAN_BACKEND names; InvalidBackend if there is none."""
+    path, _, _ = conf.backend_settings()
+    known = ", ".join(map(repr, BUILT_IN))
+    if not isinstance(path, str) or (path not in BUILT_IN and "." not in path):
+        raise InvalidBackend(f"GEARMAN_BACKEND is {path!r}; it must be {known}, or a dotted path")
+    try:
+        backend_class = import_string(BUILT_IN.get(path, path))
+    except ImportError as error:
+        if path == "python-gearman" and error.name == "gearman":
+            raise InvalidBackend(
+                "GEARMAN_BACKEND is 'python-gearman', which needs the bindings: "
+                "pip install django-gearman[python-gearman]"
+            ) from error
+        raise InvalidBackend(f"GEARMAN_BACKEND is {path!r}, but: {error}") from error
+    if not (isinstance(backend_class, type) and issubclass(backend_class, BaseBackend)):
+        raise InvalidBackend(
+            f"GEARMAN_BACKEND is {path!r}, which is no subclass of "
+            "django_gearman.backends.base.BaseBackend"
+        )
+    return backend_class
+
+
+def _options() -> Mapping[str, Any]:
+    """Return GEARMAN_OPTIONS, when the backend takes them all."""
+    path, _, options = conf.backend_settings()
+    if not isinstance(options, Mapping):
+        raise InvalidBackend(f"GEARMAN_OPTIONS must be a dict, not {options!r}")
+    parameters = inspect.signature(get_backend_class()).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return options
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise InvalidBackend(
+            f"GEARMAN_OPTIONS has {', '.join(map(repr, unknown))}, which the backend {path!r} does "
+            f"not take; it takes {', '.join(map(repr, known)) or 'none'}"
+        )
+    return options
+
+
+def check_settings() -> None:
+    """Make a backend and forget it: InvalidBackend if the settings are wrong; nothing is opened."""
+    _, servers, _ = conf.backend_settings()
+    get_backend_class()(conf.parse_servers(servers), **_options())

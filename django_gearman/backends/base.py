@@ -31,6 +31,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..connection import Server
 from ..exceptions import BackendError, JobTimeout
 
 #: Longest unique that gearmand handles, in bytes; 64 already corrupts the workload.
@@ -252,6 +253,13 @@ class BaseBackend(ABC):
     #: `JobSpec.run_at` is honoured.
     supports_delayed: ClassVar[bool] = True
 
+    def __init__(self, servers: Sequence[Server], **options: Any) -> None:  # noqa: B027 - nothing to keep
+        """
+        Take the servers, and GEARMAN_OPTIONS as keyword arguments.
+
+        A subclass names its options as keyword-only parameters; an unknown one is then refused.
+        """
+
     @abstractmethod
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         """
@@ -277,7 +285,7 @@ class BaseBackend(ABC):
     def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
         """Become a worker for these functions, shown to administrators as `client_id`."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - what opens nothing has nothing to close
         """Close every connection; using the backend again opens new ones."""
 
 

@@ -120,7 +120,9 @@ class GearmandBackend(BaseBackend):
         return channel
 
     def _unavailable(self, servers: Iterable[Server], purpose: str) -> ServerUnavailable:
-        reasons = "; ".join(str(self._down[server][1]) for server in servers if server in self._down)
+        reasons = "; ".join(
+            str(self._down[server][1]) for server in servers if server in self._down
+        )
         return ServerUnavailable(
             f"no job server to {purpose}: {reasons}. Is gearmand running, and GEARMAN_SERVERS right?"
         )

@@ -220,7 +220,9 @@ class Channel:
         if query.error is not None:
             raise query.error
         if query.status is None:
-            raise JobTimeout(f"job server {self.server} has not told the status of {handle} in time")
+            raise JobTimeout(
+                f"job server {self.server} has not told the status of {handle} in time"
+            )
         return query.status
 
     def _request(

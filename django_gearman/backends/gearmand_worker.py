@@ -211,7 +211,9 @@ class SocketWorkerSession(WorkerSession):
             return None
 
     def _lose(self, link: _Link, error: BackendError) -> None:
-        self._in_hand = {handle: other for handle, other in self._in_hand.items() if other is not link}
+        self._in_hand = {
+            handle: other for handle, other in self._in_hand.items() if other is not link
+        }
         link.lose(error)
 
     def _wait(self, until: float) -> None:

@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from ..connection import Server
 from ..exceptions import ConnectionLost, ResultUnavailable, ServerError
 from .base import (
     AssignedJob,
@@ -75,7 +76,8 @@ class MemoryServer:
         self._queues: dict[str, list[tuple[int, int, _Job]]] = {}  # heaps, by function
         self._delayed: list[tuple[float, int, _Job]] = []  # a heap
         self._workers: list[MemoryWorkerSession] = []
-        self._count = itertools.count(1)
+        self._handles = itertools.count(1)
+        self._places = itertools.count(1)  # in the queues: later ones have higher numbers
 
     def now(self) -> float:
         return time.time() + self.offset
@@ -98,7 +100,7 @@ class MemoryServer:
             self.changed.notify_all()
 
     def _add(self, spec: JobSpec, unique: bytes) -> _Job:
-        number = next(self._count)
+        number = next(self._handles)
         job = _Job(f"{self.name}//H:memory:{number}", spec, unique)
         self._jobs[job.handle] = job
         self._by_unique[spec.function, unique] = job
@@ -110,7 +112,7 @@ class MemoryServer:
 
     def _enqueue(self, job: _Job) -> None:
         queue = self._queues.setdefault(job.spec.function, [])
-        heapq.heappush(queue, (_BAND[job.spec.priority], next(self._count), job))
+        heapq.heappush(queue, (_BAND[job.spec.priority], next(self._places), job))
 
     def _forget(self, job: _Job) -> None:
         del self._jobs[job.handle]
@@ -149,7 +151,9 @@ class MemoryServer:
         with self.changed:
             job = self._jobs.get(handle)
             if job is None or job.worker is not worker:
-                raise ConnectionLost(f"job {handle} is not in hand any more; another worker runs it")
+                raise ConnectionLost(
+                    f"job {handle} is not in hand any more; another worker runs it"
+                )
             if isinstance(update, WorkStatus):
                 job.progress = update
             if isinstance(update, Outcome):
@@ -197,7 +201,9 @@ class MemoryServer:
     def functions(self) -> list[FunctionStatus]:
         with self.changed:
             rows = []
-            for function in sorted({*self._queues, *(j.spec.function for j in self._jobs.values())}):
+            for function in sorted(
+                {*self._queues, *(j.spec.function for j in self._jobs.values())}
+            ):
                 jobs = self._of(function)
                 running = sum(job.worker is not None for job in jobs)
                 workers = sum(function in worker.functions for worker in self._workers)
@@ -207,7 +213,9 @@ class MemoryServer:
     def workers(self) -> list[WorkerStatus]:
         with self.changed:
             return [
-                WorkerStatus(self.name, "127.0.0.1", worker.client_id, tuple(sorted(worker.functions)))
+                WorkerStatus(
+                    self.name, "127.0.0.1", worker.client_id, tuple(sorted(worker.functions))
+                )
                 for worker in self._workers
             ]
 
@@ -272,21 +280,21 @@ class MemoryBackend(BaseBackend):
 
     def __init__(
         self,
-        servers: Sequence[object] = (),
+        servers: Sequence[Server] = (),
         *,
         name: str = "memory",
         max_queued: int | None = None,
     ) -> None:
         with _servers_lock:
             self.server = _servers.setdefault(name, MemoryServer(name))
-        self._max_queued = max_queued
+        self.max_queued = max_queued
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         submissions: list[Submission] = []
         for spec in specs:
             submission = MemorySubmission(self, spec)
             try:
-                self.server.submit(submission, spec, self._max_queued)
+                self.server.submit(submission, spec, self.max_queued)
                 submissions.append(submission)
             except ServerError as error:
                 submissions.append(UnsentSubmission(error))

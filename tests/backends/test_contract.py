@@ -327,7 +327,9 @@ def test_workers_are_listed_with_name_and_functions(backend, worker, function):
 @pytest.mark.parametrize("background", [True, False])
 def test_a_worker_that_leaves_gives_its_jobs_to_another(connect, worker, function, background):
     client = connect()
-    submissions = submit(client, *(JobSpec(function, w, background=background) for w in (b"1", b"2")))
+    submissions = submit(
+        client, *(JobSpec(function, w, background=background) for w in (b"1", b"2"))
+    )
     jobs = [grab(worker), grab(worker)]
 
     worker.close()

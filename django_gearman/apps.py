@@ -1,0 +1,20 @@
+"""The app: finds the jobs of every installed app, and checks the settings."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.core import checks
+from django.utils.module_loading import autodiscover_modules
+
+from .checks import check_settings
+
+
+class DjangoGearmanConfig(AppConfig):
+    """Imports `gearman_jobs` of each installed app; an error inside one is raised, not hidden."""
+
+    name = "django_gearman"
+    verbose_name = "Gearman"
+
+    def ready(self) -> None:
+        checks.register(check_settings, "gearman")
+        autodiscover_modules("gearman_jobs")

@@ -1,0 +1,52 @@
+"""
+"eager": memory that runs what is queued as soon as it is submitted, in the thread that submits.
+
+Each thread has a server of its own, so that a job runs where its submitter's database connections
+and transactions are. Delayed jobs are held back until a later submit finds them due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..connection import Server
+from ..execution import execute, fail_unknown, functions_of
+from ..jobs import AnyJob
+from ..registry import registry
+from .base import JobSpec, Submission
+from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
+
+
+class EagerBackend(MemoryBackend):
+    """Runs each job before `submit` returns."""
+
+    def __init__(self, servers: Sequence[Server] = ()) -> None:
+        self.server = MemoryServer("eager")
+        self.max_queued = None
+        self._worker = MemoryWorkerSession(self.server, None, "eager")
+        self._functions: dict[str, AnyJob] = {}
+
+    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        submissions = super().submit(specs)
+        self.run_queued()
+        return submissions
+
+    def run_queued(self) -> int:
+        """Run the jobs that are due, and those that they submit; return how many ran here."""
+        count = 0
+        while (assigned := self._worker.grab_job(0)) is not None:
+            job = self._job_of(assigned.function)
+            if job is None:
+                fail_unknown(assigned, self._worker)
+            else:
+                execute(job, assigned, self._worker, self)
+            count += 1
+        return count
+
+    def _job_of(self, function: str) -> AnyJob | None:
+        job = self._functions.get(function)
+        if job is None or registry.find(job.name) is not job:
+            jobs = [job for queue in registry.queues().values() for job in queue]
+            self._functions = functions_of(jobs)
+            job = self._functions.get(function)
+        return job

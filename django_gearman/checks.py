@@ -1,0 +1,54 @@
+"""System checks: `manage.py check` finds what would fail later."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+
+from . import backends, conf
+from .exceptions import GearmanError, InvalidBackend
+from .execution import functions_of
+from .registry import registry
+from .serializers import get_serializer
+
+
+def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check every GEARMAN_* setting, without connecting to anything."""
+    return [
+        *_unknown_settings(),
+        *_errors("E001", InvalidBackend, backends.check_settings),
+        *_errors("E002", ImproperlyConfigured, lambda: get_serializer(conf.serializer())),
+        *_errors("E003", (ImproperlyConfigured, GearmanError), _check_names),
+        *_errors("E004", ImproperlyConfigured, lambda: conf.is_external("")),
+    ]
+
+
+def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:
+    try:
+        attempt()
+    except kinds as error:
+        return [checks.Error(str(error), id=f"django_gearman.{number}")]
+    return []
+
+
+def _check_names() -> None:
+    conf.function_name("app.job")
+    functions_of(job for jobs in registry.queues().values() for job in jobs)
+
+
+def _unknown_settings() -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for name in dir(settings):
+        if name.startswith("GEARMAN_") and name not in conf.DEFAULTS:
+            close = difflib.get_close_matches(name, conf.DEFAULTS, n=1)
+            hint = (
+                f"Did you mean {close[0]}?" if close else f"Known are {', '.join(conf.DEFAULTS)}."
+            )
+            message = f"{name} is no setting of django-gearman, so it has no effect."
+            found.append(checks.Warning(message, hint=hint, id="django_gearman.W001"))
+    return found

@@ -1,0 +1,335 @@
+"""GearmanClient: submit jobs, and wait for them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from . import conf
+from .backends import get_backend, get_backend_class
+from .backends.base import JobSpec
+from .calls import MISSING, collect_call, read_job
+from .exceptions import (
+    BackendError,
+    ConnectionLost,
+    JobLost,
+    SerializationError,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from .options import Options
+from .registry import registry
+from .request import JOB_PENDING, GearmanJob, JobRequest
+from .serializers import Call, get_serializer
+from .signals import job_submitted
+
+if TYPE_CHECKING:
+    from .jobs import AnyJob
+
+#: What max_retries is for: the job may or may not have run.
+_RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
+
+#: The keywords of submit_job that dispatch_background_task takes too.
+_CONTROLS = ("unique", "priority", "wait_until_complete", "max_retries", "poll_timeout")
+
+
+class GearmanClient:
+    """
+    Submits jobs to the job servers of the settings, or to those of `host_list`.
+
+    Threads and forked processes may share one: it holds no connection itself, and each thread has
+    its own. Making one connects to nothing.
+    """
+
+    def __init__(self, host_list: Sequence[Any] | None = None) -> None:
+        self._servers = (
+            None if host_list is None else conf.parse_servers(host_list, source="host_list")
+        )
+        self._options = Options()
+
+    @property
+    def options(self) -> Options:
+        return self._options
+
+    def using(self, **options: Any) -> GearmanClient:
+        """Return a client that submits with these `Options`; TypeError for an unknown one."""
+        client = GearmanClient(self._servers)
+        client._options = self._options.updated(**options)
+        return client
+
+    def submit_job(
+        self,
+        task: str | AnyJob,
+        /,
+        data: Any = MISSING,
+        unique: str | bool | None = None,
+        priority: str | None = None,
+        background: bool | None = None,
+        wait_until_complete: bool | None = None,
+        max_retries: int | None = None,
+        poll_timeout: float | None = None,
+        *arguments: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **job_kwargs: Any,
+    ) -> JobRequest:
+        """
+        Submit a job, by name or as declared, and wait for it unless told otherwise.
+
+        Its arguments are `data`, the first one, or any keyword arguments; `args` and `kwargs` take
+        whatever clashes with the names above. For `unique`, `priority`, `max_retries` and
+        `poll_timeout` (seconds to wait) see `Options`. `background=True` returns when the job is
+        queued, and gives no result; `wait_until_complete=False` returns then too, but
+        `JobRequest.wait` can wait for the result later. None means the default everywhere.
+
+        That the job failed is not raised here but by `JobRequest.result`. Raises, before anything
+        is sent: TypeError or ValueError for a call that cannot be meant, JobNotRegistered,
+        SerializationError. Raises BackendError when the servers fail: ServerUnavailable,
+        SubmitUncertain, ServerError, ConnectionLost.
+        """
+        call = collect_call(data, arguments, args, kwargs, job_kwargs)
+        for name, value in (
+            ("background", background),
+            ("wait_until_complete", wait_until_complete),
+        ):
+            if not isinstance(value, (bool, type(None))):
+                raise TypeError(f"{name} is True, False or None, not {value!r}")
+        return self.submit_call(
+            task,
+            call,
+            background=bool(background),
+            wait=wait_until_complete is not False,
+            unique=unique,
+            priority=priority,
+            max_retries=max_retries,
+            timeout=poll_timeout,
+        )
+
+    def submit_call(
+        self,
+        task: str | AnyJob,
+        call: Call,
+        *,
+        background: bool = False,
+        wait: bool = True,
+        **options: Any,
+    ) -> JobRequest:
+        """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
+        request = self._prepare(task, call, background, **options)
+        self._submit([request], wait and not background)
+        if isinstance(request.exception, BackendError):
+            raise request.exception
+        return request
+
+    def submit_multiple_jobs(
+        self,
+        jobs_to_submit: Iterable[Mapping[str, Any]],
+        background: bool = False,
+        wait_until_complete: bool = True,
+        max_retries: int | None = None,
+        poll_timeout: float | None = None,
+    ) -> list[JobRequest]:
+        """
+        Submit many jobs at once: dicts with "task" and, by choice, "data", "unique", "priority",
+        "args" and "kwargs". The requests come in the same order.
+
+        All are checked before the first is sent. A job that a server refuses has its request
+        JOB_FAILED, with the error as `exception`; the others go on. When a connection breaks before
+        a job is acknowledged, SubmitUncertain is raised, with the requests of all as `requests`.
+        """
+        requests = [
+            self._prepare(
+                task,
+                call,
+                background,
+                unique=unique,
+                priority=priority,
+                max_retries=max_retries,
+                timeout=poll_timeout,
+            )
+            for task, call, unique, priority in map(read_job, jobs_to_submit)
+        ]
+        return self._submit_many(requests, wait_until_complete and not background)
+
+    def submit_calls(
+        self, task: str | AnyJob, calls: Iterable[Call], *, background: bool = False, **options: Any
+    ) -> list[JobRequest]:
+        """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
+        requests = [self._prepare(task, call, background, **options) for call in calls]
+        return self._submit_many(requests, not background)
+
+    def _submit_many(self, requests: list[JobRequest], wait: bool) -> list[JobRequest]:
+        if requests:
+            self._submit(requests, wait)
+        uncertain = [r for r in requests if isinstance(r.exception, SubmitUncertain)]
+        if uncertain:
+            raise SubmitUncertain(
+                f"{len(uncertain)} of {len(requests)} jobs were sent but not acknowledged; see "
+                f".requests for each. The first: {uncertain[0].exception}",
+                requests,
+            ) from uncertain[0].exception
+        return requests
+
+    def dispatch_background_task(
+        self,
+        func: str | AnyJob,
+        /,
+        arg: Any = MISSING,
+        uniq: str | bool | None = None,
+        high_priority: bool | None = None,
+        *arguments: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **job_kwargs: Any,
+    ) -> JobRequest:
+        """
+        Submit a background job: it runs whether or not this process lives on.
+
+        `arg` is its first argument (`data` will do too), `uniq` its unique. The options of
+        `submit_job` are understood as well. Returns when the job is queued; raises as `submit_job`.
+        """
+        controls = {name: job_kwargs.pop(name, None) for name in _CONTROLS}
+        if job_kwargs.pop("background", None) not in (None, True):
+            raise TypeError("dispatch_background_task is for background jobs; use submit_job")
+        if "data" in job_kwargs:
+            if arg is not MISSING:
+                raise TypeError("arg and data are two names of one argument; pass one of them")
+            arg = job_kwargs.pop("data")
+        if high_priority and controls["priority"] is None:
+            controls["priority"] = "HIGH"
+        if uniq is not None:
+            controls["unique"] = uniq
+        del controls["wait_until_complete"]
+        call = collect_call(arg, arguments, args, kwargs, job_kwargs)
+        timeout = controls.pop("poll_timeout")
+        return self.submit_call(func, call, background=True, timeout=timeout, **controls)
+
+    def wait_until_jobs_completed(
+        self, requests: Iterable[JobRequest], poll_timeout: float | None = None
+    ) -> list[JobRequest]:
+        """
+        Wait up to `poll_timeout` seconds in all (None: without limit) for every request.
+
+        Returns them; what became of each is told by its `state`, `timed_out` and `exception`.
+        """
+        requests = list(requests)
+        deadline = None if poll_timeout is None else time.monotonic() + poll_timeout
+        for request in requests:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            with suppress(BackendError):  # the request has it as its .exception
+                request.wait(remaining)
+        return requests
+
+    def get_job_status(self, request_or_handle: JobRequest | str) -> JobRequest:
+        """
+        Ask the job server how far a job is, and return its request with `status` filled.
+
+        A handle, of this or any process, will do. Raises ValueError for what is no handle.
+        """
+        request = request_or_handle
+        if isinstance(request, str):
+            job = GearmanJob(task="", unique="", data={}, handle=request)
+            spec = JobSpec("", b"", background=True)
+            request = JobRequest(job, spec, get_serializer("json"), self._options)
+        request.set_status(get_backend(self._servers).job_status(request.handle))
+        return request
+
+    # From a call to a request, and from a request to the server
+
+    def _prepare(
+        self, task: str | AnyJob, call: Call, background: bool, **explicit: Any
+    ) -> JobRequest:
+        job = self._resolve(task)
+        options = self._options
+        if job is not None and not isinstance(task, str):
+            options = task.options.over(options)
+        options = options.updated(**explicit)
+        if not background:
+            options.check_foreground()
+        name = job.name if job is not None else str(task)
+        if job is not None:
+            call = job.check_call(call)
+        declared = job.serializer if job is not None else None
+        serializer = get_serializer(options.serializer or declared or conf.serializer())
+        try:
+            workload = serializer.dumps_call(call)
+            same = job.canonical_call(call) if job is not None and options.unique is True else call
+            unique = options.unique_for(workload if same is call else serializer.dumps_call(same))
+        except SerializationError as error:
+            raise SerializationError(f"job {name}: {error}") from error
+        spec = JobSpec(
+            conf.function_name(name),
+            workload,
+            unique,
+            options.queue_priority,
+            background,
+            options.run_at(),
+        )
+        data = {"args": list(call.args), "kwargs": dict(call.kwargs)}
+        return JobRequest(GearmanJob(name, unique, data), spec, serializer, options)
+
+    def _resolve(self, task: str | AnyJob) -> AnyJob | None:
+        """Return the job if this process knows it; JobNotRegistered if it has to, and does not."""
+        if isinstance(task, str):
+            job = registry.find(task)
+            if job is None:
+                conf.check_name(task, "job name")
+                if get_backend_class().local or not conf.is_external(task):
+                    return registry.get(task)
+            return job
+        job = registry.find(getattr(task, "name", ""))
+        if job is None or job.func is not task.func:
+            raise TypeError(
+                f"a task is a job's name, or a function declared with @gearman_job, not {task!r}"
+            )
+        return job
+
+    def _submit(self, requests: list[JobRequest], wait: bool) -> None:
+        """Hand requests of one call to the servers, now or when the transaction commits."""
+        options = requests[0].options
+        if not options.on_commit:
+            self._send(requests, wait)
+            return
+        for request in requests:
+            request.state = JOB_PENDING
+        alias = options.on_commit if isinstance(options.on_commit, str) else None
+        transaction.on_commit(partial(self._send_committed, requests), using=alias)
+
+    def _send_committed(self, requests: list[JobRequest]) -> None:
+        self._send(requests, wait=False)
+        for request in requests:
+            if request.exception is not None:
+                raise request.exception
+
+    def _send(self, requests: list[JobRequest], wait: bool) -> None:
+        retries = requests[0].options.max_retries or 0
+        timeout = requests[0].options.timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for attempt in range(retries + 1):
+            try:
+                self._send_once(requests)
+            except ServerUnavailable:
+                if attempt == retries:
+                    raise
+            else:
+                if wait:
+                    remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+                    self.wait_until_jobs_completed(requests, remaining)
+                requests = [r for r in requests if isinstance(r.exception, _RETRIED)]
+            if not requests:
+                return
+            if attempt < retries:
+                time.sleep(min(2.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
+
+    def _send_once(self, requests: list[JobRequest]) -> None:
+        submissions = get_backend(self._servers).submit([request.spec for request in requests])
+        for request, submission in zip(requests, submissions, strict=True):
+            request.sent(submission)
+            if submission.error is None:
+                job_submitted.send_robust(registry.find(request.job.task), request=request)

@@ -1,0 +1,116 @@
+"""
+Every setting this library reads, read when it is used.
+
+`DEFAULTS` is the list of them; each function returns one, checked, or raises ImproperlyConfigured.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from .connection import Server
+from .exceptions import InvalidBackend
+
+DEFAULTS: Mapping[str, Any] = {
+    "GEARMAN_BACKEND": "gearman",
+    "GEARMAN_SERVERS": ("127.0.0.1:4730",),
+    "GEARMAN_OPTIONS": {},
+    "GEARMAN_JOB_NAME": None,
+    "GEARMAN_SERIALIZER": "json",
+    "GEARMAN_EXTERNAL_JOBS": None,
+}
+
+#: Longest function name, in bytes. gearmand takes up to 512; this leaves room for "@delayed".
+MAX_NAME_BYTES = 255
+
+
+def _read(name: str) -> Any:
+    return getattr(settings, name, DEFAULTS[name])
+
+
+def backend_settings() -> tuple[Any, Any, Any]:
+    """Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as they stand."""
+    return _read("GEARMAN_BACKEND"), _read("GEARMAN_SERVERS"), _read("GEARMAN_OPTIONS")
+
+
+def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[Server, ...]:
+    """Turn a list of addresses into servers; InvalidBackend says which element is wrong."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
+        raise InvalidBackend(
+            f"{source} must be a list of servers, like ['127.0.0.1:4730'], not {value!r}"
+        )
+    if not value:
+        raise InvalidBackend(f"{source} is empty; name at least one server: ['127.0.0.1:4730']")
+    try:
+        return tuple(dict.fromkeys(Server.parse(element) for element in value))
+    except (TypeError, ValueError) as error:
+        raise InvalidBackend(f"{source}: {error}") from error
+
+
+def check_name(value: object, what: str) -> str:
+    """Return a job's, queue's or function's name; TypeError or ValueError if it cannot be one."""
+    if not isinstance(value, str):
+        raise TypeError(f"a {what} is a string, not {value!r}")
+    if not value or not value.isprintable() or " " in value:
+        raise ValueError(
+            f"{value!r} is no {what}: it is empty, or has spaces or control characters"
+        )
+    if len(value.encode()) > MAX_NAME_BYTES:
+        raise ValueError(f"{value!r} is no {what}: it is longer than {MAX_NAME_BYTES} bytes")
+    if value.endswith("@delayed"):
+        raise ValueError(f"{value!r} is no {what}: names that end in '@delayed' are taken")
+    return value
+
+
+def function_name(job_name: str) -> str:
+    """Return the function that carries a job on the wire, as GEARMAN_JOB_NAME says."""
+    setting = _read("GEARMAN_JOB_NAME")
+    if setting is None:
+        return job_name
+    try:
+        return check_name(_job_namer(setting)(job_name), "function name")
+    except (TypeError, ValueError) as error:
+        raise ImproperlyConfigured(f"GEARMAN_JOB_NAME, given {job_name!r}: {error}") from error
+
+
+def _job_namer(setting: object) -> Callable[[str], object]:
+    if isinstance(setting, str) and "{" in setting:
+        if "{name}" not in setting:
+            raise ImproperlyConfigured(
+                f"GEARMAN_JOB_NAME: {setting!r} is no pattern like 'prefix.{{name}}'"
+            )
+        return partial(setting.replace, "{name}")
+    if isinstance(setting, str):
+        try:
+            setting = import_string(setting)
+        except ImportError as error:
+            raise ImproperlyConfigured(f"GEARMAN_JOB_NAME: {error}") from error
+    if not callable(setting):
+        raise ImproperlyConfigured(
+            f"GEARMAN_JOB_NAME must be a callable, its dotted path or 'prefix.{{name}}', not {setting!r}"
+        )
+    return setting
+
+
+def serializer() -> object:
+    """Return GEARMAN_SERIALIZER as it stands; `serializers.get_serializer` understands it."""
+    return _read("GEARMAN_SERIALIZER")
+
+
+def is_external(job_name: str) -> bool:
+    """Whether GEARMAN_EXTERNAL_JOBS lets other programs serve this job; unset, it lets all."""
+    patterns = _read("GEARMAN_EXTERNAL_JOBS")
+    if patterns is None:
+        return True
+    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise ImproperlyConfigured(
+            f"GEARMAN_EXTERNAL_JOBS must be a list of patterns like 'php.*', not {patterns!r}"
+        )
+    return any(fnmatch.fnmatchcase(job_name, pattern) for pattern in patterns)

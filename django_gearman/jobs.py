@@ -1,0 +1,227 @@
+"""Job, a declared job; JobContext, what a running job may know and say; RetryJob."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from .backends import get_backend_class
+from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
+from .client import GearmanClient
+from .conf import check_name
+from .options import Options
+from .request import JobRequest
+from .serializers import Call, Serializer
+
+_Called = ParamSpec("_Called")  # how the function is called here
+_P = ParamSpec("_P")  # how the job is submitted: without the context
+_R = TypeVar("_R")
+_Other = ParamSpec("_Other")
+_R2 = TypeVar("_R2")
+
+_MAX_PROGRESS = 2**32 - 1  # what gearmand keeps
+
+
+class RetryJob(Exception):
+    """
+    Raise it in a background job to run the job again, with the same arguments.
+
+    `delay` is how long from now: seconds or a timedelta; 0 is at once. In a foreground job it is a
+    failure like any other: the client that waits decides.
+    """
+
+    def __init__(self, delay: float | datetime.timedelta = 0) -> None:
+        seconds = delay.total_seconds() if isinstance(delay, datetime.timedelta) else delay
+        super().__init__(f"to be run again in {seconds:g} s")
+        self.delay = seconds
+
+
+class JobContext:
+    """What a job declared with `takes_context=True` gets as its first argument."""
+
+    def __init__(
+        self,
+        job: AnyJob,
+        assigned: AssignedJob,
+        session: WorkerSession,
+        serializer: Serializer,
+        attempt: int = 1,
+    ) -> None:
+        self.name = job.name
+        self.queue = job.queue
+        self.handle = assigned.handle
+        self.unique = assigned.unique
+        self.attempt = attempt
+        self._assigned = assigned
+        self._session = session
+        self._serializer = serializer
+
+    def set_status(self, numerator: int, denominator: int) -> None:
+        """Tell progress: so many of so many. Whole numbers, from 0 to 2**32 - 1."""
+        for number in (numerator, denominator):
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise TypeError(f"progress is told in whole numbers, not {number!r}")
+            if not 0 <= number <= _MAX_PROGRESS:
+                raise ValueError(f"progress goes from 0 to {_MAX_PROGRESS}; {number} is outside")
+        self._send(WorkStatus(numerator, denominator))
+
+    def send_data(self, value: Any) -> None:
+        """Send a part of the result to the clients that wait; any value that can be a result."""
+        self._send(WorkData(self._serializer.dumps(value)))
+
+    def send_warning(self, value: Any) -> None:
+        """Send a warning to the clients that wait; any value that can be a result."""
+        self._send(WorkWarning(self._serializer.dumps(value)))
+
+    def _send(self, update: Update) -> None:
+        self._session.send(self._assigned, update)
+
+
+class Job(Generic[_Called, _P, _R]):
+    """
+    A function declared as a job.
+
+    Calling it runs the function, here and now, unchanged. `do` and `do_background` submit it.
+    """
+
+    def __init__(
+        self,
+        func: Callable[_Called, _R],
+        *,
+        queue: str = "default",
+        name: str | None = None,
+        takes_context: bool = False,
+        serializer: str | Serializer | None = None,
+    ) -> None:
+        self.func = func
+        self.name = check_name(name if name is not None else _default_name(func), "job name")
+        self.queue = check_name(queue, "queue name")
+        self.takes_context = takes_context
+        self.serializer = serializer
+        self._client = GearmanClient()
+        self._signature = inspect.signature(func)
+        if takes_context:
+            self._signature = self._without_context(self._signature)
+        functools.update_wrapper(self, func)
+
+    def _without_context(self, signature: inspect.Signature) -> inspect.Signature:
+        parameters = list(signature.parameters.values())
+        kinds = [parameter.kind for parameter in parameters[:1]]
+        if kinds == [inspect.Parameter.VAR_POSITIONAL]:
+            return signature
+        if not kinds or kinds[0] in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
+            raise TypeError(f"{self.location} takes a context, so it needs a parameter for that")
+        return signature.replace(parameters=parameters[1:])
+
+    def __call__(self, *args: _Called.args, **kwargs: _Called.kwargs) -> _R:
+        return self.func(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name} queue={self.queue}>"
+
+    @property
+    def location(self) -> str:
+        """Where the function stands: "module.name (file:line)"."""
+        return _describe(self.func)
+
+    @property
+    def options(self) -> Options:
+        return self._client.options
+
+    def check_call(self, call: Call) -> Call:
+        """
+        Return the call as the function takes it; TypeError, with the signature, if it does not.
+
+        A function without parameters is called without the lone None of `submit_job("name", None)`.
+        """
+        try:
+            self._signature.bind(*call.args, **call.kwargs)
+        except TypeError as error:
+            if list(call.args) == [None] and not call.kwargs and not self._signature.parameters:
+                return Call((), {}, call.attempt)
+            raise TypeError(f"job {self.name}{self._signature}: {error}") from None
+        return call
+
+    def canonical_call(self, call: Call) -> Call:
+        """Return the one call that stands for all ways to write these arguments."""
+        bound = self._signature.bind(*call.args, **call.kwargs)
+        bound.apply_defaults()
+        return Call(bound.args, dict(sorted(bound.kwargs.items())))
+
+    def using(self, **options: Any) -> Job[_Called, _P, _R]:
+        """
+        Return a copy of the job that is submitted with these `Options`.
+
+        They are priority, unique, timeout, run_after, on_commit, serializer and max_retries.
+        """
+        job = copy.copy(self)
+        job._client = self._client.using(**options)
+        return job
+
+    def do(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """
+        Run the job on a worker and return its result.
+
+        Raises JobFailed (JobRaised with the worker's exception), JobTimeout, JobLost, and what
+        `GearmanClient.submit_job` raises.
+        """
+        result: _R = self._client.submit_call(self, Call(args, kwargs)).result
+        return result
+
+    def do_background(self, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
+        """Queue the job and return; raises what `GearmanClient.submit_job` raises."""
+        return self._client.submit_call(self, Call(args, kwargs), background=True)
+
+    def map(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
+        """
+        Run the job for each item, all at once; return the results in the order of the items.
+
+        Waits up to `timeout` seconds in all. When some fail, raises the error of the first of these
+        once all have ended or the time is up.
+        """
+        calls = (Call((item,)) for item in iterable)
+        return [
+            request.result for request in self._client.submit_calls(self, calls, timeout=timeout)
+        ]
+
+    async def ado(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        """Do what `do` does, without blocking the event loop."""
+        result: _R = await self._in_thread(self.do)(*args, **kwargs)
+        return result
+
+    async def ado_background(self, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
+        """Do what `do_background` does, in the thread that has the transaction."""
+        return await sync_to_async(self.do_background)(*args, **kwargs)
+
+    async def amap(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
+        """Do what `map` does, without blocking the event loop."""
+        results: list[_R] = await self._in_thread(self.map)(iterable, timeout)
+        return results
+
+    @staticmethod
+    def _in_thread(method: Callable[_Other, _R2]) -> Callable[_Other, Any]:
+        # A local transport runs the job in the calling thread, which must then be the one that has
+        # the database connections; waiting for a server may take any.
+        return sync_to_async(method, thread_sensitive=get_backend_class().local)
+
+
+AnyJob: TypeAlias = Job[..., ..., Any]
+
+
+def _default_name(func: Callable[..., Any]) -> str:
+    """Return the import path without "gearman_jobs": gearman_example.reverse."""
+    module = [part for part in func.__module__.split(".") if part != "gearman_jobs"]
+    return ".".join([*module, func.__name__])
+
+
+def _describe(func: Callable[..., Any]) -> str:
+    plain = inspect.unwrap(func)
+    place = f"{func.__module__}.{func.__qualname__}"
+    code = getattr(plain, "__code__", None)
+    return f"{place} ({code.co_filename}:{code.co_firstlineno})" if code else place

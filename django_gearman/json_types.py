@@ -1,0 +1,137 @@
+"""
+What the JSON serializer adds to JSON: tags for Python's types.
+
+A value that JSON lacks becomes {"__gearman__": tag, "value": ...}. A dict that has that key of its
+own becomes a tagged list of pairs, so that nothing is ever mistaken for a tag.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import enum
+import json
+import math
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.utils.safestring import SafeString, mark_safe
+
+from .exceptions import SerializationError
+
+TAG = "__gearman__"
+
+
+class CannotPack(Exception):
+    """There is something in the value that JSON cannot bring back."""
+
+
+_PLAIN = {str, int, bool, type(None)}
+
+
+def _pack_datetime(value: datetime.datetime) -> str:
+    zone = value.tzinfo.key if isinstance(value.tzinfo, zoneinfo.ZoneInfo) else None
+    return f"{value.isoformat()}[{zone}]" if zone else value.isoformat()  # as in RFC 9557
+
+
+def _unpack_datetime(text: str) -> datetime.datetime:
+    stamp, _, zone = text.rstrip("]").partition("[")
+    value = datetime.datetime.fromisoformat(stamp)
+    return value.astimezone(zoneinfo.ZoneInfo(zone)) if zone else value
+
+
+# tag: (type, value to JSON, JSON to value)
+_TAGGED: Mapping[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "tuple": (tuple, lambda value: [pack(item) for item in value], tuple),
+    "set": (set, lambda value: _pack_set(value), set),
+    "frozenset": (frozenset, lambda value: _pack_set(value), frozenset),
+    "float": (float, repr, float),
+    "decimal": (Decimal, str, Decimal),
+    "datetime": (datetime.datetime, _pack_datetime, _unpack_datetime),
+    "date": (datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
+    "time": (datetime.time, datetime.time.isoformat, datetime.time.fromisoformat),
+    "timedelta": (
+        datetime.timedelta,
+        lambda value: [value.days, value.seconds, value.microseconds],
+        lambda parts: datetime.timedelta(*parts),
+    ),
+    "uuid": (uuid.UUID, str, uuid.UUID),
+    "bytes": (bytes, lambda value: base64.b64encode(value).decode(), base64.b64decode),
+    "safe": (SafeString, lambda value: value + "", mark_safe),
+    "dict": (dict, lambda value: [[k, pack(v)] for k, v in value.items()], dict),
+}
+_TAG_OF = {kind: tag for tag, (kind, _, _) in _TAGGED.items()}
+
+
+def pack(value: Any) -> Any:
+    """Return what JSON can bring back of `value`."""
+    kind = type(value)
+    if kind in _PLAIN or (kind is float and math.isfinite(value)):
+        return value
+    if kind is list:
+        return [pack(item) for item in value]
+    if kind is dict:
+        if not all(type(key) is str for key in value):
+            raise CannotPack
+        if TAG not in value:
+            return {key: pack(item) for key, item in value.items()}
+    tag = _TAG_OF.get(kind)
+    if tag is None:
+        # freezegun's datetimes are a subclass, and say so only to isinstance
+        dates = (datetime.datetime, datetime.date)
+        tag = next((_TAG_OF[date] for date in dates if isinstance(value, date)), None)
+    if tag is None:
+        raise CannotPack
+    return {TAG: tag, "value": _TAGGED[tag][1](value)}
+
+
+def _pack_set(value: set[Any] | frozenset[Any]) -> list[Any]:
+    """Sort by the bytes to be, so that equal sets make equal bytes."""
+    return sorted(map(pack, value), key=json.dumps)
+
+
+def unpack(value: dict[str, Any]) -> Any:
+    """Undo `pack` for an object whose members are unpacked already."""
+    tag = value.get(TAG)
+    if not isinstance(tag, str) or tag not in _TAGGED or value.keys() != {TAG, "value"}:
+        return value  # somebody else's
+    try:
+        return _TAGGED[tag][2](value["value"])
+    except Exception as error:  # whatever a constructor makes of noise
+        raise SerializationError(f"not a {tag}: {value['value']!r} ({error})") from error
+
+
+def locate(value: Any, path: str = "") -> tuple[str, Any]:
+    """Return the path of what cannot be packed, and that value."""
+    children: Iterable[tuple[str, Any]] = ()
+    if type(value) is dict and all(type(key) is str for key in value):
+        children = ((f"{path}[{key!r}]" if path else key, item) for key, item in value.items())
+    elif type(value) in (list, tuple):
+        children = ((f"{path}[{place}]", item) for place, item in enumerate(value))
+    elif type(value) in (set, frozenset):
+        children = ((f"a member of {path}".rstrip(" of"), item) for item in value)
+    for where, child in children:
+        try:
+            pack(child)
+        except CannotPack:
+            return locate(child, where)
+    return path or "the value", value
+
+
+def complaint(value: Any) -> str:
+    if isinstance(value, dict) and type(value) is dict:
+        keys = [key for key in value if type(key) is not str]
+        return f"the keys of a dict must be strings, not {keys[0]!r}"
+    advice = {
+        enum.Enum: "pass its .value",
+        models.Model: "pass its .pk, and load it in the job",
+        models.QuerySet: "pass a list of primary keys",
+    }
+    hint = next((say for kind, say in advice.items() if isinstance(value, kind)), "")
+    return f"{value!r} is a {type(value).__module__}.{type(value).__qualname__}; " + (
+        hint or 'JSON cannot bring it back (serializer="pickle" could)'
+    )

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from ...registry import registry
+
+
+class Command(BaseCommand):
+    help = "List the jobs of this project by queue, and where each is written."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        queues = registry.queues()
+        if not queues:
+            self.stdout.write("No jobs: write them into gearman_jobs.py of an installed app.")
+        for queue, jobs in queues.items():
+            self.stdout.write(f"{queue}:")
+            for job in jobs:
+                self.stdout.write(f"  {job.name}  {job.location}")

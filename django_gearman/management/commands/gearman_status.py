@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ... import conf
+from ...backends import get_backend, get_backend_class
+from ...exceptions import BackendError
+
+
+class Command(BaseCommand):
+    help = "Show the functions and the workers of each job server. Exits with 1 if one is down."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="write one JSON object instead")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            backend, servers, _ = conf.backend_settings()
+            if get_backend_class().local:
+                raise CommandError(f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask")
+            reports = [self._ask(server) for server in conf.parse_servers(servers)]
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps({"servers": reports}, indent=2))
+        else:
+            for report in reports:
+                self._print(report)
+        down = [report for report in reports if report["error"]]
+        if down:
+            raise CommandError("; ".join(report["error"] for report in down))
+
+    def _ask(self, server: Any) -> dict[str, Any]:
+        report: dict[str, Any] = {"server": str(server), "functions": [], "workers": []}
+        try:
+            backend = get_backend([server])
+            report["functions"] = [
+                {
+                    "function": row.function,
+                    "queued": row.total - row.running,
+                    "running": row.running,
+                    "workers": row.workers,
+                }
+                for row in backend.functions()
+            ]
+            report["workers"] = [asdict(worker) for worker in backend.workers()]
+            return {**report, "error": None}
+        except BackendError as error:
+            return {**report, "error": str(error)}
+
+    def _print(self, report: dict[str, Any]) -> None:
+        if report["error"]:
+            self.stdout.write(f"{report['server']}: DOWN")
+            return
+        self.stdout.write(f"{report['server']}:")
+        columns = ["function", "queued", "running", "workers"]
+        rows = [columns, *([str(row[name]) for name in columns] for row in report["functions"])]
+        width = max(len(row[0]) for row in rows)
+        for function, *numbers in rows:
+            self.stdout.write(f"  {function:{width}}" + "".join(f"{n:>9}" for n in numbers))
+        for worker in report["workers"]:
+            served = ", ".join(worker["functions"])
+            self.stdout.write(f"  worker {worker['client_id']} at {worker['address']}: {served}")

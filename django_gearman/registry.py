@@ -1,0 +1,91 @@
+"""The jobs this process knows, by name and by queue."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .exceptions import JobAlreadyRegistered, JobNotRegistered
+
+if TYPE_CHECKING:
+    from .jobs import AnyJob
+
+
+class JobRegistry:
+    """A set of jobs in which each name stands once."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, AnyJob] = {}
+        self._lock = threading.Lock()
+
+    def add(self, job: AnyJob) -> None:
+        """
+        Add a job; JobAlreadyRegistered, naming both places, when another one has its name.
+
+        The same declaration again, as when a module is reloaded, replaces the earlier one.
+        """
+        with self._lock:
+            other = self._jobs.get(job.name)
+            if other is not None and other.location != job.location:
+                raise JobAlreadyRegistered(
+                    f"two jobs are named {job.name!r}: {other.location} and {job.location}; "
+                    "give one of them another name: @gearman_job(name=...)"
+                )
+            self._jobs[job.name] = job
+
+    def find(self, name: str) -> AnyJob | None:
+        """Return the job of that name, or None."""
+        return self._jobs.get(name)
+
+    def get(self, name: str) -> AnyJob:
+        """Return the job of that name; JobNotRegistered, with the names most like it, otherwise."""
+        job = self._jobs.get(name)
+        if job is None:
+            raise JobNotRegistered(f"no job is named {name!r}{self._hint(name)}")
+        return job
+
+    def _hint(self, name: str) -> str:
+        if not self._jobs:
+            return "; no jobs are declared at all (is the app in INSTALLED_APPS?)"
+        short = {known.rpartition(".")[2]: known for known in self._jobs}
+        close = difflib.get_close_matches(name, self._jobs, n=3)
+        if not close and name.rpartition(".")[2] in short:
+            close = [short[name.rpartition(".")[2]]]
+        if close:
+            return f"; did you mean {' or '.join(repr(match) for match in close)}?"
+        return f"; there are {', '.join(sorted(self._jobs))}"
+
+    def queues(self) -> dict[str, list[AnyJob]]:
+        """Return the jobs of each queue, both sorted by name."""
+        queues: dict[str, list[AnyJob]] = {}
+        for _, job in sorted(self._jobs.items()):
+            queues.setdefault(job.queue, []).append(job)
+        return dict(sorted(queues.items()))
+
+    def select(self, queues: Iterable[str] | None = None) -> list[AnyJob]:
+        """
+        Return the jobs of these queues; of all for None, and where "*" is among them.
+
+        Raises ValueError, listing the queues there are, for a queue that no job has, and when
+        there are no jobs at all.
+        """
+        known = self.queues()
+        if not known:
+            raise ValueError(
+                "no jobs are declared: write them into gearman_jobs.py of an app in INSTALLED_APPS"
+            )
+        names = list(known) if queues is None else list(dict.fromkeys(queues))
+        if "*" in names:
+            names = list(known)
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            raise ValueError(
+                f"no job is in queue {', '.join(map(repr, unknown)) or '(none was named)'}; "
+                f"the queues are {', '.join(known)}"
+            )
+        return [job for name in names for job in known[name]]
+
+
+registry = JobRegistry()

@@ -1,0 +1,253 @@
+"""JobRequest: a submitted job, as its submitter sees it. Attributes are those of python-gearman."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .backends.base import (
+    JobSpec,
+    JobStatus,
+    Submission,
+    Update,
+    WorkComplete,
+    WorkData,
+    WorkException,
+    WorkFail,
+    WorkStatus,
+    WorkWarning,
+)
+from .exceptions import (
+    BackendError,
+    GearmanError,
+    JobError,
+    JobFailed,
+    JobLost,
+    JobRaised,
+    JobTimeout,
+    ResultUnavailable,
+    SerializationError,
+)
+from .options import Options
+from .remote_error import read_error
+from .serializers import Serializer
+
+JOB_UNKNOWN = "UNKNOWN"
+JOB_PENDING = "PENDING"
+JOB_CREATED = "CREATED"
+JOB_FAILED = "FAILED"
+JOB_COMPLETE = "COMPLETE"
+
+
+@dataclass
+class GearmanJob:
+    """What was submitted: `data` is the call, as a dict with the keys "args" and "kwargs"."""
+
+    task: str
+    unique: str
+    data: dict[str, Any]
+    handle: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "job_handle": self.handle,
+            "unique": self.unique,
+            "data": self.data,
+        }
+
+
+class JobRequest:
+    """
+    A submitted job.
+
+    `state` is JOB_UNKNOWN (not sent yet, or the connection was lost), JOB_CREATED (the server has
+    it), JOB_COMPLETE or JOB_FAILED; `exception` tells why it failed or could not be sent;
+    `timed_out` whether the last wait ended without an outcome; `status` what is known of its
+    progress; `data_updates` and `warning_updates` hold what the job sent while it ran.
+    """
+
+    def __init__(
+        self,
+        job: GearmanJob,
+        spec: JobSpec,
+        serializer: Serializer,
+        options: Options,
+    ) -> None:
+        self.job = job
+        self.spec = spec
+        self.options = options
+        self.priority = options.priority
+        self.background = spec.background
+        self.connection_attempts = 0
+        self.max_connection_attempts = (options.max_retries or 0) + 1
+        self.state = JOB_UNKNOWN
+        self.timed_out = False
+        self.exception: GearmanError | None = None
+        self.status: dict[str, Any] = {}
+        self.data_updates: deque[Any] = deque()
+        self.warning_updates: deque[Any] = deque()
+        self.status_updates: deque[tuple[int, int]] = deque()
+        self._serializer = serializer
+        self._submission: Submission | None = None
+        self._result: bytes = b""
+        self._raised: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        kind = "background" if self.background else "foreground"
+        return f"<JobRequest {self.job.task} {kind} {self.state} {self.handle or 'without handle'}>"
+
+    @property
+    def gearman_job(self) -> GearmanJob:
+        return self.job
+
+    @property
+    def server_status(self) -> dict[str, Any]:
+        return self.status
+
+    @property
+    def handle(self) -> str:
+        """What names the job in `GearmanClient.get_job_status`, also from another process."""
+        return self.job.handle
+
+    @property
+    def unique(self) -> str:
+        return self.job.unique
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is nothing to wait for: a background job is complete once it is queued."""
+        if self.background:
+            return self.state == JOB_CREATED
+        return self.state in (JOB_COMPLETE, JOB_FAILED)
+
+    @property
+    def result(self) -> Any:
+        """
+        What the job returned.
+
+        Raises JobFailed (JobRaised when the worker told the exception), JobTimeout, JobLost or a
+        BackendError where there is none, ResultUnavailable for a background job and for one that
+        has not finished, SerializationError when the worker's bytes cannot be read.
+        """
+        if self.exception is not None:
+            raise self.exception
+        if self.background:
+            raise ResultUnavailable(
+                f"{self._name} runs in the background: Gearman keeps no results of such jobs; "
+                "submit it in the foreground, or have the job store what it makes"
+            )
+        if self.state == JOB_COMPLETE:
+            return self._serializer.loads(self._result) if self._result else None
+        if self.timed_out:
+            raise JobTimeout(
+                f"{self._name} has not finished in the time given; it may still be queued or running"
+            )
+        raise ResultUnavailable(f"{self._name} has not finished; call wait() first")
+
+    def wait(self, timeout: float | None = None) -> JobRequest:
+        """
+        Wait up to `timeout` seconds (None: without limit) for the outcome, and return the request.
+
+        Sets `state`, or `timed_out`. Raises ConnectionLost when the outcome can no longer come;
+        what the job itself did is told by `state`, `exception` and `result`.
+        """
+        for _ in self.updates(timeout):
+            pass
+        return self
+
+    def updates(self, timeout: float | None = None) -> Iterator[Update]:
+        """
+        Yield WorkData, WorkWarning and WorkStatus as they come, and then the outcome, all decoded.
+
+        Stops without an outcome after `timeout` seconds, with `timed_out` set. A background job
+        yields nothing.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        self.timed_out = False
+        while not self.complete and self.exception is None:
+            if self._submission is None:
+                raise ResultUnavailable(f"{self._name} has not been submitted yet")
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                update = self._submission.next_update(remaining)
+            except JobLost as error:
+                self.fail(error)
+                return
+            except BackendError as error:
+                self.state, self.exception = JOB_UNKNOWN, error
+                raise
+            if update is None:
+                self.timed_out = True
+                return
+            told = self._take(update)
+            if told is not None:
+                yield told
+
+    def _take(self, update: Update) -> Update | None:
+        """Note what an update says; return it as the caller should see it, if at all."""
+        match update:
+            case WorkStatus(numerator, denominator):
+                self.set_status(JobStatus(True, True, numerator, denominator))
+                self.status_updates.append((numerator, denominator))
+                return update
+            case WorkData(data):
+                decoded = replace(update, data=self._decode(data))
+                self.data_updates.append(decoded.data)
+                return decoded
+            case WorkWarning(data):
+                self._raised = read_error(data) or {}
+                if self._raised:
+                    return None  # our workers' way to tell why the job is about to fail
+                warning = replace(update, data=self._decode(data))
+                self.warning_updates.append(warning.data)
+                return warning
+            case WorkComplete(data):
+                self.state, self._result = JOB_COMPLETE, data
+                return replace(update, data=self._decode(data) if data else None)
+            case WorkException(data):
+                text = data.rstrip(b"\0").decode(errors="replace")
+                self.fail(JobRaised(self._name, message=text))
+            case WorkFail() if self._raised:
+                self.fail(JobRaised(self._name, **self._raised))
+            case WorkFail():
+                self.fail(JobFailed(f"{self._name} failed; its worker did not tell why"))
+        return update
+
+    def _decode(self, data: bytes) -> Any:
+        try:
+            return self._serializer.loads(data)
+        except SerializationError:
+            return data  # of a worker that is not ours
+
+    @property
+    def _name(self) -> str:
+        return f"job {self.job.task} ({self.handle or 'no handle'})"
+
+    # What the client does to it
+
+    def sent(self, submission: Submission) -> None:
+        """Note that a server has the job, or refused it."""
+        self.connection_attempts += 1
+        self._submission = submission
+        if submission.error is not None:
+            self.fail(submission.error)
+        else:
+            self.job.handle = submission.handle
+            self.state, self.exception = JOB_CREATED, None
+
+    def fail(self, error: JobError | BackendError) -> None:
+        self.state, self.exception = JOB_FAILED, error
+
+    def set_status(self, status: JobStatus) -> None:
+        self.status = {
+            "handle": self.handle,
+            "known": status.known,
+            "running": status.running,
+            "numerator": status.numerator,
+            "denominator": status.denominator,
+            "time_received": time.time(),
+        }

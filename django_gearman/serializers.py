@@ -1,0 +1,189 @@
+"""
+Values to bytes and back.
+
+A call travels as an object with the keys "args" and "kwargs" (and "attempt", from the second on);
+any other value is its single argument, so that clients in other languages need no envelope.
+
+`json` keeps Python's types: beside JSON's own, it tags Decimal, datetime, date, time, timedelta,
+UUID, bytes, tuple, set, frozenset, SafeString, and the floats that JSON lacks. Anything else is
+refused by name, because it would come back as something else.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signing import BadSignature, Signer
+from django.utils.module_loading import import_string
+
+from .exceptions import SerializationError
+from .json_types import TAG, CannotPack, complaint, locate, pack, unpack
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of one run of a job, and which attempt it is."""
+
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 1
+
+
+class Serializer(ABC):
+    """
+    How values travel. Subclass it for a format of your own, and name the class in GEARMAN_SERIALIZER.
+
+    Both methods raise SerializationError, and nothing else, for what they cannot do.
+    """
+
+    @abstractmethod
+    def dumps(self, value: Any) -> bytes:
+        """Turn a value into bytes."""
+
+    @abstractmethod
+    def loads(self, data: bytes) -> Any:
+        """Turn bytes into the value they were made of."""
+
+    def dumps_call(self, call: Call) -> bytes:
+        """Turn a job's arguments into a workload."""
+        envelope: dict[str, Any] = {"args": list(call.args), "kwargs": dict(call.kwargs)}
+        if call.attempt > 1:
+            envelope["attempt"] = call.attempt
+        return self.dumps(envelope)
+
+    def loads_call(self, workload: bytes) -> Call:
+        """Turn a workload into a job's arguments."""
+        if not workload:
+            return Call()
+        match self.loads(workload):
+            case {"args": list(args), "kwargs": dict(kwargs), **rest} if not rest:
+                return Call(args, kwargs)
+            case {"args": list(args), "kwargs": dict(kwargs), "attempt": int(n), **rest} if (
+                not rest
+            ):
+                return Call(args, kwargs, n)
+            case value:
+                return Call([value])
+
+
+class JSONSerializer(Serializer):
+    """JSON that brings back what went in."""
+
+    def dumps(self, value: Any) -> bytes:
+        try:
+            return _to_json(pack(value)).encode()
+        except CannotPack:
+            where, culprit = locate(value)
+            raise SerializationError(f"cannot serialize {where}: {complaint(culprit)}") from None
+        except RecursionError:
+            raise SerializationError("the value is nested too deeply, or contains itself") from None
+        except ValueError as error:  # an integer of more digits than Python writes, say
+            raise SerializationError(f"cannot write the value as JSON: {error}") from error
+
+    def loads(self, data: bytes) -> Any:
+        try:
+            text = data.decode()
+            return json.loads(text, object_hook=unpack) if TAG in text else json.loads(text)
+        except SerializationError:
+            raise
+        except (ValueError, RecursionError) as error:
+            shown = data if len(data) <= 60 else data[:60] + b"..."
+            raise SerializationError(
+                f"not JSON: {shown!r} ({error}); a sender that sends plain bytes wants a job with "
+                'serializer="raw"'
+            ) from error
+
+
+class PickleSerializer(Serializer):
+    """
+    Pickles, signed with SECRET_KEY.
+
+    The signature (checked against SECRET_KEY_FALLBACKS too) is what keeps whoever reaches the job
+    server from running code here; it does not hide the values.
+    """
+
+    def dumps(self, value: Any) -> bytes:
+        try:
+            pickled = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        except Exception as error:  # pickling runs the value's own code, which raises what it likes
+            raise SerializationError(f"cannot pickle {value!r}: {error}") from error
+        return self._signer().sign(base64.b64encode(pickled).decode()).encode()
+
+    def loads(self, data: bytes) -> Any:
+        try:
+            pickled = self._signer().unsign(data.decode())
+        except (BadSignature, UnicodeDecodeError):
+            raise SerializationError(
+                "not a pickle signed with this project's SECRET_KEY: it was altered, sent by another "
+                "program, or signed with a key that is not in SECRET_KEY_FALLBACKS"
+            ) from None
+        try:
+            return pickle.loads(base64.b64decode(pickled))
+        except Exception as error:  # so does unpickling
+            raise SerializationError(f"cannot unpickle: {error}") from error
+
+    @staticmethod
+    def _signer() -> Signer:
+        return Signer(salt="django_gearman.serializers.PickleSerializer")
+
+
+class RawSerializer(Serializer):
+    """Bytes as they are: a job gets its workload as its single argument, and returns bytes."""
+
+    def dumps(self, value: Any) -> bytes:
+        if value is None:
+            return b""
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise SerializationError(f'serializer="raw" carries bytes, not {value!r}; encode it')
+        return bytes(value)
+
+    def loads(self, data: bytes) -> Any:
+        return data
+
+    def dumps_call(self, call: Call) -> bytes:
+        if call.kwargs or len(call.args) != 1:
+            raise SerializationError(
+                'serializer="raw" carries one argument, of bytes, and no keyword arguments'
+            )
+        if call.attempt > 1:
+            raise SerializationError('serializer="raw" cannot carry the number of the attempt')
+        return self.dumps(call.args[0])
+
+    def loads_call(self, workload: bytes) -> Call:
+        return Call([workload])
+
+
+_BUILT_IN: Mapping[str, Callable[[], Serializer]] = {
+    "json": JSONSerializer,
+    "pickle": PickleSerializer,
+    "raw": RawSerializer,
+}
+
+
+def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializer:
+    """Return the serializer that a setting or a job names; ImproperlyConfigured if it is none."""
+    if isinstance(spec, Serializer):
+        return spec
+    if isinstance(spec, str) and spec not in _BUILT_IN:
+        try:
+            spec = import_string(spec)
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f"{source}: {spec!r} is none of {', '.join(_BUILT_IN)}, and no dotted path ({error})"
+            ) from error
+    factory = _BUILT_IN.get(spec, spec) if isinstance(spec, str) else spec
+    made = factory() if isinstance(factory, type) else factory
+    if not isinstance(made, Serializer):
+        raise ImproperlyConfigured(
+            f"{source}: {spec!r} is no subclass of django_gearman.serializers.Serializer"
+        )
+    return made

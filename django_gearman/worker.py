@@ -1,0 +1,86 @@
+"""GearmanWorker: grab a job, execute it, and again, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterable
+
+from django import db
+
+from .backends import get_backend
+from .exceptions import BackendError
+from .execution import execute, fail_unknown, functions_of
+from .jobs import AnyJob
+from .registry import registry
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that an idle worker waits for a job before it looks whether it should stop.
+IDLE_SECONDS = 1.0
+
+
+class GearmanWorker:
+    """
+    Runs jobs of `queues` (None, or one named "*": of all), one at a time, in the thread of `work`.
+
+    Raises ValueError, listing those there are, for a queue that no job has.
+    """
+
+    def __init__(self, queues: Iterable[str] | None = None) -> None:
+        self.queues = [queues] if isinstance(queues, str) else None if queues is None else [*queues]
+        self.jobs: list[AnyJob] = registry.select(self.queues)
+        self._stopping = threading.Event()
+
+    @property
+    def client_id(self) -> str:
+        """The name under which the job servers list this worker: host, process and queues."""
+        queues = ",".join(dict.fromkeys(job.queue for job in self.jobs))
+        name = f"{socket.gethostname()}:{os.getpid()}:{queues}"
+        return re.sub(r"[^A-Za-z0-9._:,-]", "-", name)[:127]
+
+    def stop(self) -> None:
+        """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
+        self._stopping.set()
+
+    def work(self, *, burst: bool = False) -> int:
+        """
+        Run jobs until `stop` is called, or with `burst` until none is left; return how many ran.
+
+        A job server that is down is waited for. An error in a job never ends the work.
+        """
+        functions = functions_of(self.jobs)
+        backend = get_backend()
+        session = backend.register(list(functions), self.client_id)
+        count = 0
+        try:
+            while not self._stopping.is_set():
+                assigned = session.grab_job(0 if burst else IDLE_SECONDS)
+                if assigned is None:
+                    if burst:
+                        break
+                    continue
+                _clean_database_connections()
+                try:
+                    job = functions.get(assigned.function)
+                    if job is None:
+                        fail_unknown(assigned, session)
+                    else:
+                        execute(job, assigned, session, backend)
+                except BackendError as error:
+                    logger.warning("job %s: %s", assigned.handle, error)
+                finally:
+                    _clean_database_connections()
+                count += 1
+        finally:
+            session.close()
+        return count
+
+
+def _clean_database_connections() -> None:
+    """Drop connections that are broken or too old, as Django does around each web request."""
+    db.reset_queries()
+    db.close_old_connections()

@@ -1,0 +1,35 @@
+"""The jobs of the example app."""
+
+import time
+
+from django_gearman import JobContext, gearman_job
+
+
+@gearman_job
+def reverse(input: str) -> str:
+    """Reverse a sentence."""
+    print(f"[worker] reversing {input!r}", flush=True)
+    return input[::-1]
+
+
+@gearman_job(queue="counting")
+def background_counting(arg: object = None) -> None:
+    """Count to three, without anybody waiting for it."""
+    for number in (1, 2, 3):
+        print(f"[worker] job {arg} counts {number}", flush=True)
+        time.sleep(0.1)
+
+
+@gearman_job(takes_context=True)
+def paint(context: JobContext, fences: int) -> str:
+    """Tell how far the work is."""
+    for done in range(1, fences + 1):
+        time.sleep(0.1)
+        context.set_status(done, fences)
+    return f"{fences} fences painted"
+
+
+@gearman_job
+def divide(dividend: float, divisor: float) -> float:
+    """Fail, when divided by zero."""
+    return dividend / divisor

@@ -1,0 +1,10 @@
+"""Settings of the example project: just enough to run its jobs."""
+
+import os
+
+SECRET_KEY = "only for the example"
+USE_TZ = True
+INSTALLED_APPS = ["django_gearman", "gearman_example"]
+
+GEARMAN_BACKEND = os.environ.get("GEARMAN_BACKEND", "gearman")
+GEARMAN_SERVERS = os.environ.get("GEARMAN_SERVERS", "127.0.0.1:4730").split(",")

@@ -1,0 +1,53 @@
+"""The package's metadata; tools are configured in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+INIT = (HERE / "django_gearman" / "__init__.py").read_text()
+VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1]
+
+PYTHON_GEARMAN = ["gearman3==0.2.1"]  # exactly: what it gets wrong is corrected by subclassing
+TEST = [
+    *PYTHON_GEARMAN,
+    "hypothesis>=6.100",
+    "pytest>=8.2",
+    "pytest-django>=4.9",
+    "pytest-randomly>=3.15",
+    "pytest-xdist>=3.6",
+    "trustme>=1.1",
+]
+DEV = [*TEST, "django-stubs>=5.2", "mypy>=1.15", "pre-commit>=4.0", "ruff>=0.12"]
+
+setup(
+    name="django-gearman",
+    version=VERSION,
+    description="Background jobs for Django on Gearman, which can be tested without a server",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MPL-1.1 OR GPL-2.0-or-later OR LGPL-2.1-or-later",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["django_gearman", "django_gearman.*"]),
+    package_data={"django_gearman": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=["Django>=5.2"],
+    extras_require={"python-gearman": PYTHON_GEARMAN, "test": TEST, "dev": DEV},
+    classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Environment :: Web Environment",
+        "Framework :: Django",
+        "Framework :: Django :: 5.2",
+        "Framework :: Django :: 6.0",
+        "Framework :: Pytest",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: System :: Distributed Computing",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,7 @@
+"""Settings of the tests: each test that cares chooses its transport."""
+
+SECRET_KEY = "only for the tests"
+USE_TZ = True
+INSTALLED_APPS = ["django_gearman", "gearman_example", "tests.app"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+GEARMAN_BACKEND = "eager"
