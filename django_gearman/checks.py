@@ -43,12 +43,14 @@ def _check_names() -> None:
 
 def _unknown_settings() -> list[CheckMessage]:
     found: list[CheckMessage] = []
+    prefix = "GEARMAN_"
+    endings = [name.removeprefix(prefix) for name in conf.DEFAULTS]
     for name in dir(settings):
-        if name.startswith("GEARMAN_") and name not in conf.DEFAULTS:
-            close = difflib.get_close_matches(name, conf.DEFAULTS, n=1)
-            hint = (
-                f"Did you mean {close[0]}?" if close else f"Known are {', '.join(conf.DEFAULTS)}."
-            )
+        if name.startswith(prefix) and name not in conf.DEFAULTS:
+            close = difflib.get_close_matches(name.removeprefix(prefix), endings, n=1)
+            hint = f"Known are {', '.join(conf.DEFAULTS)}."
+            if close:
+                hint = f"Did you mean {prefix}{close[0]}?"
             message = f"{name} is no setting of django-gearman, so it has no effect."
             found.append(checks.Warning(message, hint=hint, id="django_gearman.W001"))
     return found

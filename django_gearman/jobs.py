@@ -119,7 +119,7 @@ class Job(Generic[_Called, _P, _R]):
             raise TypeError(f"{self.location} takes a context, so it needs a parameter for that")
         return signature.replace(parameters=parameters[1:])
 
-    def __call__(self, *args: _Called.args, **kwargs: _Called.kwargs) -> _R:
+    def __call__(self, /, *args: _Called.args, **kwargs: _Called.kwargs) -> _R:
         return self.func(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -164,7 +164,7 @@ class Job(Generic[_Called, _P, _R]):
         job._client = self._client.using(**options)
         return job
 
-    def do(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def do(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """
         Run the job on a worker and return its result.
 
@@ -174,7 +174,7 @@ class Job(Generic[_Called, _P, _R]):
         result: _R = self._client.submit_call(self, Call(args, kwargs)).result
         return result
 
-    def do_background(self, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
+    def do_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
         """Queue the job and return; raises what `GearmanClient.submit_job` raises."""
         return self._client.submit_call(self, Call(args, kwargs), background=True)
 
@@ -190,12 +190,12 @@ class Job(Generic[_Called, _P, _R]):
             request.result for request in self._client.submit_calls(self, calls, timeout=timeout)
         ]
 
-    async def ado(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Do what `do` does, without blocking the event loop."""
         result: _R = await self._in_thread(self.do)(*args, **kwargs)
         return result
 
-    async def ado_background(self, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
+    async def ado_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
         """Do what `do_background` does, in the thread that has the transaction."""
         return await sync_to_async(self.do_background)(*args, **kwargs)
 

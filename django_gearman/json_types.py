@@ -41,7 +41,13 @@ def _pack_datetime(value: datetime.datetime) -> str:
 def _unpack_datetime(text: str) -> datetime.datetime:
     stamp, _, zone = text.rstrip("]").partition("[")
     value = datetime.datetime.fromisoformat(stamp)
-    return value.astimezone(zoneinfo.ZoneInfo(zone)) if zone else value
+    if not zone:
+        return value
+    for fold in (0, 1):  # which of the two hours, when the clock is turned back
+        local = value.replace(tzinfo=zoneinfo.ZoneInfo(zone), fold=fold)
+        if local.utcoffset() == value.utcoffset():
+            return local
+    return value.astimezone(zoneinfo.ZoneInfo(zone))  # the zone's rules differ here
 
 
 # tag: (type, value to JSON, JSON to value)

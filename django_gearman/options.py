@@ -48,6 +48,11 @@ class Options:
     max_retries: int | None = None
 
     def __post_init__(self) -> None:
+        if self.unique is not None and not isinstance(self.unique, (str, bool)):
+            raise TypeError(
+                f"unique is a string, or True for 'same arguments', not {self.unique!r}; "
+                "write several arguments of a job as args=[...]"
+            )
         if self.priority is not None and not isinstance(self.priority, str):
             raise TypeError(
                 f"priority is PRIORITY_LOW, PRIORITY_HIGH or None, not {self.priority!r}; "
@@ -57,11 +62,6 @@ class Options:
             raise ValueError(
                 f"priority is PRIORITY_LOW ('LOW'), PRIORITY_HIGH ('HIGH') or None, "
                 f"not {self.priority!r}"
-            )
-        if self.unique is not None and not isinstance(self.unique, (str, bool)):
-            raise TypeError(
-                f"unique is a string, or True for 'same arguments', not {self.unique!r}; "
-                "write several arguments of a job as args=[...]"
             )
         _check_number("poll_timeout", self.timeout, (int, float), "a number of seconds")
         _check_number("max_retries", self.max_retries, int, "a whole number")

@@ -15,7 +15,7 @@ import base64
 import json
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,7 +162,7 @@ class RawSerializer(Serializer):
         return Call([workload])
 
 
-_BUILT_IN: Mapping[str, Callable[[], Serializer]] = {
+_BUILT_IN: Mapping[str, type[Serializer]] = {
     "json": JSONSerializer,
     "pickle": PickleSerializer,
     "raw": RawSerializer,
@@ -180,10 +180,12 @@ def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializ
             raise ImproperlyConfigured(
                 f"{source}: {spec!r} is none of {', '.join(_BUILT_IN)}, and no dotted path ({error})"
             ) from error
-    factory = _BUILT_IN.get(spec, spec) if isinstance(spec, str) else spec
-    made = factory() if isinstance(factory, type) else factory
-    if not isinstance(made, Serializer):
+    elif isinstance(spec, str):
+        spec = _BUILT_IN[spec]
+    if isinstance(spec, type) and issubclass(spec, Serializer):
+        spec = spec()
+    if not isinstance(spec, Serializer):
         raise ImproperlyConfigured(
             f"{source}: {spec!r} is no subclass of django_gearman.serializers.Serializer"
         )
-    return made
+    return spec

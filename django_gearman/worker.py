@@ -6,12 +6,12 @@ import logging
 import os
 import re
 import socket
-import threading
 from collections.abc import Iterable
 
 from django import db
 
 from .backends import get_backend
+from .backends.base import AssignedJob, BaseBackend, WorkerSession
 from .exceptions import BackendError
 from .execution import execute, fail_unknown, functions_of
 from .jobs import AnyJob
@@ -27,13 +27,19 @@ class GearmanWorker:
     """
     Runs jobs of `queues` (None, or one named "*": of all), one at a time, in the thread of `work`.
 
+    Around each job it drops database connections that are broken or too old, as Django does around
+    each web request; `clean_connections=False` leaves them alone, for a worker inside a test.
+
     Raises ValueError, listing those there are, for a queue that no job has.
     """
 
-    def __init__(self, queues: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, queues: Iterable[str] | None = None, *, clean_connections: bool = True
+    ) -> None:
         self.queues = [queues] if isinstance(queues, str) else None if queues is None else [*queues]
         self.jobs: list[AnyJob] = registry.select(self.queues)
-        self._stopping = threading.Event()
+        self._clean_connections = clean_connections
+        self._stopping = False
 
     @property
     def client_id(self) -> str:
@@ -44,7 +50,7 @@ class GearmanWorker:
 
     def stop(self) -> None:
         """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
-        self._stopping.set()
+        self._stopping = True
 
     def work(self, *, burst: bool = False) -> int:
         """
@@ -57,30 +63,37 @@ class GearmanWorker:
         session = backend.register(list(functions), self.client_id)
         count = 0
         try:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 assigned = session.grab_job(0 if burst else IDLE_SECONDS)
                 if assigned is None:
                     if burst:
                         break
                     continue
-                _clean_database_connections()
-                try:
-                    job = functions.get(assigned.function)
-                    if job is None:
-                        fail_unknown(assigned, session)
-                    else:
-                        execute(job, assigned, session, backend)
-                except BackendError as error:
-                    logger.warning("job %s: %s", assigned.handle, error)
-                finally:
-                    _clean_database_connections()
+                self._run(functions.get(assigned.function), assigned, session, backend)
                 count += 1
         finally:
             session.close()
         return count
 
+    def _run(
+        self,
+        job: AnyJob | None,
+        assigned: AssignedJob,
+        session: WorkerSession,
+        backend: BaseBackend,
+    ) -> None:
+        self._clean()
+        try:
+            if job is None:
+                fail_unknown(assigned, session)
+            else:
+                execute(job, assigned, session, backend)
+        except BackendError as error:
+            logger.warning("job %s: %s", assigned.handle, error)
+        finally:
+            self._clean()
 
-def _clean_database_connections() -> None:
-    """Drop connections that are broken or too old, as Django does around each web request."""
-    db.reset_queries()
-    db.close_old_connections()
+    def _clean(self) -> None:
+        if self._clean_connections:
+            db.reset_queries()
+            db.close_old_connections()

@@ -3,6 +3,7 @@
 import os
 
 SECRET_KEY = "only for the example"
+TIME_ZONE = "UTC"
 USE_TZ = True
 INSTALLED_APPS = ["django_gearman", "gearman_example"]
 

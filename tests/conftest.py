@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +40,12 @@ def own_gearmand(tmp_path: Path) -> Iterator[Gearmand]:
     server = Gearmand(tmp_path)
     yield server
     server.kill()
+
+
+@pytest.fixture
+def ran() -> list[Any]:
+    """Return what the jobs of tests.app leave behind, empty at first."""
+    from tests.app.gearman_jobs import RAN  # not before Django is set up
+
+    RAN.clear()
+    return RAN

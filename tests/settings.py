@@ -1,7 +1,8 @@
 """Settings of the tests: each test that cares chooses its transport."""
 
 SECRET_KEY = "only for the tests"
+TIME_ZONE = "UTC"
 USE_TZ = True
-INSTALLED_APPS = ["django_gearman", "gearman_example", "tests.app"]
+INSTALLED_APPS = ["django_gearman", "gearman_example", "tests.app", "tests.integration"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 GEARMAN_BACKEND = "eager"

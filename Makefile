@@ -1,0 +1,47 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/pytest -q -n auto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test integration lint format types check matrix
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+$(READY): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## Run the example: client and workers in one process, no server needed
+	@GEARMAN_BACKEND=memory $(BIN)/python manage.py gearman_example_client --workers 2
+
+test: $(READY)  ## Run the tests; those that need gearmand are skipped where it is not installed
+	$(PYTEST) -m "not integration"
+
+integration: $(READY)  ## Run everything that needs a real gearmand, on private ones
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \
+	for program in gearmand gearman; do command -v $$program >/dev/null || { \
+	  echo "$$program is not installed. Debian: apt-get install gearman-job-server gearman-tools" >&2; \
+	  exit 1; }; done
+	$(PYTEST) -m "gearmand or integration" --gearmand-required
+
+lint: $(READY)  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY)  ## Check the types
+	$(BIN)/mypy
+
+check: lint types test  ## Lint, types and tests
+
+matrix:  ## Run the tests on each supported pair of Python and Django that this machine has
+	@./matrix 3.11:5.2 3.12:6.0 3.13:6.1

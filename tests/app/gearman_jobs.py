@@ -1,0 +1,84 @@
+"""Jobs for the tests."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django_gearman import JobContext, RetryJob, gearman_job
+
+#: What jobs leave behind for a test to look at; fixture `ran` empties it.
+RAN: list[Any] = []
+
+
+@gearman_job
+def echo(value: Any) -> Any:
+    """Return what it was given."""
+    return value
+
+
+@gearman_job
+def add(left: int, right: int = 10) -> int:
+    return left + right
+
+
+@gearman_job
+def nothing() -> str:
+    return "ran"
+
+
+@gearman_job("mail", "send-mail")
+def send(to: str, *, subject: str = "Hello") -> str:
+    RAN.append(to)
+    return f"{subject}, {to}"
+
+
+@gearman_job
+def note(value: Any) -> None:
+    RAN.append(value)
+
+
+@gearman_job
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+@gearman_job
+def leave() -> None:
+    sys.exit(3)
+
+
+@gearman_job
+def return_lambda() -> Any:
+    return lambda: None
+
+
+@gearman_job(takes_context=True)
+def report(context: JobContext, steps: int) -> str:
+    for done in range(1, steps + 1):
+        context.set_status(done, steps)
+    context.send_data({"part": 1})
+    context.send_warning("beware")
+    return context.name
+
+
+@gearman_job(takes_context=True)
+def try_again(context: JobContext, times: int, delay: float = 0) -> None:
+    RAN.append(context.attempt)
+    if context.attempt < times:
+        raise RetryJob(delay)
+
+
+@gearman_job(serializer="raw")
+def reverse_bytes(data: bytes) -> bytes:
+    return data[::-1]
+
+
+@gearman_job
+async def later(value: int) -> int:
+    return value + 1
+
+
+@gearman_job
+def submit_another(value: Any) -> Any:
+    return echo.do(value)

@@ -1,0 +1,10 @@
+"""The example project, with jobs that leave marks."""
+
+import os
+
+from gearman_example.settings import *  # noqa: F403
+from gearman_example.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.integration"]
+if os.environ.get("BROKEN_APP"):
+    INSTALLED_APPS.append("tests.integration.broken")

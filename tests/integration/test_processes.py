@@ -1,0 +1,291 @@
+"""The README's scenario, and worse, with real processes and a real gearmand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from django_gearman import GearmanClient
+from tests.support.gearmand import Gearmand, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Process:
+    """manage.py, with what it writes."""
+
+    def __init__(self, log: Path, server: Gearmand, *arguments: str, backend: str = "gearman"):
+        self.log = log
+        self._file = log.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.integration.settings",
+                "GEARMAN_BACKEND": backend,
+                "GEARMAN_SERVERS": server.address,
+                "TRAIL": str(log.parent / "trail"),
+            },
+        )
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def children(self) -> list[int]:
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(child) for child in path.read_text().split()]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            children = self.children()
+            self.process.kill()
+            self.process.wait()
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+        self._file.close()
+
+
+@pytest.fixture
+def launch(tmp_path, own_gearmand) -> Iterator[Callable[..., Process]]:
+    processes: list[Process] = []
+
+    def make(*arguments: str, backend: str = "gearman") -> Process:
+        log = tmp_path / f"{len(processes)}.log"
+        processes.append(Process(log, own_gearmand, *arguments, backend=backend))
+        return processes[-1]
+
+    yield make
+    for process in processes:
+        process.close()
+
+
+@pytest.fixture
+def client(settings, own_gearmand) -> GearmanClient:
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = [own_gearmand.address]
+    return GearmanClient()
+
+
+@pytest.fixture
+def trail(tmp_path) -> Callable[[], list[str]]:
+    """Return what jobs have written so far, one line each."""
+    path = tmp_path / "trail"
+    return lambda: path.read_text().split() if path.exists() else []
+
+
+def workers_ready(server: Gearmand, number: int, function: str = "tests.integration.mark") -> None:
+    wait_until(lambda: server.totals().get(function, (0, 0, 0))[2] == number, f"{number} workers")
+
+
+@pytest.mark.parametrize("backend", ["gearman", "python-gearman"])
+def test_the_readme_in_two_shells(launch, own_gearmand, backend):
+    worker = launch("gearman_worker", "-w", "4", backend=backend)
+    workers_ready(own_gearmand, 4, "gearman_example.reverse")
+
+    client = launch("gearman_example_client", backend=backend)
+    assert client.process.wait(60) == 0, client.output
+
+    assert "the result is '.god yzal eht revo spmuj xof nworb kciuq ehT'" in client.output
+    assert "4 of 4" in client.output
+    assert "ZeroDivisionError: division by zero" in client.output
+    wait_until(lambda: worker.output.count("counts 3") == 4, "four jobs have counted")
+    assert "4 worker processes on" in worker.output
+    assert "gearman_example.reverse (queue default)" in worker.output
+    assert "Traceback" in worker.output, "the failure is not logged"
+    assert worker.stop() == 0
+
+
+def test_background_jobs_wait_for_a_worker(launch, client, own_gearmand, trail):
+    requests = [client.dispatch_background_task("tests.integration.mark", n) for n in range(5)]
+    assert all(request.complete for request in requests)
+
+    launch("gearman_worker")
+
+    wait_until(lambda: sorted(trail()) == ["0", "1", "2", "3", "4"], "five marks")
+
+
+def test_a_worker_of_one_queue_leaves_the_others_alone(launch, client, own_gearmand):
+    launch("gearman_worker", "-w", "5", "-q", "slow")
+    workers_ready(own_gearmand, 5, "tests.integration.hold")
+
+    request = client.submit_job("tests.integration.mark", 1, poll_timeout=0.5)
+
+    assert request.timed_out
+    assert own_gearmand.totals()["tests.integration.mark"][2] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_worker_finishes_the_job_in_hand(launch, client, own_gearmand, trail, number):
+    worker = launch("gearman_worker")
+    client.dispatch_background_task("tests.integration.hold", 1.0)
+    wait_until(lambda: trail() == ["begun"], "the job has begun")
+    client.dispatch_background_task("tests.integration.mark", "next")
+
+    assert worker.stop(number) == 0
+
+    assert trail() == ["begun", "done"]
+    assert own_gearmand.totals()["tests.integration.mark"][0] == 1, "the next job stays queued"
+
+
+def test_a_killed_worker_loses_nothing(launch, client, own_gearmand, trail):
+    worker = launch("gearman_worker", "-w", "2")
+    workers_ready(own_gearmand, 2)
+    request = client.submit_job("tests.integration.hold", 2.0, wait_until_complete=False)
+    wait_until(lambda: trail() == ["begun"], "the job has begun")
+    busy = wait_until(lambda: [int(p) for p in trail_pids(worker)], "the process is known")[0]
+
+    os.kill(busy, signal.SIGKILL)
+
+    assert request.wait(60).result == "held"
+    assert trail() == ["begun", "begun", "done"]
+    assert f"{busy} was killed by SIGKILL" in worker.output
+    workers_ready(own_gearmand, 2)
+    assert worker.stop() == 0
+
+
+def trail_pids(worker: Process) -> list[str]:
+    return [line.split()[1] for line in worker.output.splitlines() if line.startswith("holding ")]
+
+
+def test_workers_survive_a_restart_of_the_server(launch, client, own_gearmand, trail):
+    worker = launch("gearman_worker", "-w", "2")
+    workers_ready(own_gearmand, 2)
+
+    own_gearmand.kill()
+    wait_until(lambda: "trying again" in worker.output, "the loss is told")
+    own_gearmand.start()
+    workers_ready(own_gearmand, 2)
+
+    assert client.submit_job("tests.integration.mark", "back", poll_timeout=30).result == "back"
+    assert worker.output.count(f"{own_gearmand.address} is back") == 2, worker.output
+    assert worker.stop() == 0
+
+
+def test_a_module_of_jobs_that_cannot_be_imported_is_an_error(launch, monkeypatch):
+    monkeypatch.setenv("BROKEN_APP", "1")
+
+    worker = launch("gearman_worker")
+
+    assert worker.process.wait(30) != 0
+    assert "no_such_module" in worker.output
+
+
+def test_poisonous_workloads_do_not_stop_a_worker(launch, client, own_gearmand):
+    worker = launch("gearman_worker")
+    workers_ready(own_gearmand, 1)
+    for noise in (b"\xff\x00\xfe", b"{", b'{"args": [1, 2, 3], "kwargs": {}}', b""):
+        run = gearman(own_gearmand, "-f", "tests.integration.mark", input=noise)
+        assert run.returncode == 1, "the job should have failed"
+
+    assert client.submit_job("tests.integration.mark", "fine", poll_timeout=30).result == "fine"
+    assert worker.output.count("Traceback") >= 4
+    assert worker.stop() == 0
+
+
+# The C client, as a foreign client and as a foreign worker
+
+
+def gearman(server: Gearmand, *arguments: str, input: bytes = b"") -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(shutil.which("gearman")), "-h", "127.0.0.1", "-p", str(server.port), *arguments],
+        input=input,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_c_client_runs_our_jobs(launch, own_gearmand):
+    launch("gearman_worker")
+    workers_ready(own_gearmand, 1)
+
+    run = gearman(own_gearmand, "-f", "gearman_example.reverse", input=b'"hello"')
+
+    assert (run.returncode, run.stdout) == (0, b'"olleh"')
+
+
+def test_a_c_client_learns_why_our_job_failed(launch, own_gearmand):
+    launch("gearman_worker")
+    workers_ready(own_gearmand, 1)
+
+    run = gearman(own_gearmand, "-f", "gearman_example.divide", input=b'{"args":[1,0],"kwargs":{}}')
+
+    assert run.returncode == 1
+    assert b"ZeroDivisionError" in run.stderr
+
+
+def test_a_c_worker_runs_our_submissions(client, own_gearmand):
+    worker = subprocess.Popen(
+        [
+            str(shutil.which("gearman")),
+            *("-h", "127.0.0.1", "-p", str(own_gearmand.port), "-w", "-f", "c.count", "--", "wc", "-c"),
+        ]
+    )
+    try:
+        raw = client.using(serializer="raw", timeout=30)
+        assert raw.submit_job("c.count", b"12345").result.strip() == b"5"
+        assert client.submit_job("c.count", "x", poll_timeout=30).result == 26  # the envelope
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_a_c_worker_that_fails_is_a_failed_job(client, own_gearmand):
+    worker = subprocess.Popen(
+        [
+            str(shutil.which("gearman")),
+            *("-h", "127.0.0.1", "-p", str(own_gearmand.port), "-w", "-f", "c.false", "--", "false"),
+        ]
+    )
+    try:
+        request = client.submit_job("c.false", 1, poll_timeout=30)
+        assert (request.state, request.timed_out) == ("FAILED", False)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_one_of_two_servers_is_enough(launch, settings, client, own_gearmand, tmp_path):
+    other = Gearmand(tmp_path)
+    try:
+        settings.GEARMAN_SERVERS = [other.address, own_gearmand.address]
+        launch("gearman_worker")
+        workers_ready(own_gearmand, 1)
+        other.kill()
+
+        results = [client.submit_job("tests.integration.mark", n, poll_timeout=30).result for n in range(8)]
+
+        assert results == list(range(8))
+    finally:
+        other.kill()
+
+
+def test_a_burst_of_jobs_all_run_once(launch, client, own_gearmand, trail):
+    launch("gearman_worker", "-w", "4")
+    entries = [{"task": "tests.integration.mark", "data": number} for number in range(2000)]
+
+    started = time.monotonic()
+    client.submit_multiple_jobs(entries, background=True)
+
+    wait_until(lambda: len(trail()) == 2000, "2,000 marks", 60)
+    assert sorted(map(int, trail())) == list(range(2000))
+    assert time.monotonic() - started < 60

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from django_gearman import GearmanClient, GearmanWorker
+from tests.support.gearmand import free_port
+
+
+def run(*arguments: str) -> str:
+    output = io.StringIO()
+    call_command(*arguments, stdout=output)
+    return output.getvalue()
+
+
+# gearman_list_tasks
+
+
+def test_jobs_are_listed_by_queue_with_their_places():
+    lines = run("gearman_list_tasks").splitlines()
+
+    mail = lines[lines.index("mail:") + 1]
+    assert mail.startswith("  send-mail  tests.app.gearman_jobs.send (")
+    assert "gearman_jobs.py:" in mail
+
+
+# gearman_worker
+
+
+@pytest.mark.parametrize("backend", ["eager", "memory"])
+def test_a_worker_process_needs_a_server(settings, backend):
+    settings.GEARMAN_BACKEND = backend
+    with pytest.raises(CommandError, match=f"GEARMAN_BACKEND is '{backend}'.*'gearman'"):
+        run("gearman_worker")
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "abc", "1.5", ""])
+def test_a_number_of_processes_is_one_or_more(number):
+    with pytest.raises(CommandError, match="no number of processes"):
+        run("gearman_worker", f"-w{number}" if number else "--workers=")
+
+
+def test_an_unknown_queue_is_refused_with_those_there_are(settings):
+    settings.GEARMAN_BACKEND = "gearman"
+    with pytest.raises(CommandError, match="'nope'; the queues are .*mail"):
+        run("gearman_worker", "-q", "nope")
+
+
+def test_wrong_settings_are_an_error_before_anything_starts(settings):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = "127.0.0.1:4730"
+    with pytest.raises(CommandError, match="must be a list"):
+        run("gearman_worker")
+
+
+# gearman_status
+
+
+@pytest.fixture
+def server(settings, own_gearmand):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = [own_gearmand.address]
+    GearmanClient().submit_job("tests.app.note", 1, background=True)
+    GearmanClient().submit_job("send-mail", "ada", background=True)
+    GearmanWorker(["mail"], clean_connections=False).work(burst=True)
+    return own_gearmand
+
+
+@pytest.mark.gearmand
+def test_status_shows_functions_and_workers(server):
+    lines = [line.split() for line in run("gearman_status").splitlines()]
+
+    assert lines[0] == [f"{server.address}:"]
+    assert lines[1] == ["function", "queued", "running", "workers"]
+    assert ["tests.app.note", "1", "0", "0"] in lines
+    assert ["send-mail", "0", "0", "0"] in lines
+
+
+@pytest.mark.gearmand
+def test_status_is_told_as_json(server):
+    [report] = json.loads(run("gearman_status", "--json"))["servers"]
+
+    assert (report["server"], report["error"]) == (server.address, None)
+    rows = {row["function"]: row for row in report["functions"]}
+    assert rows["tests.app.note"] == {
+        "function": "tests.app.note",
+        "queued": 1,
+        "running": 0,
+        "workers": 0,
+    }
+
+
+@pytest.mark.gearmand
+def test_status_shows_the_others_when_one_server_is_down(server, settings):
+    down = f"127.0.0.1:{free_port()}"
+    settings.GEARMAN_SERVERS = [down, server.address]
+    output = io.StringIO()
+
+    with pytest.raises(CommandError, match=f"{down}.*refused"):
+        call_command("gearman_status", stdout=output)
+
+    assert f"{down}: DOWN" in output.getvalue()
+    assert "tests.app.note" in output.getvalue()
+
+
+def test_status_needs_a_server():
+    with pytest.raises(CommandError, match="no job server to ask"):
+        run("gearman_status")
+
+
+# gearman_example_client
+
+
+def test_the_example_runs_without_a_server(capfd):
+    output = run("gearman_example_client")
+
+    assert "the result is '.god yzal eht revo spmuj xof nworb kciuq ehT'" in output
+    assert "3 of 4" in output
+    assert "ZeroDivisionError: division by zero" in output
+    assert capfd.readouterr().out.count("counts 3") == 4
+
+
+def test_the_example_runs_with_workers_in_threads(settings, capfd):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "memory", {"name": "example"}
+
+    assert "4 fences painted" in run("gearman_example_client", "--workers", "2")
+    assert capfd.readouterr().out.count("counts 3") == 4
+
+
+def test_the_example_says_when_the_server_is_down(settings):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
+    with pytest.raises(CommandError, match="Is gearmand running"):
+        run("gearman_example_client")

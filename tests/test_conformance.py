@@ -1,0 +1,348 @@
+"""
+The promises of the original README, each run on each transport.
+
+The cases are those of conformance.json; `tests.support.conformance` says what each should come to.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import os
+import re
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from pprint import pformat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from django_gearman import GearmanClient, GearmanWorker, conf
+from django_gearman.backends import close_backends, get_backend
+from django_gearman.registry import registry
+from tests.support.conformance import (
+    CASES,
+    EXEMPT,
+    EXEMPT_ON,
+    RUNS,
+    TRANSPORTS,
+    Anything,
+    Case,
+    Received,
+    Want,
+    is_told,
+    look_up,
+    wanted,
+)
+from tests.support.gearmand import Gearmand, free_port, wait_until
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+#: What stands above a case's jobs: what they use, and a decorator that notes what they receive.
+PRELUDE = """
+import datetime, functools, sys, time
+from decimal import Decimal
+from django_gearman.decorators import gearman_job
+
+received = []
+
+def recorded(func):
+    @functools.wraps(func)
+    def record(*args, **kwargs):
+        received.append((func.__name__, list(args), kwargs))
+        return func(*args, **kwargs)
+    return record
+"""
+
+
+@dataclass(frozen=True)
+class Got:
+    """What a case came to."""
+
+    value: object = None
+    error: Exception | None = None
+    received: Sequence[Received] = ()
+
+
+class Stage:
+    """A Django project with the jobs and the settings of one case, a transport, and workers."""
+
+    def __init__(
+        self,
+        case: Case,
+        transport: str,
+        server: Gearmand | None,
+        directory: Path,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.want = wanted(case, transport)
+        self.workers: list[tuple[GearmanWorker, threading.Thread]] = []
+        self._case = case
+        self._transport = transport
+        self._server = server
+        self._directory = directory
+        self._settings = settings
+        self._monkeypatch = monkeypatch
+        self._files = case.files or {"capp/gearman_jobs.py": case.job}
+        self._served: list[str] = []
+
+    def play(self) -> Got:
+        """Start Django and the workers, make the call, and wait until what it queued has run."""
+        value: object = None
+        error: Exception | None = None
+        try:
+            self._start_django()
+            if self._case.flow == "client-first":
+                value = self._call()
+                close_backends()  # the client is gone
+                self._start_workers()
+            else:
+                self._start_workers()
+                value = self._call()
+        except Exception as raised:
+            error = raised
+        wait_until(self._is_idle, "the workers have run every job")
+        return Got(value, error, self._received())
+
+    def _start_django(self) -> None:
+        for path, source in self._files.items():
+            self._write(Path(path), source)
+        self._monkeypatch.syspath_prepend(self._directory)
+        for name, value in self._configuration().items():
+            setattr(self._settings, name, value)
+        self._settings.INSTALLED_APPS = list(self._case.apps)
+
+    def _write(self, path: Path, source: str) -> None:
+        (self._directory / path.parent).mkdir(parents=True, exist_ok=True)
+        for package in path.parents[:-1]:
+            (self._directory / package / "__init__.py").touch()
+        if path.name == "gearman_jobs.py":
+            recorded = re.sub(r"(?m)^def ", "@recorded\ndef ", source)
+            source = PRELUDE + recorded.replace("time.sleep(1.0)", "time.sleep(0.3)")
+        (self._directory / path).write_text(source)
+
+    def _configuration(self) -> dict[str, Any]:
+        own = uuid.uuid4().hex
+        down = self._server is None or self._case.server_down
+        port = free_port() if down or self._server is None else self._server.port
+        self._monkeypatch.setenv("GM_PORT", str(port))
+        configuration: dict[str, Any] = {
+            "GEARMAN_BACKEND": self._transport,
+            "GEARMAN_SERVERS": [f"127.0.0.1:{port}"],
+            "GEARMAN_OPTIONS": {},
+        }
+        if self._transport == "memory":
+            limit = 1 if self._case.flow == "no-worker" else None
+            configuration["GEARMAN_OPTIONS"] = {"name": own, "max_queued": limit}
+        if not is_about_names(self._case):
+            configuration["GEARMAN_JOB_NAME"] = f"{own}.{{name}}"
+        exec(self._case.settings, {"os": os}, configuration)
+        return configuration
+
+    def _start_workers(self) -> None:
+        if self._transport == "eager" or not self.want.workers:
+            return
+        arguments = dict(
+            zip(self._case.worker_args[::2], self._case.worker_args[1::2], strict=True)
+        )
+        queues = [arguments["-q"]] if "-q" in arguments else None
+        for _ in range(int(arguments.get("-w", 1))):
+            worker = GearmanWorker(queues)
+            self._served = [conf.function_name(job.name) for job in worker.jobs]
+            thread = threading.Thread(target=worker.work, name=f"worker of {self._case.id}")
+            thread.start()
+            self.workers.append((worker, thread))
+        wait_until(
+            lambda: all(workers == len(self.workers) for _, workers in self._totals()),
+            "the workers have registered",
+        )
+
+    def _totals(self) -> Iterator[tuple[int, int]]:
+        """Yield the number of jobs and of workers of each function that is served."""
+        if self._server is not None:
+            rows = {name: (row[0], row[2]) for name, row in self._server.totals().items()}
+        else:
+            rows = {row.function: (row.total, row.workers) for row in get_backend().functions()}
+        for function in self._served:
+            yield rows.get(function, (0, 0))
+
+    def _call(self) -> object:
+        client = GearmanClient()
+        if self._case.flow == "no-worker":
+            self._fill_queue(client)
+        if self._case.client_cwd:
+            elsewhere = self._directory / self._case.client_cwd
+            elsewhere.mkdir()
+            self._monkeypatch.chdir(elsewhere)
+        if self.want.call is not None:
+            return self.want.call(client)
+        source = self._case.call
+        if any(request.get("timed_out") is True for request in self.want.requests or ()):
+            source = re.sub(r"poll_timeout=[01]\.\d", "poll_timeout=0.2", source)
+        return evaluate(source, client)
+
+    def _fill_queue(self, client: GearmanClient) -> None:
+        client.submit_job("my-task-name", "first", background=True)
+        if self._server is not None:
+            self._server.ask(f"maxqueue {conf.function_name('my-task-name')} 1")
+
+    def _is_idle(self) -> bool:
+        return not any(jobs for jobs, _ in self._totals()) if self._served else True
+
+    def _received(self) -> list[Received]:
+        modules = [path.removesuffix(".py").replace("/", ".") for path in self._files]
+        lists = [getattr(sys.modules.get(module), "received", []) for module in modules]
+        return [one for received in lists for one in received]
+
+    def dead_workers(self) -> list[str]:
+        return [thread.name for _, thread in self.workers if not thread.is_alive()]
+
+    def clear(self) -> None:
+        """Tell the workers to leave, hang up, and forget the modules."""
+        for worker, _ in self.workers:
+            worker.stop()
+        close_backends()
+        packages = tuple(Path(path).parts[0] for path in self._files)
+        for module in [name for name in sys.modules if name.partition(".")[0] in packages]:
+            del sys.modules[module]
+
+
+def evaluate(source: str, client: GearmanClient) -> object:
+    """Run a case's call and return the value of its last line."""
+    namespace = {"client": client, "datetime": datetime, "Decimal": Decimal}
+    *statements, last = ast.parse(source).body
+    if not isinstance(last, ast.Expr):
+        raise ValueError(f"the call has no value: {source}")
+    exec(compile(ast.Module(statements, []), "<call>", "exec"), namespace)
+    return eval(compile(ast.Expression(last.value), "<call>", "eval"), namespace)
+
+
+def is_about_names(case: Case) -> bool:
+    """Whether the names of functions on the wire matter, so that the case needs its own server."""
+    return case.id.startswith("jobname-") or "GEARMAN_JOB_NAME" in case.settings
+
+
+@pytest.fixture(scope="module")
+def leaving() -> Iterator[list[threading.Thread]]:
+    """The threads of workers that were told to stop: waiting for each would take up to a second."""
+    threads: list[threading.Thread] = []
+    yield threads
+    for thread in threads:
+        thread.join(30)
+    assert [thread.name for thread in threads if thread.is_alive()] == []
+
+
+@pytest.fixture
+def only_jobs_of_the_case() -> Iterator[None]:
+    others = dict(registry._jobs)
+    registry._jobs.clear()
+    yield
+    registry._jobs.clear()
+    registry._jobs.update(others)
+
+
+@pytest.fixture
+def set_stage(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    leaving: list[threading.Thread],
+    only_jobs_of_the_case: None,
+) -> Iterator[Callable[[Case, str], Stage]]:
+    """Return a way to set the stage for a case; one for each test."""
+    stages: list[Stage] = []
+
+    def make(case: Case, transport: str) -> Stage:
+        server: Gearmand | None = None
+        if transport == "python-gearman" or "import gearman" in case.call:
+            pytest.importorskip("gearman", reason="the bindings are not installed")
+        if transport in ("gearman", "python-gearman"):
+            fixture = "own_gearmand" if is_about_names(case) else "gearmand"
+            server = request.getfixturevalue(fixture)
+        stages.append(Stage(case, transport, server, tmp_path, settings, monkeypatch))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.clear()
+        leaving.extend(thread for _, thread in stage.workers)
+
+
+def differences(want: Want, got: Got) -> Iterator[str]:
+    """Tell in what a case did not come to what it should."""
+    if want.raises is not None:
+        if not isinstance(got.error, want.raises) or not re.search(want.says, str(got.error)):
+            wish = f"{want.raises.__name__} that says {want.says!r}"
+            yield f"raised\n  wanted {wish}\n  got    {got.error!r}, and the value {got.value!r}"
+    elif got.error is not None:
+        yield f"raised\n  wanted nothing\n  got    {got.error!r}"
+    elif want.requests is not None:
+        requests = got.value if isinstance(got.value, list) else [got.value]
+        attributes = [
+            {name: look_up(request, name) for name in wish}
+            for request, wish in zip(requests, want.requests, strict=True)
+        ]
+        yield from _different("requests", list(want.requests), attributes)
+    elif want.value is not Anything:
+        yield from _different("value", want.value, got.value)
+    if want.received is not None:
+        yield from _different("received by jobs", list(want.received), list(got.received))
+
+
+def _different(what: str, wish: object, found: object) -> Iterator[str]:
+    # Compared as text, in which 1 is not True and Decimal(0) is not 0.
+    wish, found = (pformat(value, width=10_000) for value in (wish, found))
+    if wish != found:
+        yield f"{what}\n  wanted {wish}\n  got    {found}"
+
+
+@pytest.mark.parametrize(
+    ("case", "transport"),
+    [
+        pytest.param(
+            case,
+            transport,
+            id=f"{case.id}-{transport}",
+            marks=[pytest.mark.gearmand] if "gearman" in transport else [],
+        )
+        for case, transport in RUNS
+    ],
+)
+def test_case_comes_to_what_it_should(
+    case: Case, transport: str, set_stage: Callable[[Case, str], Stage]
+) -> None:
+    # Given
+    stage = set_stage(case, transport)
+
+    # When
+    got = stage.play()
+
+    # Then
+    wrong = list(differences(stage.want, got))
+    if wrong:
+        told = "\n".join([f"{case.id} on {transport}: {case.call}", *wrong, case.want, case.notes])
+        raise AssertionError(told) from got.error
+    assert stage.dead_workers() == []
+
+
+def test_every_case_is_run_or_exempt() -> None:
+    run = {case.id for case, _ in RUNS}
+    assert run | set(EXEMPT) == set(CASES)
+    assert run & set(EXEMPT) == set()
+    assert len(RUNS) == len(run) * len(TRANSPORTS) - len(EXEMPT_ON)
+
+
+def test_every_run_has_something_to_come_to() -> None:
+    assert [
+        f"{case.id} on {transport}" for case, transport in RUNS if not is_told(case, transport)
+    ] == []
+    empty = Want()
+    assert [case.id for case, transport in RUNS if wanted(case, transport) == empty] == []

@@ -1,0 +1,190 @@
+"""What may import what. The order of the layers is the order of this table."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import django_gearman
+
+PACKAGE = Path(django_gearman.__file__).parent
+
+# module: the modules of ours that it may import
+LAYERS: dict[str, set[str]] = {
+    "exceptions": set(),
+    "signals": set(),
+    "supervisor": set(),
+    "protocol": {"exceptions"},
+    "connection": {"exceptions", "protocol"},
+    "json_types": {"exceptions"},
+    "serializers": {"exceptions", "json_types"},
+    "remote_error": set(),
+    "registry": {"exceptions"},
+    "conf": {"connection", "exceptions"},
+    "backends.base": {"connection", "exceptions"},
+    "backends.memory": {"connection", "exceptions", "backends.base"},
+    "backends.python_gearman": {"connection", "exceptions", "backends.base"},
+    "backends.gearmand_client": {"connection", "exceptions", "protocol", "backends.base"},
+    "backends.gearmand_worker": {
+        "connection",
+        "exceptions",
+        "protocol",
+        "backends.base",
+        "backends.gearmand_client",
+    },
+    "backends.gearmand": {
+        "connection",
+        "exceptions",
+        "protocol",
+        "backends.base",
+        "backends.gearmand_client",
+        "backends.gearmand_worker",
+    },
+    "backends.__init__": {"conf", "exceptions", "backends.base"},
+    "calls": {"serializers"},
+    "options": {"serializers", "backends.base"},
+    "request": {"exceptions", "options", "remote_error", "serializers", "backends.base"},
+    "client": {
+        "backends.__init__",
+        "backends.base",
+        "calls",
+        "conf",
+        "exceptions",
+        "options",
+        "registry",
+        "request",
+        "serializers",
+        "signals",
+    },
+    "jobs": {
+        "backends.__init__",
+        "backends.base",
+        "client",
+        "conf",
+        "options",
+        "request",
+        "serializers",
+    },
+    "decorators": {"jobs", "registry", "serializers"},
+    "execution": {
+        "backends.base",
+        "conf",
+        "exceptions",
+        "jobs",
+        "remote_error",
+        "serializers",
+        "signals",
+    },
+    "worker": {"backends.__init__", "backends.base", "exceptions", "execution", "jobs", "registry"},
+    "backends.eager": {
+        "backends.base",
+        "backends.memory",
+        "connection",
+        "execution",
+        "jobs",
+        "registry",
+    },
+}
+# These sit on top: they may import anything, and nothing imports them.
+TOP = ("__init__", "apps", "checks", "management", "testing")
+WITHOUT_DJANGO = {
+    "protocol",
+    "connection",
+    "supervisor",
+    "remote_error",
+    "backends.base",
+    "backends.memory",
+    "backends.python_gearman",
+    "backends.gearmand_client",
+    "backends.gearmand_worker",
+    "backends.gearmand",
+}
+
+
+def modules() -> dict[str, Path]:
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def runtime_imports(tree: ast.AST) -> list[ast.Import | ast.ImportFrom]:
+    """Return the imports that happen when the program runs."""
+    found: list[ast.Import | ast.ImportFrom] = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.append(node)
+        elif not is_type_checking(node):
+            found += runtime_imports(node)
+    return found
+
+
+def imported(module: str, path: Path) -> tuple[set[str], set[str]]:
+    """Return the modules of ours, and the top-level packages of others, that a module imports."""
+    known = modules()
+    package = module.split(".")[:-1]
+    ours, others = set(), set()
+    for node in runtime_imports(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            others |= {alias.name.split(".")[0] for alias in node.names}
+        elif not node.level:
+            others.add(str(node.module).split(".")[0])
+        else:
+            base = package[: len(package) - node.level + 1]
+            target = ".".join([*base, *(node.module.split(".") if node.module else [])])
+            for alias in node.names:
+                name = f"{target}.{alias.name}".strip(".")
+                whole = target if target in known else f"{target}.__init__".strip(".")
+                ours.add(name if name in known else whole)
+    return ours, others
+
+
+LOWER = [name for name in modules() if not name.startswith(TOP)]
+
+
+@pytest.mark.parametrize("module", LOWER)
+def test_a_module_imports_only_what_lies_below_it(module):
+    assert module in LAYERS, f"{module} is new: say in this table what it may import"
+
+    ours, _ = imported(module, modules()[module])
+
+    assert ours <= LAYERS[module], f"{module} may not import {sorted(ours - LAYERS[module])}"
+
+
+@pytest.mark.parametrize("module", sorted(WITHOUT_DJANGO))
+def test_the_lowest_layers_know_nothing_of_django(module):
+    _, others = imported(module, modules()[module])
+
+    assert "django" not in others
+    assert "django_gearman" not in others, "imports of ours are relative"
+
+
+def test_the_table_has_no_cycle():
+    seen: set[str] = set()
+    waiting = dict(LAYERS)
+    while waiting:
+        free = [module for module, below in waiting.items() if below <= seen]
+        assert free, f"these import one another: {sorted(waiting)}"
+        seen |= set(free)
+        waiting = {module: below for module, below in waiting.items() if module not in free}
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_nothing_is_imported_inside_functions(module):
+    tree = ast.parse(modules()[module].read_text())
+    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    for function in functions:
+        inside = [ast.unparse(node) for node in runtime_imports(function)]
+        assert not inside or module == "testing.plugin", f"{module}.{function.name}: {inside}"
+
+
+def test_files_stay_small():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+
+    assert not {name: length for name, length in lengths.items() if length > 350}
