@@ -69,9 +69,11 @@ class Supervisor:
     def _spawn(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        # A signal that comes between fork and bookkeeping would miss the new process.
+        # A signal that came between the check, the fork and the bookkeeping would miss the process.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         try:
+            if self._stopping:
+                return
             process = os.fork()
             if process == 0:
                 self._be_child()
@@ -96,8 +98,7 @@ class Supervisor:
             )
             logger.error("worker process %d %s; starting another one", process, how)
             time.sleep(max(0.0, born + _RESPAWN_SECONDS - time.monotonic()))
-            if not self._stopping:
-                self._spawn()
+            self._spawn()
 
     @property
     def _stopping(self) -> bool:

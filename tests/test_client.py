@@ -124,7 +124,9 @@ def test_a_value_out_of_range_is_refused(client, kwargs, told):
 
 
 def test_what_cannot_be_serialized_is_refused_and_the_client_goes_on(client):
-    with pytest.raises(SerializationError, match=r"job tests\.app\.echo: cannot serialize args\[0\]"):
+    with pytest.raises(
+        SerializationError, match=r"job tests\.app\.echo: cannot serialize args\[0\]"
+    ):
         client.submit_job("tests.app.echo", object())
 
     assert client.submit_job("tests.app.echo", 1).result == 1
@@ -435,7 +437,12 @@ def test_a_wrong_option_is_refused(client, option):
 def test_a_job_goes_out_when_the_transaction_commits(client, ran):
     with transaction.atomic():
         request = client.using(on_commit=True).submit_job("tests.app.note", 1, background=True)
-        assert (request.state, request.complete, request.handle, ran) == (JOB_PENDING, False, "", [])
+        assert (request.state, request.complete, request.handle, ran) == (
+            JOB_PENDING,
+            False,
+            "",
+            [],
+        )
 
     assert (request.state, ran) == (JOB_CREATED, [1])
 

@@ -178,7 +178,9 @@ def test_the_table_has_no_cycle():
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_nothing_is_imported_inside_functions(module):
     tree = ast.parse(modules()[module].read_text())
-    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [
+        n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
     for function in functions:
         inside = [ast.unparse(node) for node in runtime_imports(function)]
         assert not inside or module == "testing.plugin", f"{module}.{function.name}: {inside}"

@@ -102,6 +102,16 @@ def test_a_signal_before_the_start_is_over_is_not_lost(launch):
     assert family.wait() == 0
 
 
+def test_a_signal_while_processes_are_started_reaches_them_all(launch):
+    family = launch(processes=20)
+    wait_until(family.children, "the first process")
+
+    family.process.send_signal(signal.SIGTERM)
+
+    assert family.wait() == 0
+    assert sorted(family.children("stopped")) == sorted(family.children("ready"))
+
+
 def test_a_second_signal_kills(launch):
     family = launch(run="time.sleep(60)")
     wait_until(family.children, "the process")

@@ -237,7 +237,18 @@ def test_a_c_worker_runs_our_submissions(client, own_gearmand):
     worker = subprocess.Popen(
         [
             str(shutil.which("gearman")),
-            *("-h", "127.0.0.1", "-p", str(own_gearmand.port), "-w", "-f", "c.count", "--", "wc", "-c"),
+            *(
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(own_gearmand.port),
+                "-w",
+                "-f",
+                "c.count",
+                "--",
+                "wc",
+                "-c",
+            ),
         ]
     )
     try:
@@ -253,7 +264,17 @@ def test_a_c_worker_that_fails_is_a_failed_job(client, own_gearmand):
     worker = subprocess.Popen(
         [
             str(shutil.which("gearman")),
-            *("-h", "127.0.0.1", "-p", str(own_gearmand.port), "-w", "-f", "c.false", "--", "false"),
+            *(
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(own_gearmand.port),
+                "-w",
+                "-f",
+                "c.false",
+                "--",
+                "false",
+            ),
         ]
     )
     try:
@@ -272,7 +293,9 @@ def test_one_of_two_servers_is_enough(launch, settings, client, own_gearmand, tm
         workers_ready(own_gearmand, 1)
         other.kill()
 
-        results = [client.submit_job("tests.integration.mark", n, poll_timeout=30).result for n in range(8)]
+        results = [
+            client.submit_job("tests.integration.mark", n, poll_timeout=30).result for n in range(8)
+        ]
 
         assert results == list(range(8))
     finally:

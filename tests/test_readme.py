@@ -1,0 +1,153 @@
+"""
+The README, done word by word: each of its code blocks runs.
+
+Blocks of Python whose first line is a comment with a path are files of a project; the others run in
+it, in their order, in one interpreter. Blocks of shell commands run with a real gearmand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.gearmand import Gearmand, wait_until
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.py)\n")
+
+SETTINGS = """
+import os
+SECRET_KEY = "only for the README"
+USE_TZ = True
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+"""
+MANAGE = (ROOT / "manage.py").read_text().replace("gearman_example.settings", "settings")
+
+
+def blocks(language: str) -> list[str]:
+    return [
+        code for name, code in BLOCK.findall((ROOT / "README.md").read_text()) if name == language
+    ]
+
+
+def commands() -> list[str]:
+    return [
+        command
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if (command := line.partition("  #")[0].strip())
+    ]
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """Write the files of the README's project."""
+    files = {"settings.py": SETTINGS, "manage.py": MANAGE, "shop/__init__.py": ""}
+    for code in blocks("python"):
+        if named := FILE.match(code):
+            files[named[1]] = files.get(named[1], "") + code
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def environment(settings: str) -> dict[str, str]:
+    # Outside the clone, the package is found where it was installed, or where these tests found it.
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": settings,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+
+def test_every_block_is_of_a_kind_that_is_run():
+    kinds = {name for name, _ in BLOCK.findall((ROOT / "README.md").read_text())}
+
+    assert kinds == {"python", "sh"}
+
+
+def test_the_python_of_the_readme_runs(project):
+    snippets = [code for code in blocks("python") if not FILE.match(code)]
+    script = project / "readme.py"
+    script.write_text("import django; django.setup()\n" + "\n".join(snippets))
+
+    run = subprocess.run(
+        [sys.executable, "-W", "error", script.name],
+        cwd=project,
+        env=environment("settings_for_tests"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    assert len(snippets) >= 8
+
+
+LONG_RUNNING = "python manage.py gearman_worker"
+# Commands that are for the clone of the repository, where CI runs them.
+IN_THE_CLONE = {"make demo", "make test"}
+
+
+@pytest.mark.gearmand
+@pytest.mark.parametrize("command", [c for c in dict.fromkeys(commands()) if c not in IN_THE_CLONE])
+def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand):
+    settings = project / "settings.py"
+    settings.write_text(settings.read_text().replace("4730", str(own_gearmand.port)))
+    example = "gearman_example_client" in command
+    if example:
+        settings.write_text(settings.read_text() + "INSTALLED_APPS += ['gearman_example']\n")
+    output = project / "worker.log"
+    with output.open("w") as log:
+        worker = subprocess.Popen(
+            [
+                sys.executable,
+                *(command if command.startswith(LONG_RUNNING) else LONG_RUNNING).split()[1:],
+            ],
+            cwd=project,
+            env=environment("settings"),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until(lambda: own_gearmand.totals().get("send-mail", [0, 0, 0])[2], "a worker")
+        if not command.startswith(LONG_RUNNING):
+            run = subprocess.run(
+                command.replace("gearman -f", f"gearman -h 127.0.0.1 -p {own_gearmand.port} -f"),
+                shell=True,
+                cwd=project,
+                env=environment("settings"),
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert run.returncode == 0, run.stderr
+            assert run.stdout
+        assert worker.poll() is None, output.read_text()
+    finally:
+        worker.terminate()
+        assert worker.wait(30) == 0, output.read_text()
+
+
+@pytest.mark.parametrize("command", sorted(IN_THE_CLONE))
+def test_the_targets_of_the_readme_exist(command):
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+
+    run = subprocess.run(
+        [*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, check=False
+    )
+
+    assert run.returncode == 0, run.stderr
