@@ -247,7 +247,7 @@ class GearmanClient:
     ) -> JobRequest:
         job = self._resolve(task)
         options = self._options
-        if job is not None and not isinstance(task, str):
+        if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
         options = options.updated(**explicit)
         if not background:

@@ -7,7 +7,6 @@ checks and the same errors in production, in development and in tests.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Iterable
@@ -103,7 +102,7 @@ def _run(job: AnyJob, assigned: AssignedJob, context: JobContext, serializer: Se
     call = job.check_call(serializer.loads_call(assigned.workload))
     context.attempt = call.attempt
     args = (context, *call.args) if job.takes_context else call.args
-    if inspect.iscoroutinefunction(job.func):
+    if job.is_async:
         result = async_to_sync(job.func)(*args, **call.kwargs)
     else:
         result = job.func(*args, **call.kwargs)

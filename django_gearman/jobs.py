@@ -108,6 +108,8 @@ class Job(Generic[_Called, _P, _R]):
         self._signature = inspect.signature(func)
         if takes_context:
             self._signature = self._without_context(self._signature)
+        self._positional = _positional_counts(self._signature)
+        self.is_async = inspect.iscoroutinefunction(func)
         functools.update_wrapper(self, func)
 
     def _without_context(self, signature: inspect.Signature) -> inspect.Signature:
@@ -140,6 +142,8 @@ class Job(Generic[_Called, _P, _R]):
 
         A function without parameters is called without the lone None of `submit_job("name", None)`.
         """
+        if not call.kwargs and len(call.args) in self._positional:
+            return call  # what bind() would find, in a hundredth of the time
         try:
             self._signature.bind(*call.args, **call.kwargs)
         except TypeError as error:
@@ -218,6 +222,18 @@ def _default_name(func: Callable[..., Any]) -> str:
     """Return the import path without "gearman_jobs": gearman_example.reverse."""
     module = [part for part in func.__module__.split(".") if part != "gearman_jobs"]
     return ".".join([*module, func.__name__])
+
+
+def _positional_counts(signature: inspect.Signature) -> range:
+    """Return how many positional arguments alone satisfy a signature without *args."""
+    required = most = 0
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            most += 1
+            required += parameter.default is parameter.empty
+        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            return range(0)
+    return range(required, most + 1)
 
 
 def _describe(func: Callable[..., Any]) -> str:

@@ -155,7 +155,8 @@ class JobRequest:
         Sets `state`, or `timed_out`. Raises ConnectionLost when the outcome can no longer come;
         what the job itself did is told by `state`, `exception` and `result`.
         """
-        for _ in self.updates(timeout):
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._next_update(deadline) is not None:
             pass
         return self
 
@@ -167,6 +168,13 @@ class JobRequest:
         yields nothing.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        while (update := self._next_update(deadline)) is not None:
+            if isinstance(update, WorkComplete):
+                update = WorkComplete(self._decode(update.data) if update.data else None)
+            yield update
+
+    def _next_update(self, deadline: float | None) -> Update | None:
+        """Wait for what the caller is to see next; None once there is nothing to wait for."""
         self.timed_out = False
         while not self.complete and self.exception is None:
             if self._submission is None:
@@ -176,16 +184,17 @@ class JobRequest:
                 update = self._submission.next_update(remaining)
             except JobLost as error:
                 self.fail(error)
-                return
+                break
             except BackendError as error:
                 self.state, self.exception = JOB_UNKNOWN, error
                 raise
             if update is None:
                 self.timed_out = True
-                return
+                break
             told = self._take(update)
             if told is not None:
-                yield told
+                return told
+        return None
 
     def _take(self, update: Update) -> Update | None:
         """Note what an update says; return it as the caller should see it, if at all."""
@@ -207,7 +216,6 @@ class JobRequest:
                 return warning
             case WorkComplete(data):
                 self.state, self._result = JOB_COMPLETE, data
-                return replace(update, data=self._decode(data) if data else None)
             case WorkException(data):
                 text = data.rstrip(b"\0").decode(errors="replace")
                 self.fail(JobRaised(self._name, message=text))

@@ -162,10 +162,10 @@ class RawSerializer(Serializer):
         return Call([workload])
 
 
-_BUILT_IN: Mapping[str, type[Serializer]] = {
-    "json": JSONSerializer,
-    "pickle": PickleSerializer,
-    "raw": RawSerializer,
+_BUILT_IN: Mapping[str, Serializer] = {
+    "json": JSONSerializer(),
+    "pickle": PickleSerializer(),
+    "raw": RawSerializer(),
 }
 
 
@@ -173,15 +173,15 @@ def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializ
     """Return the serializer that a setting or a job names; ImproperlyConfigured if it is none."""
     if isinstance(spec, Serializer):
         return spec
-    if isinstance(spec, str) and spec not in _BUILT_IN:
+    if isinstance(spec, str) and spec in _BUILT_IN:
+        return _BUILT_IN[spec]
+    if isinstance(spec, str):
         try:
             spec = import_string(spec)
         except ImportError as error:
             raise ImproperlyConfigured(
                 f"{source}: {spec!r} is none of {', '.join(_BUILT_IN)}, and no dotted path ({error})"
             ) from error
-    elif isinstance(spec, str):
-        spec = _BUILT_IN[spec]
     if isinstance(spec, type) and issubclass(spec, Serializer):
         spec = spec()
     if not isinstance(spec, Serializer):

@@ -206,7 +206,7 @@ def is_refused(raises: type[Exception], says: str, **more: Any) -> Want:
 
 def _read_from_three_queues(client: GearmanClient) -> list[object]:
     requests = [
-        client.submit_job(f"capp.{name}", 1, poll_timeout=0.5)
+        client.submit_job(f"capp.{name}", 1, poll_timeout=0.4)
         for name in ("some_job", "other_job", "third_job")
     ]
     return [(look_up(request, "result"), request.timed_out) for request in requests]
