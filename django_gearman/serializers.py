@@ -29,6 +29,9 @@ from .json_types import TAG, CannotPack, complaint, locate, pack, unpack
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
+_ENVELOPE = {"args", "kwargs", "attempt"}
+
+
 @dataclass(frozen=True)
 class Call:
     """The arguments of one run of a job, and which attempt it is."""
@@ -64,15 +67,12 @@ class Serializer(ABC):
         """Turn a workload into a job's arguments."""
         if not workload:
             return Call()
-        match self.loads(workload):
-            case {"args": list(args), "kwargs": dict(kwargs), **rest} if not rest:
-                return Call(args, kwargs)
-            case {"args": list(args), "kwargs": dict(kwargs), "attempt": int(n), **rest} if (
-                not rest
-            ):
-                return Call(args, kwargs, n)
-            case value:
-                return Call([value])
+        value = self.loads(workload)
+        if type(value) is dict and {"args", "kwargs"} <= value.keys() <= _ENVELOPE:
+            args, kwargs, attempt = value["args"], value["kwargs"], value.get("attempt", 1)
+            if (type(args), type(kwargs), type(attempt)) == (list, dict, int):
+                return Call(args, kwargs, attempt)
+        return Call([value])
 
 
 class JSONSerializer(Serializer):

@@ -214,7 +214,7 @@ def test_a_job_that_exits_has_failed(client):
 
 
 def test_a_result_that_cannot_be_serialized_fails_the_job(client):
-    with pytest.raises(JobRaised, match="SerializationError.*result of job"):
+    with pytest.raises(JobRaised, match=r"SerializationError.*result of job"):
         _ = client.submit_job("tests.app.return_lambda").result
 
 

@@ -34,7 +34,7 @@ def test_jobs_are_listed_by_queue_with_their_places():
 @pytest.mark.parametrize("backend", ["eager", "memory"])
 def test_a_worker_process_needs_a_server(settings, backend):
     settings.GEARMAN_BACKEND = backend
-    with pytest.raises(CommandError, match=f"GEARMAN_BACKEND is '{backend}'.*'gearman'"):
+    with pytest.raises(CommandError, match=rf"GEARMAN_BACKEND is '{backend}'.*'gearman'"):
         run("gearman_worker")
 
 
@@ -46,7 +46,7 @@ def test_a_number_of_processes_is_one_or_more(number):
 
 def test_an_unknown_queue_is_refused_with_those_there_are(settings):
     settings.GEARMAN_BACKEND = "gearman"
-    with pytest.raises(CommandError, match="'nope'; the queues are .*mail"):
+    with pytest.raises(CommandError, match=r"'nope'; the queues are .*mail"):
         run("gearman_worker", "-q", "nope")
 
 

@@ -261,7 +261,7 @@ def test_a_registry_hints_at_what_was_meant():
 def test_queues_select_jobs():
     assert [job.name for job in registry.select(["mail"])] == ["send-mail"]
     assert registry.select(["*"]) == registry.select(None) != []
-    with pytest.raises(ValueError, match="no job is in queue 'nope'; the queues are .*mail"):
+    with pytest.raises(ValueError, match=r"no job is in queue 'nope'; the queues are .*mail"):
         registry.select(["mail", "nope"])
     with pytest.raises(ValueError, match="none was named"):
         registry.select([])

@@ -7,6 +7,7 @@ import json
 import pickle
 import uuid
 import zoneinfo
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -98,10 +99,8 @@ def test_json_is_json(value):
 @given(noise=st.binary())
 def test_noise_is_an_error_of_ours_or_a_value(noise):
     for serializer in (JSON, PICKLE):
-        try:
+        with suppress(SerializationError):
             serializer.loads_call(noise)
-        except SerializationError as error:
-            assert str(error)
 
 
 def test_a_zone_keeps_its_name():
