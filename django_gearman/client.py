@@ -219,6 +219,8 @@ class GearmanClient:
         Returns them; what became of each is told by its `state`, `timed_out` and `exception`.
         """
         requests = list(requests)
+        if wrong := [request for request in requests if not isinstance(request, JobRequest)]:
+            raise TypeError(f"JobRequests are waited for, not {wrong[0]!r}")
         deadline = None if poll_timeout is None else time.monotonic() + poll_timeout
         for request in requests:
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -232,11 +234,14 @@ class GearmanClient:
 
         A handle, of this or any process, will do. Raises ValueError for what is no handle.
         """
-        request = request_or_handle
-        if isinstance(request, str):
-            job = GearmanJob(task="", unique="", data={}, handle=request)
+        if isinstance(request_or_handle, JobRequest):
+            request = request_or_handle
+        elif isinstance(request_or_handle, str):
+            job = GearmanJob(task="", unique="", data={}, handle=request_or_handle)
             spec = JobSpec("", b"", background=True)
             request = JobRequest(job, spec, get_serializer("json"), self._options)
+        else:
+            raise TypeError(f"a JobRequest or a handle has a status, not {request_or_handle!r}")
         request.set_status(get_backend(self._servers).job_status(request.handle))
         return request
 
@@ -263,6 +268,11 @@ class GearmanClient:
             unique = options.unique_for(workload if same is call else serializer.dumps_call(same))
         except SerializationError as error:
             raise SerializationError(f"job {name}: {error}") from error
+        if not workload:
+            raise SerializationError(
+                f"job {name}: the workload is empty, and a job server that keeps its queue on disk "
+                "does not start again with such a job; send at least one byte"
+            )
         spec = JobSpec(
             conf.function_name(name),
             workload,

@@ -100,12 +100,15 @@ class Options:
             raise ValueError(
                 "run_after and priority together: Gearman's delayed jobs have no priority"
             )
-        when = self.run_after
-        if isinstance(when, datetime.timedelta):
-            when = timezone.now() + when
-        elif timezone.is_naive(when) and timezone.is_aware(timezone.now()):
-            when = timezone.make_aware(when)
-        return when.timestamp()
+        when, now = self.run_after, timezone.now()
+        try:
+            if isinstance(when, datetime.timedelta):
+                when = now + when
+            elif timezone.is_naive(when) and timezone.is_aware(now):
+                when = timezone.make_aware(when)
+            return when.timestamp()
+        except (OverflowError, ValueError) as error:
+            raise ValueError(f"run_after={self.run_after!r}: {error}") from error
 
     def unique_for(self, workload: bytes) -> str:
         """Return the unique to send: a new one where none is asked for."""

@@ -19,6 +19,7 @@ REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
 
 _HEADER = struct.Struct(">4sII")
+_MAX_SIZE = 2**32 - 1
 
 
 class PacketType(enum.IntEnum):
@@ -113,16 +114,20 @@ def to_bytes(text: str) -> bytes:
 
 
 def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
-    """Return the bytes of a packet."""
-    payload = b"\0".join(args)
-    return _HEADER.pack(magic, kind, len(payload)) + payload
+    """Return the bytes of a packet; ValueError for arguments that cannot travel."""
+    return b"".join(encode_parts(kind, *args, magic=magic))
 
 
-def encode_parts(kind: PacketType, *args: bytes) -> tuple[bytes, bytes]:
-    """Return a request in two parts, the second being the last argument itself: nothing is copied."""
-    *head, last = args
-    start = b"\0".join([*head, b""])
-    return _HEADER.pack(REQUEST, kind, len(start) + len(last)) + start, last
+def encode_parts(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
+    """Return a packet in two parts, the second being the last argument itself: nothing is copied."""
+    *head, last = args or (b"",)
+    if any(b"\0" in argument for argument in head):
+        raise ValueError(f"a NUL byte in the arguments {head!r}; only the last one may hold NULs")
+    start = b"".join([argument + b"\0" for argument in head])
+    size = len(start) + len(last)
+    if size > _MAX_SIZE:
+        raise ValueError(f"{size} bytes are too much for a Gearman packet, which holds {_MAX_SIZE}")
+    return _HEADER.pack(magic, kind, size) + start, last
 
 
 class PacketReader:
@@ -178,10 +183,15 @@ class PacketReader:
         return Packet(kind, tuple(args))
 
 
+def _lines(text: str) -> list[str]:
+    """Cut at newlines only: names may hold what str.splitlines() takes for the end of a line."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 def parse_status(text: str) -> list[tuple[str, int, int, int]]:
     """Parse the answer to the admin command `status`: (function, total, running, workers)."""
     rows = []
-    for line in text.splitlines():
+    for line in _lines(text):
         try:
             function, total, running, workers = line.rsplit("\t", 3)
             rows.append((function, int(total), int(running), int(workers)))
@@ -193,7 +203,7 @@ def parse_status(text: str) -> list[tuple[str, int, int, int]]:
 def parse_workers(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
     """Parse the answer to the admin command `workers`: (address, client id, functions)."""
     rows = []
-    for line in text.splitlines():
+    for line in _lines(text):
         connection, colon, functions = line.partition(" :")
         fields = connection.split(" ", 2)
         if not colon or len(fields) != 3:

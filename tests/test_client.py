@@ -132,6 +132,11 @@ def test_what_cannot_be_serialized_is_refused_and_the_client_goes_on(client):
     assert client.submit_job("tests.app.echo", 1).result == 1
 
 
+def test_an_empty_workload_is_refused(client):
+    with pytest.raises(SerializationError, match="workload is empty"):
+        client.submit_job("tests.app.reverse_bytes", b"")
+
+
 def test_a_later_change_by_the_caller_does_not_reach_the_job(memory, client, ran):
     value = [1]
     client.submit_job("tests.app.note", value, background=True)
@@ -273,6 +278,10 @@ def test_status_is_asked_by_request_or_handle(memory, client):
     assert client.get_job_status(request.handle).status["known"] is True
     with pytest.raises(ValueError, match="no handle"):
         client.get_job_status("nonsense")
+    with pytest.raises(TypeError, match="a JobRequest or a handle"):
+        client.get_job_status(None)
+    with pytest.raises(TypeError, match="JobRequests are waited for"):
+        client.wait_until_jobs_completed([request.handle])
 
 
 # Many at once
@@ -416,6 +425,13 @@ def test_a_delayed_job_is_held_back(memory, client, ran):
     work_off()
 
     assert ran == ["later"]
+
+
+def test_a_delay_beyond_the_calendar_is_refused(client):
+    with pytest.raises(ValueError, match="run_after"):
+        client.using(run_after=datetime.timedelta.max).submit_job(
+            "tests.app.note", 1, None, None, True
+        )
 
 
 @pytest.mark.parametrize("option", [{"run_after": datetime.timedelta(1)}, {"on_commit": True}])
