@@ -55,7 +55,8 @@ class JobRegistry:
             close = [short[name.rpartition(".")[2]]]
         if close:
             return f"; did you mean {' or '.join(repr(match) for match in close)}?"
-        return f"; there are {', '.join(sorted(self._jobs))}"
+        shown = sorted(self._jobs)[:5]
+        return f"; there are {', '.join(shown)}{' and others' if len(self._jobs) > 5 else ''}"
 
     def queues(self) -> dict[str, list[AnyJob]]:
         """Return the jobs of each queue, both sorted by name."""

@@ -20,7 +20,7 @@ from .registry import registry
 logger = logging.getLogger(__name__)
 
 #: Seconds that an idle worker waits for a job before it looks whether it should stop.
-IDLE_SECONDS = 1.0
+IDLE_SECONDS = 0.2
 
 
 class GearmanWorker:
