@@ -1,0 +1,228 @@
+"""
+"python-gearman": real job servers, over the python-gearman bindings (`import gearman`).
+
+The bindings, gearman3 0.2.1, are corrected in the modules `python_gearman_*`. What cannot be
+corrected: their TLS (`ssl.wrap_socket`, which is gone) and that they know no delayed jobs. Handles
+are those of the "gearman" transport, and equal uniques meet at the same server from both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gearman  # type: ignore[import-untyped]
+from gearman import errors
+
+from ..connection import Server
+from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
+from .base import (
+    DELAYED,
+    MAX_HANDLE_BYTES,
+    BaseBackend,
+    FunctionStatus,
+    JobSpec,
+    JobStatus,
+    Submission,
+    UnsentSubmission,
+    WorkerSession,
+    WorkerStatus,
+)
+from .python_gearman_bindings import Connection, Manager, to_bytes
+from .python_gearman_client import AdminClient, BoundSubmission, ClientHandler
+from .python_gearman_worker import BoundWorkerSession
+
+_BATCH_JOBS = 1000  # jobs written before their handles are read
+_BATCH_BYTES = 1 << 20
+_DOWN_SECONDS = 10.0  # for which a server that could not be reached is passed over
+
+
+class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type: ignore[misc]
+    """
+    Real job servers, over python-gearman.
+
+    A job goes to the server that its unique chooses, to the next one while that is down.
+    `reply_timeout` is how long a server may be silent with a request open, `status_interval` how
+    long a waiting client hears nothing of its job before it asks whether the job still exists, both
+    in seconds.
+    """
+
+    supports_delayed = False
+    command_handler_class = ClientHandler
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        connect_timeout: float = 5.0,
+        reply_timeout: float = 10.0,
+        status_interval: float = 5.0,
+    ) -> None:
+        options = (connect_timeout, reply_timeout, status_interval)
+        if not all(type(value) in (int, float) and 0 < value < math.inf for value in options):
+            raise InvalidBackend(f"GEARMAN_OPTIONS are numbers of seconds above 0, not {options}")
+        if any(server.tls is not None for server in servers):
+            raise InvalidBackend(
+                "python-gearman has no TLS that works; use GEARMAN_BACKEND = 'gearman', or "
+                "GEARMAN_SERVERS without 'tls'"
+            )
+        super().__init__(servers, connect_timeout, reply_timeout)
+        self._servers = list(dict.fromkeys(servers))
+        self.status_interval = status_interval
+
+    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        if any(spec.run_at is not None for spec in specs):
+            raise BackendError(
+                "python-gearman has no delayed jobs; use GEARMAN_BACKEND = 'gearman'"
+            )
+        requests = [BoundSubmission(self, spec) for spec in specs]
+        submissions: list[Submission] = []
+        self._refresh()
+        for batch in _batches(requests):
+            try:
+                with contextlib.suppress(errors.ServerUnavailable):  # each has it as .error
+                    self.wait_until_jobs_accepted(batch)
+            except ServerUnavailable as error:  # it broke with an earlier batch
+                if not submissions:
+                    raise
+                return submissions + [UnsentSubmission(error) for _ in specs[len(submissions) :]]
+            submissions += batch
+        return submissions
+
+    def _refresh(self) -> None:
+        """Take in what has arrived, to learn which servers have hung up."""
+        with contextlib.suppress(errors.ServerUnavailable):
+            self.poll_connections_until_stopped(self.connection_list, lambda _: True, 0)
+
+    def establish_request_connection(self, current_request: BoundSubmission) -> Connection:
+        """Choose a job's server: equal uniques agree, and those believed down come last."""
+        now = time.monotonic()
+        unique = (current_request.unique or str(now)).encode(errors="surrogatepass")
+
+        def preference(connection: Connection) -> tuple[bool, bytes]:
+            key = connection.server.encode()[-64:]
+            return connection.retry_at > now, hashlib.blake2b(unique, key=key).digest()
+
+        return self._reach_one(sorted(self.connection_list, key=preference), "submit the job")
+
+    def _reach_one(self, connections: Sequence[Connection], purpose: str) -> Connection:
+        for connection in connections:
+            try:
+                self.establish_connection(connection)
+            except errors.ConnectionError:
+                connection.retry_at = time.monotonic() + _DOWN_SECONDS
+            else:
+                connection.retry_at = 0.0
+                return connection
+        reasons = "; ".join(str(connection.error) for connection in connections)
+        raise ServerUnavailable(
+            f"no job server to {purpose}: {reasons}. Is gearmand running, and GEARMAN_SERVERS right?"
+        )
+
+    def wait(
+        self, handler: ClientHandler, ready: Callable[[], bool], until: float = math.inf
+    ) -> bool:
+        """
+        Wait until `ready()` or the given time of the monotonic clock; say which.
+
+        Raises the BackendError for which the handler's connection was lost.
+        """
+        timeout = None if until == math.inf else max(0.0, until - time.monotonic())
+        with contextlib.suppress(errors.ServerUnavailable):
+            self.poll_connections_until_stopped(
+                self.connection_list, lambda _: handler.lost is None and not ready(), timeout
+            )
+        if handler.lost is not None and not ready():
+            raise handler.lost.with_traceback(None)
+        return ready()
+
+    def job_status(self, handle: str) -> JobStatus:
+        address, _, own_handle = handle.partition("//")
+        connections = [each for each in self.connection_list if each.server == address]
+        if not connections or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
+            raise ValueError(
+                f"{handle!r} is no handle of a job on {', '.join(map(str, self._servers))}; "
+                "a handle looks like 'host:port//H:name:1'"
+            )
+        self._refresh()
+        with self.lock:
+            connection = self._reach_one(connections, f"ask about job {handle}")
+            handler = self.connection_to_handler_map[connection]
+        answer = self.ask_status(handler, to_bytes(own_handle))
+        self.wait(handler, lambda: bool(answer))
+        return answer[0]
+
+    def ask_status(self, handler: ClientHandler, own_handle: bytes) -> list[JobStatus]:
+        """Ask for a job's status; wait until the list has it."""
+        with self.lock:
+            return handler.send_get_status(own_handle)
+
+    def functions(self) -> list[FunctionStatus]:
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for address, row in self._ask_all(AdminClient.get_status):
+            # The jobs and the delayed jobs of a function are one row.
+            found.setdefault((address, row["task"].removesuffix(DELAYED)), []).append(row)
+        return [
+            FunctionStatus(
+                *key,
+                total=sum(row["queued"] for row in rows),
+                running=sum(row["running"] for row in rows),
+                workers=max(row["workers"] for row in rows),
+            )
+            for key, rows in sorted(found.items())
+        ]
+
+    def workers(self) -> list[WorkerStatus]:
+        rows = []
+        for address, row in self._ask_all(AdminClient.get_workers):
+            functions = tuple(sorted({name.removesuffix(DELAYED) for name in row["tasks"]}))
+            if functions:  # clients are listed too, without
+                rows.append(WorkerStatus(address, row["ip"], row["client_id"], functions))
+        return rows
+
+    def _ask_all(
+        self, question: Callable[[AdminClient], Sequence[dict[str, Any]]]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the rows of every server's answer, each with the server's address."""
+        for server in self._servers:
+            admin = AdminClient([server], self.connect_timeout, self.reply_timeout)
+            try:
+                yield from ((str(server), row) for row in question(admin))
+            except errors.GearmanError as error:
+                reason = admin.current_connection.error
+                if isinstance(reason, ConnectionLost):
+                    reason = ServerUnavailable(str(reason))
+                raise reason from error
+            finally:
+                admin.shutdown()
+
+    def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
+        return BoundWorkerSession(
+            functions, client_id, self._servers, self.connect_timeout, self.reply_timeout
+        )
+
+    def close(self) -> None:
+        with self.lock:
+            for connection in self.connection_list:
+                connection.error = ConnectionLost(
+                    f"the connection to job server {connection.server} was closed"
+                )
+                self.handle_error(connection)
+
+
+def _batches(requests: Sequence[BoundSubmission]) -> Iterator[list[BoundSubmission]]:
+    """Cut a long list of jobs into what is written at once."""
+    batch: list[BoundSubmission] = []
+    size = 0
+    for request in requests:
+        batch.append(request)
+        size += len(request.job.data)
+        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,222 @@
+"""
+The worker of the python-gearman bindings, corrected: its standing with all servers.
+
+The bindings run a job inside the reading of packets, take the next one meanwhile, sleep until the
+server says otherwise (gearmand 1.1 says nothing when a delayed job comes due) and end when a
+connection is lost. Here at most one GRAB_JOB is open at a time, so that no job is assigned here
+while another one runs; only a server that does not answer at once is not waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import gearman  # type: ignore[import-untyped]
+from gearman import errors, protocol
+
+from ..exceptions import ConnectionLost
+from .base import DELAYED, AssignedJob, Outcome, Update, WorkerSession, from_wire_unique
+from .python_gearman_bindings import UPDATES, Connection, Manager, to_bytes, to_text
+
+logger = logging.getLogger(__name__)
+
+_REGRAB_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.5  # with a server that was asked for a job, before the next one is asked
+_CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
+_REST_SECONDS = 0.1  # while no server is there
+_LONGEST_BACKOFF = 10.0
+_COMMANDS = {update: command for command, update in UPDATES.items()}
+
+
+class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type: ignore[misc]
+    """A worker's standing with one server: waiting for the answer to a GRAB_JOB, asleep or idle."""
+
+    waiting = False
+    echoed = False
+    asleep_since = -math.inf
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting and time.monotonic() - self.asleep_since >= _REGRAB_SECONDS
+
+    def initial_state(self, abilities: Collection[bytes], client_id: bytes | None) -> None:
+        self.connection: Connection = self.connection_manager.handler_to_connection_map[self]
+        self.set_client_id(client_id)
+        self.set_abilities(abilities)
+
+    def grab(self) -> None:
+        self._grab_job()
+        self.waiting = True
+
+    def _answered(self) -> None:
+        self.waiting = False
+        if self.connection.failures:  # only now: some jobs cost every worker its connection
+            logger.warning("job server %s is back", self.connection.server)
+            self.connection.failures = 0
+
+    def recv_noop(self) -> bool:
+        self.asleep_since = -math.inf
+        return True
+
+    def recv_no_job(self) -> bool:
+        self._answered()
+        self._sleep()
+        self.asleep_since = time.monotonic()
+        return True
+
+    def recv_job_assign_uniq(self, **fields: bytes) -> bool:
+        self._answered()
+        self.connection_manager.on_job_execute(self.connection_manager.create_job(self, **fields))
+        return True
+
+    def recv_echo_res(self, data: bytes) -> bool:
+        self.echoed = True
+        return True
+
+    def recv_error(self, error_code: bytes, error_text: bytes) -> bool:
+        told = to_text(error_text), to_text(error_code)
+        logger.warning("job server %s refused: %s (%s)", self.connection.server, *told)
+        return True
+
+
+class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type: ignore[misc]
+    """A worker of real job servers; `functions` that come first are served first."""
+
+    command_handler_class = WorkerHandler
+
+    def __init__(self, functions: Sequence[str], client_id: str, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._assigned: deque[Any] = deque()
+        self._in_hand: dict[str, tuple[AssignedJob, Any]] = {}
+        # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last.
+        for name in [*reversed(functions), *(name + DELAYED for name in reversed(functions))]:
+            self.register_task(to_bytes(name), None)
+        if client_id:
+            self.set_client_id(to_bytes(client_id))
+
+    def on_job_execute(self, current_job: Any) -> None:
+        self._assigned.append(current_job)
+
+    def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            for connection in self.establish_worker_connections():
+                self._ask_for_job(connection)
+            if self._assigned:
+                return self._take(self._assigned.popleft())
+            self._poll(self._at_rest, max(0.0, deadline - time.monotonic()))
+            if time.monotonic() >= deadline and not self._may_go_on():
+                return None
+
+    def establish_worker_connections(self) -> list[Connection]:
+        for connection in self.connection_list:
+            if connection.connected or time.monotonic() < connection.retry_at:
+                continue
+            # A server that cannot be reached must not keep the others waiting.
+            others = any(other.connected for other in self.connection_list)
+            limit = _CONNECT_SECONDS if others else math.inf
+            connection.connect_timeout = min(self.connect_timeout, limit)
+            with contextlib.suppress(errors.ConnectionError):
+                self.establish_connection(connection)
+        return [connection for connection in self.connection_list if connection.connected]
+
+    def _ask_for_job(self, connection: Connection) -> None:
+        handler = self.connection_to_handler_map.get(connection)
+        if handler is not None and handler.idle and not self._assigned:
+            handler.grab()
+            self._poll(
+                lambda: connection.writable() or (handler.waiting and not self._assigned),
+                _PATIENCE_SECONDS,
+            )
+
+    def _poll(self, unfinished: Callable[[], bool], timeout: float) -> None:
+        limit = None if timeout == math.inf else timeout
+        try:
+            self.poll_connections_until_stopped(self.connection_list, lambda _: unfinished(), limit)
+        except errors.ServerUnavailable:
+            time.sleep(min(timeout, _REST_SECONDS))
+
+    def _may_go_on(self) -> bool:
+        handlers = self.connection_to_handler_map.values()
+        return bool(self._assigned) or any(handler.idle for handler in handlers)
+
+    def _at_rest(self) -> bool:
+        """Whether nothing is to be done until a server says something."""
+        now = time.monotonic()
+        reconnect = any(not c.connected and c.retry_at <= now for c in self.connection_list)
+        return not reconnect and not self._may_go_on()
+
+    def _take(self, job: Any) -> AssignedJob:
+        self.connection_list.remove(job.connection)  # to the end: the other servers have their turn
+        self.connection_list.append(job.connection)
+        unique, background = from_wire_unique(job.unique or b"")
+        assigned = AssignedJob(
+            f"{job.connection.server}//{to_text(job.handle)}",
+            to_text(job.task).removesuffix(DELAYED),
+            unique,
+            job.data,
+            background,
+        )
+        self._in_hand[assigned.handle] = assigned, job
+        return assigned
+
+    def send(self, job: AssignedJob, update: Update) -> None:
+        if type(update) not in _COMMANDS:
+            raise TypeError(f"{update!r} is no update of a job")
+        assigned, held = self._in_hand.get(job.handle, (None, None))
+        if assigned != job or held is None:
+            raise ConnectionLost(
+                f"job {job.handle} is not in hand any more: the connection to its server was lost "
+                "meanwhile, and the server gives the job to another worker"
+            )
+        fields = {
+            name: b"%d" % value if isinstance(value, int) else bytes(memoryview(value))
+            for name, value in asdict(update).items()
+        }
+        handler = self.connection_to_handler_map[held.connection]
+        handler.send_command(_COMMANDS[type(update)], job_handle=held.handle, **fields)
+        with contextlib.suppress(errors.ServerUnavailable):
+            self.wait_until_updates_sent([held])
+        if job.handle not in self._in_hand:
+            raise held.connection.error
+        if isinstance(update, Outcome):
+            del self._in_hand[job.handle]
+
+    def handle_error(self, current_connection: Connection) -> None:
+        """Forget the connection's jobs, which the server gives to others; connect again later."""
+        super().handle_error(current_connection)
+        lost = current_connection
+        self._assigned = deque(job for job in self._assigned if job.connection is not lost)
+        self._in_hand = {
+            handle: held for handle, held in self._in_hand.items() if held[1].connection is not lost
+        }
+        if not lost.failures:
+            logger.warning("%s; trying again until it is back", lost.error)
+        backoff = min(_LONGEST_BACKOFF, 0.1 * 2**lost.failures)
+        lost.retry_at = time.monotonic() + backoff * random.uniform(0.5, 1.0)
+        lost.failures = min(lost.failures + 1, 10)
+
+    def close(self) -> None:
+        """Leave, with an ECHO to each server before: closing at once can lose a result."""
+        handlers = self.connection_to_handler_map.values()
+        for handler in handlers:
+            handler.send_command(protocol.GEARMAN_COMMAND_ECHO_REQ, data=b"bye")
+        with contextlib.suppress(errors.ServerUnavailable):
+            self.poll_connections_until_stopped(
+                self.connection_list,
+                lambda _: not all(handler.echoed for handler in handlers),
+                self.reply_timeout,
+            )
+        self.shutdown()
+        self.connection_to_handler_map.clear()
+        self.handler_to_connection_map.clear()
+        self._assigned.clear()
+        self._in_hand.clear()
