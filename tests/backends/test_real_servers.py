@@ -1,0 +1,190 @@
+"""What both transports to real job servers do when servers fail; see test_gearmand.py for more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_gearman.backends.base import BaseBackend, JobSpec, WorkComplete
+from django_gearman.backends.gearmand import GearmandBackend
+from django_gearman.backends.python_gearman import PythonGearmanBackend
+from django_gearman.connection import Server
+from django_gearman.exceptions import (
+    ConnectionLost,
+    InvalidBackend,
+    ServerError,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from tests.support.gearmand import Gearmand, free_port, wait_until
+
+pytestmark = pytest.mark.gearmand
+
+Connect = Callable[..., BaseBackend]
+SHORT = {"connect_timeout": 1.0, "reply_timeout": 1.5, "status_interval": 0.5}
+PATIENCE = 20.0
+
+
+@pytest.fixture(params=[GearmandBackend, PythonGearmanBackend], ids=["gearman", "python-gearman"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    made: list[BaseBackend] = []
+
+    def make(*addresses: str) -> BaseBackend:
+        made.append(request.param([Server.parse(address) for address in addresses], **SHORT))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+@pytest.fixture
+def second_gearmand(tmp_path: Path) -> Iterator[Gearmand]:
+    (tmp_path / "second").mkdir()
+    server = Gearmand(tmp_path / "second")
+    yield server
+    server.kill()
+
+
+def background(workload: bytes = b"x", **options: Any) -> JobSpec:
+    return JobSpec("f", workload, background=True, **options)
+
+
+def dead() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+def test_no_server_is_told_at_once(connect):
+    backend = connect(dead())
+
+    for call in (lambda: backend.submit([background()]), backend.functions, backend.workers):
+        with pytest.raises(ServerUnavailable, match="refused"):
+            call()
+
+
+def test_a_stopped_server_is_told_in_time(connect, own_gearmand):
+    fresh, used = connect(own_gearmand.address), connect(own_gearmand.address)
+    [waiting] = used.submit([JobSpec("f", b"x")])
+    own_gearmand.pause()
+    started = time.monotonic()
+
+    with pytest.raises(ServerUnavailable, match="no answer"):
+        fresh.submit([background()])
+    [submission] = used.submit([background()])
+    with pytest.raises(ConnectionLost):
+        waiting.next_update(PATIENCE)
+
+    assert isinstance(submission.error, SubmitUncertain)
+    assert time.monotonic() - started < PATIENCE
+
+
+def test_a_restart_between_two_submits_is_not_noticed(connect, own_gearmand):
+    backend = connect(own_gearmand.address)
+    backend.submit([background()])
+    own_gearmand.kill()
+    own_gearmand.start()
+
+    [submission] = backend.submit([background()])
+
+    assert submission.handle
+    assert own_gearmand.totals()["f"][0] == 1
+
+
+def test_a_waiting_client_learns_that_its_server_died(connect, own_gearmand):
+    [submission] = connect(own_gearmand.address).submit([JobSpec("f", b"x")])
+    killer = threading.Timer(0.2, own_gearmand.kill)
+    killer.start()
+
+    with pytest.raises(ConnectionLost, match=own_gearmand.address):
+        submission.next_update(PATIENCE)
+    killer.join()
+
+
+def test_an_idle_worker_comes_back_after_a_restart(connect, own_gearmand):
+    worker = connect(own_gearmand.address).register(["f"], "survivor")
+    assert worker.grab_job(0.1) is None
+    own_gearmand.kill()
+    assert worker.grab_job(0.1) is None
+    own_gearmand.start()
+
+    connect(own_gearmand.address).submit([background(b"after")])
+
+    job = wait_until(lambda: worker.grab_job(0.5), "the job")
+    assert job.workload == b"after"
+    assert "survivor" in own_gearmand.ask("workers")
+    worker.close()
+
+
+def test_a_job_whose_server_died_cannot_be_reported_on(connect, own_gearmand):
+    worker = connect(own_gearmand.address).register(["f"])
+    connect(own_gearmand.address).submit([background()])
+    job = worker.grab_job(PATIENCE)
+    own_gearmand.kill()
+    assert worker.grab_job(0.1) is None
+
+    with pytest.raises(ConnectionLost, match="not in hand"):
+        worker.send(job, WorkComplete(b""))
+    worker.close()
+
+
+def test_one_of_two_servers_is_enough_for_clients(connect, own_gearmand):
+    backend = connect(dead(), own_gearmand.address)
+
+    submissions = backend.submit([background(unique=str(number)) for number in range(20)])
+
+    assert all(submission.handle.startswith(own_gearmand.address) for submission in submissions)
+
+
+def test_one_of_two_servers_is_enough_for_workers(connect, own_gearmand):
+    worker = connect(dead(), own_gearmand.address).register(["f"])
+    connect(own_gearmand.address).submit([background()])
+
+    assert worker.grab_job(PATIENCE)
+    worker.close()
+
+
+def test_a_worker_serves_two_servers_though_one_is_stopped(connect, own_gearmand, second_gearmand):
+    worker = connect(own_gearmand.address, second_gearmand.address).register(["f"])
+    assert worker.grab_job(0.1) is None
+    own_gearmand.pause()
+    connect(second_gearmand.address).submit([background(b"second")])
+
+    job = wait_until(lambda: worker.grab_job(0.5), "the second server's job")
+
+    assert job.workload == b"second"
+    own_gearmand.kill()
+    worker.close()
+
+
+def test_equal_uniques_choose_the_same_server(connect, own_gearmand, second_gearmand):
+    addresses = [own_gearmand.address, second_gearmand.address]
+    specs = [background(unique=str(number)) for number in range(20)]
+
+    first = [s.handle for s in connect(*addresses).submit(specs)]
+    again = [s.handle for s in connect(*reversed(addresses)).submit(specs)]
+
+    assert first == again
+    assert {handle.partition("//")[0] for handle in first} == set(addresses)
+
+
+def test_a_full_queue_refuses_one_and_takes_the_others(connect, own_gearmand):
+    own_gearmand.ask("create function f")
+    own_gearmand.ask("maxqueue f 2")
+
+    first, second, third, other = connect(own_gearmand.address).submit(
+        [background(), background(), background(), JobSpec("g", b"x", background=True)]
+    )
+
+    assert all(submission.handle for submission in (first, second, other))
+    assert isinstance(third.error, ServerError)
+    assert (third.error.code, third.error.text) == ("QUEUE_ERROR", "Job queue is full")
+
+
+def test_python_gearman_refuses_what_its_bindings_cannot_do():
+    with pytest.raises(InvalidBackend, match="no TLS"):
+        PythonGearmanBackend([Server.parse({"host": "localhost", "tls": {}})])
