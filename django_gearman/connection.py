@@ -8,10 +8,12 @@ belongs to the process that opened it: after a fork the child must open its own.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +24,22 @@ from .protocol import Packet, PacketReader, PacketType, encode
 
 DEFAULT_PORT = 4730
 
-_JOINED = (
-    65536  # up to this many bytes are joined for one send(); copying them costs less than a call
-)
+_JOINED = 65536  # bytes that are joined for one send(): copying so few costs less than a call
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
+_LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 _TLS_CONTEXT = {"cafile", "capath", "cadata"}
 _TLS_IDENTITY = {"certfile", "keyfile", "password"}
 _TLS = _TLS_CONTEXT | _TLS_IDENTITY | {"server_hostname", "check_hostname"}
+
+
+def _is_host_name(value: object) -> bool:
+    if not isinstance(value, str) or not value.isprintable() or set(value) & set(" /@"):
+        return False
+    try:
+        return bool(value.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Server:
 
     @classmethod
     def _checked(cls, host: str, port: object, tls: object = None) -> Server:
-        if not host or host != host.strip() or any(c in host for c in " /\0"):
+        if not _is_host_name(host):
             raise ValueError(f"{host!r} is no host name")
         number = int(port) if isinstance(port, str) and port.isascii() and port.isdigit() else port
         if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 65536:
@@ -91,14 +101,16 @@ class Server:
             raise ValueError(
                 f"'tls' of job server {host!r} has unknown {sorted(unknown)}; known: {sorted(_TLS)}"
             )
+        if tls is not None and not _is_host_name(name := tls.get("server_hostname", host)):
+            raise ValueError(f"'server_hostname' of job server {host!r} is no host name: {name!r}")
         return cls(host, number, tls)
 
     def tls_context(self) -> ssl.SSLContext:
         """Return the context for this server's TLS arguments; OSError or TypeError for wrong ones."""
         tls = self.tls or {}
         context = ssl.create_default_context(**{k: tls[k] for k in _TLS_CONTEXT & tls.keys()})
-        if "certfile" in tls:
-            context.load_cert_chain(**{k: tls[k] for k in _TLS_IDENTITY & tls.keys()})
+        if identity := _TLS_IDENTITY & tls.keys():
+            context.load_cert_chain(**{k: tls[k] for k in identity})
         context.check_hostname = bool(tls.get("check_hostname", True))
         return context
 
@@ -109,19 +121,25 @@ class Connection:
 
     Making one connects (the name is looked up afresh) and asks for WORK_EXCEPTION packets; that the
     server answers proves that it is alive, which a connect alone does not: the kernel accepts
-    connections for a stopped process. Raises ConnectionLost after `connect_timeout` seconds.
-    Sending fails when the server takes nothing for `send_timeout` seconds.
+    connections for a stopped process. Raises ConnectionLost after `connect_timeout` seconds (for
+    each address that the name has). Sending fails when the server takes nothing for `send_timeout`
+    seconds, and then, as after any interruption halfway, the connection is closed.
+
+    One thread may receive while another sends, and any may close.
     """
 
     def __init__(
         self, server: Server, *, connect_timeout: float = 5.0, send_timeout: float = 30.0
     ) -> None:
         self.server = server
+        #: When bytes arrived last, on the monotonic clock.
+        self.heard_at = time.monotonic()
         self._send_timeout = send_timeout
         self._process = os.getpid()
         self._packets = PacketReader()
+        self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = time.monotonic() + connect_timeout
-        self._socket = self._open(connect_timeout)
+        self._socket = self._open(connect_timeout, deadline)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
         try:
@@ -130,11 +148,11 @@ class Connection:
                 raise self._lost(
                     f"it accepts connections, but gave no answer in {connect_timeout:g} s"
                 )
-        except (ConnectionLost, ProtocolError):
+        except BaseException:
             self.close()
             raise
 
-    def _open(self, timeout: float) -> socket.socket:
+    def _open(self, timeout: float, deadline: float) -> socket.socket:
         try:
             plain = socket.create_connection((self.server.host, self.server.port), timeout)
         except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
@@ -146,33 +164,40 @@ class Connection:
                 if hasattr(socket, option):  # not every platform has them all
                     plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             if self.server.tls is not None:
+                plain.settimeout(max(0.001, deadline - time.monotonic()))
                 name = self.server.tls.get("server_hostname", self.server.host)
                 plain = self.server.tls_context().wrap_socket(plain, server_hostname=name)
             plain.setblocking(False)
         except (OSError, TypeError, ValueError) as error:  # the latter two: wrong TLS arguments
             plain.close()
-            raise self._lost(error) from error
+            raise self._lost(f"TLS: {error}" if self.server.tls is not None else error) from error
         return plain
 
     def fileno(self) -> int:
+        self._check_open()
         return self._socket.fileno()
 
     def send(self, *chunks: bytes) -> None:
         """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
-        self._check_process()
-        if sum(map(len, chunks)) <= _JOINED or isinstance(self._socket, ssl.SSLSocket):
-            self._send_buffers([memoryview(b"".join(chunks))])
-        else:
-            for start in range(0, len(chunks), _BUFFERS):
-                self._send_buffers([memoryview(c) for c in chunks[start : start + _BUFFERS]])
+        self._check_open()
+        try:
+            if sum(map(len, chunks)) <= _JOINED or isinstance(self._socket, ssl.SSLSocket):
+                self._send_buffers([memoryview(b"".join(chunks))])
+            else:
+                for start in range(0, len(chunks), _BUFFERS):
+                    self._send_buffers([memoryview(c) for c in chunks[start : start + _BUFFERS]])
+        except BaseException:  # half a packet may have gone out
+            self.close()
+            raise
 
     def _send_buffers(self, buffers: list[memoryview]) -> None:
         while buffers:
             try:
-                if len(buffers) == 1:
-                    sent = self._socket.send(buffers[0])
-                else:
-                    sent = self._socket.sendmsg(buffers)
+                with self._lock:
+                    if len(buffers) == 1:
+                        sent = self._socket.send(buffers[0])
+                    else:
+                        sent = self._socket.sendmsg(buffers)
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 self._wait_writable()
                 continue
@@ -185,23 +210,28 @@ class Connection:
 
     def _wait_writable(self) -> None:
         poller = select.poll()
-        poller.register(self._socket, select.POLLOUT)
-        if not poller.poll(self._send_timeout * 1000):
+        poller.register(self, select.POLLOUT)
+        if not poller.poll(_milliseconds(self._send_timeout)):
             raise self._lost(f"it took no more bytes for {self._send_timeout:g} s")
 
     def receive(self, timeout: float | None = None) -> Packet | None:
         """
-        Wait up to `timeout` seconds (None: without limit) for a packet.
+        Wait up to `timeout` seconds (None: without limit) for a packet; 0 reads what is there, once.
 
         Raises ConnectionLost when the connection breaks, ProtocolError when the server sends noise.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (packet := self._packets.next_packet()) is None:
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            data = self._read(remaining)
-            if data is None:
-                return None
-            self._packets.feed(data)
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            while (packet := self._packets.next_packet()) is None:
+                remaining = max(0.0, deadline - time.monotonic())
+                data = self._read(remaining)
+                if data is None:
+                    return None
+                self._packets.feed(data)
+                if not remaining:
+                    return self._packets.next_packet()
+        except ProtocolError as error:
+            raise ProtocolError(f"job server {self.server}: {error}") from None
         return packet
 
     def ask(self, command: str, timeout: float) -> str:
@@ -214,40 +244,59 @@ class Connection:
         deadline = time.monotonic() + timeout
         answer = b""
         while not (answer == b".\n" or answer.endswith(b"\n.\n")):
-            data = self._read(max(0.0, deadline - time.monotonic()))
+            remaining = deadline - time.monotonic()
+            data = self._read(remaining) if remaining > 0 else None
             if data is None:
                 raise self._lost(f"no answer to the admin command {command!r} in {timeout:g} s")
             answer += data
         return answer[:-2].decode(errors="replace")
 
-    def _read(self, timeout: float | None) -> bytes | None:
-        self._check_process()
-        while self.buffered or self._readable.poll(None if timeout is None else timeout * 1000):
-            try:
+    def _read(self, timeout: float) -> bytes | None:
+        """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
+        self._check_open()
+        if not self._readable.poll(_milliseconds(timeout)):
+            return None
+        try:
+            # Never less than a TLS record holds, so that nothing is left which poll() does not show.
+            with self._lock:
                 data = self._socket.recv(min(max(65536, self._packets.missing), 1 << 20))
-            except (BlockingIOError, ssl.SSLWantReadError):
-                continue  # TLS had bytes, but no whole record
-            except OSError as error:
-                raise self._lost(error) from error
-            if not data:
-                raise self._lost("it closed the connection")
-            return data
-        return None
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        except OSError as error:
+            raise self._lost(error) from error
+        if not data:
+            raise self._lost("it closed the connection")
+        self.heard_at = time.monotonic()
+        return data
 
     @property
-    def buffered(self) -> bool:
-        """Whether TLS holds bytes that polling the socket does not show."""
-        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+    def inherited(self) -> bool:
+        """Whether it was opened by another process, before a fork."""
+        return os.getpid() != self._process
 
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
+    def check_process(self) -> None:
+        """Raise ConnectionLost in any process but the one that opened the connection."""
+        if self.inherited:
             raise self._lost("it belongs to the parent process; open another one after a fork")
+
+    def _check_open(self) -> None:
+        self.check_process()
+        if self._socket.fileno() < 0:
+            raise self._lost("the connection was closed")
 
     def _lost(self, reason: object) -> ConnectionLost:
         return ConnectionLost(f"job server {self.server}: {reason}")
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
+        """Close it; a thread that waits for it is woken."""
+        if (
+            self.inherited
+        ):  # the connection is the parent's still, and its lock may never open again
+            self._socket.close()
+            return
+        with self._lock, contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        with self._lock, contextlib.suppress(OSError):
             self._socket.close()
 
     def __del__(self) -> None:
@@ -257,9 +306,11 @@ class Connection:
 
 def wait_readable(connections: Sequence[Connection], timeout: float) -> None:
     """Wait up to `timeout` seconds until one of `connections` has something to receive."""
-    if any(connection.buffered for connection in connections):
-        return
     poller = select.poll()
     for connection in connections:
         poller.register(connection, select.POLLIN)
-    poller.poll(timeout * 1000)
+    poller.poll(_milliseconds(timeout))
+
+
+def _milliseconds(timeout: float) -> float:
+    return min(timeout, _LONGEST_WAIT) * 1000

@@ -10,6 +10,7 @@ them was measured against gearmand 1.1.20.
 from __future__ import annotations
 
 import enum
+import re
 import struct
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ RESPONSE = b"\0RES"
 
 _HEADER = struct.Struct(">4sII")
 _MAX_SIZE = 2**32 - 1
+# descriptor, address ("::1" too), client id (any text), a colon, functions
+_WORKER = re.compile(r"\d+ ([^ ]+) (.*) :((?: [^ ]+)*) ?", re.DOTALL)
 
 
 class PacketType(enum.IntEnum):
@@ -124,7 +127,7 @@ def encode_parts(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> tupl
     if any(b"\0" in argument for argument in head):
         raise ValueError(f"a NUL byte in the arguments {head!r}; only the last one may hold NULs")
     start = b"".join([argument + b"\0" for argument in head])
-    size = len(start) + len(last)
+    size = len(start) + memoryview(last).nbytes  # TypeError for what is not bytes
     if size > _MAX_SIZE:
         raise ValueError(f"{size} bytes are too much for a Gearman packet, which holds {_MAX_SIZE}")
     return _HEADER.pack(magic, kind, size) + start, last
@@ -173,7 +176,7 @@ class PacketReader:
         args = payload.split(b"\0", count - 1) if count else []
         if len(args) != count:
             raise ProtocolError(
-                f"{kind.name} with {len(args)} of its {count} arguments: {payload!r}"
+                f"{kind.name} with {len(args)} of its {count} arguments: {payload[:100]!r}"
             )
         self._needed = _HEADER.size
         self._position = end
@@ -204,9 +207,9 @@ def parse_workers(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
     """Parse the answer to the admin command `workers`: (address, client id, functions)."""
     rows = []
     for line in _lines(text):
-        connection, colon, functions = line.partition(" :")
-        fields = connection.split(" ", 2)
-        if not colon or len(fields) != 3:
+        match = _WORKER.fullmatch(line)
+        if match is None:
             raise ProtocolError(f"not a line of the admin command 'workers': {line!r}")
-        rows.append((fields[1], fields[2], tuple(functions.split())))
+        address, client_id, functions = match.groups()
+        rows.append((address, client_id, tuple(filter(None, functions.split(" ")))))
     return rows

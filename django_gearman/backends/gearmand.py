@@ -8,13 +8,15 @@ the server that made them.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 
 from ..connection import Server
-from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
-from ..protocol import parse_status, parse_workers, to_bytes
+from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
+from ..protocol import PacketType, encode_parts, parse_status, parse_workers, to_bytes
 from .base import (
     DELAYED,
     MAX_HANDLE_BYTES,
@@ -22,15 +24,26 @@ from .base import (
     FunctionStatus,
     JobSpec,
     JobStatus,
+    Priority,
     Submission,
     UnsentSubmission,
     WorkerStatus,
+    wire_unique,
 )
 from .gearmand_client import Channel, SocketOptions
 from .gearmand_worker import SocketWorkerSession
 
 _BATCH_JOBS = 1000  # jobs written before their handles are read
 _BATCH_BYTES = 1 << 20
+_SUBMIT = {
+    (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
+    (Priority.NORMAL, True): PacketType.SUBMIT_JOB_BG,
+    (Priority.HIGH, False): PacketType.SUBMIT_JOB_HIGH,
+    (Priority.HIGH, True): PacketType.SUBMIT_JOB_HIGH_BG,
+    (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
+    (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
+}
+_LATEST = 2.0**62  # of the times that gearmand understands
 
 
 class GearmandBackend(BaseBackend):
@@ -55,31 +68,42 @@ class GearmandBackend(BaseBackend):
         self._options = SocketOptions(
             connect_timeout, send_timeout, reply_timeout, status_interval, down_time
         )
+        for name, value in asdict(self._options).items():
+            if type(value) not in (int, float) or not 0 < value < math.inf:
+                raise InvalidBackend(
+                    f"GEARMAN_OPTIONS[{name!r}] is a number of seconds above 0, not {value!r}"
+                )
         self._channels: dict[Server, Channel] = {}
         self._down: dict[Server, tuple[float, BackendError]] = {}  # until when, and why
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        encoded = [_encode_job(spec) for spec in specs]  # all of them, before anything is sent
         submissions: dict[int, Submission] = {}
-        for channel, places in self._route(specs).items():
-            for batch in _batches(specs, places):
-                sent = self._submit_batch(channel, [specs[place] for place in batch])
-                submissions.update(zip(batch, sent, strict=True))
+        unsent: Sequence[int] = range(len(specs))
+        while unsent:
+            try:
+                routes = self._route(specs, unsent)
+            except ServerUnavailable as error:
+                if not submissions:
+                    raise
+                submissions.update((place, UnsentSubmission(error)) for place in unsent)
+                break
+            unsent = []
+            for channel, places in routes.items():
+                for batch in _batches(specs, places):
+                    if channel.broken:  # with an earlier batch; this one can go elsewhere
+                        unsent += batch
+                        continue
+                    sent = channel.submit([(specs[place], encoded[place]) for place in batch])
+                    submissions.update(zip(batch, sent, strict=True))
         return [submissions[place] for place in range(len(specs))]
 
-    def _submit_batch(self, channel: Channel, specs: Sequence[JobSpec]) -> list[Submission]:
-        if not channel.broken:
-            return channel.submit(specs)
-        try:  # it broke with an earlier batch; this one has not been sent anywhere
-            return self.submit(specs)
-        except ServerUnavailable as error:
-            return [UnsentSubmission(error) for _ in specs]
-
-    def _route(self, specs: Sequence[JobSpec]) -> dict[Channel, list[int]]:
+    def _route(self, specs: Sequence[JobSpec], places: Sequence[int]) -> dict[Channel, list[int]]:
         """Choose a live connection for each job."""
         routes: dict[Channel, list[int]] = {}
         reached: dict[Server, Channel | None] = {}
-        for place, spec in enumerate(specs):
-            for server in self._preferred(spec):
+        for place in places:
+            for server in self._preferred(specs[place]):
                 if server not in reached:
                     reached[server] = self._reach(server)
                 channel = reached[server]
@@ -107,8 +131,10 @@ class GearmandBackend(BaseBackend):
     def _reach(self, server: Server) -> Channel | None:
         """Return a connection to the server, the one there was if it lives; None if it is down."""
         channel = self._channels.get(server)
-        if channel is not None and channel.is_alive():
-            return channel
+        if channel is not None:
+            if channel.is_alive():
+                return channel
+            channel.close()
         try:
             channel = Channel(server, self._options)
         except BackendError as error:
@@ -182,6 +208,17 @@ class GearmandBackend(BaseBackend):
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
+
+
+def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
+    """Return the bytes that submit a job; ValueError or TypeError for what cannot travel."""
+    unique = wire_unique(spec)
+    if spec.run_at is None:
+        kind = _SUBMIT[spec.priority, spec.background]
+        return encode_parts(kind, to_bytes(spec.function), unique, spec.workload)
+    when = b"%d" % math.ceil(min(spec.run_at, _LATEST))
+    function = to_bytes(spec.function + DELAYED)
+    return encode_parts(PacketType.SUBMIT_JOB_EPOCH, function, unique, when, spec.workload)
 
 
 def _batches(specs: Sequence[JobSpec], places: Sequence[int]) -> Iterator[list[int]]:

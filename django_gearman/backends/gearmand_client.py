@@ -12,27 +12,24 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..connection import Connection, Server
+from ..connection import Connection, Server, wait_readable
 from ..exceptions import (
     BackendError,
     ConnectionLost,
     JobLost,
-    JobTimeout,
     ProtocolError,
     ResultUnavailable,
     ServerError,
     SubmitUncertain,
 )
-from ..protocol import Packet, PacketType, encode, encode_parts, to_bytes, to_text
+from ..protocol import Packet, PacketType, encode, to_bytes, to_text
 from .base import (
-    DELAYED,
     JobSpec,
     JobStatus,
     Outcome,
-    Priority,
     Submission,
     Update,
     WorkComplete,
@@ -41,17 +38,8 @@ from .base import (
     WorkFail,
     WorkStatus,
     WorkWarning,
-    wire_unique,
 )
 
-_SUBMIT = {
-    (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
-    (Priority.NORMAL, True): PacketType.SUBMIT_JOB_BG,
-    (Priority.HIGH, False): PacketType.SUBMIT_JOB_HIGH,
-    (Priority.HIGH, True): PacketType.SUBMIT_JOB_HIGH_BG,
-    (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
-    (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
-}
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
@@ -91,16 +79,6 @@ def _number(text: bytes) -> int:
     return int(text) if text.isdigit() and len(text) < 20 else 0
 
 
-def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
-    unique = wire_unique(spec)
-    if spec.run_at is None:
-        kind = _SUBMIT[spec.priority, spec.background]
-        return encode_parts(kind, to_bytes(spec.function), unique, spec.workload)
-    when = b"%d" % math.ceil(spec.run_at)
-    function = to_bytes(spec.function + DELAYED)
-    return encode_parts(PacketType.SUBMIT_JOB_EPOCH, function, unique, when, spec.workload)
-
-
 class _StatusQuery:
     """A GET_STATUS on its way."""
 
@@ -124,7 +102,9 @@ class SocketSubmission(Submission):
         self.background = spec.background
         self._updates: deque[Update] = deque()
         self._finished = False
+        self._lost: JobLost | None = None
         self._heard = time.monotonic()
+        self._query: _StatusQuery | None = None
 
     @property
     def answered(self) -> bool:
@@ -144,156 +124,165 @@ class SocketSubmission(Submission):
 
     def next_update(self, timeout: float | None = None) -> Update | None:
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         if self.background:
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not self._has_news():
+            if self._lost is not None:
+                raise self._lost.with_traceback(None)
             check_at = self._heard + self._channel.options.status_interval
             if self._channel.wait(self._has_news, until=min(deadline, check_at)):
-                continue
+                break
+            if time.monotonic() >= check_at:
+                self._check_known(deadline)
             if time.monotonic() >= deadline:
-                return None
-            self._check_known(deadline)
-        return self._updates.popleft() if self._updates else None
+                break
+        try:
+            return self._updates.popleft()
+        except IndexError:  # the outcome has been handed out, or the time is up
+            return None
 
     def _has_news(self) -> bool:
         return bool(self._updates) or self._finished
 
     def _check_known(self, deadline: float) -> None:
         """Ask whether the job still exists: gearmand forgets some without telling who waits."""
-        try:
-            status = self._channel.job_status(self.handle.rpartition("//")[2], until=deadline)
-        except JobTimeout:
-            return
-        self._heard = time.monotonic()
-        if not status.known and not self._has_news():
-            self._finished = True
-            raise JobLost(
+        if self._query is None:
+            self._query = self._channel.ask_status(self.handle.rpartition("//")[2])
+        query = self._query
+        self._channel.wait_answered(lambda: query.answered or self._has_news(), until=deadline)
+        if not query.answered:
+            return  # the next call goes on waiting for it
+        self._query, self._heard = None, time.monotonic()
+        if query.error is not None:
+            raise query.error
+        if query.status is not None and not query.status.known and not self._has_news():
+            self._lost = JobLost(
                 f"job server {self._channel.server} no longer knows job {self.handle}, and no "
                 "worker reported on it; submit it again if running it twice does no harm"
             )
 
 
+_Request = SocketSubmission | _StatusQuery
+
+
 class Channel:
-    """A client connection that any number of threads may wait on."""
+    """
+    A client connection that any number of threads may wait on, of which one reads for all.
+
+    Whatever goes wrong halfway, be it an exception out of a signal handler, breaks the channel:
+    answers are found by counting, and one lost would give every later job the handle of another.
+    """
 
     def __init__(self, server: Server, options: SocketOptions) -> None:
         self.server = server
         self.options = options
         self._connection = options.connect(server)
-        self._unanswered: deque[SocketSubmission | _StatusQuery] = deque()
+        self._unanswered: deque[_Request] = deque()
+        self._asked_at = 0.0  # when the oldest of them may have been sent
         self._running: dict[str, deque[SocketSubmission]] = {}
-        self._lock = threading.Condition(threading.Lock())
+        self._sending = threading.Lock()  # taken before the other one
+        self._lock = threading.Condition()
         self._someone_reads = False
-        self._broken: BackendError | None = None
-
-    @property
-    def broken(self) -> bool:
-        return self._broken is not None
+        self.broken: BackendError | None = None
 
     def is_alive(self) -> bool:
         """Take in what has arrived, to learn whether the server has hung up."""
         with contextlib.suppress(BackendError):
-            self.wait(lambda: False, until=time.monotonic())
-        return self._broken is None
+            self.wait(lambda: False, until=0.0)
+        return self.broken is None and not self._connection.inherited
 
     def close(self) -> None:
-        with self._lock:
+        if self._connection.inherited:
+            self._connection.close()  # this process's copy; the locks may be held for ever
+        else:
             self._break(ConnectionLost(f"the connection to job server {self.server} was closed"))
 
-    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        """Send jobs in one write, and wait until each is acknowledged or known never to be."""
-        submissions = [SocketSubmission(self, spec) for spec in specs]
-        chunks = [part for spec in specs for part in _encode_job(spec)]
+    def submit(self, jobs: Sequence[tuple[JobSpec, tuple[bytes, bytes]]]) -> list[Submission]:
+        """Send encoded jobs, and wait until each is acknowledged or known never to be."""
+        submissions = [SocketSubmission(self, spec) for spec, _ in jobs]
         with contextlib.suppress(BackendError):  # which each submission has in its .error
-            self._request(submissions, chunks)
-            for submission in submissions:
-                self._wait_answered(submission)
+            self._request(submissions, [part for _, parts in jobs for part in parts])
+            self.wait_answered(lambda: submissions[-1].answered)  # it is the last one to be
         return list[Submission](submissions)
 
-    def job_status(self, handle: str, *, until: float = math.inf) -> JobStatus:
-        """Ask for a job's status by the server's own handle; JobTimeout at `until`."""
-        query = _StatusQuery()
-        self._request([query], [encode(PacketType.GET_STATUS, to_bytes(handle))])
-        self._wait_answered(query, until)
-        if query.error is not None:
-            raise query.error
+    def job_status(self, handle: str) -> JobStatus:
+        """Ask for a job's status by the server's own handle."""
+        query = self.ask_status(handle)
+        self.wait_answered(lambda: query.answered)
         if query.status is None:
-            raise JobTimeout(
-                f"job server {self.server} has not told the status of {handle} in time"
-            )
+            raise query.error or ConnectionLost(f"job server {self.server} told no status")
         return query.status
 
-    def _request(
-        self, slots: Sequence[SocketSubmission | _StatusQuery], chunks: Sequence[bytes]
-    ) -> None:
-        with self._lock:
-            self._unanswered.extend(slots)
-            try:
-                if self._broken is not None:
-                    raise self._broken
-                self._connection.send(*chunks)
-            except BackendError as error:
-                self._break(error)
-                raise
+    def ask_status(self, handle: str) -> _StatusQuery:
+        self._request([query := _StatusQuery()], [encode(PacketType.GET_STATUS, to_bytes(handle))])
+        return query
 
-    def _wait_answered(
-        self, slot: SocketSubmission | _StatusQuery, deadline: float = math.inf
-    ) -> None:
-        limit = time.monotonic() + self.options.reply_timeout
-        if self.wait(lambda: slot.answered, until=min(limit, deadline)):
-            return
-        if time.monotonic() >= limit:
-            error = ConnectionLost(
-                f"job server {self.server} has not answered for {self.options.reply_timeout:g} s "
-                "(GEARMAN_OPTIONS['reply_timeout'] sets the limit)"
-            )
+    def _request(self, slots: Sequence[_Request], chunks: Sequence[bytes]) -> None:
+        self._connection.check_process()
+        with self._sending, self._breaking():
             with self._lock:
+                if not self._unanswered:
+                    self._asked_at = time.monotonic()
+                self._unanswered.extend(slots)
+                if self.broken is not None:
+                    raise self.broken.with_traceback(None)
+            self._connection.send(*chunks)
+
+    def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> None:
+        """Wait for an answer until the given time; ConnectionLost when the server falls silent."""
+        while not self.wait(answered, until=min(self._silent_at, until)):
+            if time.monotonic() >= self._silent_at:
+                error = ConnectionLost(
+                    f"job server {self.server} has not answered for {self.options.reply_timeout:g} s"
+                    " (GEARMAN_OPTIONS['reply_timeout'] sets the limit)"
+                )
                 self._break(error)
-            raise error
+                raise error
+            if time.monotonic() >= until:
+                return
+
+    @property
+    def _silent_at(self) -> float:
+        """When the server, with a request open, will have sent nothing for too long."""
+        return max(self._asked_at, self._connection.heard_at) + self.options.reply_timeout
 
     def wait(self, ready: Callable[[], bool], *, until: float) -> bool:
         """
         Take in packets until `ready()` or the given time of the monotonic clock; say which.
 
-        One of the waiting threads reads, for all. Raises the BackendError that broke the channel.
+        Looks at least once at what has arrived. Raises the BackendError that broke the channel.
         """
+        self._connection.check_process()  # before the lock, which a fork may have left locked
+        late = False
         with self._lock:
             while not ready():
-                if self._broken is not None:
-                    raise self._broken
-                remaining = max(0.0, until - time.monotonic())
+                if self.broken is not None:
+                    raise self.broken.with_traceback(None)
+                if late:
+                    return False
+                remaining = min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
+                late = remaining == 0.0
                 if self._someone_reads:
-                    self._lock.wait(None if remaining == math.inf else remaining)
-                    if time.monotonic() >= until:
-                        return ready()
-                elif not self._read(remaining):
-                    return ready()
+                    self._lock.wait(remaining)
+                else:
+                    self._read(remaining)
             return True
 
-    def _read(self, timeout: float) -> bool:
-        """Receive one packet, without the lock, and hand it out; False when none came in time."""
+    def _read(self, timeout: float) -> None:
+        """Wait, without the lock, for something to arrive, and hand it out."""
         self._someone_reads = True
         self._lock.release()
-        packet, error = None, None
         try:
-            packet = self._connection.receive(None if timeout == math.inf else timeout)
-        except BackendError as caught:
-            error = caught
+            wait_readable([self._connection], timeout)
         finally:
             self._lock.acquire()
             self._someone_reads = False
             self._lock.notify_all()
-        try:
-            if error is not None:
-                raise error
-            if packet is not None:
+        with self._breaking():
+            while self.broken is None and (packet := self._connection.receive(0)) is not None:
                 self._hand_out(packet)
-        except BackendError as caught:
-            self._break(caught)
-            raise
-        return packet is not None
 
     def _hand_out(self, packet: Packet) -> None:
         if packet.type in _UPDATES:
@@ -302,8 +291,8 @@ class Channel:
             self._deliver(to_text(handle.rstrip(b"\0")), _UPDATES[packet.type](*arguments))
             return
         if not self._unanswered:
-            raise ProtocolError(f"job server {self.server} sent {packet} unasked")
-        slot = self._unanswered.popleft()
+            raise ProtocolError(f"job server {self.server} sent {packet.type.name} unasked")
+        slot = self._unanswered[0]
         match packet.type, slot:
             case PacketType.JOB_CREATED, SocketSubmission():
                 own_handle = to_text(packet.args[0])
@@ -318,7 +307,8 @@ class Channel:
                 message = f"job server {self.server} refused: {text} ({code})"
                 slot.error = ServerError(message, code=code, text=text)
             case _:
-                raise ProtocolError(f"job server {self.server} answered a request with {packet}")
+                raise ProtocolError(f"job server {self.server} gave {packet.type.name} as answer")
+        self._unanswered.popleft()
 
     def _deliver(self, handle: str, update: Update) -> None:
         """
@@ -337,12 +327,23 @@ class Channel:
         elif not sharing:
             del self._running[handle]
 
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """Give up the connection when anything at all goes wrong in the block."""
+        try:
+            yield
+        except BaseException as error:
+            cause = error if isinstance(error, BackendError) else None
+            self._break(cause or ConnectionLost(f"job server {self.server}: interrupted"))
+            raise
+
     def _break(self, error: BackendError) -> None:
         """Give up the connection, and tell every request that is still open."""
-        if self._broken is None:
-            self._broken = error
-            self._connection.close()
-        while self._unanswered:
-            self._unanswered.popleft().lose(error)
-        self._running.clear()
-        self._lock.notify_all()
+        with self._lock:
+            if self.broken is None:
+                self.broken = error
+                self._connection.close()
+            while self._unanswered:
+                self._unanswered.popleft().lose(error)
+            self._running.clear()
+            self._lock.notify_all()

@@ -42,6 +42,7 @@ _T = TypeVar("_T")
 
 _REGRAB_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.5  # with a server that was asked for a job, before the next one is asked
+_CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
 _LONGEST_BACKOFF = 10.0
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
@@ -88,8 +89,8 @@ class _Link:
         """When `tend` has something to do again."""
         if self.connection is None:
             return self.retry_at
-        patience = self.grabbing_since + self._options.reply_timeout
-        return min(patience, self.asleep_since + _REGRAB_SECONDS)
+        silent_at = max(self.grabbing_since, self.connection.heard_at) + self._options.reply_timeout
+        return min(silent_at, self.asleep_since + _REGRAB_SECONDS)
 
     def tend(self, connect_timeout: float) -> None:
         """Do what time asks for: reconnect, give up a silent server, end a sleep."""
@@ -99,9 +100,6 @@ class _Link:
         if self.connection is None:
             self.connection = self._options.connect(self.server, connect_timeout)
             self.connection.send(self._greeting)
-            if self._failures:
-                logger.warning("job server %s is back", self.server)
-            self._failures = 0
         elif self.asleep_since < math.inf:
             self.asleep_since = math.inf
         else:
@@ -118,11 +116,14 @@ class _Link:
         """Take the next packet that has arrived, and note what it says of this connection."""
         packet = self.connection.receive(0) if self.connection is not None else None
         match packet:
-            case Packet(PacketType.NO_JOB) if self.connection is not None:
-                self.connection.send(_SLEEP)
-                self.grabbing_since, self.asleep_since = math.inf, time.monotonic()
-            case Packet(PacketType.JOB_ASSIGN_UNIQ):
+            case Packet(PacketType.NO_JOB | PacketType.JOB_ASSIGN_UNIQ as answer):
                 self.grabbing_since = math.inf
+                if self._failures:  # only now: some jobs cost every worker its connection
+                    logger.warning("job server %s is back", self.server)
+                self._failures = 0
+                if answer is PacketType.NO_JOB and self.connection is not None:
+                    self.connection.send(_SLEEP)
+                    self.asleep_since = time.monotonic()
             case Packet(PacketType.NOOP):
                 self.asleep_since = math.inf
             case Packet(PacketType.ERROR, (code, text)):
@@ -130,12 +131,15 @@ class _Link:
                 logger.warning("job server %s refused: %s (%s)", self.server, *reversed(told))
         return packet
 
-    def lose(self, error: BackendError) -> None:
-        """Drop the connection; say so once, and not again until it was back."""
+    def disconnect(self) -> None:
         if self.connection is not None:
             self.connection.close()
         self.connection = None
         self.grabbing_since = self.asleep_since = math.inf
+
+    def lose(self, error: BackendError) -> None:
+        """Drop the connection; say so once, and not again until it was back."""
+        self.disconnect()
         if not self._failures:
             logger.warning("%s; trying again until it is back", error)
         backoff = min(_LONGEST_BACKOFF, 0.1 * 2**self._failures)
@@ -158,7 +162,7 @@ class SocketWorkerSession(WorkerSession):
         names = [*reversed(functions), *(name + DELAYED for name in reversed(functions))]
         greeting += [encode(PacketType.CAN_DO, to_bytes(name)) for name in names]
         self._links = deque(_Link(server, b"".join(greeting), options) for server in servers)
-        self._in_hand: dict[str, _Link] = {}
+        self._in_hand: dict[str, tuple[AssignedJob, _Link]] = {}
         self._options = options
 
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
@@ -181,8 +185,8 @@ class SocketWorkerSession(WorkerSession):
     def _attend(self, link: _Link) -> AssignedJob | None:
         """Bring a connection up to date; return the job that came over it, if one did."""
         # A server that cannot be reached must not keep the others waiting.
-        others = any(other.connection is not None for other in self._links)
-        self._guard(link, lambda: link.tend(0.5 if others else math.inf))
+        others = any(o is not link and (o.connection or not o.retry_at) for o in self._links)
+        self._guard(link, lambda: link.tend(_CONNECT_SECONDS if others else math.inf))
         while (packet := self._guard(link, link.receive)) is not None:
             if packet.type is PacketType.JOB_ASSIGN_UNIQ:
                 return self._assigned(link, packet)
@@ -198,7 +202,7 @@ class SocketWorkerSession(WorkerSession):
             workload,
             background,
         )
-        self._in_hand[job.handle] = link
+        self._in_hand[job.handle] = job, link
         self._links.remove(link)  # to the end: the other servers have their turn
         self._links.append(link)
         return job
@@ -212,7 +216,7 @@ class SocketWorkerSession(WorkerSession):
 
     def _lose(self, link: _Link, error: BackendError) -> None:
         self._in_hand = {
-            handle: other for handle, other in self._in_hand.items() if other is not link
+            handle: held for handle, held in self._in_hand.items() if held[1] is not link
         }
         link.lose(error)
 
@@ -222,17 +226,17 @@ class SocketWorkerSession(WorkerSession):
         wait_readable(connections, max(0.0, until - time.monotonic()))
 
     def send(self, job: AssignedJob, update: Update) -> None:
-        link = self._in_hand.get(job.handle)
-        if link is None or link.connection is None:
+        held, link = self._in_hand.get(job.handle, (None, None))
+        if held != job or link is None or link.connection is None:
             raise ConnectionLost(
                 f"job {job.handle} is not in hand any more: the connection to its server was lost "
                 "meanwhile, and the server gives the job to another worker"
             )
+        packet = _encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
         if isinstance(update, Outcome):
             del self._in_hand[job.handle]
-        handle = to_bytes(job.handle.rpartition("//")[2])
         try:
-            link.connection.send(*_encode_update(handle, update))
+            link.connection.send(*packet)
         except ConnectionLost as error:
             self._lose(link, error)
             raise
@@ -242,8 +246,7 @@ class SocketWorkerSession(WorkerSession):
             if link.connection is not None:
                 with contextlib.suppress(BackendError):
                     self._flush(link.connection)
-                link.connection.close()
-                link.connection = None
+                link.disconnect()
         self._in_hand.clear()
 
     def _flush(self, connection: Connection) -> None:
