@@ -87,3 +87,13 @@ def read_job(entry: object) -> tuple[Any, Call, Any, Any]:
             data = entry.get("data", MISSING)
             call = collect_call(data, (), entry.get("args"), entry.get("kwargs"))
     return entry["task"], call, entry.get("unique"), entry.get("priority")
+
+
+def check_flags(**flags: object) -> None:
+    """Raise TypeError for an option that is neither True, False nor None."""
+    for name, value in flags.items():
+        if not isinstance(value, (bool, type(None))):
+            raise TypeError(
+                f"{name} is True, False or None, not {value!r}; "
+                "write several arguments of a job as args=[...]"
+            )

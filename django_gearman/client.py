@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from django.db import transaction
 
 from . import conf
 from .backends import get_backend, get_backend_class
 from .backends.base import JobSpec
-from .calls import MISSING, collect_call, read_job
+from .calls import MISSING, check_flags, collect_call, read_job
+from .delivery import deliver, wait_for
 from .exceptions import (
     BackendError,
-    ConnectionLost,
-    JobLost,
     SerializationError,
-    ServerUnavailable,
     SubmitUncertain,
 )
 from .options import Options
 from .registry import registry
-from .request import JOB_PENDING, GearmanJob, JobRequest
+from .request import GearmanJob, JobRequest
 from .serializers import Call, get_serializer
-from .signals import job_submitted
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
-
-#: What max_retries is for: the job may or may not have run.
-_RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
 
 #: The keywords of submit_job that dispatch_background_task takes too.
 _CONTROLS = ("unique", "priority", "wait_until_complete", "max_retries", "poll_timeout")
@@ -94,12 +82,7 @@ class GearmanClient:
         SubmitUncertain, ServerError, ConnectionLost.
         """
         call = collect_call(data, arguments, args, kwargs, job_kwargs)
-        for name, value in (
-            ("background", background),
-            ("wait_until_complete", wait_until_complete),
-        ):
-            if not isinstance(value, (bool, type(None))):
-                raise TypeError(f"{name} is True, False or None, not {value!r}")
+        check_flags(background=background, wait_until_complete=wait_until_complete)
         return self.submit_call(
             task,
             call,
@@ -122,7 +105,7 @@ class GearmanClient:
     ) -> JobRequest:
         """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
         request = self._prepare(task, call, background, **options)
-        self._submit([request], wait and not background)
+        deliver([request], self._servers, wait=wait and not background)
         if isinstance(request.exception, BackendError):
             raise request.exception
         return request
@@ -130,8 +113,8 @@ class GearmanClient:
     def submit_multiple_jobs(
         self,
         jobs_to_submit: Iterable[Mapping[str, Any]],
-        background: bool = False,
-        wait_until_complete: bool = True,
+        background: bool | None = False,
+        wait_until_complete: bool | None = True,
         max_retries: int | None = None,
         poll_timeout: float | None = None,
     ) -> list[JobRequest]:
@@ -143,11 +126,12 @@ class GearmanClient:
         JOB_FAILED, with the error as `exception`; the others go on. When a connection breaks before
         a job is acknowledged, SubmitUncertain is raised, with the requests of all as `requests`.
         """
+        check_flags(background=background, wait_until_complete=wait_until_complete)
         requests = [
             self._prepare(
                 task,
                 call,
-                background,
+                bool(background),
                 unique=unique,
                 priority=priority,
                 max_retries=max_retries,
@@ -155,7 +139,7 @@ class GearmanClient:
             )
             for task, call, unique, priority in map(read_job, jobs_to_submit)
         ]
-        return self._submit_many(requests, wait_until_complete and not background)
+        return self._submit_many(requests, wait_until_complete is not False and not background)
 
     def submit_calls(
         self, task: str | AnyJob, calls: Iterable[Call], *, background: bool = False, **options: Any
@@ -165,8 +149,13 @@ class GearmanClient:
         return self._submit_many(requests, not background)
 
     def _submit_many(self, requests: list[JobRequest], wait: bool) -> list[JobRequest]:
+        if len({request.options.delivery for request in requests}) > 1:
+            raise ValueError(
+                "jobs that are submitted together must agree on on_commit, max_retries and timeout; "
+                "submit the others by themselves"
+            )
         if requests:
-            self._submit(requests, wait)
+            deliver(requests, self._servers, wait=wait)
         uncertain = [r for r in requests if isinstance(r.exception, SubmitUncertain)]
         if uncertain:
             raise SubmitUncertain(
@@ -201,6 +190,7 @@ class GearmanClient:
             if arg is not MISSING:
                 raise TypeError("arg and data are two names of one argument; pass one of them")
             arg = job_kwargs.pop("data")
+        check_flags(high_priority=high_priority)
         if high_priority and controls["priority"] is None:
             controls["priority"] = "HIGH"
         if uniq is not None:
@@ -221,11 +211,7 @@ class GearmanClient:
         requests = list(requests)
         if wrong := [request for request in requests if not isinstance(request, JobRequest)]:
             raise TypeError(f"JobRequests are waited for, not {wrong[0]!r}")
-        deadline = None if poll_timeout is None else time.monotonic() + poll_timeout
-        for request in requests:
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            with suppress(BackendError):  # the request has it as its .exception
-                request.wait(remaining)
+        wait_for(requests, poll_timeout)
         return requests
 
     def get_job_status(self, request_or_handle: JobRequest | str) -> JobRequest:
@@ -260,8 +246,13 @@ class GearmanClient:
         name = job.name if job is not None else str(task)
         if job is not None:
             call = job.check_call(call)
-        declared = job.serializer if job is not None else None
-        serializer = get_serializer(options.serializer or declared or conf.serializer())
+        if job is not None and options.serializer is not None:
+            raise ValueError(
+                f"job {name} declares its serializer: @gearman_job(serializer=...); "
+                "using(serializer=...) is for jobs of other programs"
+            )
+        chosen = options.serializer if job is None else job.serializer
+        serializer = get_serializer(chosen or conf.serializer(), f"serializer of job {name}")
         try:
             workload = serializer.dumps_call(call)
             same = job.canonical_call(call) if job is not None and options.unique is True else call
@@ -294,52 +285,9 @@ class GearmanClient:
                     return registry.get(task)
             return job
         job = registry.find(getattr(task, "name", ""))
-        if job is None or job.func is not task.func:
+        if job is None or job.func is not getattr(task, "func", None):
             raise TypeError(
                 f"a task is a job's name, or a function declared with @gearman_job, not {task!r}"
+                + (f"; {job.name} has been declared again since, {job.location}" if job else "")
             )
         return job
-
-    def _submit(self, requests: list[JobRequest], wait: bool) -> None:
-        """Hand requests of one call to the servers, now or when the transaction commits."""
-        options = requests[0].options
-        if not options.on_commit:
-            self._send(requests, wait)
-            return
-        for request in requests:
-            request.state = JOB_PENDING
-        alias = options.on_commit if isinstance(options.on_commit, str) else None
-        transaction.on_commit(partial(self._send_committed, requests), using=alias)
-
-    def _send_committed(self, requests: list[JobRequest]) -> None:
-        self._send(requests, wait=False)
-        for request in requests:
-            if request.exception is not None:
-                raise request.exception
-
-    def _send(self, requests: list[JobRequest], wait: bool) -> None:
-        retries = requests[0].options.max_retries or 0
-        timeout = requests[0].options.timeout
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for attempt in range(retries + 1):
-            try:
-                self._send_once(requests)
-            except ServerUnavailable:
-                if attempt == retries:
-                    raise
-            else:
-                if wait:
-                    remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-                    self.wait_until_jobs_completed(requests, remaining)
-                requests = [r for r in requests if isinstance(r.exception, _RETRIED)]
-            if not requests:
-                return
-            if attempt < retries:
-                time.sleep(min(2.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
-
-    def _send_once(self, requests: list[JobRequest]) -> None:
-        submissions = get_backend(self._servers).submit([request.spec for request in requests])
-        for request, submission in zip(requests, submissions, strict=True):
-            request.sent(submission)
-            if submission.error is None:
-                job_submitted.send_robust(registry.find(request.job.task), request=request)

@@ -74,9 +74,10 @@ def function_name(job_name: str) -> str:
     setting = _read("GEARMAN_JOB_NAME")
     if setting is None:
         return job_name
+    namer = _job_namer(setting)
     try:
-        return check_name(_job_namer(setting)(job_name), "function name")
-    except (TypeError, ValueError) as error:
+        return check_name(namer(job_name), "function name")
+    except Exception as error:  # a callable of the project's may raise anything
         raise ImproperlyConfigured(f"GEARMAN_JOB_NAME, given {job_name!r}: {error}") from error
 
 
@@ -109,7 +110,9 @@ def is_external(job_name: str) -> bool:
     patterns = _read("GEARMAN_EXTERNAL_JOBS")
     if patterns is None:
         return True
-    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+    if not isinstance(patterns, (list, tuple, set, frozenset)) or not all(
+        isinstance(pattern, str) for pattern in patterns
+    ):
         raise ImproperlyConfigured(
             f"GEARMAN_EXTERNAL_JOBS must be a list of patterns like 'php.*', not {patterns!r}"
         )

@@ -100,8 +100,18 @@ class JobRaised(JobFailed):
         self.exception_type = exception_type
         self.message = message
         self.traceback = traceback
+        self._job = job
         if traceback:
             self.add_note(f"On the worker:\n{traceback.rstrip()}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        told = (self._job, self.exception_type, self.message, self.traceback)
+        return _job_raised, told
+
+
+def _job_raised(job: str, exception_type: str, message: str, traceback: str) -> JobRaised:
+    """Make one of a pickle, as when a test runner sends it from process to process."""
+    return JobRaised(job, exception_type=exception_type, message=message, traceback=traceback)
 
 
 class JobTimeout(JobError, TimeoutError):

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from asgiref.sync import async_to_sync
 
 from . import conf
 from .backends.base import (
     AssignedJob,
-    BaseBackend,
     JobSpec,
     Outcome,
+    Submission,
     WorkComplete,
     WorkerSession,
     WorkFail,
@@ -33,11 +34,22 @@ from .signals import job_finished, job_started
 
 logger = logging.getLogger(__name__)
 
+#: `BaseBackend.submit`
+Submit: TypeAlias = Callable[[Sequence[JobSpec]], list[Submission]]
+
 
 def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
-    """Return the function on the wire of each job; JobAlreadyRegistered if two share one."""
+    """
+    Return the function on the wire of each job.
+
+    Raises, before any of them runs: JobAlreadyRegistered if two share one, ImproperlyConfigured if
+    a serializer is wrong.
+    """
+    get_serializer(conf.serializer())
     functions: dict[str, AnyJob] = {}
     for job in jobs:
+        if job.serializer is not None:
+            get_serializer(job.serializer, f"serializer of job {job.name}")
         function = conf.function_name(job.name)
         other = functions.setdefault(function, job)
         if other is not job:
@@ -47,15 +59,13 @@ def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
     return functions
 
 
-def execute(
-    job: AnyJob, assigned: AssignedJob, session: WorkerSession, backend: BaseBackend
-) -> Outcome:
+def execute(job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: Submit) -> Outcome:
     """
     Run the job, report on it and return the outcome.
 
     Whatever the function raises fails the job, SystemExit too; KeyboardInterrupt alone goes on, and
     leaves the job in hand. Raises ConnectionLost when the outcome could not be reported: the server
-    gives the job to another worker. `backend` takes jobs that are to be run again.
+    gives the job to another worker. `submit` takes a job that is to be run again.
     """
     serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
     context = JobContext(job, assigned, session, serializer)
@@ -66,7 +76,7 @@ def execute(
     try:
         outcome = WorkComplete(_run(job, assigned, context, serializer))
     except RetryJob as retry:
-        outcome, error = _retry(job, assigned, serializer, backend, retry)
+        outcome, error = _retry(job, assigned, serializer, submit, retry)
     except KeyboardInterrupt:
         raise
     except BaseException as raised:  # noqa: BLE001 - a job must never end its worker
@@ -116,7 +126,7 @@ def _retry(
     job: AnyJob,
     assigned: AssignedJob,
     serializer: Serializer,
-    backend: BaseBackend,
+    submit: Submit,
     retry: RetryJob,
 ) -> tuple[Outcome, BaseException | None]:
     """Submit the job again, before it ends here: a crash in between repeats it, and loses nothing."""
@@ -127,7 +137,7 @@ def _retry(
         again = serializer.dumps_call(replace(call, attempt=call.attempt + 1))
         run_at = time.time() + retry.delay if retry.delay > 0 else None
         spec = JobSpec(assigned.function, again, background=True, run_at=run_at)
-        [submission] = backend.submit([spec])
+        [submission] = submit([spec])
         if submission.error is not None:
             raise submission.error
     except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed

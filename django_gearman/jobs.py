@@ -99,6 +99,7 @@ class Job(Generic[_Called, _P, _R]):
         takes_context: bool = False,
         serializer: str | Serializer | None = None,
     ) -> None:
+        functools.update_wrapper(self, func)  # first: it copies the function's own attributes too
         self.func = func
         self.name = check_name(name if name is not None else _default_name(func), "job name")
         self.queue = check_name(queue, "queue name")
@@ -110,7 +111,6 @@ class Job(Generic[_Called, _P, _R]):
             self._signature = self._without_context(self._signature)
         self._positional = _positional_counts(self._signature)
         self.is_async = inspect.iscoroutinefunction(func)
-        functools.update_wrapper(self, func)
 
     def _without_context(self, signature: inspect.Signature) -> inspect.Signature:
         parameters = list(signature.parameters.values())
@@ -153,10 +153,17 @@ class Job(Generic[_Called, _P, _R]):
         return call
 
     def canonical_call(self, call: Call) -> Call:
-        """Return the one call that stands for all ways to write these arguments."""
-        bound = self._signature.bind(*call.args, **call.kwargs)
-        bound.apply_defaults()
-        return Call(bound.args, dict(sorted(bound.kwargs.items())))
+        """Return the one call that stands for all ways to write these arguments, for a unique."""
+        given = self._signature.bind(*call.args, **call.kwargs).arguments
+        defaults = {p.name: p.default for p in self._signature.parameters.values()}
+        return Call(
+            (),
+            {
+                name: value
+                for name, value in sorted(given.items())
+                if type(value) is not type(defaults[name]) or value != defaults[name]
+            },
+        )
 
     def using(self, **options: Any) -> Job[_Called, _P, _R]:
         """
@@ -210,9 +217,9 @@ class Job(Generic[_Called, _P, _R]):
 
     @staticmethod
     def _in_thread(method: Callable[_Other, _R2]) -> Callable[_Other, Any]:
-        # A local transport runs the job in the calling thread, which must then be the one that has
-        # the database connections; waiting for a server may take any.
-        return sync_to_async(method, thread_sensitive=get_backend_class().local)
+        # A job that runs in the calling thread wants the one that has the database connections;
+        # waiting for a worker may take any.
+        return sync_to_async(method, thread_sensitive=get_backend_class().runs_in_caller)
 
 
 AnyJob: TypeAlias = Job[..., ..., Any]

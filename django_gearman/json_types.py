@@ -90,8 +90,8 @@ def pack(value: Any) -> Any:
         # freezegun's datetimes are a subclass, and say so only to isinstance
         dates = (datetime.datetime, datetime.date)
         tag = next((_TAG_OF[date] for date in dates if isinstance(value, date)), None)
-    if tag is None:
-        raise CannotPack
+    if tag is None or (kind is datetime.time and value.tzinfo and value.utcoffset() is None):
+        raise CannotPack  # the latter: a time in a zone has no offset without its date
     return {TAG: tag, "value": _TAGGED[tag][1](value)}
 
 
@@ -119,7 +119,7 @@ def locate(value: Any, path: str = "") -> tuple[str, Any]:
     elif type(value) in (list, tuple):
         children = ((f"{path}[{place}]", item) for place, item in enumerate(value))
     elif type(value) in (set, frozenset):
-        children = ((f"a member of {path}".rstrip(" of"), item) for item in value)
+        children = ((f"a member of {path}".removesuffix(" of "), item) for item in value)
     for where, child in children:
         try:
             pack(child)
@@ -138,6 +138,17 @@ def complaint(value: Any) -> str:
         models.QuerySet: "pass a list of primary keys",
     }
     hint = next((say for kind, say in advice.items() if isinstance(value, kind)), "")
-    return f"{value!r} is a {type(value).__module__}.{type(value).__qualname__}; " + (
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, (models.Model, models.QuerySet)):  # whose repr may ask the database
+        return f"it is a {kind}; {hint}"
+    return f"{_shown(value)} is a {kind}; " + (
         hint or 'JSON cannot bring it back (serializer="pickle" could)'
     )
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - it is the user's code
+        return "a value"
+    return text if len(text) <= 100 else f"{text[:100]}..."

@@ -63,7 +63,7 @@ class Options:
                 f"priority is PRIORITY_LOW ('LOW'), PRIORITY_HIGH ('HIGH') or None, "
                 f"not {self.priority!r}"
             )
-        _check_number("poll_timeout", self.timeout, (int, float), "a number of seconds")
+        _check_number("timeout", self.timeout, (int, float), "a number of seconds")
         _check_number("max_retries", self.max_retries, int, "a whole number")
         if not isinstance(self.run_after, (datetime.datetime, datetime.timedelta, type(None))):
             raise TypeError(f"run_after is a datetime or a timedelta, not {self.run_after!r}")
@@ -73,6 +73,8 @@ class Options:
     def updated(self, **changes: Any) -> Options:
         """Return a copy with the changes that are not None."""
         changes = {name: value for name, value in changes.items() if value is not None}
+        if changes.get("unique") == "-":  # libgearman's way to say it
+            changes["unique"] = True
         return replace(self, **changes) if changes else self
 
     def over(self, other: Options) -> Options:
@@ -87,6 +89,11 @@ class Options:
                     f"{name} is for background jobs, because nobody could wait for the result: "
                     "use do_background, or background=True"
                 )
+
+    @property
+    def delivery(self) -> tuple[Any, ...]:
+        """What one submission of many jobs can have only once."""
+        return self.on_commit, self.max_retries, self.timeout
 
     @property
     def queue_priority(self) -> Priority:
@@ -112,7 +119,7 @@ class Options:
 
     def unique_for(self, workload: bytes) -> str:
         """Return the unique to send: a new one where none is asked for."""
-        if self.unique is True or self.unique == "-":
+        if self.unique is True:
             return hashlib.blake2b(_canonical(workload), digest_size=16).hexdigest()
         return self.unique or secrets.token_hex(16)
 

@@ -28,7 +28,10 @@ class JobRegistry:
         """
         with self._lock:
             other = self._jobs.get(job.name)
-            if other is not None and other.location != job.location:
+            reloaded = other is not None and (
+                other.location == job.location and other.func is not job.func
+            )
+            if other is not None and not reloaded:
                 raise JobAlreadyRegistered(
                     f"two jobs are named {job.name!r}: {other.location} and {job.location}; "
                     "give one of them another name: @gearman_job(name=...)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,7 +141,7 @@ class JobRequest:
                 "submit it in the foreground, or have the job store what it makes"
             )
         if self.state == JOB_COMPLETE:
-            return self._serializer.loads(self._result) if self._result else None
+            return self._serializer.loads_result(self._result)
         if self.timed_out:
             raise JobTimeout(
                 f"{self._name} has not finished in the time given; it may still be queued or running"
@@ -170,7 +170,7 @@ class JobRequest:
         deadline = None if timeout is None else time.monotonic() + timeout
         while (update := self._next_update(deadline)) is not None:
             if isinstance(update, WorkComplete):
-                update = WorkComplete(self._decode(update.data) if update.data else None)
+                update = WorkComplete(self._decode(update.data, self._serializer.loads_result))
             yield update
 
     def _next_update(self, deadline: float | None) -> Update | None:
@@ -225,9 +225,9 @@ class JobRequest:
                 self.fail(JobFailed(f"{self._name} failed; its worker did not tell why"))
         return update
 
-    def _decode(self, data: bytes) -> Any:
+    def _decode(self, data: bytes, loads: Callable[[bytes], Any] | None = None) -> Any:
         try:
-            return self._serializer.loads(data)
+            return (loads or self._serializer.loads)(data)
         except SerializationError:
             return data  # of a worker that is not ours
 

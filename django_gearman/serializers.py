@@ -56,6 +56,10 @@ class Serializer(ABC):
     def loads(self, data: bytes) -> Any:
         """Turn bytes into the value they were made of."""
 
+    def loads_result(self, data: bytes) -> Any:
+        """Turn a result into a value; no bytes, as other languages' workers may send, are None."""
+        return self.loads(data) if data else None
+
     def dumps_call(self, call: Call) -> bytes:
         """Turn a job's arguments into a workload."""
         envelope: dict[str, Any] = {"args": list(call.args), "kwargs": dict(call.kwargs)}
@@ -115,7 +119,7 @@ class PickleSerializer(Serializer):
         try:
             pickled = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # pickling runs the value's own code, which raises what it likes
-            raise SerializationError(f"cannot pickle {value!r}: {error}") from error
+            raise SerializationError(f"cannot pickle a {type(value).__name__}: {error}") from error
         return self._signer().sign(base64.b64encode(pickled).decode()).encode()
 
     def loads(self, data: bytes) -> Any:
@@ -147,6 +151,9 @@ class RawSerializer(Serializer):
         return bytes(value)
 
     def loads(self, data: bytes) -> Any:
+        return data
+
+    def loads_result(self, data: bytes) -> Any:
         return data
 
     def dumps_call(self, call: Call) -> bytes:

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,8 @@ class Supervisor:
     """
     Runs `processes` forked copies of this process.
 
-    In each, `start()` prepares and returns (run, stop): `run()` does the work and returns when it is
-    over; `stop()` is called, from a signal handler, to make it return. An error in `start` is final
+    In each, `start()` prepares and returns (run, stop): `run()` does the work until `stop()` is
+    called, from a signal handler, to make it return. An error in `start` is final
     for all; one in `run` costs one process.
     """
 
@@ -53,6 +54,9 @@ class Supervisor:
                 self._spawn()
             while self._born:
                 self._reap()
+        except BaseException:
+            self._tell_all(signal.SIGTERM)
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -64,7 +68,8 @@ class Supervisor:
 
     def _tell_all(self, number: signal.Signals) -> None:
         for process in list(self._born):
-            os.kill(process, number)
+            with suppress(ProcessLookupError):  # it has just been reaped
+                os.kill(process, number)
 
     def _spawn(self) -> None:
         sys.stdout.flush()
@@ -92,7 +97,7 @@ class Supervisor:
             logger.error("worker process %d could not start; stopping the others", process)
             self._failed = True
             self._tell_all(signal.SIGTERM)
-        elif code != 0:
+        else:
             how = (
                 f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
             )

@@ -87,7 +87,7 @@ class GearmanWorker:
             if job is None:
                 fail_unknown(assigned, session)
             else:
-                execute(job, assigned, session, backend)
+                execute(job, assigned, session, backend.submit)
         except BackendError as error:
             logger.warning("job %s: %s", assigned.handle, error)
         finally:

@@ -38,7 +38,7 @@ def run(backend, function: str, workload: bytes, background: bool = False):
     [submission] = backend.submit([JobSpec(function, workload, background=background)])
     session = backend.register([function])
     assigned = session.grab_job(0)
-    outcome = execute(job, assigned, session, backend)
+    outcome = execute(job, assigned, session, backend.submit)
     session.close()
     if background:
         return [outcome]
@@ -85,7 +85,7 @@ def test_an_interrupt_goes_on_and_leaves_the_job_in_hand(backend):
     session = backend.register(["interrupt"])
 
     with pytest.raises(KeyboardInterrupt):
-        execute(job, session.grab_job(0), session, backend)
+        execute(job, session.grab_job(0), session, backend.submit)
 
     assert [row.running for row in backend.functions()] == [1]
 

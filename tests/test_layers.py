@@ -64,17 +64,18 @@ LAYERS: dict[str, set[str]] = {
     "calls": {"serializers"},
     "options": {"serializers", "backends.base"},
     "request": {"exceptions", "options", "remote_error", "serializers", "backends.base"},
+    "delivery": {"backends.__init__", "exceptions", "registry", "request", "signals"},
     "client": {
         "backends.__init__",
         "backends.base",
         "calls",
         "conf",
+        "delivery",
         "exceptions",
         "options",
         "registry",
         "request",
         "serializers",
-        "signals",
     },
     "jobs": {
         "backends.__init__",
@@ -97,6 +98,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "worker": {"backends.__init__", "backends.base", "exceptions", "execution", "jobs", "registry"},
     "backends.eager": {
+        "exceptions",
         "backends.base",
         "backends.memory",
         "connection",

@@ -16,7 +16,7 @@ import pytest
 from tests.support.gearmand import wait_until
 
 SCRIPT = """
-    import logging, os, sys, threading, time
+    import logging, os, sys, time
     from django_gearman.supervisor import Supervisor
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
@@ -26,15 +26,15 @@ SCRIPT = """
 
     def start():
         {start}
-        stopped = threading.Event()
+        stopping = []
         def run():
             say("ready")
             {run}
-        return run, stopped.set
+        return run, lambda: stopping.append(True)
 
     sys.exit(Supervisor(start, {processes}).run())
 """
-WAIT = "stopped.wait(60); say('stopped')"
+WAIT = "while not stopping: time.sleep(0.01)\n        say('stopped')"
 
 Launch = Callable[..., "Family"]
 
@@ -158,8 +158,13 @@ def test_a_process_that_cannot_start_stops_the_whole(launch):
     assert "could not start" in output
 
 
-def test_work_that_is_over_is_not_started_again(launch):
-    family = launch(processes=2, run="pass")
+def test_a_process_that_ends_by_itself_is_replaced(launch):
+    family = launch()
+    victim = wait_until(family.children, "the process")[0]
 
+    os.kill(victim, signal.SIGTERM)
+
+    wait_until(lambda: len(family.children()) == 2, "another process")
+    assert f"worker process {victim} exited with 0" in family.output.read_text()
+    family.process.send_signal(signal.SIGTERM)
     assert family.wait() == 0
-    assert len(family.children()) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SNIPPET = '''
+SNIPPET = """
 from django_gearman import JobContext, gearman_job
 
 @gearman_job
@@ -30,7 +30,7 @@ resize.do(5)  # wrong
 resize.do_background("cat.png", height=1)  # wrong
 send.do(5)  # wrong
 send("ada")  # wrong
-'''
+"""
 
 
 def test_jobs_are_typed(tmp_path):

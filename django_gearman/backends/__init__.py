@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ BUILT_IN = {
     "eager": "django_gearman.backends.eager.EagerBackend",
 }
 
+_KEPT = 8
 _Settings = tuple[Any, Any, Any]
 
 
@@ -45,7 +47,8 @@ def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
             return backend
     source = "GEARMAN_SERVERS" if servers is None else "host_list"
     backend = get_backend_class()(conf.parse_servers(wanted[1], source=source), **_options())
-    _state.backends.append((wanted, backend))
+    # A copy, in case the lists are changed in place; and few, in case there are ever new ones.
+    _state.backends = [*_state.backends[-_KEPT + 1 :], (copy.deepcopy(wanted), backend)]
     return backend
 
 

@@ -250,6 +250,8 @@ class BaseBackend(ABC):
 
     #: The job server lives inside this process, where no other process can reach it.
     local: ClassVar[bool] = False
+    #: A job runs in the thread that submits it.
+    runs_in_caller: ClassVar[bool] = False
     #: `JobSpec.run_at` is honoured.
     supports_delayed: ClassVar[bool] = True
 

@@ -8,17 +8,21 @@ and transactions are. Delayed jobs are held back until a later submit finds them
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..connection import Server
+from ..exceptions import ConnectionLost
 from ..execution import execute, fail_unknown, functions_of
 from ..jobs import AnyJob
 from ..registry import registry
-from .base import JobSpec, Submission
+from .base import JobSpec, Submission, WorkFail
 from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
 
 
 class EagerBackend(MemoryBackend):
     """Runs each job before `submit` returns."""
+
+    runs_in_caller = True
 
     def __init__(self, servers: Sequence[Server] = ()) -> None:
         self.server = MemoryServer("eager")
@@ -36,10 +40,15 @@ class EagerBackend(MemoryBackend):
         count = 0
         while (assigned := self._worker.grab_job(0)) is not None:
             job = self._job_of(assigned.function)
-            if job is None:
-                fail_unknown(assigned, self._worker)
-            else:
-                execute(job, assigned, self._worker, self)
+            try:
+                if job is None:
+                    fail_unknown(assigned, self._worker)
+                else:  # a retry is queued, for the next turn of this loop
+                    execute(job, assigned, self._worker, super().submit)
+            except BaseException:  # an interrupt: nobody else would ever end the job
+                with suppress(ConnectionLost):
+                    self._worker.send(assigned, WorkFail())
+                raise
             count += 1
         return count
 

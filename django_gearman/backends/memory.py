@@ -132,7 +132,7 @@ class MemoryServer:
                 patience = min(deadline - time.monotonic(), due)
                 if deadline <= time.monotonic():
                     return None
-                self.changed.wait(None if patience == math.inf else patience)
+                self.changed.wait(min(patience, threading.TIMEOUT_MAX))
             job.worker = worker
             unique, background = from_wire_unique(job.unique)
             return AssignedJob(job.handle, job.spec.function, unique, job.spec.workload, background)
@@ -186,9 +186,12 @@ class MemoryServer:
         """Drop the queued foreground jobs that nobody waits for any more."""
         with self.changed:
             for job in list(self._jobs.values()):
-                job.clients = [client for client in job.clients if client.owner is not owner]
+                for client in job.clients:
+                    client.hung_up = client.hung_up or client.owner is owner
+                job.clients = [client for client in job.clients if not client.hung_up]
                 if not (job.clients or job.spec.background or job.worker):
                     self._forget(job)
+            self.changed.notify_all()
 
     def status(self, handle: str) -> JobStatus:
         with self.changed:
@@ -230,6 +233,7 @@ class MemorySubmission(Submission):
     def __init__(self, owner: MemoryBackend, spec: JobSpec) -> None:
         self.owner = owner
         self.received: deque[Update] = deque()
+        self.hung_up = False
         self._background = spec.background
         self._finished = False
 
@@ -237,9 +241,11 @@ class MemorySubmission(Submission):
         if self._background:
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
         changed = self.owner.server.changed
+        limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
         with changed:
-            if not changed.wait_for(lambda: self.received or self._finished, timeout):
-                return None
+            changed.wait_for(lambda: self.received or self._finished or self.hung_up, limit)
+            if self.hung_up and not (self.received or self._finished):
+                raise ConnectionLost(f"the connection of job {self.handle} was closed")
             if not self.received:
                 return None
             update = self.received.popleft()
