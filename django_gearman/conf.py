@@ -78,7 +78,7 @@ def function_name(job_name: str) -> str:
     try:
         return check_name(namer(job_name), "function name")
     except Exception as error:  # a callable of the project's may raise anything
-        raise ImproperlyConfigured(f"GEARMAN_JOB_NAME, given {job_name!r}: {error}") from error
+        raise ImproperlyConfigured(f"GEARMAN_JOB_NAME, given {job_name!r}: {error!r}") from error
 
 
 def _job_namer(setting: object) -> Callable[[str], object]:

@@ -72,10 +72,12 @@ def execute(job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: 
     started = time.monotonic()
     job_started.send_robust(job, context=context)
     error: BaseException | None = None
+    again: RetryJob | None = None
     outcome: Outcome
     try:
         outcome = WorkComplete(_run(job, assigned, context, serializer))
     except RetryJob as retry:
+        again = retry
         outcome, error = _retry(job, assigned, serializer, submit, retry)
     except KeyboardInterrupt:
         raise
@@ -84,7 +86,7 @@ def execute(job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: 
     _report(job.name, assigned, session, outcome, error)
     seconds = time.monotonic() - started
     job_finished.send_robust(
-        job, context=context, outcome=outcome, exception=error, seconds=seconds
+        job, context=context, outcome=outcome, exception=error or again, seconds=seconds
     )
     return outcome
 

@@ -11,5 +11,5 @@ job_submitted = Signal()
 #: A worker starts a job. Arguments: context (JobContext).
 job_started = Signal()
 #: A worker has finished a job. Arguments: context (JobContext), outcome (WorkComplete or WorkFail),
-#: exception (or None), seconds (float).
+#: exception (what the job raised, also a RetryJob, or None), seconds (float).
 job_finished = Signal()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 import threading
 
 import pytest
@@ -16,9 +17,12 @@ from django_gearman import (
     PRIORITY_LOW,
     GearmanClient,
     GearmanWorker,
+    gearman_job,
 )
 from django_gearman.backends import get_backend
+from django_gearman.backends.memory import MemoryBackend
 from django_gearman.exceptions import (
+    ConnectionLost,
     InvalidBackend,
     JobNotRegistered,
     JobRaised,
@@ -27,6 +31,7 @@ from django_gearman.exceptions import (
     SerializationError,
     ServerError,
     ServerUnavailable,
+    SubmitUncertain,
 )
 from django_gearman.signals import job_submitted
 from tests.app import gearman_jobs as jobs
@@ -337,6 +342,80 @@ def test_no_jobs_are_no_work(client):
     assert client.wait_until_jobs_completed([]) == []
 
 
+def test_jobs_submitted_together_agree_on_their_delivery(memory, client):
+    held = jobs.note.using(on_commit=True)
+    entries = [{"task": "tests.app.note", "data": 1}, {"task": held, "data": 2}]
+
+    with pytest.raises(ValueError, match="must agree on on_commit"):
+        client.submit_multiple_jobs(entries, background=True)
+
+    assert get_backend().functions() == []
+
+
+def test_none_is_the_default_of_every_option(client):
+    [request] = client.submit_multiple_jobs(
+        [{"task": "tests.app.echo", "data": 1, "unique": None, "args": None}],
+        None,
+        None,
+        None,
+        None,
+    )
+
+    assert (request.background, request.result) == (False, 1)
+
+
+@pytest.mark.parametrize("option", ["background", "wait_until_complete"])
+def test_an_option_that_is_no_bool_is_refused(client, option):
+    with pytest.raises(TypeError, match=option):
+        client.submit_multiple_jobs([{"task": "tests.app.echo", "data": 1}], **{option: "yes"})
+
+
+class Flaky(MemoryBackend):
+    """Loses the acknowledgement of every second job, and then cannot be reached."""
+
+    reachable = True
+
+    def submit(self, specs):
+        if not Flaky.reachable:
+            raise ServerUnavailable("gone")
+        Flaky.reachable = False
+        submissions = super().submit(specs)
+        for submission in submissions[1::2]:
+            submission.error = SubmitUncertain("lost")
+        return submissions
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_what_was_accepted_is_told_though_a_retry_finds_no_server(settings, client, retries):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = f"{__name__}.Flaky", {}
+    Flaky.reachable = True
+    entries = [{"task": "tests.app.note", "data": number} for number in range(4)]
+
+    with pytest.raises(SubmitUncertain, match="2 of 4") as caught:
+        client.submit_multiple_jobs(entries, background=True, max_retries=retries)
+
+    states = [request.state for request in caught.value.requests]
+    assert states == [JOB_CREATED, JOB_FAILED, JOB_CREATED, JOB_FAILED]
+
+
+def test_a_client_that_hangs_up_does_not_wait_for_ever(memory, client):
+    request = client.submit_job("tests.app.echo", 1, wait_until_complete=False)
+
+    get_backend().close()
+
+    with pytest.raises(ConnectionLost):
+        request.wait(20)
+
+
+def test_an_error_of_a_job_can_be_pickled(client):
+    error = client.submit_job("tests.app.fail", "boom").exception
+
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert str(copy) == str(error)
+    assert (copy.message, copy.traceback) == ("boom", error.traceback)
+
+
 # Background
 
 
@@ -381,6 +460,12 @@ def test_a_low_priority_waits_behind(memory, client, ran):
     assert ran == ["high", "normal", "low"]
 
 
+@pytest.mark.parametrize("high", ["c", 1])
+def test_a_high_priority_is_true_or_false(client, high):
+    with pytest.raises(TypeError, match="high_priority"):
+        client.dispatch_background_task("tests.app.note", "a", "b", high)
+
+
 # Uniques
 
 
@@ -399,6 +484,14 @@ def test_the_same_arguments_are_the_same_job(memory, client, ran, unique):
     assert len({request.handle for request in requests}) == 1
     other = client.submit_job("tests.app.add", args=[2, 2], unique=unique, background=True)
     assert other.handle != requests[0].handle
+
+
+def test_a_default_that_cannot_be_serialized_is_no_obstacle():
+    @gearman_job(name="odd-default")
+    def odd(value, printer=print):
+        return printer is print
+
+    assert odd.using(unique=True).do(1) is True
 
 
 @pytest.mark.parametrize("unique", [None, "", False])
@@ -469,6 +562,18 @@ def test_a_job_never_goes_out_when_the_transaction_rolls_back(client, ran):
         raise RuntimeError
 
     assert ran == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_cannot_go_out_on_commit_is_told(settings, client):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
+
+    with pytest.raises(ServerUnavailable), transaction.atomic():
+        request = client.using(on_commit=True).submit_job("tests.app.note", 1, background=True)
+
+    assert request.state == JOB_FAILED
+    assert isinstance(request.exception, ServerUnavailable)
 
 
 # Servers and threads

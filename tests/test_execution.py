@@ -7,9 +7,10 @@ import logging
 import threading
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
-from django_gearman import GearmanClient, GearmanWorker, gearman_job
+from django_gearman import GearmanClient, GearmanWorker, RetryJob, gearman_job
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec, WorkComplete, WorkFail, WorkWarning
 from django_gearman.backends.memory import MemoryBackend
@@ -119,6 +120,29 @@ def test_a_retry_keeps_the_arguments_and_counts(backend, ran):
     again = session.grab_job(0)
     assert again.workload == b'{"args":[2],"kwargs":{},"attempt":2}'
     assert again.background
+
+
+def test_a_retry_is_told_apart_from_a_success(backend, ran):
+    told = []
+
+    def finished(exception, **kwargs):
+        told.append(type(exception))
+
+    job_finished.connect(finished)
+    try:
+        jobs.try_again.do_background(2)
+        GearmanWorker(clean_connections=False).work(burst=True)
+    finally:
+        job_finished.disconnect(finished)
+
+    assert told == [RetryJob, type(None)]
+
+
+def test_a_serializer_that_is_wrong_is_told_before_any_job_runs(backend):
+    job = Job(lambda: None, name="wrong-serializer", serializer="bogus")
+
+    with pytest.raises(ImproperlyConfigured, match="serializer of job wrong-serializer"):
+        functions_of([job])
 
 
 def test_two_jobs_cannot_share_a_function(settings):
@@ -249,6 +273,22 @@ def test_eager_holds_delayed_jobs_back(ran):
         backend.server.offset = 0
 
     assert sorted(ran) == ["later", "now"]
+
+
+def test_eager_ends_a_job_that_is_interrupted():
+    @gearman_job(name="interrupted")
+    def interrupted():
+        raise KeyboardInterrupt
+
+    for _ in range(2):  # the second one would join the first, had that not ended
+        with pytest.raises(KeyboardInterrupt):
+            interrupted.using(unique="once", timeout=20).do()
+
+
+def test_eager_runs_a_job_again_as_often_as_it_asks(ran):
+    jobs.try_again.do_background(500)
+
+    assert ran == list(range(1, 501))
 
 
 def test_eager_fails_a_function_that_no_job_has():

@@ -84,6 +84,25 @@ def test_two_jobs_of_one_name_are_refused_with_both_places():
     assert registry.get("tests.app.echo").func is jobs.echo.func
 
 
+def test_one_function_cannot_be_two_jobs_of_one_name():
+    with pytest.raises(JobAlreadyRegistered):
+        gearman_job("other-queue", "tests.app.echo")(jobs.echo.func)
+
+
+def test_attributes_of_a_function_do_not_become_those_of_its_job():
+    def function(): ...
+
+    function.name, function.queue = "other", "other queue"
+    job = Job(function, name="own-name", queue="own-queue")
+
+    assert (job.name, job.queue, job.func) == ("own-name", "own-queue", function)
+
+
+def test_a_job_declares_its_serializer_itself():
+    with pytest.raises(ValueError, match="declares its serializer"):
+        jobs.echo.using(serializer="pickle").do(1)
+
+
 def test_a_module_may_be_reloaded():
     before = jobs.echo
     importlib.reload(jobs)

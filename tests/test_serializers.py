@@ -164,6 +164,29 @@ def test_json_names_what_it_cannot_carry(call, told):
     assert told in str(caught.value)
 
 
+def test_a_queryset_is_refused_without_asking_the_database():
+    class Item(models.Model):
+        class Meta:
+            app_label = "tests"
+
+    with pytest.raises(SerializationError, match="list of primary keys"):
+        JSON.dumps(Item.objects.all())
+
+
+def test_a_value_whose_text_cannot_be_had_is_refused_all_the_same():
+    class Broken:
+        def __repr__(self):
+            raise RuntimeError
+
+    with pytest.raises(SerializationError, match="Broken"):
+        JSON.dumps(Broken())
+
+
+def test_a_time_in_a_zone_is_refused():
+    with pytest.raises(SerializationError, match=r"datetime\.time"):
+        JSON.dumps(datetime.time(12, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")))
+
+
 def test_a_value_that_contains_itself_is_refused():
     circle: list[object] = []
     circle.append(circle)

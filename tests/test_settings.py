@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -91,6 +93,8 @@ def test_a_backend_is_chosen_by_name_or_path(settings, name, backend):
         ({"JOB_NAME": lambda name: None}, "E003", "a function name is a string"),
         ({"JOB_NAME": "with space {name}"}, "E003", "spaces"),
         ({"EXTERNAL_JOBS": "php.*"}, "E004", "list of patterns"),
+        ({"EXTERNAL_JOBS": 5}, "E004", "list of patterns"),
+        ({"JOB_NAME": lambda name: {}[name]}, "E003", "KeyError"),
         ({"SERVER": ["a"]}, "W001", "Did you mean GEARMAN_SERVERS?"),
         ({"COLOUR": "red"}, "W001", "Known are GEARMAN_BACKEND"),
     ],
@@ -167,6 +171,23 @@ def test_each_thread_has_its_own_backend():
     assert found[0] is not get_backend()
 
 
+def test_a_list_of_servers_may_be_changed_in_place(settings):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = ["127.0.0.1:1"]
+    first = get_backend()
+    settings.GEARMAN_SERVERS.append("127.0.0.1:2")
+
+    assert get_backend() is not first
+
+
+def test_backends_of_ever_new_servers_are_not_all_kept(settings):
+    settings.GEARMAN_BACKEND = "gearman"
+    made = [weakref.ref(get_backend([f"127.0.0.1:{port}"])) for port in range(1, 50)]
+    gc.collect()
+
+    assert sum(backend() is not None for backend in made) < 10
+
+
 def test_closed_backends_are_forgotten():
     first = get_backend()
     close_backends()
@@ -197,4 +218,4 @@ def test_jobs_run_under_any_name_on_the_wire(settings):
     settings.GEARMAN_JOB_NAME = "site1.{name}"
 
     assert jobs.add.do(1) == 11
-    assert [row.function for row in get_backend().functions()][-1].startswith("site1.")
+    assert "site1.tests.app.add" in {row.function for row in get_backend().functions()}
