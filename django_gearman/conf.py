@@ -92,7 +92,10 @@ def _job_namer(setting: object) -> Callable[[str], object]:
         try:
             setting = import_string(setting)
         except ImportError as error:
-            raise ImproperlyConfigured(f"GEARMAN_JOB_NAME: {error}") from error
+            raise ImproperlyConfigured(
+                f"GEARMAN_JOB_NAME: {setting!r} is no dotted path ({error}), and no pattern like "
+                "'prefix.{name}'"
+            ) from error
     if not callable(setting):
         raise ImproperlyConfigured(
             f"GEARMAN_JOB_NAME must be a callable, its dotted path or 'prefix.{{name}}', not {setting!r}"

@@ -174,12 +174,16 @@ class Connection:
         return plain
 
     def fileno(self) -> int:
-        self._check_open()
-        return self._socket.fileno()
+        """Return the descriptor; ConnectionLost if this process has none, or none any more."""
+        self.check_process()
+        number = self._socket.fileno()
+        if number < 0:
+            raise self._lost("the connection was closed")
+        return number
 
     def send(self, *chunks: bytes) -> None:
         """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
-        self._check_open()
+        self.fileno()
         try:
             if sum(map(len, chunks)) <= _JOINED or isinstance(self._socket, ssl.SSLSocket):
                 self._send_buffers([memoryview(b"".join(chunks))])
@@ -253,7 +257,7 @@ class Connection:
 
     def _read(self, timeout: float) -> bytes | None:
         """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
-        self._check_open()
+        self.fileno()
         if not self._readable.poll(_milliseconds(timeout)):
             return None
         try:
@@ -278,11 +282,6 @@ class Connection:
         """Raise ConnectionLost in any process but the one that opened the connection."""
         if self.inherited:
             raise self._lost("it belongs to the parent process; open another one after a fork")
-
-    def _check_open(self) -> None:
-        self.check_process()
-        if self._socket.fileno() < 0:
-            raise self._lost("the connection was closed")
 
     def _lost(self, reason: object) -> ConnectionLost:
         return ConnectionLost(f"job server {self.server}: {reason}")

@@ -145,5 +145,5 @@ def _retry(
     except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed
         error.__context__ = retry
         return WorkFail(), error
-    logger.info("job %s (%s) is %s", job.name, assigned.handle, retry)
+    logger.info("job %s (%s) runs again in %g s", job.name, assigned.handle, retry.delay)
     return WorkComplete(serializer.dumps(None)), None

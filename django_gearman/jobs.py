@@ -38,7 +38,7 @@ class RetryJob(Exception):
 
     def __init__(self, delay: float | datetime.timedelta = 0) -> None:
         seconds = delay.total_seconds() if isinstance(delay, datetime.timedelta) else delay
-        super().__init__(f"to be run again in {seconds:g} s")
+        super().__init__(f"asked to run again in {seconds:g} s, as only a background job can")
         self.delay = seconds
 
 

@@ -142,7 +142,7 @@ def complaint(value: Any) -> str:
     if isinstance(value, (models.Model, models.QuerySet)):  # whose repr may ask the database
         return f"it is a {kind}; {hint}"
     return f"{_shown(value)} is a {kind}; " + (
-        hint or 'JSON cannot bring it back (serializer="pickle" could)'
+        hint or 'JSON cannot bring it back (serializer="pickle" might)'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import hashlib
 import json
 import secrets
@@ -71,8 +72,15 @@ class Options:
             raise TypeError(f"on_commit is True or a database's alias, not {self.on_commit!r}")
 
     def updated(self, **changes: Any) -> Options:
-        """Return a copy with the changes that are not None."""
+        """Return a copy with the changes that are not None; TypeError for an unknown option."""
         changes = {name: value for name, value in changes.items() if value is not None}
+        known = [field.name for field in fields(self)]
+        if unknown := [name for name in changes if name not in known]:
+            close = difflib.get_close_matches(unknown[0], known, n=1)
+            raise TypeError(
+                f"{unknown[0]!r} is no option; "
+                + (f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}")
+            )
         if changes.get("unique") == "-":  # libgearman's way to say it
             changes["unique"] = True
         return replace(self, **changes) if changes else self

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 logger = logging.getLogger(__name__)
 
-#: The exit code of a process whose `start` failed.
+#: What `run` returns when a process could not start.
 CANNOT_START = 3
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -42,7 +42,9 @@ class Supervisor:
     ) -> None:
         self._start = start
         self._processes = processes
-        self._born: dict[int, float] = {}  # by process id
+        self._born: dict[
+            int, tuple[float, int]
+        ] = {}  # when, and where it tells that it has started
         self._signals = 0
         self._failed = False
 
@@ -79,21 +81,28 @@ class Supervisor:
         try:
             if self._stopping:
                 return
+            started, telling = os.pipe()
             process = os.fork()
             if process == 0:
-                self._be_child()
-            self._born[process] = time.monotonic()
+                os.close(started)
+                self._be_child(telling)
+            os.close(telling)
+            self._born[process] = time.monotonic(), started
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     def _reap(self) -> None:
         """Wait for a process to end, and replace it if it should not have."""
         process, status = os.waitpid(-1, 0)
-        born = self._born.pop(process, None)
-        if born is None or self._stopping:
+        if process not in self._born:
+            return  # somebody else's
+        born, started = self._born.pop(process)
+        has_started = os.read(started, 1) != b""
+        os.close(started)
+        if self._stopping:
             return
         code = os.waitstatus_to_exitcode(status)
-        if code == CANNOT_START:
+        if code > 0 and not has_started:
             logger.error("worker process %d could not start; stopping the others", process)
             self._failed = True
             self._tell_all(signal.SIGTERM)
@@ -109,15 +118,16 @@ class Supervisor:
     def _stopping(self) -> bool:
         return bool(self._signals) or self._failed
 
-    def _be_child(self) -> None:
+    def _be_child(self, telling: int) -> None:
         """Do the work, and leave without what the parent has set up for its own exit."""
-        code = CANNOT_START
+        code = 1
         try:
             # Ctrl-C in a terminal reaches the children too; their parent tells them what to do. A
             # handler, because an ignored signal would stay ignored in programs that jobs start.
             signal.signal(signal.SIGINT, lambda *_: None)
             run, stop = self._start()
-            code = 1
+            os.write(telling, b"1")
+            os.close(telling)  # now, so that no program that a job starts keeps it open
             signal.signal(signal.SIGTERM, lambda *_: stop())
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
             run()

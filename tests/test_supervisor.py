@@ -158,6 +158,16 @@ def test_a_process_that_cannot_start_stops_the_whole(launch):
     assert "could not start" in output
 
 
+def test_no_exit_code_of_a_job_stops_the_whole(launch):
+    family = launch(processes=2, run="os._exit(3)")
+
+    wait_until(lambda: len(family.children()) >= 4, "they are replaced")
+
+    assert "could not start" not in family.output.read_text()
+    family.process.send_signal(signal.SIGTERM)
+    assert family.wait() == 0
+
+
 def test_a_process_that_ends_by_itself_is_replaced(launch):
     family = launch()
     victim = wait_until(family.children, "the process")[0]

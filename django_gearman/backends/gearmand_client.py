@@ -275,7 +275,8 @@ class Channel:
         self._someone_reads = True
         self._lock.release()
         try:
-            wait_readable([self._connection], timeout)
+            with contextlib.suppress(ConnectionLost):  # which shows again below
+                wait_readable([self._connection], timeout)
         finally:
             self._lock.acquire()
             self._someone_reads = False
