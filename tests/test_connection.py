@@ -592,6 +592,8 @@ def test_a_fork_leaves_the_connection_to_the_parent(gearmand):
             sys.executable,
             "-W",
             "error::ResourceWarning",
+            "-W",
+            "ignore::DeprecationWarning",  # 3.12 and later warn of a fork beside threads
             "-c",
             textwrap.dedent(script),
             gearmand.address,
