@@ -134,7 +134,7 @@ class JobRequest:
         has not finished, SerializationError when the worker's bytes cannot be read.
         """
         if self.exception is not None:
-            raise self.exception
+            raise self.exception.with_traceback(None)  # or it would grow with each reading
         if self.background:
             raise ResultUnavailable(
                 f"{self._name} runs in the background: Gearman keeps no results of such jobs; "

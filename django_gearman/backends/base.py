@@ -67,6 +67,10 @@ class JobSpec:
     background: bool = False
     run_at: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.run_at is not None and not self.background:
+            raise ValueError("a delayed job is a background job: Gearman has no other")
+
 
 @dataclass(frozen=True, slots=True)
 class AssignedJob:
@@ -212,7 +216,7 @@ class UnsentSubmission(Submission):
         self.error: BackendError = error
 
     def next_update(self, timeout: float | None = None) -> Update | None:
-        raise self.error
+        raise self.error.with_traceback(None)  # or it would grow with each time
 
 
 class WorkerSession(ABC):

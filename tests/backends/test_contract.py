@@ -402,6 +402,11 @@ def test_a_delayed_job_waits_until_it_is_due(backend, worker, function):
     assert time.time() >= due
 
 
+def test_a_delayed_job_is_a_background_job():
+    with pytest.raises(ValueError, match="background"):
+        JobSpec("f", b"x", run_at=1.0)
+
+
 def test_a_job_that_is_due_already_runs_at_once(backend, worker, function):
     if backend.supports_delayed:
         submit(backend, JobSpec(function, b"late", background=True, run_at=time.time() - 60))
