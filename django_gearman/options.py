@@ -74,6 +74,8 @@ class Options:
     def updated(self, **changes: Any) -> Options:
         """Return a copy with the changes that are not None; TypeError for an unknown option."""
         changes = {name: value for name, value in changes.items() if value is not None}
+        if not changes:
+            return self
         known = [field.name for field in fields(self)]
         if unknown := [name for name in changes if name not in known]:
             close = difflib.get_close_matches(unknown[0], known, n=1)
@@ -83,7 +85,7 @@ class Options:
             )
         if changes.get("unique") == "-":  # libgearman's way to say it
             changes["unique"] = True
-        return replace(self, **changes) if changes else self
+        return replace(self, **changes)
 
     def over(self, other: Options) -> Options:
         """Return these options, and the other's where these have the default."""
