@@ -115,6 +115,14 @@ class Server:
         return context
 
 
+def keep_alive(opened: socket.socket) -> None:
+    """Have the kernel notice within about a minute that the other side has vanished."""
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE.items():
+        if hasattr(socket, option):  # not every platform has them all
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
 class Connection:
     """
     A socket to `server` that speaks packets.
@@ -159,10 +167,7 @@ class Connection:
             raise self._lost(error) from error
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE.items():
-                if hasattr(socket, option):  # not every platform has them all
-                    plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            keep_alive(plain)
             if self.server.tls is not None:
                 plain.settimeout(max(0.001, deadline - time.monotonic()))
                 name = self.server.tls.get("server_hostname", self.server.host)

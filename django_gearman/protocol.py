@@ -116,6 +116,11 @@ def to_bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
+def to_number(text: bytes) -> int:
+    """Read a progress number; what is no number counts as 0, as in gearmand itself."""
+    return int(text) if text.isdigit() and len(text) < 20 else 0
+
+
 def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
     """Return the bytes of a packet; ValueError for arguments that cannot travel."""
     return b"".join(encode_parts(kind, *args, magic=magic))

@@ -49,3 +49,10 @@ def ran() -> list[Any]:
 
     RAN.clear()
     return RAN
+
+
+@pytest.fixture
+def memory(settings, request):
+    """Queue jobs, without running them."""
+    settings.GEARMAN_BACKEND = "memory"
+    settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}

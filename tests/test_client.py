@@ -36,22 +36,12 @@ from django_gearman.exceptions import (
 from django_gearman.signals import job_submitted
 from tests.app import gearman_jobs as jobs
 from tests.support.gearmand import free_port, wait_until
+from tests.support.workers import work_off
 
 
 @pytest.fixture
 def client() -> GearmanClient:
     return GearmanClient()
-
-
-@pytest.fixture
-def memory(settings, request):
-    """Queue jobs, without running them."""
-    settings.GEARMAN_BACKEND = "memory"
-    settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
-
-
-def work_off() -> int:
-    return GearmanWorker(clean_connections=False).work(burst=True)
 
 
 # Arguments

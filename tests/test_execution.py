@@ -22,6 +22,7 @@ from django_gearman.remote_error import read_error
 from django_gearman.signals import job_finished, job_started
 from tests.app import gearman_jobs as jobs
 from tests.support.gearmand import wait_until
+from tests.support.workers import work_off
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_a_retry_is_told_apart_from_a_success(backend, ran):
     job_finished.connect(finished)
     try:
         jobs.try_again.do_background(2)
-        GearmanWorker(clean_connections=False).work(burst=True)
+        work_off()
     finally:
         job_finished.disconnect(finished)
 
@@ -161,7 +162,7 @@ def test_a_worker_serves_its_queues_only(backend, ran):
 
     assert GearmanWorker(["mail"], clean_connections=False).work(burst=True) == 1
     assert ran == ["ada"]
-    assert GearmanWorker(clean_connections=False).work(burst=True) == 1
+    assert work_off() == 1
     assert ran == ["ada", "default"]
 
 
@@ -171,7 +172,7 @@ def test_a_worker_goes_on_after_a_failure(backend, ran):
         client.submit_job(name, background=True)
     client.submit_job("tests.app.note", "after", background=True)
 
-    assert GearmanWorker(clean_connections=False).work(burst=True) == 3
+    assert work_off() == 3
     assert ran == ["after"]
 
 

@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-from django_gearman import GearmanWorker, JobContext, RetryJob, gearman_job
+from django_gearman import JobContext, RetryJob, gearman_job
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import AssignedJob, WorkData, WorkStatus, WorkWarning
 from django_gearman.exceptions import (
@@ -18,18 +18,7 @@ from django_gearman.jobs import Job
 from django_gearman.registry import JobRegistry, registry
 from django_gearman.serializers import JSONSerializer
 from tests.app import gearman_jobs as jobs
-
-
-@pytest.fixture
-def memory(settings, request):
-    """Queue jobs, without running them."""
-    settings.GEARMAN_BACKEND = "memory"
-    settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
-
-
-def work_off() -> int:
-    return GearmanWorker(clean_connections=False).work(burst=True)
-
+from tests.support.workers import work_off
 
 # Declaring
 

@@ -7,19 +7,17 @@ the server that made them.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 
 from ..connection import Server
-from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
+from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ..protocol import PacketType, encode_parts, parse_status, parse_workers, to_bytes
 from .base import (
     DELAYED,
-    MAX_HANDLE_BYTES,
     BaseBackend,
     FunctionStatus,
     JobSpec,
@@ -32,9 +30,16 @@ from .base import (
 )
 from .gearmand_client import Channel, SocketOptions
 from .gearmand_worker import SocketWorkerSession
+from .real_servers import (
+    batches,
+    check_seconds,
+    function_rows,
+    rank,
+    split_handle,
+    unavailable,
+    worker_rows,
+)
 
-_BATCH_JOBS = 1000  # jobs written before their handles are read
-_BATCH_BYTES = 1 << 20
 _SUBMIT = {
     (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
     (Priority.NORMAL, True): PacketType.SUBMIT_JOB_BG,
@@ -68,11 +73,7 @@ class GearmandBackend(BaseBackend):
         self._options = SocketOptions(
             connect_timeout, send_timeout, reply_timeout, status_interval, down_time
         )
-        for name, value in asdict(self._options).items():
-            if type(value) not in (int, float) or not 0 < value < math.inf:
-                raise InvalidBackend(
-                    f"GEARMAN_OPTIONS[{name!r}] is a number of seconds above 0, not {value!r}"
-                )
+        check_seconds(asdict(self._options))
         self._channels: dict[Server, Channel] = {}
         self._down: dict[Server, tuple[float, BackendError]] = {}  # until when, and why
 
@@ -90,7 +91,7 @@ class GearmandBackend(BaseBackend):
                 break
             unsent = []
             for channel, places in routes.items():
-                for batch in _batches(specs, places):
+                for batch in batches(places, lambda place: len(specs[place].workload)):
                     if channel.broken:  # with an earlier batch; this one can go elsewhere
                         unsent += batch
                         continue
@@ -119,11 +120,10 @@ class GearmandBackend(BaseBackend):
         servers = list(self._servers.values())
         if len(servers) > 1:
             now = time.monotonic()
-            unique = (spec.unique or str(now)).encode(errors="surrogatepass")
             servers.sort(
                 key=lambda server: (
                     server in self._down and self._down[server][0] > now,
-                    hashlib.blake2b(unique, key=str(server).encode()[-64:]).digest(),
+                    rank(spec.unique or str(now), str(server)),
                 )
             )
         return servers
@@ -146,52 +146,29 @@ class GearmandBackend(BaseBackend):
         return channel
 
     def _unavailable(self, servers: Iterable[Server], purpose: str) -> ServerUnavailable:
-        reasons = "; ".join(
-            str(self._down[server][1]) for server in servers if server in self._down
-        )
-        return ServerUnavailable(
-            f"no job server to {purpose}: {reasons}. Is gearmand running, and GEARMAN_SERVERS right?"
-        )
+        return unavailable(purpose, [self._down[each][1] for each in servers if each in self._down])
 
     def job_status(self, handle: str) -> JobStatus:
-        address, _, own_handle = handle.partition("//")
-        server = self._servers.get(address)
-        if server is None or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
-            raise ValueError(
-                f"{handle!r} is no handle of a job on {', '.join(self._servers)}; "
-                "a handle looks like 'host:port//H:name:1'"
-            )
+        address, own_handle = split_handle(handle, self._servers)
+        server = self._servers[address]
         channel = self._reach(server)
         if channel is None:
             raise self._unavailable([server], f"ask about job {handle}")
         return channel.job_status(own_handle)
 
     def functions(self) -> list[FunctionStatus]:
-        found: dict[tuple[str, str], FunctionStatus] = {}
-        for address, server in self._servers.items():
-            for name, total, running, workers in parse_status(self._ask(server, "status")):
-                function = name.removesuffix(DELAYED)
-                row = FunctionStatus(address, function, total, running, workers)
-                other = found.get((address, function))
-                if other is not None:  # the jobs and the delayed jobs of one function
-                    row = FunctionStatus(
-                        address,
-                        function,
-                        total + other.total,
-                        running + other.running,
-                        max(workers, other.workers),
-                    )
-                found[address, function] = row
-        return sorted(found.values(), key=lambda row: (row.server, row.function))
+        return function_rows(
+            (address, *row)
+            for address, server in self._servers.items()
+            for row in parse_status(self._ask(server, "status"))
+        )
 
     def workers(self) -> list[WorkerStatus]:
-        rows = []
-        for address, server in self._servers.items():
-            for ip, client_id, names in parse_workers(self._ask(server, "workers")):
-                if names:  # clients are listed too, without functions
-                    functions = tuple(sorted({name.removesuffix(DELAYED) for name in names}))
-                    rows.append(WorkerStatus(address, ip, client_id, functions))
-        return rows
+        return worker_rows(
+            (address, *row)
+            for address, server in self._servers.items()
+            for row in parse_workers(self._ask(server, "workers"))
+        )
 
     def _ask(self, server: Server, command: str) -> str:
         try:
@@ -219,17 +196,3 @@ def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
     when = b"%d" % math.ceil(min(spec.run_at, _LATEST))
     function = to_bytes(spec.function + DELAYED)
     return encode_parts(PacketType.SUBMIT_JOB_EPOCH, function, unique, when, spec.workload)
-
-
-def _batches(specs: Sequence[JobSpec], places: Sequence[int]) -> Iterator[list[int]]:
-    """Cut a long list of jobs into what is written at once."""
-    batch: list[int] = []
-    size = 0
-    for place in places:
-        batch.append(place)
-        size += len(specs[place].workload)
-        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

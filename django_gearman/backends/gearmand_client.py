@@ -19,17 +19,13 @@ from ..connection import Connection, Server, wait_readable
 from ..exceptions import (
     BackendError,
     ConnectionLost,
-    JobLost,
     ProtocolError,
-    ResultUnavailable,
     ServerError,
-    SubmitUncertain,
 )
-from ..protocol import Packet, PacketType, encode, to_bytes, to_text
+from ..protocol import Packet, PacketType, encode, to_bytes, to_number, to_text
 from .base import (
     JobSpec,
     JobStatus,
-    Outcome,
     Submission,
     Update,
     WorkComplete,
@@ -39,11 +35,12 @@ from .base import (
     WorkStatus,
     WorkWarning,
 )
+from .real_servers import WaitingSubmission, deliver
 
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
-    PacketType.WORK_STATUS: lambda done, of: WorkStatus(_number(done), _number(of)),
+    PacketType.WORK_STATUS: lambda done, of: WorkStatus(to_number(done), to_number(of)),
     PacketType.WORK_COMPLETE: WorkComplete,
     PacketType.WORK_EXCEPTION: WorkException,
     PacketType.WORK_FAIL: WorkFail,
@@ -74,11 +71,6 @@ class SocketOptions:
         )
 
 
-def _number(text: bytes) -> int:
-    """Read a progress number; what is no number counts as 0, as in gearmand itself."""
-    return int(text) if text.isdigit() and len(text) < 20 else 0
-
-
 class _StatusQuery:
     """A GET_STATUS on its way."""
 
@@ -93,75 +85,32 @@ class _StatusQuery:
         self.error = cause
 
 
-class SocketSubmission(Submission):
+class SocketSubmission(WaitingSubmission):
     """A job submitted over a channel."""
 
     def __init__(self, channel: Channel, spec: JobSpec) -> None:
+        super().__init__(spec, channel.options.status_interval)
         self._channel = channel
-        self._function = spec.function
-        self.background = spec.background
-        self._updates: deque[Update] = deque()
-        self._finished = False
-        self._lost: JobLost | None = None
-        self._heard = time.monotonic()
         self._query: _StatusQuery | None = None
 
     @property
     def answered(self) -> bool:
         return bool(self.handle) or self.error is not None
 
-    def lose(self, cause: BackendError) -> None:
-        self.error = SubmitUncertain(
-            f"job {self._function} was sent but not acknowledged, so it may or may not be queued "
-            f"({cause}); submit it again, or pass max_retries, if running it twice does no harm"
-        )
-        self.error.__cause__ = cause
+    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
+        return self._channel.wait(ready, until=until)
 
-    def deliver(self, update: Update) -> None:
-        self._updates.append(update)
-        self._finished = isinstance(update, Outcome)
-        self._heard = time.monotonic()
-
-    def next_update(self, timeout: float | None = None) -> Update | None:
-        if self.error is not None:
-            raise self.error.with_traceback(None)
-        if self.background:
-            raise ResultUnavailable(f"background job {self.handle} sends no updates")
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._has_news():
-            if self._lost is not None:
-                raise self._lost.with_traceback(None)
-            check_at = self._heard + self._channel.options.status_interval
-            if self._channel.wait(self._has_news, until=min(deadline, check_at)):
-                break
-            if time.monotonic() >= check_at:
-                self._check_known(deadline)
-            if time.monotonic() >= deadline:
-                break
-        try:
-            return self._updates.popleft()
-        except IndexError:  # the outcome has been handed out, or the time is up
-            return None
-
-    def _has_news(self) -> bool:
-        return bool(self._updates) or self._finished
-
-    def _check_known(self, deadline: float) -> None:
-        """Ask whether the job still exists: gearmand forgets some without telling who waits."""
+    def _ask_known(self, until: float) -> JobStatus | None:
         if self._query is None:
             self._query = self._channel.ask_status(self.handle.rpartition("//")[2])
         query = self._query
-        self._channel.wait_answered(lambda: query.answered or self._has_news(), until=deadline)
+        self._channel.wait_answered(lambda: query.answered or self.has_news(), until=until)
         if not query.answered:
-            return  # the next call goes on waiting for it
-        self._query, self._heard = None, time.monotonic()
+            return None
+        self._query = None
         if query.error is not None:
             raise query.error
-        if query.status is not None and not query.status.known and not self._has_news():
-            self._lost = JobLost(
-                f"job server {self._channel.server} no longer knows job {self.handle}, and no "
-                "worker reported on it; submit it again if running it twice does no harm"
-            )
+        return query.status
 
 
 _Request = SocketSubmission | _StatusQuery
@@ -289,7 +238,8 @@ class Channel:
         if packet.type in _UPDATES:
             # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
             handle, *arguments = packet.args
-            self._deliver(to_text(handle.rstrip(b"\0")), _UPDATES[packet.type](*arguments))
+            update = _UPDATES[packet.type](*arguments)
+            deliver(self._running, to_text(handle.rstrip(b"\0")), update)
             return
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {packet.type.name} unasked")
@@ -301,7 +251,7 @@ class Channel:
                 if not slot.background:
                     self._running.setdefault(own_handle, deque()).append(slot)
             case PacketType.STATUS_RES, _StatusQuery():
-                known, running, numerator, denominator = map(_number, packet.args[1:])
+                known, running, numerator, denominator = map(to_number, packet.args[1:])
                 slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
             case PacketType.ERROR, _:
                 code, text = map(to_text, packet.args)
@@ -310,23 +260,6 @@ class Channel:
             case _:
                 raise ProtocolError(f"job server {self.server} gave {packet.type.name} as answer")
         self._unanswered.popleft()
-
-    def _deliver(self, handle: str, update: Update) -> None:
-        """
-        Hand an update to a submission of the job.
-
-        Several submissions on this connection can share a job by its unique; then gearmand sends
-        each packet once for each of them, one after another.
-        """
-        sharing = self._running.get(handle)
-        if sharing is None:
-            return  # of a job that ended already, as after an administrator's "cancel job"
-        submission = sharing.popleft()
-        submission.deliver(update)
-        if not isinstance(update, Outcome):
-            sharing.append(submission)
-        elif not sharing:
-            del self._running[handle]
 
     @contextlib.contextmanager
     def _breaking(self) -> Iterator[None]:

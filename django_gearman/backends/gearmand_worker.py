@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,14 +35,12 @@ from .base import (
     from_wire_unique,
 )
 from .gearmand_client import SocketOptions
+from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_REGRAB_SECONDS = 1.0
-_PATIENCE_SECONDS = 0.5  # with a server that was asked for a job, before the next one is asked
 _CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
-_LONGEST_BACKOFF = 10.0
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
@@ -90,7 +87,7 @@ class _Link:
         if self.connection is None:
             return self.retry_at
         silent_at = max(self.grabbing_since, self.connection.heard_at) + self._options.reply_timeout
-        return min(silent_at, self.asleep_since + _REGRAB_SECONDS)
+        return min(silent_at, self.asleep_since + REGRAB_SECONDS)
 
     def tend(self, connect_timeout: float) -> None:
         """Do what time asks for: reconnect, give up a silent server, end a sleep."""
@@ -142,8 +139,7 @@ class _Link:
         self.disconnect()
         if not self._failures:
             logger.warning("%s; trying again until it is back", error)
-        backoff = min(_LONGEST_BACKOFF, 0.1 * 2**self._failures)
-        self.retry_at = time.monotonic() + backoff * random.uniform(0.5, 1.0)
+        self.retry_at = time.monotonic() + backoff(self._failures)
         self._failures = min(self._failures + 1, 10)
 
 
@@ -173,12 +169,12 @@ class SocketWorkerSession(WorkerSession):
                 if job is not None:
                     return job
             now = time.monotonic()
-            asked = any(0 <= now - link.grabbing_since < _PATIENCE_SECONDS for link in self._links)
+            asked = any(0 <= now - link.grabbing_since < PATIENCE_SECONDS for link in self._links)
             idle = next((link for link in self._links if link.idle), None)
             if idle is not None and not asked:
                 self._guard(idle, idle.grab)
             elif asked or now < deadline:
-                self._wait(deadline if not asked else now + _PATIENCE_SECONDS)
+                self._wait(deadline if not asked else now + PATIENCE_SECONDS)
             else:
                 return None
 

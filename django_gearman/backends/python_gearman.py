@@ -9,7 +9,6 @@ are those of the "gearman" transport, and equal uniques meet at the same server 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +19,8 @@ from gearman import errors
 
 from ..connection import Server
 from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
+from ..protocol import to_bytes
 from .base import (
-    DELAYED,
-    MAX_HANDLE_BYTES,
     BaseBackend,
     FunctionStatus,
     JobSpec,
@@ -32,12 +30,19 @@ from .base import (
     WorkerSession,
     WorkerStatus,
 )
-from .python_gearman_bindings import Connection, Manager, to_bytes
+from .python_gearman_bindings import Connection, Manager
 from .python_gearman_client import AdminClient, BoundSubmission, ClientHandler
 from .python_gearman_worker import BoundWorkerSession
+from .real_servers import (
+    batches,
+    check_seconds,
+    function_rows,
+    rank,
+    split_handle,
+    unavailable,
+    worker_rows,
+)
 
-_BATCH_JOBS = 1000  # jobs written before their handles are read
-_BATCH_BYTES = 1 << 20
 _DOWN_SECONDS = 10.0  # for which a server that could not be reached is passed over
 
 
@@ -62,9 +67,13 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         reply_timeout: float = 10.0,
         status_interval: float = 5.0,
     ) -> None:
-        options = (connect_timeout, reply_timeout, status_interval)
-        if not all(type(value) in (int, float) and 0 < value < math.inf for value in options):
-            raise InvalidBackend(f"GEARMAN_OPTIONS are numbers of seconds above 0, not {options}")
+        check_seconds(
+            {
+                "connect_timeout": connect_timeout,
+                "reply_timeout": reply_timeout,
+                "status_interval": status_interval,
+            }
+        )
         if any(server.tls is not None for server in servers):
             raise InvalidBackend(
                 "python-gearman has no TLS that works; use GEARMAN_BACKEND = 'gearman', or "
@@ -82,7 +91,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         requests = [BoundSubmission(self, spec) for spec in specs]
         submissions: list[Submission] = []
         self._refresh()
-        for batch in _batches(requests):
+        for batch in batches(requests, lambda request: len(request.job.data)):
             try:
                 with contextlib.suppress(errors.ServerUnavailable):  # each has it as .error
                     self.wait_until_jobs_accepted(batch)
@@ -101,11 +110,10 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
     def establish_request_connection(self, current_request: BoundSubmission) -> Connection:
         """Choose a job's server: equal uniques agree, and those believed down come last."""
         now = time.monotonic()
-        unique = (current_request.unique or str(now)).encode(errors="surrogatepass")
+        unique = current_request.unique or str(now)
 
         def preference(connection: Connection) -> tuple[bool, bytes]:
-            key = connection.server.encode()[-64:]
-            return connection.retry_at > now, hashlib.blake2b(unique, key=key).digest()
+            return connection.retry_at > now, rank(unique, connection.server)
 
         return self._reach_one(sorted(self.connection_list, key=preference), "submit the job")
 
@@ -118,10 +126,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
             else:
                 connection.retry_at = 0.0
                 return connection
-        reasons = "; ".join(str(connection.error) for connection in connections)
-        raise ServerUnavailable(
-            f"no job server to {purpose}: {reasons}. Is gearmand running, and GEARMAN_SERVERS right?"
-        )
+        raise unavailable(purpose, [connection.error for connection in connections])
 
     def wait(
         self, handler: ClientHandler, ready: Callable[[], bool], until: float = math.inf
@@ -141,16 +146,11 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         return ready()
 
     def job_status(self, handle: str) -> JobStatus:
-        address, _, own_handle = handle.partition("//")
-        connections = [each for each in self.connection_list if each.server == address]
-        if not connections or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
-            raise ValueError(
-                f"{handle!r} is no handle of a job on {', '.join(map(str, self._servers))}; "
-                "a handle looks like 'host:port//H:name:1'"
-            )
+        by_address = {connection.server: connection for connection in self.connection_list}
+        address, own_handle = split_handle(handle, by_address)
         self._refresh()
         with self.lock:
-            connection = self._reach_one(connections, f"ask about job {handle}")
+            connection = self._reach_one([by_address[address]], f"ask about job {handle}")
             handler = self.connection_to_handler_map[connection]
         answer = self.ask_status(handler, to_bytes(own_handle))
         self.wait(handler, lambda: bool(answer))
@@ -162,27 +162,16 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
             return handler.send_get_status(own_handle)
 
     def functions(self) -> list[FunctionStatus]:
-        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for address, row in self._ask_all(AdminClient.get_status):
-            # The jobs and the delayed jobs of a function are one row.
-            found.setdefault((address, row["task"].removesuffix(DELAYED)), []).append(row)
-        return [
-            FunctionStatus(
-                *key,
-                total=sum(row["queued"] for row in rows),
-                running=sum(row["running"] for row in rows),
-                workers=max(row["workers"] for row in rows),
-            )
-            for key, rows in sorted(found.items())
-        ]
+        return function_rows(
+            (address, row["task"], row["queued"], row["running"], row["workers"])
+            for address, row in self._ask_all(AdminClient.get_status)
+        )
 
     def workers(self) -> list[WorkerStatus]:
-        rows = []
-        for address, row in self._ask_all(AdminClient.get_workers):
-            functions = tuple(sorted({name.removesuffix(DELAYED) for name in row["tasks"]}))
-            if functions:  # clients are listed too, without
-                rows.append(WorkerStatus(address, row["ip"], row["client_id"], functions))
-        return rows
+        return worker_rows(
+            (address, row["ip"], row["client_id"], row["tasks"])
+            for address, row in self._ask_all(AdminClient.get_workers)
+        )
 
     def _ask_all(
         self, question: Callable[[AdminClient], Sequence[dict[str, Any]]]
@@ -212,17 +201,3 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
                     f"the connection to job server {connection.server} was closed"
                 )
                 self.handle_error(connection)
-
-
-def _batches(requests: Sequence[BoundSubmission]) -> Iterator[list[BoundSubmission]]:
-    """Cut a long list of jobs into what is written at once."""
-    batch: list[BoundSubmission] = []
-    size = 0
-    for request in requests:
-        batch.append(request)
-        size += len(request.job.data)
-        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -24,7 +24,7 @@ from typing import Any
 import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
-from ..connection import Server
+from ..connection import Server, keep_alive
 from ..exceptions import BackendError, ConnectionLost, ProtocolError
 from .base import (
     Update,
@@ -37,7 +37,6 @@ from .base import (
 )
 
 _SLICE_SECONDS = 0.1  # until a thread sees what another one has read for it
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
 UPDATES: dict[int, type[Update]] = {
     protocol.GEARMAN_COMMAND_WORK_DATA: WorkData,
@@ -47,14 +46,6 @@ UPDATES: dict[int, type[Update]] = {
     protocol.GEARMAN_COMMAND_WORK_EXCEPTION: WorkException,
     protocol.GEARMAN_COMMAND_WORK_FAIL: WorkFail,
 }
-
-
-def to_text(name: bytes) -> str:
-    return name.decode(errors="surrogateescape")
-
-
-def to_bytes(name: str) -> bytes:
-    return name.encode(errors="surrogateescape")
 
 
 class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
@@ -79,10 +70,7 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
             # Not __del__: in a reference cycle the socket may go first, with a ResourceWarning.
             self._close_socket = weakref.finalize(self, opened.close)
             self.process = os.getpid()
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for name, value in _KEEPALIVE.items():
-                if hasattr(socket, name):  # not every platform has them all
-                    opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            keep_alive(opened)
             # Only an answer proves the server alive: the kernel connects to a stopped process.
             opened.sendall(greeting)
             answer = opened.recv(4096)

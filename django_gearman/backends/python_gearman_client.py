@@ -9,34 +9,21 @@ client id with a space is an error.
 
 from __future__ import annotations
 
-import math
-import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gearman  # type: ignore[import-untyped]
 from gearman import protocol
 
-from ..exceptions import BackendError, JobLost, ResultUnavailable, ServerError, SubmitUncertain
-from .base import (
-    JobSpec,
-    JobStatus,
-    Outcome,
-    Priority,
-    Submission,
-    Update,
-    WorkStatus,
-    wire_unique,
-)
-from .python_gearman_bindings import UPDATES, Connection, Manager, to_bytes, to_text
+from ..exceptions import BackendError, ServerError
+from ..protocol import to_bytes, to_number, to_text
+from .base import JobSpec, JobStatus, Priority, WorkStatus, wire_unique
+from .python_gearman_bindings import UPDATES, Connection, Manager
+from .real_servers import WaitingSubmission, deliver
 
 if TYPE_CHECKING:
     from .python_gearman import PythonGearmanBackend
-
-
-def _number(text: bytes) -> int:
-    """Read a progress number; what is no number counts as 0, as in gearmand itself."""
-    return int(text) if text.isdigit() and len(text) < 20 else 0
 
 
 class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type: ignore[misc]
@@ -86,7 +73,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
         return True
 
     def recv_status_res(self, job_handle: bytes, **fields: bytes) -> bool:
-        known, running, *progress = map(_number, fields.values())
+        known, running, *progress = map(to_number, fields.values())
         self._queries.popleft().append(JobStatus(bool(known), bool(running), *progress))
         return True
 
@@ -97,24 +84,12 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
         handle = cmd_args.pop("job_handle").rstrip(b"\0")
         arguments: dict[str, Any] = cmd_args
         if UPDATES[cmd_type] is WorkStatus:
-            arguments = {name: _number(value) for name, value in cmd_args.items()}
-        self._deliver(handle, UPDATES[cmd_type](**arguments))
+            arguments = {name: to_number(value) for name, value in cmd_args.items()}
+        deliver(self.handle_to_request_map, handle, UPDATES[cmd_type](**arguments))
         return True
 
-    def _deliver(self, handle: bytes, update: Update) -> None:
-        """Hand an update on; gearmand sends it once for each submission of the job, in a row."""
-        sharing = self.handle_to_request_map.get(handle)
-        if sharing is None:
-            return  # of a job that ended already, as after an administrator's "cancel job"
-        submission = sharing.popleft()
-        submission.deliver(update)
-        if not isinstance(update, Outcome):
-            sharing.append(submission)
-        elif not sharing:
-            del self.handle_to_request_map[handle]
 
-
-class BoundSubmission(gearman.job.GearmanJobRequest, Submission):  # type: ignore[misc]
+class BoundSubmission(gearman.job.GearmanJobRequest, WaitingSubmission):  # type: ignore[misc]
     """A job submitted by a client; `handler` speaks for the connection that it went over."""
 
     handler: ClientHandler
@@ -126,13 +101,10 @@ class BoundSubmission(gearman.job.GearmanJobRequest, Submission):  # type: ignor
         workload = bytes(memoryview(spec.workload))  # TypeError for what is not bytes
         job = gearman.job.GearmanJob(None, None, function, wire_unique(spec), workload)
         priority = None if spec.priority is Priority.NORMAL else spec.priority.value
-        super().__init__(job, priority, spec.background)
+        gearman.job.GearmanJobRequest.__init__(self, job, priority, spec.background)
+        WaitingSubmission.__init__(self, spec, client.status_interval)
         self.unique = spec.unique
         self._client = client
-        self._updates: deque[Update] = deque()
-        self._finished = False
-        self._lost: JobLost | None = None
-        self._heard = time.monotonic()
         self._query: list[JobStatus] | None = None
 
     def refuse(self, error: BackendError) -> None:
@@ -140,56 +112,20 @@ class BoundSubmission(gearman.job.GearmanJobRequest, Submission):  # type: ignor
         self.error = error
 
     def lose(self, cause: BackendError) -> None:
-        error = SubmitUncertain(
-            f"job {to_text(self.job.task)} was sent but not acknowledged, so it may or may not be "
-            f"queued ({cause}); submit it again, or pass max_retries, if running it twice does no "
-            "harm"
-        )
-        error.__cause__ = cause
-        self.refuse(error)
+        self.state = gearman.JOB_FAILED
+        super().lose(cause)
 
-    def deliver(self, update: Update) -> None:
-        self._updates.append(update)
-        self._finished = isinstance(update, Outcome)
-        self._heard = time.monotonic()
+    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
+        return self._client.wait(self.handler, ready, until)
 
-    def next_update(self, timeout: float | None = None) -> Update | None:
-        if self.error is not None:
-            raise self.error.with_traceback(None)
-        if self.background:
-            raise ResultUnavailable(f"background job {self.handle} sends no updates")
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._has_news():
-            if self._lost is not None:
-                raise self._lost.with_traceback(None)
-            check_at = self._heard + self._client.status_interval
-            if self._client.wait(self.handler, self._has_news, min(deadline, check_at)):
-                break
-            if time.monotonic() >= check_at:
-                self._check_known(deadline)
-            if time.monotonic() >= deadline:
-                break
-        try:
-            return self._updates.popleft()
-        except IndexError:  # the outcome has been handed out, or the time is up
-            return None
-
-    def _has_news(self) -> bool:
-        return bool(self._updates) or self._finished
-
-    def _check_known(self, deadline: float) -> None:
-        """Ask whether the job still exists: gearmand forgets some without telling who waits."""
+    def _ask_known(self, until: float) -> JobStatus | None:
         if self._query is None:
             self._query = self._client.ask_status(self.handler, self.job.handle)
         answer = self._query
-        if not self._client.wait(self.handler, lambda: bool(answer), deadline):
-            return  # the next call goes on waiting for the answer
-        self._query, self._heard = None, time.monotonic()
-        if not answer[0].known and not self._has_news():
-            self._lost = JobLost(
-                f"job server {self.handler.connection.server} no longer knows job {self.handle}, "
-                "and no worker reported on it; submit it again if running it twice does no harm"
-            )
+        if not self._client.wait(self.handler, lambda: bool(answer), until):
+            return None
+        self._query = None
+        return answer[0]
 
 
 class AdminHandler(gearman.admin_client_handler.GearmanAdminClientCommandHandler):  # type: ignore[misc]

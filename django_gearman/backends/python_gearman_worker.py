@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -23,16 +22,15 @@ import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
 from ..exceptions import ConnectionLost
+from ..protocol import to_bytes, to_text
 from .base import DELAYED, AssignedJob, Outcome, Update, WorkerSession, from_wire_unique
-from .python_gearman_bindings import UPDATES, Connection, Manager, to_bytes, to_text
+from .python_gearman_bindings import UPDATES, Connection, Manager
+from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
 
 logger = logging.getLogger(__name__)
 
-_REGRAB_SECONDS = 1.0
-_PATIENCE_SECONDS = 0.5  # with a server that was asked for a job, before the next one is asked
 _CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
 _REST_SECONDS = 0.1  # while no server is there
-_LONGEST_BACKOFF = 10.0
 _COMMANDS = {update: command for command, update in UPDATES.items()}
 
 
@@ -45,7 +43,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
 
     @property
     def idle(self) -> bool:
-        return not self.waiting and time.monotonic() - self.asleep_since >= _REGRAB_SECONDS
+        return not self.waiting and time.monotonic() - self.asleep_since >= REGRAB_SECONDS
 
     def initial_state(self, abilities: Collection[bytes], client_id: bytes | None) -> None:
         self.connection: Connection = self.connection_manager.handler_to_connection_map[self]
@@ -134,7 +132,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
             handler.grab()
             self._poll(
                 lambda: connection.writable() or (handler.waiting and not self._assigned),
-                _PATIENCE_SECONDS,
+                PATIENCE_SECONDS,
             )
 
     def _poll(self, unfinished: Callable[[], bool], timeout: float) -> None:
@@ -200,8 +198,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         }
         if not lost.failures:
             logger.warning("%s; trying again until it is back", lost.error)
-        backoff = min(_LONGEST_BACKOFF, 0.1 * 2**lost.failures)
-        lost.retry_at = time.monotonic() + backoff * random.uniform(0.5, 1.0)
+        lost.retry_at = time.monotonic() + backoff(lost.failures)
         lost.failures = min(lost.failures + 1, 10)
 
     def close(self) -> None:

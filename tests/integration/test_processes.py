@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -233,56 +234,32 @@ def test_a_c_client_learns_why_our_job_failed(launch, own_gearmand):
     assert b"ZeroDivisionError" in run.stderr
 
 
-def test_a_c_worker_runs_our_submissions(client, own_gearmand):
+@contextmanager
+def c_worker(server: Gearmand, function: str, *command: str) -> Iterator[None]:
     worker = subprocess.Popen(
         [
             str(shutil.which("gearman")),
-            *(
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(own_gearmand.port),
-                "-w",
-                "-f",
-                "c.count",
-                "--",
-                "wc",
-                "-c",
-            ),
+            *("-h", "127.0.0.1", "-p", str(server.port), "-w", "-f", function, "--", *command),
         ]
     )
     try:
+        yield
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_a_c_worker_runs_our_submissions(client, own_gearmand):
+    with c_worker(own_gearmand, "c.count", "wc", "-c"):
         raw = client.using(serializer="raw", timeout=30)
         assert raw.submit_job("c.count", b"12345").result.strip() == b"5"
         assert client.submit_job("c.count", "x", poll_timeout=30).result == 26  # the envelope
-    finally:
-        worker.kill()
-        worker.wait()
 
 
 def test_a_c_worker_that_fails_is_a_failed_job(client, own_gearmand):
-    worker = subprocess.Popen(
-        [
-            str(shutil.which("gearman")),
-            *(
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(own_gearmand.port),
-                "-w",
-                "-f",
-                "c.false",
-                "--",
-                "false",
-            ),
-        ]
-    )
-    try:
+    with c_worker(own_gearmand, "c.false", "false"):
         request = client.submit_job("c.false", 1, poll_timeout=30)
         assert (request.state, request.timed_out) == ("FAILED", False)
-    finally:
-        worker.kill()
-        worker.wait()
 
 
 def test_one_of_two_servers_is_enough(launch, settings, client, own_gearmand, tmp_path):

@@ -1,0 +1,219 @@
+"""What transports to real job servers share, whatever carries their packets."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from ..exceptions import (
+    BackendError,
+    InvalidBackend,
+    JobLost,
+    ResultUnavailable,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from ..protocol import to_bytes
+from .base import (
+    DELAYED,
+    MAX_HANDLE_BYTES,
+    FunctionStatus,
+    JobSpec,
+    JobStatus,
+    Outcome,
+    Submission,
+    Update,
+    WorkerStatus,
+)
+
+_T = TypeVar("_T")
+
+#: Seconds that a worker sleeps before it grabs again unasked: gearmand 1.1 wakes nobody when a
+#: delayed job comes due.
+REGRAB_SECONDS = 1.0
+#: Seconds that a worker gives a server that was asked for a job, before it asks the next one.
+PATIENCE_SECONDS = 0.5
+
+_LONGEST_BACKOFF = 10.0
+_BATCH_JOBS = 1000
+_BATCH_BYTES = 1 << 20
+
+
+def check_seconds(options: Mapping[str, object]) -> None:
+    """Raise InvalidBackend for an option that is no number of seconds above 0."""
+    for name, value in options.items():
+        if type(value) not in (int, float) or not 0 < value < math.inf:  # type: ignore[operator]
+            raise InvalidBackend(
+                f"GEARMAN_OPTIONS[{name!r}] is a number of seconds above 0, not {value!r}"
+            )
+
+
+def rank(unique: str, address: str) -> bytes:
+    """Return the server's place in the order for a unique: every process finds the same one."""
+    key = to_bytes(address)[-64:]
+    return hashlib.blake2b(unique.encode(errors="surrogatepass"), key=key).digest()
+
+
+def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
+    """Return the error that says why no server could be reached."""
+    told = "; ".join(map(str, reasons))
+    return ServerUnavailable(
+        f"no job server to {purpose}: {told}. Is gearmand running, and GEARMAN_SERVERS right?"
+    )
+
+
+def backoff(failures: int) -> float:
+    """Return how many seconds to let pass before a server is tried again."""
+    return min(_LONGEST_BACKOFF, 0.1 * 2.0**failures) * random.uniform(0.5, 1.0)
+
+
+def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
+    """Return the server's address and its own handle; ValueError for a handle that is none."""
+    address, _, own_handle = handle.partition("//")
+    if address not in addresses or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
+        raise ValueError(
+            f"{handle!r} is no handle of a job on {', '.join(addresses)}; "
+            "a handle looks like 'host:port//H:name:1'"
+        )
+    return address, own_handle
+
+
+def batches(items: Sequence[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """Cut a long list of jobs into what is written before its handles are read."""
+    batch: list[_T] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += size_of(item)
+        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def function_rows(
+    answers: Iterable[tuple[str, str, int, int, int]],
+) -> list[FunctionStatus]:
+    """Make rows of (address, function, total, running, workers); delayed jobs count with the others."""
+    found: dict[tuple[str, str], FunctionStatus] = {}
+    for address, name, total, running, workers in answers:
+        function = name.removesuffix(DELAYED)
+        other = found.get((address, function), FunctionStatus(address, function, 0, 0, 0))
+        found[address, function] = FunctionStatus(
+            address,
+            function,
+            total + other.total,
+            running + other.running,
+            max(workers, other.workers),
+        )
+    return sorted(found.values(), key=lambda row: (row.server, row.function))
+
+
+def worker_rows(
+    answers: Iterable[tuple[str, str, str, Iterable[str]]],
+) -> list[WorkerStatus]:
+    """Make rows of (address, ip, client id, functions), without the clients, which serve none."""
+    rows = []
+    for address, ip, client_id, names in answers:
+        functions = tuple(sorted({name.removesuffix(DELAYED) for name in names}))
+        if functions:
+            rows.append(WorkerStatus(address, ip, client_id, functions))
+    return rows
+
+
+class WaitingSubmission(Submission):
+    """A job whose updates are delivered as they arrive, and asked after when none do."""
+
+    def __init__(self, spec: JobSpec, status_interval: float) -> None:
+        self.background = spec.background
+        self._function = spec.function
+        self._status_interval = status_interval
+        self._updates: deque[Update] = deque()
+        self._finished = False
+        self._lost: JobLost | None = None
+        self._heard = time.monotonic()
+
+    @abstractmethod
+    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
+        """Take in packets until `ready()` or the given time of the monotonic clock; say which."""
+
+    @abstractmethod
+    def _ask_known(self, until: float) -> JobStatus | None:
+        """Ask for the job's status; None when there is news first, or the time is up."""
+
+    def lose(self, cause: BackendError) -> None:
+        """Note that the connection broke before the job was acknowledged."""
+        self.error = SubmitUncertain(
+            f"job {self._function} was sent but not acknowledged, so it may or may not be queued "
+            f"({cause}); submit it again, or pass max_retries, if running it twice does no harm"
+        )
+        self.error.__cause__ = cause
+
+    def deliver(self, update: Update) -> None:
+        self._updates.append(update)
+        self._finished = isinstance(update, Outcome)
+        self._heard = time.monotonic()
+
+    def has_news(self) -> bool:
+        return bool(self._updates) or self._finished
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        if self.background:
+            raise ResultUnavailable(f"background job {self.handle} sends no updates")
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.has_news():
+            if self._lost is not None:
+                raise self._lost.with_traceback(None)
+            check_at = self._heard + self._status_interval
+            if self._wait(self.has_news, min(deadline, check_at)):
+                break
+            if time.monotonic() >= check_at:
+                self._check_known(deadline)
+            if time.monotonic() >= deadline:
+                break
+        try:
+            return self._updates.popleft()
+        except IndexError:  # the outcome has been handed out, or the time is up
+            return None
+
+    def _check_known(self, deadline: float) -> None:
+        """Ask whether the job still exists: gearmand forgets some without telling who waits."""
+        status = self._ask_known(deadline)
+        if status is None:
+            return  # the next call goes on waiting for the answer
+        self._heard = time.monotonic()
+        if not status.known and not self.has_news():
+            self._lost = JobLost(
+                f"job server {self.handle.partition('//')[0]} no longer knows job {self.handle}, "
+                "and no worker reported on it; submit it again if running it twice does no harm"
+            )
+
+
+_S = TypeVar("_S", bound=WaitingSubmission)
+
+
+def deliver(running: dict[_T, deque[_S]], handle: _T, update: Update) -> None:
+    """
+    Hand an update to a submission of the job.
+
+    Several submissions on one connection can share a job by its unique; then gearmand sends each
+    packet once for each of them, one after another.
+    """
+    sharing = running.get(handle)
+    if sharing is None:
+        return  # of a job that ended already, as after an administrator's "cancel job"
+    submission = sharing.popleft()
+    submission.deliver(update)
+    if not isinstance(update, Outcome):
+        sharing.append(submission)
+    elif not sharing:
+        del running[handle]
