@@ -28,7 +28,7 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 	for program in gearmand gearman; do command -v $$program >/dev/null || { \
 	  echo "$$program is not installed. Debian: apt-get install gearman-job-server gearman-tools" >&2; \
 	  exit 1; }; done
-	$(PYTEST) -m "gearmand or integration" --gearmand-required
+	$(PYTEST) -m "gearmand or integration" --gearman-required
 
 lint: $(READY)  ## Check style and formatting
 	$(BIN)/ruff check .

@@ -33,6 +33,7 @@ setup(
     package_data={"django_gearman": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=["Django>=5.2"],
+    entry_points={"pytest11": ["django_gearman = django_gearman.testing.plugin"]},
     extras_require={"python-gearman": PYTHON_GEARMAN, "test": TEST, "dev": DEV},
     classifiers=[
         "Development Status :: 5 - Production/Stable",

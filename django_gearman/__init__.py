@@ -1,18 +1,27 @@
-"""Background jobs for Django on Gearman, which can be tested without a server."""
+"""
+Background jobs for Django on Gearman, which can be tested without a server.
 
-from .client import GearmanClient
-from .decorators import gearman_job
-from .jobs import JobContext, RetryJob
-from .options import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NONE
-from .request import (
-    JOB_COMPLETE,
-    JOB_CREATED,
-    JOB_FAILED,
-    JOB_PENDING,
-    JOB_UNKNOWN,
-    JobRequest,
-)
-from .worker import GearmanWorker
+The public names are imported when they are first used: whoever only installs the package, and has
+its pytest plugin loaded therefore, does not pay for Django.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .client import GearmanClient
+    from .decorators import gearman_job
+    from .jobs import JobContext, RetryJob
+    from .options import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NONE
+    from .request import (
+        JOB_COMPLETE,
+        JOB_CREATED,
+        JOB_FAILED,
+        JOB_PENDING,
+        JOB_UNKNOWN,
+        JobRequest,
+    )
+    from .worker import GearmanWorker
 
 __version__ = "1.0.0"
 
@@ -32,3 +41,26 @@ __all__ = [
     "RetryJob",
     "gearman_job",
 ]
+
+_MODULES = {
+    "client": ["GearmanClient"],
+    "decorators": ["gearman_job"],
+    "jobs": ["JobContext", "RetryJob"],
+    "options": ["PRIORITY_HIGH", "PRIORITY_LOW", "PRIORITY_NONE"],
+    "request": [
+        "JOB_COMPLETE",
+        "JOB_CREATED",
+        "JOB_FAILED",
+        "JOB_PENDING",
+        "JOB_UNKNOWN",
+        "JobRequest",
+    ],
+    "worker": ["GearmanWorker"],
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
-from .checks import check_settings
+from .checks import check_routes, check_settings
 
 
 class DjangoGearmanConfig(AppConfig):
@@ -17,4 +17,5 @@ class DjangoGearmanConfig(AppConfig):
 
     def ready(self) -> None:
         checks.register(check_settings, "gearman")
+        checks.register(check_routes, "gearman", deploy=True)
         autodiscover_modules("gearman_jobs")

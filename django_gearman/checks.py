@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from . import backends, conf
 from .exceptions import GearmanError, InvalidBackend
 from .execution import functions_of
+from .fleet import declared_workers, routing_errors
 from .registry import registry
 from .serializers import get_serializer
 
@@ -25,7 +26,17 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E002", ImproperlyConfigured, lambda: get_serializer(conf.serializer())),
         *_errors("E003", (ImproperlyConfigured, GearmanError), _check_names),
         *_errors("E004", ImproperlyConfigured, lambda: conf.is_external("")),
+        *_errors("E005", ImproperlyConfigured, declared_workers),
     ]
+
+
+def check_routes(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that the workers in GEARMAN_WORKERS serve every job's queue."""
+    try:
+        errors = routing_errors()
+    except ImproperlyConfigured:
+        return []  # as E005 tells
+    return [checks.Error(error, id="django_gearman.E006") for error in errors]
 
 
 def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:

@@ -15,6 +15,7 @@ from .exceptions import (
     SerializationError,
     SubmitUncertain,
 )
+from .instrumentation import active
 from .options import Options
 from .registry import registry
 from .request import GearmanJob, JobRequest
@@ -104,7 +105,7 @@ class GearmanClient:
         **options: Any,
     ) -> JobRequest:
         """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
-        request = self._prepare(task, call, background, **options)
+        request = self.prepare(task, call, background, **options)
         deliver([request], self._servers, wait=wait and not background)
         if isinstance(request.exception, BackendError):
             raise request.exception
@@ -128,7 +129,7 @@ class GearmanClient:
         """
         check_flags(background=background, wait_until_complete=wait_until_complete)
         requests = [
-            self._prepare(
+            self.prepare(
                 task,
                 call,
                 bool(background),
@@ -145,7 +146,7 @@ class GearmanClient:
         self, task: str | AnyJob, calls: Iterable[Call], *, background: bool = False, **options: Any
     ) -> list[JobRequest]:
         """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
-        requests = [self._prepare(task, call, background, **options) for call in calls]
+        requests = [self.prepare(task, call, background, **options) for call in calls]
         return self._submit_many(requests, not background)
 
     def _submit_many(self, requests: list[JobRequest], wait: bool) -> list[JobRequest]:
@@ -228,15 +229,18 @@ class GearmanClient:
             request = JobRequest(job, spec, get_serializer("json"), self._options)
         else:
             raise TypeError(f"a JobRequest or a handle has a status, not {request_or_handle!r}")
-        request.set_status(get_backend(self._servers).job_status(request.handle))
+        backend = get_backend(self._servers)
+        active().admit(backend)
+        request.set_status(backend.job_status(request.handle))
         return request
 
     # From a call to a request, and from a request to the server
 
-    def _prepare(
+    def prepare(
         self, task: str | AnyJob, call: Call, background: bool, **explicit: Any
     ) -> JobRequest:
-        job = self._resolve(task)
+        """Check a call, and return the request that `deliver` takes; nothing is sent."""
+        job = resolve(task)
         options = self._options
         if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
@@ -275,19 +279,25 @@ class GearmanClient:
         data = {"args": list(call.args), "kwargs": dict(call.kwargs)}
         return JobRequest(GearmanJob(name, unique, data), spec, serializer, options)
 
-    def _resolve(self, task: str | AnyJob) -> AnyJob | None:
-        """Return the job if this process knows it; JobNotRegistered if it has to, and does not."""
-        if isinstance(task, str):
-            job = registry.find(task)
-            if job is None:
-                conf.check_name(task, "job name")
-                if get_backend_class().local or not conf.is_external(task):
-                    return registry.get(task)
-            return job
-        job = registry.find(getattr(task, "name", ""))
-        if job is None or job.func is not getattr(task, "func", None):
-            raise TypeError(
-                f"a task is a job's name, or a function declared with @gearman_job, not {task!r}"
-                + (f"; {job.name} has been declared again since, {job.location}" if job else "")
-            )
+
+def resolve(task: str | AnyJob) -> AnyJob | None:
+    """
+    Return the job that a name means, or None for one that another program serves.
+
+    Raises JobNotRegistered for a name that nobody serves, TypeError for what is no job.
+    """
+    if isinstance(task, str):
+        job = registry.find(task)
+        if job is None:
+            conf.check_name(task, "job name")
+            elsewhere = not get_backend_class().local and conf.is_external(task)
+            if not (elsewhere or active().answers(task)):
+                return registry.get(task)
         return job
+    job = registry.find(getattr(task, "name", ""))
+    if job is None or job.func is not getattr(task, "func", None):
+        raise TypeError(
+            f"a task is a job's name, or a function declared with @gearman_job, not {task!r}"
+            + (f"; {job.name} has been declared again since, {job.location}" if job else "")
+        )
+    return job

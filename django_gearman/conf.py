@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 
 from .connection import Server
 from .exceptions import InvalidBackend
+from .instrumentation import active
 
 DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_BACKEND": "gearman",
@@ -25,6 +26,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_JOB_NAME": None,
     "GEARMAN_SERIALIZER": "json",
     "GEARMAN_EXTERNAL_JOBS": None,
+    "GEARMAN_WORKERS": None,
 }
 
 #: Longest function name, in bytes. gearmand takes up to 512; this leaves room for "@delayed".
@@ -35,9 +37,14 @@ def _read(name: str) -> Any:
     return getattr(settings, name, DEFAULTS[name])
 
 
-def backend_settings() -> tuple[Any, Any, Any]:
-    """Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as they stand."""
-    return _read("GEARMAN_BACKEND"), _read("GEARMAN_SERVERS"), _read("GEARMAN_OPTIONS")
+def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
+    """
+    Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as they stand; a test has its own.
+
+    `servers` stand in place of GEARMAN_SERVERS.
+    """
+    chosen = _read("GEARMAN_SERVERS") if servers is None else servers
+    return active().transport(_read("GEARMAN_BACKEND"), chosen, _read("GEARMAN_OPTIONS"))
 
 
 def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[Server, ...]:
@@ -120,3 +127,15 @@ def is_external(job_name: str) -> bool:
             f"GEARMAN_EXTERNAL_JOBS must be a list of patterns like 'php.*', not {patterns!r}"
         )
     return any(fnmatch.fnmatchcase(job_name, pattern) for pattern in patterns)
+
+
+def workers() -> Sequence[str] | None:
+    """Return GEARMAN_WORKERS, the arguments of each `gearman_worker` of the deployment, or None."""
+    value: object = _read("GEARMAN_WORKERS")
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not all(isinstance(line, str) for line in value):
+        raise ImproperlyConfigured(
+            f"GEARMAN_WORKERS must be a list of arguments like ['-w 5 -q mail'], not {value!r}"
+        )
+    return value

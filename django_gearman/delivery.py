@@ -9,10 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from django.db import transaction
-
 from .backends import get_backend
 from .exceptions import BackendError, ConnectionLost, JobLost, ServerUnavailable, SubmitUncertain
+from .instrumentation import active
 from .registry import registry
 from .request import JOB_PENDING, JobRequest
 from .signals import job_submitted
@@ -37,7 +36,7 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     for request in requests:
         request.state = JOB_PENDING
     alias = on_commit if isinstance(on_commit, str) else None
-    transaction.on_commit(partial(_send_committed, requests, servers), using=alias)
+    active().on_commit(partial(_send_committed, requests, servers), alias)
 
 
 def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
@@ -83,7 +82,7 @@ def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
 
 
 def _send_once(requests: list[JobRequest], servers: Servers) -> None:
-    submissions = get_backend(servers).submit([request.spec for request in requests])
+    submissions = active().submit(get_backend(servers), requests)
     for request, submission in zip(requests, submissions, strict=True):
         request.sent(submission)
         if submission.error is None:

@@ -30,7 +30,7 @@ from .exceptions import JobAlreadyRegistered, JobNotRegistered, SerializationErr
 from .jobs import AnyJob, JobContext, RetryJob
 from .remote_error import dump_error
 from .serializers import Serializer, get_serializer
-from .signals import job_finished, job_started
+from .signals import job_finished, job_retried, job_started
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def execute(job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: 
         outcome = WorkComplete(_run(job, assigned, context, serializer))
     except RetryJob as retry:
         again = retry
-        outcome, error = _retry(job, assigned, serializer, submit, retry)
+        outcome, error = _retry(job, context, assigned, serializer, submit, retry)
     except KeyboardInterrupt:
         raise
     except BaseException as raised:  # noqa: BLE001 - a job must never end its worker
@@ -126,6 +126,7 @@ def _run(job: AnyJob, assigned: AssignedJob, context: JobContext, serializer: Se
 
 def _retry(
     job: AnyJob,
+    context: JobContext,
     assigned: AssignedJob,
     serializer: Serializer,
     submit: Submit,
@@ -146,4 +147,5 @@ def _retry(
         error.__context__ = retry
         return WorkFail(), error
     logger.info("job %s (%s) runs again in %g s", job.name, assigned.handle, retry.delay)
+    job_retried.send_robust(job, context=context, handle=submission.handle, delay=retry.delay)
     return WorkComplete(serializer.dumps(None)), None

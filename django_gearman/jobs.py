@@ -152,6 +152,12 @@ class Job(Generic[_Called, _P, _R]):
             raise TypeError(f"job {self.name}{self._signature}: {error}") from None
         return call
 
+    def arguments_of(self, call: Call) -> dict[str, Any]:
+        """Return a call's arguments by the names of their parameters, with the defaults."""
+        bound = self._signature.bind(*call.args, **call.kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
     def canonical_call(self, call: Call) -> Call:
         """Return the one call that stands for all ways to write these arguments, for a unique."""
         given = self._signature.bind(*call.args, **call.kwargs).arguments

@@ -91,7 +91,7 @@ class JobRequest:
         self.data_updates: deque[Any] = deque()
         self.warning_updates: deque[Any] = deque()
         self.status_updates: deque[tuple[int, int]] = deque()
-        self._serializer = serializer
+        self.serializer = serializer
         self._submission: Submission | None = None
         self._result: bytes = b""
         self._raised: Mapping[str, str] = {}
@@ -141,7 +141,7 @@ class JobRequest:
                 "submit it in the foreground, or have the job store what it makes"
             )
         if self.state == JOB_COMPLETE:
-            return self._serializer.loads_result(self._result)
+            return self.serializer.loads_result(self._result)
         if self.timed_out:
             raise JobTimeout(
                 f"{self._name} has not finished in the time given; it may still be queued or running"
@@ -170,7 +170,7 @@ class JobRequest:
         deadline = None if timeout is None else time.monotonic() + timeout
         while (update := self._next_update(deadline)) is not None:
             if isinstance(update, WorkComplete):
-                update = WorkComplete(self._decode(update.data, self._serializer.loads_result))
+                update = WorkComplete(self._decode(update.data, self.serializer.loads_result))
             yield update
 
     def _next_update(self, deadline: float | None) -> Update | None:
@@ -191,12 +191,12 @@ class JobRequest:
             if update is None:
                 self.timed_out = True
                 break
-            told = self._take(update)
+            told = self.take(update)
             if told is not None:
                 return told
         return None
 
-    def _take(self, update: Update) -> Update | None:
+    def take(self, update: Update) -> Update | None:
         """Note what an update says; return it as the caller should see it, if at all."""
         match update:
             case WorkStatus(numerator, denominator):
@@ -227,7 +227,7 @@ class JobRequest:
 
     def _decode(self, data: bytes, loads: Callable[[bytes], Any] | None = None) -> Any:
         try:
-            return (loads or self._serializer.loads)(data)
+            return (loads or self.serializer.loads)(data)
         except SerializationError:
             return data  # of a worker that is not ours
 

@@ -14,6 +14,7 @@ from .backends import get_backend
 from .backends.base import AssignedJob, BaseBackend, WorkerSession
 from .exceptions import BackendError
 from .execution import execute, fail_unknown, functions_of
+from .instrumentation import active
 from .jobs import AnyJob
 from .registry import registry
 
@@ -52,18 +53,26 @@ class GearmanWorker:
         """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
         self._stopping = True
 
-    def work(self, *, burst: bool = False) -> int:
+    def work(
+        self,
+        *,
+        burst: bool = False,
+        limit: int | None = None,
+        backend: BaseBackend | None = None,
+    ) -> int:
         """
-        Run jobs until `stop` is called, or with `burst` until none is left; return how many ran.
+        Run jobs until `stop` is called, or `limit` have run, or with `burst` until none is left.
 
-        A job server that is down is waited for. An error in a job never ends the work.
+        Returns how many ran, those included that another worker has to run again because the
+        connection was lost. A job server that is down is waited for. An error in a job never ends
+        the work. `backend` is another transport than that of the settings.
         """
         functions = functions_of(self.jobs)
-        backend = get_backend()
-        session = backend.register(list(functions), self.client_id)
+        backend = backend or get_backend()
+        session = active().register(backend, list(functions), self.client_id)
         count = 0
         try:
-            while not self._stopping:
+            while not self._stopping and count != limit:
                 assigned = session.grab_job(0 if burst else IDLE_SECONDS)
                 if assigned is None:
                     if burst:

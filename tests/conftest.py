@@ -2,44 +2,51 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.gearmand import GEARMAND, Gearmand
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--gearmand-required",
-        action="store_true",
-        help="fail, instead of skipping, the tests that need a gearmand which is not installed",
-    )
+from django_gearman.instrumentation import Instrumentation, instrumented
+from django_gearman.testing import GearmandNotInstalled
+from django_gearman.testing.server import find_gearmand
+from tests.support.gearmand import Gearmand
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gearmand") and not GEARMAND:
-        reason = "gearmand is not installed: apt-get install gearman-job-server gearman-tools"
-        if item.config.getoption("--gearmand-required") or os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def gearmand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gearmand]:
-    """A job server for the whole session; tests keep apart by the names of their functions."""
-    server = Gearmand(tmp_path_factory.mktemp("gearmand"))
-    yield server
-    server.kill()
+    if item.get_closest_marker("gearmand"):
+        try:
+            find_gearmand()
+        except GearmandNotInstalled as error:
+            if item.config.getoption("--gearman-required") or os.environ.get("CI"):
+                pytest.fail(str(error))
+            pytest.skip(str(error))
 
 
 @pytest.fixture
-def own_gearmand(tmp_path: Path) -> Iterator[Gearmand]:
+def production() -> Iterator[None]:
+    """Let nothing of the testing package stand between the library and the servers it is tried on."""
+    with instrumented(Instrumentation()):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def production_on_real_servers(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("gearmand"):
+        request.getfixturevalue("production")
+
+
+@pytest.fixture(scope="session")
+def gearmand() -> Iterator[Gearmand]:
+    """A job server for the whole session; tests keep apart by the names of their functions."""
+    with Gearmand() as server:
+        yield server
+
+
+@pytest.fixture
+def own_gearmand() -> Iterator[Gearmand]:
     """A job server for one test, which may kill it."""
-    server = Gearmand(tmp_path)
-    yield server
-    server.kill()
+    with Gearmand() as server:
+        yield server
 
 
 @pytest.fixture

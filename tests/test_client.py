@@ -34,8 +34,9 @@ from django_gearman.exceptions import (
     SubmitUncertain,
 )
 from django_gearman.signals import job_submitted
+from django_gearman.testing.server import free_port
 from tests.app import gearman_jobs as jobs
-from tests.support.gearmand import free_port, wait_until
+from tests.support.gearmand import wait_until
 from tests.support.workers import work_off
 
 
@@ -569,7 +570,7 @@ def test_a_job_that_cannot_go_out_on_commit_is_told(settings, client):
 # Servers and threads
 
 
-def test_making_a_client_connects_to_nothing(settings):
+def test_making_a_client_connects_to_nothing(settings, production):
     settings.GEARMAN_BACKEND = "gearman"
     client = GearmanClient(host_list=[f"127.0.0.1:{free_port()}"])
 

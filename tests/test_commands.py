@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from django_gearman import GearmanClient, GearmanWorker
-from tests.support.gearmand import free_port
+from django_gearman.testing.server import free_port
 
 
 def run(*arguments: str) -> str:
@@ -131,7 +131,7 @@ def test_the_example_runs_with_workers_in_threads(settings, capfd):
     assert capfd.readouterr().out.count("counts 3") == 4
 
 
-def test_the_example_says_when_the_server_is_down(settings):
+def test_the_example_says_when_the_server_is_down(settings, production):
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
     with pytest.raises(CommandError, match="Is gearmand running"):

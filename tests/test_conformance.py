@@ -22,6 +22,7 @@ import pytest
 from django_gearman import GearmanClient, GearmanWorker, conf
 from django_gearman.backends import close_backends, get_backend
 from django_gearman.registry import registry
+from django_gearman.testing.server import free_port
 from tests.support.conformance import (
     CASES,
     EXEMPT,
@@ -36,7 +37,7 @@ from tests.support.conformance import (
     look_up,
     wanted,
 )
-from tests.support.gearmand import Gearmand, free_port, wait_until
+from tests.support.gearmand import Gearmand, wait_until
 
 if TYPE_CHECKING:
     from pytest_django import Settings

@@ -20,8 +20,9 @@ import trustme
 from django_gearman.connection import Connection, Server, wait_readable
 from django_gearman.exceptions import BackendError, ConnectionLost, ProtocolError
 from django_gearman.protocol import RESPONSE, Packet, PacketType, encode
+from django_gearman.testing.server import free_port
 from tests.support.fake_server import PATIENCE, FakeServer, Peer, tls_proxy
-from tests.support.gearmand import free_port, wait_until
+from tests.support.gearmand import wait_until
 
 needs_gearmand = pytest.mark.gearmand
 ROOT = Path(__file__).parent.parent

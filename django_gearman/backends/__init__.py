@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from .. import conf
 from ..exceptions import InvalidBackend
+from ..instrumentation import Instrumentation, active
 from .base import BaseBackend
 
 #: The short names that GEARMAN_BACKEND takes.
@@ -28,7 +29,7 @@ _Settings = tuple[Any, Any, Any]
 
 class _ThreadState(threading.local):
     def __init__(self) -> None:
-        self.backends: list[tuple[_Settings, BaseBackend]] = []
+        self.backends: list[tuple[Instrumentation, _Settings, BaseBackend]] = []
 
 
 _state = _ThreadState()
@@ -40,21 +41,22 @@ def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
 
     Raises InvalidBackend when the settings are wrong.
     """
-    path, from_settings, options = conf.backend_settings()
-    wanted = (path, from_settings if servers is None else servers, options)
-    for made_for, backend in _state.backends:
-        if made_for == wanted:
+    instrumentation = active()
+    wanted = conf.backend_settings(servers)
+    for made_under, made_for, backend in _state.backends:
+        if made_under is instrumentation and made_for == wanted:
             return backend
     source = "GEARMAN_SERVERS" if servers is None else "host_list"
     backend = get_backend_class()(conf.parse_servers(wanted[1], source=source), **_options())
     # A copy, in case the lists are changed in place; and few, in case there are ever new ones.
-    _state.backends = [*_state.backends[-_KEPT + 1 :], (copy.deepcopy(wanted), backend)]
+    made = (instrumentation, copy.deepcopy(wanted), backend)
+    _state.backends = [*_state.backends[-_KEPT + 1 :], made]
     return backend
 
 
 def close_backends() -> None:
     """Close this thread's connections to job servers, as before a fork."""
-    for _, backend in _state.backends:
+    for *_, backend in _state.backends:
         backend.close()
     _state.backends.clear()
 

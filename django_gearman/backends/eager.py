@@ -7,6 +7,7 @@ and transactions are. Delayed jobs are held back until a later submit finds them
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -15,8 +16,10 @@ from ..exceptions import ConnectionLost
 from ..execution import execute, fail_unknown, functions_of
 from ..jobs import AnyJob
 from ..registry import registry
-from .base import JobSpec, Submission, WorkFail
+from .base import JobSpec, Submission, WorkerSession, WorkFail
 from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
+
+logger = logging.getLogger(__name__)
 
 
 class EagerBackend(MemoryBackend):
@@ -31,23 +34,29 @@ class EagerBackend(MemoryBackend):
         self._functions: dict[str, AnyJob] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        submissions = super().submit(specs)
-        self.run_queued()
+        submissions = self.queue(specs)
+        self.run_queued(self._worker)
         return submissions
 
-    def run_queued(self) -> int:
+    def queue(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        """Take jobs without running them."""
+        return super().submit(specs)
+
+    def run_queued(self, worker: WorkerSession) -> int:
         """Run the jobs that are due, and those that they submit; return how many ran here."""
         count = 0
-        while (assigned := self._worker.grab_job(0)) is not None:
+        while (assigned := worker.grab_job(0)) is not None:
             job = self._job_of(assigned.function)
             try:
                 if job is None:
-                    fail_unknown(assigned, self._worker)
+                    fail_unknown(assigned, worker)
                 else:  # a retry is queued, for the next turn of this loop
-                    execute(job, assigned, self._worker, super().submit)
+                    execute(job, assigned, worker, self.queue)
+            except ConnectionLost as error:  # which only a test can make happen here
+                logger.warning("job %s: %s", assigned.handle, error)
             except BaseException:  # an interrupt: nobody else would ever end the job
                 with suppress(ConnectionLost):
-                    self._worker.send(assigned, WorkFail())
+                    worker.send(assigned, WorkFail())
                 raise
             count += 1
         return count

@@ -46,6 +46,7 @@ from .base import (
 )
 
 _BAND = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+_handles = itertools.count(1)  # of all servers: a handle is of one job only
 
 
 class _Job:
@@ -61,26 +62,27 @@ class _Job:
 
 
 class MemoryServer:
-    """
-    The state that backends of one name share.
-
-    `offset` seconds are added to the time of day that delayed jobs wait for.
-    """
+    """The state that backends of one name share."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.offset = 0.0
+        self.offset = 0.0  # seconds by which its clock is ahead of the time of day
         self.changed = threading.Condition()  # guards everything here, and tells of every change
         self._jobs: dict[str, _Job] = {}
         self._by_unique: dict[tuple[str, bytes], _Job] = {}
         self._queues: dict[str, list[tuple[int, int, _Job]]] = {}  # heaps, by function
         self._delayed: list[tuple[float, int, _Job]] = []  # a heap
         self._workers: list[MemoryWorkerSession] = []
-        self._handles = itertools.count(1)
         self._places = itertools.count(1)  # in the queues: later ones have higher numbers
 
     def now(self) -> float:
         return time.time() + self.offset
+
+    def advance(self, seconds: float) -> None:
+        """Move the server's clock: jobs that were delayed by no more than this are due."""
+        with self.changed:
+            self.offset += seconds
+            self.changed.notify_all()
 
     def submit(self, submission: MemorySubmission, spec: JobSpec, max_queued: int | None) -> None:
         unique = wire_unique(spec)
@@ -100,14 +102,15 @@ class MemoryServer:
             self.changed.notify_all()
 
     def _add(self, spec: JobSpec, unique: bytes) -> _Job:
-        number = next(self._handles)
+        number = next(_handles)
         job = _Job(f"{self.name}//H:memory:{number}", spec, unique)
         self._jobs[job.handle] = job
         self._by_unique[spec.function, unique] = job
         if spec.run_at is None:
             self._enqueue(job)
         else:
-            heapq.heappush(self._delayed, (spec.run_at, number, job))
+            # Whoever submits reads the time of day, and means "so long from now".
+            heapq.heappush(self._delayed, (spec.run_at + self.offset, number, job))
         return job
 
     def _enqueue(self, job: _Job) -> None:
@@ -225,6 +228,12 @@ class MemoryServer:
 
 _servers: dict[str, MemoryServer] = {}
 _servers_lock = threading.Lock()
+
+
+def forget_servers() -> None:
+    """Have backends that are made from now on begin with new, empty servers."""
+    with _servers_lock:
+        _servers.clear()
 
 
 class MemorySubmission(Submission):

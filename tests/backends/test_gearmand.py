@@ -50,8 +50,9 @@ from django_gearman.exceptions import (
     SubmitUncertain,
 )
 from django_gearman.protocol import Packet, PacketReader, PacketType, encode
+from django_gearman.testing.server import free_port
 from tests.support.fake_server import FakeServer, Peer
-from tests.support.gearmand import Gearmand, free_port, wait_until
+from tests.support.gearmand import Gearmand, wait_until
 
 pytestmark = pytest.mark.gearmand
 

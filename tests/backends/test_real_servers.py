@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,8 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from tests.support.gearmand import Gearmand, free_port, wait_until
+from django_gearman.testing.server import free_port
+from tests.support.gearmand import Gearmand, wait_until
 
 pytestmark = pytest.mark.gearmand
 
@@ -44,11 +44,9 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def second_gearmand(tmp_path: Path) -> Iterator[Gearmand]:
-    (tmp_path / "second").mkdir()
-    server = Gearmand(tmp_path / "second")
-    yield server
-    server.kill()
+def second_gearmand() -> Iterator[Gearmand]:
+    with Gearmand() as server:
+        yield server
 
 
 def background(workload: bytes = b"x", **options: Any) -> JobSpec:

@@ -262,9 +262,8 @@ def test_a_c_worker_that_fails_is_a_failed_job(client, own_gearmand):
         assert (request.state, request.timed_out) == ("FAILED", False)
 
 
-def test_one_of_two_servers_is_enough(launch, settings, client, own_gearmand, tmp_path):
-    other = Gearmand(tmp_path)
-    try:
+def test_one_of_two_servers_is_enough(launch, settings, client, own_gearmand):
+    with Gearmand() as other:
         settings.GEARMAN_SERVERS = [other.address, own_gearmand.address]
         launch("gearman_worker")
         workers_ready(own_gearmand, 1)
@@ -275,8 +274,6 @@ def test_one_of_two_servers_is_enough(launch, settings, client, own_gearmand, tm
         ]
 
         assert results == list(range(8))
-    finally:
-        other.kill()
 
 
 def test_a_burst_of_jobs_all_run_once(launch, client, own_gearmand, trail):

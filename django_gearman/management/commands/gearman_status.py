@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ... import conf
 from ...backends import get_backend, get_backend_class
 from ...exceptions import BackendError
+from ...instrumentation import active
 
 
 class Command(BaseCommand):
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         report: dict[str, Any] = {"server": str(server), "functions": [], "workers": []}
         try:
             backend = get_backend([server])
+            active().admit(backend)
             report["functions"] = [
                 {
                     "function": row.function,

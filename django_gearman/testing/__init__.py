@@ -1,0 +1,50 @@
+"""
+Test jobs and their routing without a job server.
+
+With pytest, install the package and use the fixtures `gearman_client`, `gearman_worker` and
+`gearman_server`; elsewhere, `GearmanTestMixin`, `override_gearman` and `capture_jobs`.
+
+The names are imported when they are first used, because every pytest session imports this.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cases import CapturedJobs, GearmanTestMixin, capture_jobs, override_gearman
+    from .client import ManualWorker, RecordingClient, perform_job
+    from .isolation import JobServerForbidden
+    from .outbox import SubmittedJob
+    from .server import GearmandNotInstalled, GearmanServer
+    from .waiting import NotServed
+
+__all__ = [
+    "CapturedJobs",
+    "GearmanServer",
+    "GearmanTestMixin",
+    "GearmandNotInstalled",
+    "JobServerForbidden",
+    "ManualWorker",
+    "NotServed",
+    "RecordingClient",
+    "SubmittedJob",
+    "capture_jobs",
+    "override_gearman",
+    "perform_job",
+]
+
+_MODULES = {
+    "cases": ["CapturedJobs", "GearmanTestMixin", "capture_jobs", "override_gearman"],
+    "client": ["ManualWorker", "RecordingClient", "perform_job"],
+    "isolation": ["JobServerForbidden"],
+    "outbox": ["SubmittedJob"],
+    "server": ["GearmanServer", "GearmandNotInstalled"],
+    "waiting": ["NotServed"],
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,156 @@
+"""What a test may assert of the jobs that were submitted, and what it is told when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..calls import MISSING, collect_call
+from ..client import resolve
+from ..conf import workers
+from ..exceptions import JobNotRegistered
+from ..fleet import routing_errors
+from ..jobs import AnyJob
+from .expectation import Expectation, describe
+from .outbox import SubmittedJob
+
+_SHOWN = 50  # submissions in a message
+
+
+class Assertions:
+    """Assertions on `submitted`, the jobs that were submitted, in their order."""
+
+    @property
+    def submitted(self) -> list[SubmittedJob]:
+        raise NotImplementedError
+
+    def assert_submitted(
+        self,
+        job: str | AnyJob | None = None,
+        /,
+        *arguments: Any,
+        queue: Any = MISSING,
+        background: Any = MISSING,
+        priority: Any = MISSING,
+        unique: Any = MISSING,
+        run_after: Any = MISSING,
+        times: int | None = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **job_kwargs: Any,
+    ) -> SubmittedJob:
+        """
+        Fail unless a job like this was submitted, `times` times if given; return the first.
+
+        What is not given may be anything. Arguments are compared all together, as the job gets them,
+        however they were written: write `unittest.mock.ANY` for one that may be anything. Arguments
+        with the names of the options go into `args` or `kwargs`; `args=[]` means no arguments.
+
+        Raises AssertionError, with everything that was submitted and in what it differs; TypeError
+        for arguments that the job cannot have.
+        """
+        __tracebackhide__ = True
+        expected = Expectation(
+            job,
+            collect_call(MISSING, arguments, args, kwargs, job_kwargs),
+            any_call=not (arguments or job_kwargs) and args is None and kwargs is None,
+            queue=queue,
+            background=background,
+            priority=priority,
+            unique=unique,
+            run_after=run_after,
+        )
+        submitted = self.submitted
+        found = [record for record in submitted if not expected.differences(record)]
+        if found and times in (None, len(found)):
+            return found[0]
+        fact = f"was submitted {_times(len(found))}, not {_times(times)}"
+        if not found:
+            fact = f"was not submitted{_unknown(job, submitted)}"
+        raise AssertionError(f"{expected} {fact}\n{_report(submitted, expected)}")
+
+    def assert_not_submitted(
+        self, job: str | AnyJob | None = None, /, *arguments: Any, **expected: Any
+    ) -> None:
+        """
+        Fail if a job like this was submitted; takes what `assert_submitted` takes, but `times`.
+
+        Fails for the name of a job that there is not, too: nothing could ever submit it.
+        """
+        __tracebackhide__ = True
+        if unknown := _unknown(job, self.submitted):
+            raise AssertionError(f"{job} can never be submitted{unknown}")
+        if "times" in expected:
+            raise TypeError("assert_not_submitted takes no times=; assert_submitted does")
+        try:
+            found = self.assert_submitted(job, *arguments, **expected)
+        except AssertionError:
+            return
+        raise AssertionError(f"{describe(found)} was submitted, and should not be")
+
+    def assert_nothing_submitted(self) -> None:
+        """Fail if any job was submitted."""
+        __tracebackhide__ = True
+        if submitted := self.submitted:
+            raise AssertionError(f"nothing should be submitted\n{_report(submitted)}")
+
+    def assert_submitted_in_order(self, *jobs: str | AnyJob) -> list[SubmittedJob]:
+        """Fail unless these jobs were submitted one after another, others between them or not."""
+        __tracebackhide__ = True
+        submitted = self.submitted
+        found: list[SubmittedJob] = []
+        remaining = iter(submitted)
+        for job in jobs:
+            expected = Expectation(job)
+            record = next((r for r in remaining if not expected.differences(r)), None)
+            if record is None:
+                after = f" after {found[-1].name}" if found else ""
+                raise AssertionError(
+                    f"{expected} was not submitted{after}{_unknown(job, submitted)}\n"
+                    f"{_report(submitted)}"
+                )
+            found.append(record)
+        return found
+
+    def assert_routed(self) -> None:
+        """Fail unless the workers in GEARMAN_WORKERS serve the queue of every job of the project."""
+        __tracebackhide__ = True
+        if workers() is None:
+            raise AssertionError(
+                "GEARMAN_WORKERS is not set: declare the workers of your deployment by their "
+                "arguments, like GEARMAN_WORKERS = ['-w 5 -q mail', '-q default']"
+            )
+        if errors := routing_errors():
+            raise AssertionError("\n".join(errors))
+
+
+def _unknown(job: str | AnyJob | None, submitted: Sequence[SubmittedJob]) -> str:
+    """Say so when nobody serves a job of that name."""
+    if job is None or any(record.name == job for record in submitted):
+        return ""
+    try:
+        resolve(job)
+    except JobNotRegistered as error:
+        return f": {error.args[0]}"
+    return ""
+
+
+def _times(number: int | None) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _report(submitted: Sequence[SubmittedJob], expected: Expectation | None = None) -> str:
+    """List what was submitted: in its order or, given what was expected, nearest first."""
+    if not submitted:
+        return "Nothing was submitted."
+    if expected is not None:
+        submitted = sorted(submitted, key=expected.distance)
+    order = "in their order" if expected is None else "nearest first"
+    lines = ["Submitted was:" if len(submitted) == 1 else f"Submitted were, {order}:"]
+    for number, record in enumerate(submitted[:_SHOWN], 1):
+        lines.append(f"  {number}. {describe(record)}")
+        if expected is not None:
+            lines += [f"       {difference}" for difference in expected.differences(record)]
+    if len(submitted) > _SHOWN:
+        lines.append(f"  ... and {len(submitted) - _SHOWN} more")
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""For tests without pytest: a mixin for test cases, and what takes hold of a block or a function."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar, overload
+
+from django.test.utils import TestContextDecorator
+
+from ..instrumentation import active
+from .assertions import Assertions
+from .client import ManualWorker, RecordingClient
+from .harness import Harness, harness
+from .outbox import SubmittedJob
+from .server import GearmanServer
+from .strict import complaint
+
+
+class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's override_settings
+    """
+    Choose the transport for a block, a test function or a test case class; with `as`, a client.
+
+    `transport` is "eager", "memory", or "real" for a private gearmand that is started for as long
+    as the block lasts; or, with `servers=[...]` of your own, "real" too or the name of a transport to
+    them. `options` stands for GEARMAN_OPTIONS, `raise_failures` is that of `RecordingClient`.
+
+    Raises ValueError or TypeError for what is no transport, and RuntimeError where gearmand is
+    not installed.
+    """
+
+    def __init__(
+        self,
+        transport: str,
+        *,
+        servers: Sequence[Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        raise_failures: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self._transport = transport
+        self._servers = servers
+        self._options = options
+        self._raise_failures = raise_failures
+        self._stacks: list[ExitStack] = []
+
+    def enable(self) -> RecordingClient:
+        with ExitStack() as stack:
+            servers = self._servers
+            if self._transport == "real" and servers is None:
+                servers = [stack.enter_context(GearmanServer()).address]
+            current = stack.enter_context(
+                harness(
+                    self._transport,
+                    servers=servers,
+                    options=self._options,
+                    raise_failures=self._raise_failures,
+                )
+            )
+            self._stacks.append(stack.pop_all())
+        return RecordingClient(current)
+
+    def disable(self) -> None:
+        self._stacks.pop().close()
+
+
+class CapturedJobs(Assertions, Sequence[SubmittedJob]):
+    """The jobs that were submitted in a block, up to its end."""
+
+    def __init__(self, current: Harness) -> None:
+        self._harness = current
+        self._start = len(current.records())
+        self._at_end: list[SubmittedJob] | None = None
+
+    @property
+    def submitted(self) -> list[SubmittedJob]:
+        if self._at_end is not None:
+            return list(self._at_end)
+        return self._harness.records()[self._start :]
+
+    def end(self) -> None:
+        self._at_end = self.submitted
+
+    def __len__(self) -> int:
+        return len(self.submitted)
+
+    @overload
+    def __getitem__(self, index: int) -> SubmittedJob: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SubmittedJob]: ...
+    def __getitem__(self, index: int | slice) -> SubmittedJob | list[SubmittedJob]:
+        return self.submitted[index]
+
+
+@contextmanager
+def capture_jobs() -> Iterator[CapturedJobs]:
+    """Yield the jobs that are submitted in the block, by anybody: a sequence that can assert."""
+    with harness() as current:
+        captured = CapturedJobs(current)
+        try:
+            yield captured
+        finally:
+            captured.end()
+
+
+class GearmanTestMixin(Assertions, unittest.TestCase):
+    """
+    For test cases: jobs run at once and are recorded, each test for itself, and nothing is reached.
+
+    Name it before Django's class. `gearman_transport` is what `override_gearman` takes;
+    `gearman_strict` fails a test that leaves jobs queued, or failures that nobody looked at.
+    """
+
+    gearman_transport: ClassVar[str] = "eager"
+    gearman_strict: ClassVar[bool] = False
+    gearman_raise_failures: ClassVar[bool] = True
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        # Around setUp and tearDown, too, whether or not these call super().
+        transport = override_gearman(
+            self.gearman_transport, raise_failures=self.gearman_raise_failures
+        )
+        with transport:
+            if self.gearman_strict:
+                self.addCleanup(self._check_strict)
+            return super().run(result)
+
+    def _check_strict(self) -> None:
+        if told := complaint(self._harness):
+            self.fail(told)
+
+    @property
+    def _harness(self) -> Harness:
+        # Not kept on the test, which has to be picklable for Django's parallel test runner.
+        current = active()
+        assert isinstance(current, Harness), "the harness is in force only while a test runs"
+        return current
+
+    @property
+    def gearman_client(self) -> RecordingClient:
+        """A client that knows every job that anybody submits in this test."""
+        return RecordingClient(self._harness)
+
+    @property
+    def gearman_worker(self) -> ManualWorker:
+        """A worker that runs what is queued when the test says so."""
+        return ManualWorker(self._harness)
+
+    @property
+    def submitted(self) -> list[SubmittedJob]:
+        return self._harness.records()

@@ -1,0 +1,117 @@
+"""Failures that a test brings about: of the server, of connections, and of workers."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from .. import conf
+from ..backends.base import AssignedJob, Submission, UnsentSubmission, Update
+from ..client import resolve
+from ..exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
+from ..jobs import AnyJob
+from .force import InForce
+
+
+class Fault(InForce):
+    """A failure; each kind changes one of these."""
+
+    is_server_down = False
+
+    def change(self, submission: Submission) -> Submission:
+        """Return what the submitter gets to see of a job that a server has taken."""
+        return submission
+
+    def loses(self, job: AssignedJob) -> str:
+        """Say why the outcome of this run of a job is lost, or nothing if it is not."""
+        return ""
+
+
+class ServerDown(Fault):
+    """No job server can be reached."""
+
+    is_server_down = True
+
+
+class ConnectionBroken(Fault):
+    """The connection breaks when jobs have been sent: before or after they are acknowledged."""
+
+    AFTER = ("submit", "created")
+
+    def __init__(self, faults: list[Fault], after: str) -> None:
+        if after not in self.AFTER:
+            raise ValueError(
+                f"lose_connection(after={after!r}): it is 'submit' (sent, not acknowledged) or "
+                "'created' (acknowledged, and the result is waited for)"
+            )
+        self._after = after
+        super().__init__(faults)
+
+    def change(self, submission: Submission) -> Submission:
+        if submission.error is not None:
+            return submission
+        told = f"lose_connection(after={self._after!r}) is in force"
+        if self._after == "created":
+            return _CutOff(submission.handle, told)
+        return UnsentSubmission(
+            SubmitUncertain(
+                f"a job was sent but not acknowledged, so it may or may not be queued: {told}"
+            )
+        )
+
+
+class _CutOff(Submission):
+    """A job that was acknowledged before the connection broke."""
+
+    def __init__(self, handle: str, told: str) -> None:
+        self.handle = handle
+        self._told = told
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        raise ConnectionLost(f"the connection of job {self.handle} was lost: {self._told}")
+
+
+class OutcomeLost(Fault):
+    """Workers lose what came of a job, `times` times for each job, so that another one runs it again."""
+
+    def __init__(self, faults: list[Fault], job: str | AnyJob, told: str, times: int = 1) -> None:
+        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
+            raise ValueError(f"times is how often each job is lost, 1 or more, not {times!r}")
+        resolve(job)
+        name = job if isinstance(job, str) else job.name
+        self._function = conf.function_name(name)
+        self._told = f"{told} is in force for {name}"
+        self._times = times
+        self._losses: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        super().__init__(faults)
+
+    def loses(self, job: AssignedJob) -> str:
+        with self._lock:
+            if job.function != self._function or self._losses[job.handle] >= self._times:
+                return ""
+            self._losses[job.handle] += 1
+        return self._told
+
+
+class Faults:
+    """The failures that are in force in a test."""
+
+    def __init__(self) -> None:
+        self.all: list[Fault] = []
+
+    @property
+    def is_server_down(self) -> bool:
+        return any(fault.is_server_down for fault in self.all)
+
+    def check_server(self) -> None:
+        if self.is_server_down:
+            raise ServerUnavailable("no job server to submit the job: server_down() is in force")
+
+    def change(self, submissions: list[Submission]) -> list[Submission]:
+        for fault in list(self.all):
+            submissions = [fault.change(submission) for submission in submissions]
+        return submissions
+
+    def loses(self, job: AssignedJob) -> str:
+        return next(filter(None, (fault.loses(job) for fault in list(self.all))), "")

@@ -1,0 +1,83 @@
+"""Answers in place of workers that are not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import Any
+
+from .. import conf
+from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
+from ..exceptions import ConnectionLost
+from ..jobs import AnyJob
+from ..serializers import Serializer
+from .force import InForce
+
+#: Makes a worker of the named functions.
+Register = Callable[[list[str]], WorkerSession]
+#: Returns the serializer that the submitter of a job has chosen, by the job's handle.
+SerializerOf = Callable[[str], Serializer]
+
+
+class Stub(InForce):
+    """What answers for a job: a function, a value that is returned, or an error that is raised."""
+
+    def __init__(
+        self,
+        stubs: list[Stub],
+        job: str | AnyJob,
+        function: Callable[..., Any] | None,
+        returns: Any,
+        raises: BaseException | type[BaseException] | None,
+    ) -> None:
+        if callable(returns) and function is None:
+            function, returns = returns, None
+        if sum(given is not None for given in (function, returns, raises)) > 1:
+            raise TypeError("a stub takes one of a function, returns= and raises=")
+        self.name = conf.check_name(job, "job name") if isinstance(job, str) else job.name
+        self.function = conf.function_name(self.name)
+        self._call = function
+        self._returns = returns
+        self._raises = raises
+        super().__init__(stubs)
+
+    def answer(self, *args: Any, **kwargs: Any) -> Any:
+        if self._raises is not None:
+            raise self._raises
+        return self._returns if self._call is None else self._call(*args, **kwargs)
+
+
+class Stubs:
+    """
+    The stubs of a test; the one that was made last answers.
+
+    They stand for programs that are always there, so they answer as soon as a job is queued. Like
+    workers in other languages they report an error by its text.
+    """
+
+    def __init__(self, serializer_of: SerializerOf) -> None:
+        self.all: list[Stub] = []
+        self._serializer_of = serializer_of
+
+    def answers(self, job_name: str) -> bool:
+        return any(stub.name == job_name for stub in self.all)
+
+    def answer(self, register: Register) -> None:
+        """Answer what is queued."""
+        stubs = {stub.function: stub for stub in self.all}
+        if not stubs:
+            return
+        with closing(register(list(stubs))) as worker:
+            while (job := worker.grab_job(0)) is not None:
+                with suppress(ConnectionLost):  # the job is queued again
+                    self._answer(stubs[job.function], job, worker)
+
+    def _answer(self, stub: Stub, job: AssignedJob, worker: WorkerSession) -> None:
+        serializer = self._serializer_of(job.handle)
+        call = serializer.loads_call(job.workload)
+        try:
+            result = stub.answer(*call.args, **call.kwargs)
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            worker.send(job, WorkException(str(error).encode()))
+        else:
+            worker.send(job, WorkComplete(serializer.dumps(result)))
