@@ -31,7 +31,8 @@ def production() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def production_on_real_servers(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("gearmand"):
+    asked_for_the_testing_package = request.node.get_closest_marker("gearman")
+    if request.node.get_closest_marker("gearmand") and not asked_for_the_testing_package:
         request.getfixturevalue("production")
 
 

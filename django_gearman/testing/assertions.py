@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..calls import MISSING, collect_call
-from ..client import resolve
+from ..calls import MISSING
 from ..conf import workers
-from ..exceptions import JobNotRegistered
 from ..fleet import routing_errors
 from ..jobs import AnyJob
 from .expectation import Expectation, describe
@@ -17,12 +16,13 @@ from .outbox import SubmittedJob
 _SHOWN = 50  # submissions in a message
 
 
-class Assertions:
-    """Assertions on `submitted`, the jobs that were submitted, in their order."""
+class Assertions(ABC):
+    """Assertions on the jobs that were submitted."""
 
     @property
+    @abstractmethod
     def submitted(self) -> list[SubmittedJob]:
-        raise NotImplementedError
+        """What was submitted so far, in order; what a transaction holds back is not, yet."""
 
     def assert_submitted(
         self,
@@ -46,47 +46,48 @@ class Assertions:
         however they were written: write `unittest.mock.ANY` for one that may be anything. Arguments
         with the names of the options go into `args` or `kwargs`; `args=[]` means no arguments.
 
-        Raises AssertionError, with everything that was submitted and in what it differs; TypeError
-        for arguments that the job cannot have.
+        Raises AssertionError, with everything that was submitted and in what it differs.
         """
         __tracebackhide__ = True
-        expected = Expectation(
-            job,
-            collect_call(MISSING, arguments, args, kwargs, job_kwargs),
-            any_call=not (arguments or job_kwargs) and args is None and kwargs is None,
-            queue=queue,
-            background=background,
-            priority=priority,
-            unique=unique,
-            run_after=run_after,
-        )
+        if times is not None and (not isinstance(times, int) or times < 1):
+            raise ValueError(f"times is 1 or more, not {times!r}; see assert_not_submitted")
+        options = {
+            "queue": queue,
+            "background": background,
+            "priority": priority,
+            "unique": unique,
+            "run_after": run_after,
+        }
+        expected = Expectation.read(job, arguments, args, kwargs, {**job_kwargs, **options})
         submitted = self.submitted
-        found = [record for record in submitted if not expected.differences(record)]
+        found = expected.among(submitted)
         if found and times in (None, len(found)):
             return found[0]
         fact = f"was submitted {_times(len(found))}, not {_times(times)}"
         if not found:
-            fact = f"was not submitted{_unknown(job, submitted)}"
+            fact = f"was not submitted{_because(expected)}"
         raise AssertionError(f"{expected} {fact}\n{_report(submitted, expected)}")
 
     def assert_not_submitted(
-        self, job: str | AnyJob | None = None, /, *arguments: Any, **expected: Any
+        self,
+        job: str | AnyJob | None = None,
+        /,
+        *arguments: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **others: Any,
     ) -> None:
         """
         Fail if a job like this was submitted; takes what `assert_submitted` takes, but `times`.
 
-        Fails for the name of a job that there is not, too: nothing could ever submit it.
+        Fails for a name that no job has, and for arguments that the job cannot have, too.
         """
         __tracebackhide__ = True
-        if unknown := _unknown(job, self.submitted):
-            raise AssertionError(f"{job} can never be submitted{unknown}")
-        if "times" in expected:
-            raise TypeError("assert_not_submitted takes no times=; assert_submitted does")
-        try:
-            found = self.assert_submitted(job, *arguments, **expected)
-        except AssertionError:
-            return
-        raise AssertionError(f"{describe(found)} was submitted, and should not be")
+        expected = Expectation.read(job, arguments, args, kwargs, others)
+        for found in expected.among(self.submitted):
+            raise AssertionError(f"{describe(found)} was submitted, and should not be")
+        if expected.impossible:
+            raise AssertionError(f"{expected} can never be submitted{_because(expected)}")
 
     def assert_nothing_submitted(self) -> None:
         """Fail if any job was submitted."""
@@ -106,8 +107,7 @@ class Assertions:
             if record is None:
                 after = f" after {found[-1].name}" if found else ""
                 raise AssertionError(
-                    f"{expected} was not submitted{after}{_unknown(job, submitted)}\n"
-                    f"{_report(submitted)}"
+                    f"{expected} was not submitted{after}{_because(expected)}\n{_report(submitted)}"
                 )
             found.append(record)
         return found
@@ -124,15 +124,8 @@ class Assertions:
             raise AssertionError("\n".join(errors))
 
 
-def _unknown(job: str | AnyJob | None, submitted: Sequence[SubmittedJob]) -> str:
-    """Say so when nobody serves a job of that name."""
-    if job is None or any(record.name == job for record in submitted):
-        return ""
-    try:
-        resolve(job)
-    except JobNotRegistered as error:
-        return f": {error.args[0]}"
-    return ""
+def _because(expected: Expectation) -> str:
+    return f": {expected.impossible}" if expected.impossible else ""
 
 
 def _times(number: int | None) -> str:

@@ -33,7 +33,6 @@ class RecordingClient(Assertions, GearmanClient):
 
     @property
     def submitted(self) -> list[SubmittedJob]:
-        """What was submitted so far, in order; what a transaction holds back is not, yet."""
         return self._harness.records()
 
     @property
@@ -52,7 +51,7 @@ class RecordingClient(Assertions, GearmanClient):
         /,
         *,
         returns: Any = None,
-        raises: BaseException | type[BaseException] | None = None,
+        raises: Exception | type[Exception] | None = None,
     ) -> Stub:
         """
         Answer for a job whose worker is not here: by a function of its arguments, a value or an error.

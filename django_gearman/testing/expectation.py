@@ -4,41 +4,69 @@ from __future__ import annotations
 
 import datetime
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..calls import MISSING
+from ..calls import MISSING, collect_call
 from ..client import resolve
 from ..exceptions import JobNotRegistered
-from ..jobs import AnyJob
+from ..jobs import AnyJob, Job
 from ..options import Options
 from ..registry import registry
 from ..serializers import Call
 from .outbox import SubmittedJob
+
+#: What is expected of a submission beside its job and the arguments of that.
+OPTIONS = ("queue", "background", "priority", "unique", "run_after")
 
 _SAME_TIME = 1.0  # seconds between two ways to write one run_after
 _LONGEST = 200  # characters of a value in a message
 
 
 class Expectation:
-    """What is expected of a submission; an option that is MISSING, and any call, may be anything."""
+    """
+    What is expected of a submission; what is None (of the options: MISSING) may be anything.
+
+    `impossible` says why nothing can ever be like this: the job is unknown, or has no such arguments.
+    """
 
     def __init__(
         self,
         job: str | AnyJob | None = None,
         call: Call | None = None,
-        *,
-        any_call: bool = True,
         **options: Any,
     ) -> None:
-        self.name = job if isinstance(job, str) or job is None else job.name
-        self._call = None if any_call else call
+        self.name = job.name if isinstance(job, Job) else job
+        self._call = call
         self._options = {name: value for name, value in options.items() if value is not MISSING}
-        known = _known(job)
-        if known is not None and self._call is not None:
-            self._call = _check(known, self._call)
+        self.impossible = ""
+        try:
+            known = None if job is None else resolve(job)
+            if known is not None and call is not None:
+                self._call = known.check_call(call)
+        except JobNotRegistered as error:
+            self.impossible = error.args[0]
+        except TypeError as error:
+            if not isinstance(job, str | Job):
+                raise
+            self.impossible = f"{error} (unittest.mock.ANY stands for any value)"
         if isinstance(priority := self._options.get("priority"), str):
             Options(priority=priority)  # ValueError for one that there is not
+
+    @classmethod
+    def read(
+        cls,
+        job: str | AnyJob | None,
+        arguments: Sequence[Any],
+        args: Sequence[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        others: dict[str, Any],
+    ) -> Expectation:
+        """Tell the options among the keywords `others` from the job's own arguments."""
+        options = {name: others.pop(name) for name in OPTIONS if name in others}
+        given = bool(arguments or others) or args is not None or kwargs is not None
+        call = collect_call(MISSING, arguments, args, kwargs, others)
+        return cls(job, call if given else None, **options)
 
     def __str__(self) -> str:
         arguments = "..." if self._call is None else _arguments(self._call.args, self._call.kwargs)
@@ -54,6 +82,9 @@ class Expectation:
                 lines.append(_line(name, getattr(record, name), wanted))
         return lines
 
+    def among(self, submitted: Iterable[SubmittedJob]) -> list[SubmittedJob]:
+        return [record for record in submitted if not self.differences(record)]
+
     def distance(self, record: SubmittedJob) -> float:
         """Return a number that is the smaller the more alike they are."""
         lines = self.differences(record)
@@ -67,8 +98,8 @@ class Expectation:
         job = registry.find(record.name)
         try:
             wanted = _by_name(job, self._call)
-        except TypeError as error:
-            yield str(error)
+        except TypeError:
+            yield "it has no such arguments"
             return
         got = _by_name(job, Call(record.args, record.kwargs))
         for name in dict.fromkeys([*wanted, *got]):
@@ -105,22 +136,6 @@ def _arguments(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
 
 def _line(name: str, got: Any, wanted: Any) -> str:
     return f"{name} is {_show(got)}, not {_show(wanted)}"
-
-
-def _known(job: str | AnyJob | None) -> AnyJob | None:
-    if job is None:
-        return None
-    try:
-        return resolve(job)
-    except JobNotRegistered:
-        return None
-
-
-def _check(job: AnyJob, call: Call) -> Call:
-    try:
-        return job.check_call(call)
-    except TypeError as error:
-        raise TypeError(f"{error}; unittest.mock.ANY stands for any value") from None
 
 
 def _by_name(job: AnyJob | None, call: Call) -> dict[Any, Any]:

@@ -86,7 +86,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.fixture
 def gearman_client(request: pytest.FixtureRequest) -> RecordingClient:
     """A client whose jobs run at once, and which knows every job that anybody submits in this test."""
-    harness = request.node.stash[_TEST].harness()
+    harness = request.node.stash[_TEST].harness("eager")
     from .client import RecordingClient
 
     return RecordingClient(harness)
@@ -151,27 +151,30 @@ class _Test:
     """One test: what it asks for, and what is in force for it."""
 
     def __init__(self, item: pytest.Item, session: _Session) -> None:
+        self._item = item
         self._session = session
         self._in_force = ExitStack()
         self._harness: Harness | None = None
         self._server: GearmanServer | None = None
-        fixtures = _FIXTURES.intersection(getattr(item, "fixturenames", ()))
-        marked = _read_markers(item)
-        self._asks = bool(fixtures or marked or session.transport or session.strict)
-        self._transport: str | None = marked.get("transport") or session.transport
-        if "gearman_server" in fixtures:
-            self._transport = "real"
-        elif self._transport is None and "gearman_client" in fixtures:
-            self._transport = "eager"
-        self._raise_failures: bool | None = marked.get("raise_failures")
-        self._strict: bool = marked.get("strict", session.strict)
+        self._transport = session.transport
+        self._strict = session.strict
+        self._raise_failures: bool | None = None
 
     def begin(self) -> None:
         """Put in force what the test asks for, or isolation; nothing where Django is not set up."""
+        fixtures = _FIXTURES.intersection(getattr(self._item, "fixturenames", ()))
+        marked = _read_markers(self._item)
+        self._transport = marked.get("transport") or self._transport
+        self._strict = marked.get("strict", self._strict)
+        self._raise_failures = marked.get("raise_failures")
         if not _is_django_ready():
             return
         self._session.isolate()
-        if self._asks:
+        if "gearman_server" in fixtures:
+            self.real_server()
+        elif "gearman_client" in fixtures:
+            self.harness("eager")
+        elif fixtures or marked or self._transport or self._strict:
             self.harness()
         elif _has_app():
             from ..instrumentation import instrumented
@@ -179,8 +182,13 @@ class _Test:
 
             self._in_force.enter_context(instrumented(Isolation()))
 
-    def harness(self) -> Harness:
-        """Return the test's harness; put it in force if it is not, as when Django was set up late."""
+    def harness(self, default: str | None = None) -> Harness:
+        """
+        Return the test's harness; put it in force if it is not.
+
+        That is so when Django was set up late, or a fixture is asked for in the test. The transport
+        is `default` unless something else says which.
+        """
         if self._harness is None:
             if not _is_django_ready():
                 pytest.fail(
@@ -191,21 +199,30 @@ class _Test:
             self._session.isolate()
             from .harness import harness
 
-            servers = None
-            if self._transport == "real":
-                self._server = self._session.server()
-                servers = [self._server.address]
             self._harness = self._in_force.enter_context(
-                harness(self._transport, servers=servers, raise_failures=self._raise_failures)
+                harness(raise_failures=self._raise_failures)
             )
+            if self._transport is not None:
+                self._use(self._transport)
+        if self._transport is None and default is not None:
+            self._use(default)
         return self._harness
+
+    def _use(self, transport: str) -> None:
+        """Have the test's jobs go by this transport from now on."""
+        assert self._harness is not None
+        self._transport, servers = transport, None
+        if transport == "real":
+            self._server = self._session.server()
+            servers = [self._server.address]
+        self._in_force.enter_context(self._harness.using(transport, servers))
 
     def real_server(self) -> GearmanServer:
         """Return the private gearmand, which is where the test's jobs go from now on."""
+        self.harness()
         if self._server is None:
-            self._server = self._session.server()
-            using = self.harness().using("real", servers=[self._server.address])
-            self._in_force.enter_context(using)
+            self._use("real")
+        assert self._server is not None
         return self._server
 
     def check_strict(self) -> None:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import tempfile
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -54,8 +53,7 @@ class GearmanServer:
     def __init__(self, *arguments: str) -> None:
         self._program = find_gearmand()
         self._arguments = arguments
-        self._directory = tempfile.TemporaryDirectory(prefix="gearmand-")
-        self._log = Path(self._directory.name) / "gearmand.log"
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - until stop()
         self.port = free_port()
         self.start()
 
@@ -75,17 +73,20 @@ class GearmanServer:
                     self._program,
                     "--listen=127.0.0.1",
                     f"--port={self.port}",
-                    f"--log-file={self._log}",
+                    "--log-file=stderr",
                     *self._arguments,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=self._log,
             )
             if self._comes_up():
                 return
             self.kill()
-        raise RuntimeError(f"gearmand does not start at {self.address}: {self._log.read_text()}")
+        self._log.seek(0)
+        told = self._log.read().decode(errors="replace").strip()
+        self._log.close()
+        raise RuntimeError(f"gearmand does not start at {self.address}: {told}")
 
     def _comes_up(self) -> bool:
         deadline = time.monotonic() + _SECONDS
@@ -122,9 +123,9 @@ class GearmanServer:
         self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """End the process, and remove what it has written."""
+        """End the process; with its log, it cannot be started again."""
         self.kill()
-        self._directory.cleanup()
+        self._log.close()
 
     def __enter__(self) -> Self:
         return self

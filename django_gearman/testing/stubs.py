@@ -9,7 +9,7 @@ from typing import Any
 from .. import conf
 from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
 from ..exceptions import ConnectionLost
-from ..jobs import AnyJob
+from ..jobs import AnyJob, Job
 from ..serializers import Serializer
 from .force import InForce
 
@@ -28,13 +28,15 @@ class Stub(InForce):
         job: str | AnyJob,
         function: Callable[..., Any] | None,
         returns: Any,
-        raises: BaseException | type[BaseException] | None,
+        raises: Exception | type[Exception] | None,
     ) -> None:
         if callable(returns) and function is None:
             function, returns = returns, None
         if sum(given is not None for given in (function, returns, raises)) > 1:
             raise TypeError("a stub takes one of a function, returns= and raises=")
-        self.name = conf.check_name(job, "job name") if isinstance(job, str) else job.name
+        if raises is not None and not _is_error(raises):
+            raise TypeError(f"raises is an exception, not {raises!r}")
+        self.name = job.name if isinstance(job, Job) else conf.check_name(job, "job name")
         self.function = conf.function_name(self.name)
         self._call = function
         self._returns = returns
@@ -45,6 +47,12 @@ class Stub(InForce):
         if self._raises is not None:
             raise self._raises
         return self._returns if self._call is None else self._call(*args, **kwargs)
+
+
+def _is_error(value: object) -> bool:
+    return isinstance(value, Exception) or (
+        isinstance(value, type) and issubclass(value, Exception)
+    )
 
 
 class Stubs:

@@ -12,10 +12,11 @@ was submitted.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -39,44 +40,57 @@ class _Waiting:
         return not kept or self.connection.needs_rollback
 
 
+class _Thread(threading.local):
+    """Transactions are those of a thread, and so is what waits for them."""
+
+    def __init__(self) -> None:
+        self.waiting: list[_Waiting] = []
+
+
 class CommitWatch:
     """Sends what waits for a commit as soon as an outermost block of the code under test has ended."""
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiting] = []
+        self._thread = _Thread()
         self._watched: list[BaseDatabaseWrapper] = []
 
     def on_commit(self, send: Callable[[], None], using: str | None) -> None:
         """Do what `transaction.on_commit` would do if there were no test around."""
         connection = transaction.get_connection(using)
-        if _is_in_tests_own_block(connection):
+        if _is_in_no_transaction(connection) or _is_in_tests_own_block(connection):
             self.flush()
             send()
             return
         waiting = _Waiting(send, connection)
         transaction.on_commit(waiting, using=using)
-        if not waiting.done:
-            self._waiting.append(waiting)
-            self._watch(connection)
-
-    def _watch(self, connection: BaseDatabaseWrapper) -> None:
+        self._thread.waiting.append(waiting)
         if connection not in self._watched:
             self._watched.append(connection)
             # The first, because Django takes the last one away when somebody's block ends.
             connection.execute_wrappers.insert(0, self._after_sql)
 
     def flush(self) -> None:
-        """Send what was committed meanwhile in this thread, and forget what was rolled back."""
-        for waiting in list(self._waiting):
-            connection = waiting.connection
-            if connection is not connections[connection.alias]:
-                continue  # of another thread
-            if waiting.done or not connection.in_atomic_block:
-                self._waiting.remove(waiting)  # by Django, as one way or the other
-            elif _is_in_tests_own_block(connection):
-                self._waiting.remove(waiting)
-                if not waiting.is_rolled_back:
+        """
+        Send what was committed meanwhile in this thread, and forget what was rolled back.
+
+        All of it, in its order, although some may fail; then the first failure is raised.
+        """
+        committed, still_waiting = [], []
+        for waiting in self._thread.waiting:
+            if _is_in_tests_own_block(waiting.connection):
+                committed.append(waiting)
+            elif waiting.connection.in_atomic_block:
+                still_waiting.append(waiting)
+        self._thread.waiting = still_waiting
+        errors: list[Exception] = []
+        for waiting in committed:
+            if not waiting.is_rolled_back:
+                try:
                     waiting()
+                except Exception as error:  # noqa: BLE001 - raised below
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def close(self) -> None:
         for connection in self._watched:
@@ -96,6 +110,13 @@ class CommitWatch:
         if isinstance(sql, str) and sql.startswith("RELEASE SAVEPOINT"):
             self.flush()
         return result
+
+
+def _is_in_no_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Tell without opening the database, which a test that uses none must not do."""
+    opened = connection.connection is not None
+    autocommit = connection.autocommit if opened else connection.settings_dict["AUTOCOMMIT"]
+    return not connection.in_atomic_block and bool(autocommit)
 
 
 def _is_in_tests_own_block(connection: BaseDatabaseWrapper) -> bool:

@@ -6,5 +6,7 @@ from gearman_example.settings import *  # noqa: F403
 from gearman_example.settings import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.integration"]
+if "GEARMAN_WORKERS" in os.environ:
+    GEARMAN_WORKERS = os.environ["GEARMAN_WORKERS"].splitlines()
 if os.environ.get("BROKEN_APP"):
     INSTALLED_APPS.append("tests.integration.broken")

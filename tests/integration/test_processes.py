@@ -97,6 +97,19 @@ def workers_ready(server: Gearmand, number: int, function: str = "tests.integrat
     wait_until(lambda: server.totals().get(function, (0, 0, 0))[2] == number, f"{number} workers")
 
 
+def test_a_worker_outside_the_declared_fleet_says_so(launch, own_gearmand, monkeypatch):
+    monkeypatch.setenv("GEARMAN_WORKERS", "-w 5 -q default")
+
+    outside = launch("gearman_worker", "-q", "counting")
+    inside = launch("gearman_worker", "-q", "default")
+    workers_ready(own_gearmand, 1, "gearman_example.background_counting")
+    workers_ready(own_gearmand, 1)
+
+    assert [outside.stop(), inside.stop()] == [0, 0]
+    assert "No worker in GEARMAN_WORKERS serves queue counting" in outside.output
+    assert "GEARMAN_WORKERS" not in inside.output
+
+
 @pytest.mark.parametrize("backend", ["gearman", "python-gearman"])
 def test_the_readme_in_two_shells(launch, own_gearmand, backend):
     worker = launch("gearman_worker", "-w", "4", backend=backend)

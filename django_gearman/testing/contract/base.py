@@ -1,0 +1,94 @@
+"""What the parts of the contract share."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ...backends.base import (
+    AssignedJob,
+    BaseBackend,
+    JobSpec,
+    Submission,
+    Update,
+    WorkComplete,
+    WorkerSession,
+)
+
+Connect = Callable[[], BaseBackend]
+
+PATIENCE = 20.0  # seconds until a test gives up on what should come at once
+QUIET = 0.3  # seconds without a job after which there is none
+
+
+class ContractBase(ABC):
+    """Where the tests get their transport from."""
+
+    @abstractmethod
+    def make_backend(self) -> BaseBackend:
+        """Return a new backend; within one test, all of them reach one and the same job server."""
+
+    @pytest.fixture
+    def connect(self) -> Iterator[Connect]:
+        made: list[BaseBackend] = []
+
+        def make() -> BaseBackend:
+            made.append(self.make_backend())
+            return made[-1]
+
+        yield make
+        for backend in made:
+            backend.close()
+
+    @pytest.fixture
+    def backend(self, connect: Connect) -> BaseBackend:
+        return connect()
+
+    @pytest.fixture
+    def function(self) -> str:
+        """Return the name of a function that no other test uses: a server may be shared by many."""
+        return f"contract.{uuid.uuid4().hex}"
+
+    @pytest.fixture
+    def worker(self, connect: Connect, function: str) -> Iterator[WorkerSession]:
+        session = connect().register([function], "contract-worker")
+        yield session
+        session.close()
+
+
+def submit(backend: BaseBackend, *specs: JobSpec) -> list[Submission]:
+    submissions = backend.submit(specs)
+    assert [s.error for s in submissions] == [None] * len(specs)
+    assert all(s.handle for s in submissions)
+    return submissions
+
+
+def grab(worker: WorkerSession) -> AssignedJob:
+    job = worker.grab_job(PATIENCE)
+    assert job is not None, f"no job was assigned within {PATIENCE} s"
+    return job
+
+
+def drain(worker: WorkerSession) -> list[bytes]:
+    """Complete the jobs that wait; return their workloads in the order they came."""
+    workloads = []
+    while (job := worker.grab_job(QUIET)) is not None:
+        workloads.append(job.workload)
+        worker.send(job, WorkComplete(b""))
+    return workloads
+
+
+def all_updates(submission: Submission) -> list[Update]:
+    return list(submission.updates(PATIENCE))
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Poll until `condition()` is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+        time.sleep(0.01)

@@ -1,0 +1,167 @@
+"""What comes of a job."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ...backends.base import (
+    BaseBackend,
+    JobSpec,
+    Outcome,
+    Priority,
+    WorkComplete,
+    WorkData,
+    WorkerSession,
+    WorkException,
+    WorkFail,
+    WorkStatus,
+    WorkWarning,
+)
+from ...exceptions import BackendError, JobTimeout, ResultUnavailable
+from .base import PATIENCE, ContractBase, all_updates, drain, grab, submit
+
+
+class JobsContract(ContractBase):
+    """What comes of a job."""
+
+    @pytest.mark.parametrize(
+        "outcome", [WorkComplete(b"done"), WorkComplete(b""), WorkFail(), WorkException(b"oops")]
+    )
+    def test_a_foreground_client_receives_the_outcome(
+        self, backend: BaseBackend, worker: WorkerSession, function: str, outcome: Outcome
+    ) -> None:
+        [submission] = submit(backend, JobSpec(function, b"work"))
+
+        job = grab(worker)
+        worker.send(job, outcome)
+
+        assert (job.function, job.workload, job.background) == (function, b"work", False)
+        assert all_updates(submission) == [outcome]
+        assert submission.next_update(0) is None
+
+    def test_updates_arrive_in_their_order_before_the_outcome(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        [submission] = submit(backend, JobSpec(function, b"work"))
+        updates = [
+            WorkStatus(1, 3),
+            WorkData(b"part"),
+            WorkWarning(b"beware"),
+            WorkStatus(3, 3),
+            WorkComplete(b"whole"),
+        ]
+
+        job = grab(worker)
+        for update in updates:
+            worker.send(job, update)
+
+        assert all_updates(submission) == updates
+
+    def test_every_byte_value_travels_both_ways(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        noise = bytes(range(256)) * 2
+        [submission] = submit(backend, JobSpec(function, noise))
+
+        job = grab(worker)
+        worker.send(job, WorkData(noise))
+        worker.send(job, WorkComplete(noise))
+
+        assert job.workload == noise
+        assert all_updates(submission) == [WorkData(noise), WorkComplete(noise)]
+
+    def test_large_workloads_and_results_travel_whole(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        large = bytes(10_000_000)
+        [submission] = submit(backend, JobSpec(function, large))
+
+        job = grab(worker)
+        worker.send(job, WorkComplete(large))
+
+        assert job.workload == large
+        assert all_updates(submission) == [WorkComplete(large)]
+
+    def test_many_jobs_keep_their_order_and_find_their_submitters(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        workloads = [b"%d" % number for number in range(2500)]
+        submissions = submit(backend, *(JobSpec(function, workload) for workload in workloads))
+
+        for _ in workloads:
+            job = grab(worker)
+            worker.send(job, WorkComplete(b"did " + job.workload))
+
+        results = [all_updates(submission) for submission in submissions]
+        assert results == [[WorkComplete(b"did " + workload)] for workload in workloads]
+
+    def test_jobs_are_held_side_by_side_and_finished_in_any_order(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        first, second = submit(backend, JobSpec(function, b"1"), JobSpec(function, b"2"))
+
+        jobs = [grab(worker), grab(worker)]
+        for job in reversed(jobs):
+            worker.send(job, WorkComplete(job.workload))
+
+        assert all_updates(first) == [WorkComplete(b"1")]
+        assert all_updates(second) == [WorkComplete(b"2")]
+
+    def test_a_background_job_runs_and_tells_its_submitter_nothing(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        [submission] = submit(backend, JobSpec(function, b"work", background=True))
+
+        job = grab(worker)
+        worker.send(job, WorkComplete(b"done"))
+
+        assert (job.workload, job.background) == (b"work", True)
+        with pytest.raises(ResultUnavailable):
+            submission.next_update(0)
+
+    def test_waiting_ends_in_time_without_an_outcome(
+        self, backend: BaseBackend, function: str
+    ) -> None:
+        [submission] = submit(backend, JobSpec(function, b"work"))
+
+        assert submission.next_update(0.05) is None
+        with pytest.raises(JobTimeout):
+            list(submission.updates(0.05))
+
+    def test_grabbing_ends_in_time_without_a_job(self, worker: WorkerSession) -> None:
+        started = time.monotonic()
+
+        assert worker.grab_job(0.2) is None
+        assert time.monotonic() - started < PATIENCE
+
+    def test_an_empty_batch_is_no_work(self, backend: BaseBackend) -> None:
+        assert backend.submit([]) == []
+
+    def test_a_delayed_job_waits_until_it_is_due(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        if not backend.supports_delayed:
+            with pytest.raises(BackendError, match="delayed"):
+                backend.submit(
+                    [JobSpec(function, b"later", background=True, run_at=time.time() + 2)]
+                )
+            return
+        due = time.time() + 2
+        submit(backend, JobSpec(function, b"later", background=True, run_at=due))
+        submit(backend, JobSpec(function, b"low", background=True, priority=Priority.LOW))
+
+        assert drain(worker) == [b"low"]
+        assert time.time() < due
+        job = grab(worker)
+        assert (job.function, job.workload) == (function, b"later")
+        assert time.time() >= due
+
+    def test_a_job_that_is_due_already_runs_at_once(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        if backend.supports_delayed:
+            submit(backend, JobSpec(function, b"late", background=True, run_at=time.time() - 60))
+
+            assert drain(worker) == [b"late"]

@@ -1,0 +1,139 @@
+"""In what order jobs come, and which are one."""
+
+from __future__ import annotations
+
+import pytest
+
+from ...backends.base import (
+    BaseBackend,
+    JobSpec,
+    Priority,
+    WorkComplete,
+    WorkData,
+    WorkerSession,
+    WorkStatus,
+)
+from .base import Connect, ContractBase, all_updates, drain, grab, submit
+
+
+class QueuesContract(ContractBase):
+    """In what order jobs come, and which are one."""
+
+    def test_jobs_of_a_function_come_by_priority_then_age(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        order = [Priority.LOW, Priority.NORMAL, Priority.HIGH] * 2
+        specs = [
+            JobSpec(
+                function, f"{priority.value}{place}".encode(), priority=priority, background=True
+            )
+            for place, priority in enumerate(order)
+        ]
+        submit(backend, *specs)
+
+        assert drain(worker) == [b"HIGH2", b"HIGH5", b"NORMAL1", b"NORMAL4", b"LOW0", b"LOW3"]
+
+    def test_a_worker_gets_no_job_of_a_function_it_does_not_serve(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        submit(backend, JobSpec(f"{function}.other", b"not mine", background=True))
+
+        assert drain(worker) == []
+
+    def test_a_sleeping_worker_is_woken_by_a_job(
+        self, connect: Connect, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        assert worker.grab_job(0.2) is None
+        submit(backend, JobSpec(function, b"work", background=True))
+
+        assert grab(worker).workload == b"work"
+
+    @pytest.mark.parametrize("background", [True, False])
+    @pytest.mark.parametrize("unique", ["report", "r" * 64, "räport" * 50, "with space\n\0", "-"])
+    def test_equal_uniques_share_one_job(
+        self,
+        backend: BaseBackend,
+        worker: WorkerSession,
+        function: str,
+        unique: str,
+        background: bool,
+    ) -> None:
+        specs = [
+            JobSpec(function, w, unique=unique, background=background) for w in (b"1st", b"2nd")
+        ]
+        first, second = submit(backend, *specs)
+
+        assert first.handle == second.handle
+        assert drain(worker) == [b"1st"]
+        if not background:
+            assert all_updates(first) == all_updates(second) == [WorkComplete(b"")]
+
+    def test_clients_on_two_connections_each_get_every_update(
+        self, connect: Connect, worker: WorkerSession, function: str
+    ) -> None:
+        spec = JobSpec(function, b"work", unique="shared")
+        [first], [second] = submit(connect(), spec), submit(connect(), spec)
+        updates = [WorkStatus(1, 2), WorkData(b"half"), WorkComplete(b"done")]
+
+        job = grab(worker)
+        for update in updates:
+            worker.send(job, update)
+
+        assert all_updates(first) == all_updates(second) == updates
+
+    def test_one_connection_gets_every_update_for_each_of_its_submissions(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        specs = [JobSpec(function, b"work", unique="shared")] * 3
+        submissions = submit(backend, *specs)
+        updates = [WorkStatus(1, 2), WorkData(b"half"), WorkComplete(b"done")]
+
+        job = grab(worker)
+        for update in updates:
+            worker.send(job, update)
+
+        assert [all_updates(submission) for submission in submissions] == [updates] * 3
+
+    def test_a_unique_is_free_again_once_its_job_has_finished(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        spec = JobSpec(function, b"work", unique="again", background=True)
+        submit(backend, spec)
+        assert drain(worker) == [b"work"]
+        submit(backend, spec)
+
+        assert drain(worker) == [b"work"]
+
+    def test_no_unique_shares_nothing(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        submit(backend, *[JobSpec(function, b"same", background=True)] * 3)
+
+        assert drain(worker) == [b"same"] * 3
+
+    def test_a_unique_is_of_one_function_only(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        other = JobSpec(f"{function}.other", b"other", unique="u", background=True)
+        mine = JobSpec(function, b"mine", unique="u", background=True)
+        submit(backend, other, mine)
+
+        assert drain(worker) == [b"mine"]
+
+    def test_foreground_and_background_jobs_never_share(
+        self, connect: Connect, worker: WorkerSession, function: str
+    ) -> None:
+        client = connect()
+        submit(client, JobSpec(function, b"foreground", unique="u"))
+        submit(connect(), JobSpec(function, b"background", unique="u", background=True))
+
+        client.close()
+
+        assert b"background" in drain(worker), "the leaving client took the background job with it"
+
+    def test_the_worker_sees_the_callers_unique(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        submit(backend, JobSpec(function, b"work", unique="mine"))
+
+        assert grab(worker).unique == "mine"

@@ -1,0 +1,99 @@
+"""Clients that wait in the foreground for a job that nobody serves."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from django_gearman import GearmanWorker
+from django_gearman.exceptions import JobError
+from django_gearman.testing import NotServed
+from tests.app import gearman_jobs as jobs
+
+PATIENCE = 20.0  # seconds for what takes a moment
+
+
+@pytest.mark.gearman("memory")
+@pytest.mark.parametrize("options", [{}, {"poll_timeout": 3600}])
+def test_waiting_for_a_job_that_nobody_serves_fails_at_once(gearman_client, options):
+    started = time.monotonic()
+
+    with pytest.raises(NotServed, match=r"tests.app.add, but no worker .* gearman_worker.run"):
+        gearman_client.submit_job("tests.app.add", 1, **options)
+
+    assert time.monotonic() - started < PATIENCE
+    assert issubclass(NotServed, JobError)
+    assert issubclass(NotServed, AssertionError)
+
+
+@pytest.mark.gearman("memory")
+def test_so_does_waiting_for_many(gearman_client):
+    with pytest.raises(NotServed):
+        jobs.add.map([1, 2])
+
+
+@pytest.mark.gearman("memory")
+def test_a_job_that_waits_for_its_own_worker_fails_at_once(gearman_client, gearman_worker):
+    jobs.submit_another.do_background(1)
+
+    with pytest.raises(NotServed, match=r"tests\.app\.echo"):
+        gearman_worker.run()
+
+
+@pytest.mark.gearman("memory")
+def test_what_ran_before_anybody_waited_is_there(gearman_client, gearman_worker):
+    request = gearman_client.submit_job("tests.app.add", 1, wait_until_complete=False)
+    assert request.wait(0).timed_out
+
+    assert gearman_worker.run() == 1
+
+    assert request.wait().result == 11
+
+
+@pytest.mark.gearman("memory")
+def test_a_worker_that_starts_at_the_same_time_is_awaited(gearman_client):
+    worker = GearmanWorker(clean_connections=False)
+    timer = threading.Timer(0.2, worker.work)
+    timer.start()
+    try:
+        assert jobs.add.do(1) == 11
+    finally:
+        worker.stop()
+        timer.join()
+
+
+@pytest.mark.gearman("memory")
+def test_a_worker_of_other_queues_does_not_serve(gearman_client):
+    worker = GearmanWorker("mail", clean_connections=False)
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    try:
+        with pytest.raises(NotServed):
+            jobs.add.do(1)
+        assert jobs.send.do("ada") == "Hello, ada"
+    finally:
+        worker.stop()
+        thread.join()
+
+
+@pytest.mark.gearmand
+@pytest.mark.gearman("real")
+def test_on_a_real_server_who_waits_is_served_meanwhile(gearman_client, gearman_worker, ran):
+    jobs.note.do_background("before")
+
+    assert jobs.add.do(1) == 11
+    assert jobs.submit_another.do(5) == 5
+    assert jobs.add.map([1, 2, 3]) == [11, 12, 13]
+    assert ran == []
+    with pytest.raises(ValueError, match="boom"):
+        jobs.fail.do("boom")
+    assert gearman_worker.run() == 1
+
+
+@pytest.mark.gearmand
+@pytest.mark.gearman("real")
+def test_on_a_real_server_a_job_that_is_nobodys_fails_soon(gearman_client):
+    with pytest.raises(NotServed, match=r"php\.pdf"):
+        gearman_client.submit_job("php.pdf", 1)
