@@ -64,14 +64,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    item.stash[_TEST] = test = _Test(item, item.config.stash[_SESSION])
-    test.begin()
+    if _is_django_ready() or _asks(item):
+        _test_of(item).begin()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     outcome = yield
-    item.stash[_TEST].check_strict()
+    if _TEST in item.stash:
+        item.stash[_TEST].check_strict()
     return outcome
 
 
@@ -80,13 +81,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         return (yield)
     finally:
-        item.stash[_TEST].close()
+        if _TEST in item.stash:
+            item.stash[_TEST].close()
+            del item.stash[_TEST]
 
 
 @pytest.fixture
 def gearman_client(request: pytest.FixtureRequest) -> RecordingClient:
     """A client whose jobs run at once, and which knows every job that anybody submits in this test."""
-    harness = request.node.stash[_TEST].harness("eager")
+    harness = _test_of(request.node).harness("eager")
     from .client import RecordingClient
 
     return RecordingClient(harness)
@@ -95,7 +98,7 @@ def gearman_client(request: pytest.FixtureRequest) -> RecordingClient:
 @pytest.fixture
 def gearman_worker(request: pytest.FixtureRequest) -> ManualWorker:
     """A worker that runs what is queued when the test says so."""
-    harness = request.node.stash[_TEST].harness()
+    harness = _test_of(request.node).harness()
     from .client import ManualWorker
 
     return ManualWorker(harness)
@@ -104,8 +107,7 @@ def gearman_worker(request: pytest.FixtureRequest) -> ManualWorker:
 @pytest.fixture
 def gearman_server(request: pytest.FixtureRequest) -> GearmanServer:
     """A private gearmand, which is where the jobs of this test go."""
-    test: _Test = request.node.stash[_TEST]
-    return test.real_server()
+    return _test_of(request.node).real_server()
 
 
 class _Session:
@@ -162,7 +164,7 @@ class _Test:
 
     def begin(self) -> None:
         """Put in force what the test asks for, or isolation; nothing where Django is not set up."""
-        fixtures = _FIXTURES.intersection(getattr(self._item, "fixturenames", ()))
+        fixtures = _fixtures(self._item)
         marked = _read_markers(self._item)
         self._transport = marked.get("transport") or self._transport
         self._strict = marked.get("strict", self._strict)
@@ -238,6 +240,20 @@ class _Test:
 
 _SESSION = pytest.StashKey[_Session]()
 _TEST = pytest.StashKey[_Test]()
+
+
+def _test_of(item: pytest.Item) -> _Test:
+    if _TEST not in item.stash:
+        item.stash[_TEST] = _Test(item, item.config.stash[_SESSION])
+    return item.stash[_TEST]
+
+
+def _fixtures(item: pytest.Item) -> set[str]:
+    return _FIXTURES.intersection(getattr(item, "fixturenames", ()))
+
+
+def _asks(item: pytest.Item) -> bool:
+    return bool(_fixtures(item)) or item.get_closest_marker("gearman") is not None
 
 
 def _is_django_ready() -> bool:

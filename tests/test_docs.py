@@ -1,8 +1,9 @@
 """
-The README, done word by word: each of its code blocks runs.
+The README and the pages of docs/, done word by word: each of their code blocks runs.
 
-Blocks of Python whose first line is a comment with a path are files of a project; the others run in
-it, in their order, in one interpreter. Blocks of shell commands run with a real gearmand.
+Blocks whose first line is a comment with a path are files of a project; its tests are run by pytest.
+The others of Python run in it, in their order, in one interpreter. Blocks of shell commands run, too,
+those of the README with a real gearmand.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from tests.support.gearmand import Gearmand, wait_until
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILE = re.compile(r"# (\S+\.py)\n")
+FILE = re.compile(r"# (\S+\.(?:py|ini))\n")
+README = ROOT / "README.md"
+TESTING = ROOT / "docs" / "testing.md"
 
 SETTINGS = """
 import os
@@ -31,16 +34,14 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 MANAGE = (ROOT / "manage.py").read_text().replace("gearman_example.settings", "settings")
 
 
-def blocks(language: str) -> list[str]:
-    return [
-        code for name, code in BLOCK.findall((ROOT / "README.md").read_text()) if name == language
-    ]
+def blocks(language: str, page: Path = README) -> list[str]:
+    return [code for name, code in BLOCK.findall(page.read_text()) if name == language]
 
 
-def commands() -> list[str]:
+def commands(page: Path = README) -> list[str]:
     return [
         command
-        for block in blocks("sh")
+        for block in blocks("sh", page)
         for line in block.splitlines()
         if (command := line.partition("  #")[0].strip())
     ]
@@ -49,15 +50,26 @@ def commands() -> list[str]:
 @pytest.fixture
 def project(tmp_path) -> Path:
     """Write the files of the README's project."""
-    files = {"settings.py": SETTINGS, "manage.py": MANAGE, "shop/__init__.py": ""}
-    for code in blocks("python"):
+    return write_project(tmp_path, README, SETTINGS)
+
+
+@pytest.fixture
+def tested_project(tmp_path) -> Path:
+    """Write the files of the project that docs/testing.md tests."""
+    settings = SETTINGS + 'INSTALLED_APPS = ["django_gearman", "shop"]\n'
+    return write_project(tmp_path, TESTING, settings)
+
+
+def write_project(directory: Path, page: Path, settings: str) -> Path:
+    files = {"settings.py": settings, "manage.py": MANAGE, "shop/__init__.py": ""}
+    for _, code in BLOCK.findall(page.read_text()):
         if named := FILE.match(code):
             files[named[1]] = files.get(named[1], "") + code
     for name, text in files.items():
-        path = tmp_path / name
+        path = directory / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    return tmp_path
+    return directory
 
 
 def environment(settings: str) -> dict[str, str]:
@@ -71,10 +83,28 @@ def environment(settings: str) -> dict[str, str]:
     }
 
 
-def test_every_block_is_of_a_kind_that_is_run():
-    kinds = {name for name, _ in BLOCK.findall((ROOT / "README.md").read_text())}
+def run_pytest(project: Path, *arguments: str) -> str:
+    """Run the tests of a project, which must pass; return what is told."""
+    program = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-W", "error", *arguments]
+    run = subprocess.run(
+        program,
+        cwd=project,
+        env=environment("settings"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
 
-    assert kinds == {"python", "sh"}
+
+def test_every_block_is_of_a_kind_that_is_run():
+    kinds = {
+        page.name: {name for name, _ in BLOCK.findall(page.read_text())}
+        for page in (README, *(ROOT / "docs").glob("*.md"))
+    }
+
+    assert kinds == {"README.md": {"python", "sh"}, "testing.md": {"python", "sh", "ini", "text"}}
 
 
 def test_the_python_of_the_readme_runs(project):
@@ -85,7 +115,7 @@ def test_the_python_of_the_readme_runs(project):
     run = subprocess.run(
         [sys.executable, "-W", "error", script.name],
         cwd=project,
-        env=environment("settings_for_tests"),
+        env=environment("settings_for_development"),
         capture_output=True,
         text=True,
         check=False,
@@ -151,3 +181,59 @@ def test_the_targets_of_the_readme_exist(command):
     )
 
     assert run.returncode == 0, run.stderr
+
+
+def test_the_tests_of_the_readme_pass(project):
+    assert "3 passed" in run_pytest(project)
+
+
+@pytest.mark.gearmand
+@pytest.mark.parametrize("command", commands(TESTING))
+def test_the_commands_of_the_testing_page_run(command, tested_project):
+    program, *arguments = command.split()
+    assert program == "pytest"
+
+    told = run_pytest(tested_project, "--gearman-required", *arguments)
+
+    assert "2 passed" in told if arguments else re.search(r"\d\d passed", told)
+
+
+def test_the_tests_of_the_testing_page_need_no_gearmand(tested_project, monkeypatch):
+    (tested_project / "conftest.py").write_text(
+        "import django_gearman.testing.server as server\nserver._PLACES = ''\n"
+    )
+    monkeypatch.setenv("PATH", "")
+
+    assert re.search(r"\d\d passed, 1 skipped", run_pytest(tested_project))
+
+
+def test_the_deployment_check_of_the_testing_page_passes(tested_project):
+    check = [sys.executable, "manage.py", "check", "--deploy", "--tag", "gearman"]
+    run = subprocess.run(
+        check,
+        cwd=tested_project,
+        env=environment("settings"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_message_on_the_testing_page_is_what_is_told(tested_project):
+    [message] = blocks("text", TESTING)
+    (tested_project / "test_message.py").write_text(f"""
+import pytest
+from shop.gearman_jobs import total, welcome
+
+
+def test_message(gearman_client):
+    total.do([1])
+    welcome.do_background(2)
+    with pytest.raises(AssertionError) as raised:
+        gearman_client.assert_submitted("shop.welcome", 1, priority="LOW")
+    assert str(raised.value) + "\\n" == {message!r}
+""")
+
+    run_pytest(tested_project, "test_message.py")
