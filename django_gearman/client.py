@@ -12,6 +12,7 @@ from .calls import MISSING, check_flags, collect_call, read_job
 from .delivery import deliver, wait_for
 from .exceptions import (
     BackendError,
+    JobNotRegistered,
     SerializationError,
     SubmitUncertain,
 )
@@ -230,7 +231,7 @@ class GearmanClient:
         else:
             raise TypeError(f"a JobRequest or a handle has a status, not {request_or_handle!r}")
         backend = get_backend(self._servers)
-        active().admit(backend)
+        active().reach(backend)
         request.set_status(backend.job_status(request.handle))
         return request
 
@@ -280,6 +281,18 @@ class GearmanClient:
         return JobRequest(GearmanJob(name, unique, data), spec, serializer, options)
 
 
+def _check_external(name: str) -> None:
+    """Raise JobNotRegistered unless another program may serve a job of this name."""
+    is_local = get_backend_class().local
+    if is_local and conf.external_jobs() is not None and conf.is_external(name):
+        raise JobNotRegistered(
+            f"job {name!r} is served by another program, as GEARMAN_EXTERNAL_JOBS says, and jobs do "
+            "not leave this process; in a test, gearman_client.stub() answers for it"
+        )
+    if is_local or not conf.is_external(name):
+        registry.get(name)
+
+
 def resolve(task: str | AnyJob) -> AnyJob | None:
     """
     Return the job that a name means, or None for one that another program serves.
@@ -290,9 +303,8 @@ def resolve(task: str | AnyJob) -> AnyJob | None:
         job = registry.find(task)
         if job is None:
             conf.check_name(task, "job name")
-            elsewhere = not get_backend_class().local and conf.is_external(task)
-            if not (elsewhere or active().answers(task)):
-                return registry.get(task)
+            if not active().answers(task):
+                _check_external(task)
         return job
     job = registry.find(getattr(task, "name", ""))
     if job is None or job.func is not getattr(task, "func", None):

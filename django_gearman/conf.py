@@ -7,7 +7,7 @@ Every setting this library reads, read when it is used.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -115,18 +115,24 @@ def serializer() -> object:
     return _read("GEARMAN_SERIALIZER")
 
 
-def is_external(job_name: str) -> bool:
-    """Whether GEARMAN_EXTERNAL_JOBS lets other programs serve this job; unset, it lets all."""
-    patterns = _read("GEARMAN_EXTERNAL_JOBS")
+def external_jobs() -> Iterable[str] | None:
+    """Return GEARMAN_EXTERNAL_JOBS, the patterns of jobs that other programs serve, or None."""
+    patterns: Any = _read("GEARMAN_EXTERNAL_JOBS")
     if patterns is None:
-        return True
+        return None
     if not isinstance(patterns, (list, tuple, set, frozenset)) or not all(
         isinstance(pattern, str) for pattern in patterns
     ):
         raise ImproperlyConfigured(
             f"GEARMAN_EXTERNAL_JOBS must be a list of patterns like 'php.*', not {patterns!r}"
         )
-    return any(fnmatch.fnmatchcase(job_name, pattern) for pattern in patterns)
+    return patterns
+
+
+def is_external(job_name: str) -> bool:
+    """Whether other programs may serve this job; they may, where GEARMAN_EXTERNAL_JOBS is not set."""
+    patterns = external_jobs()
+    return patterns is None or any(fnmatch.fnmatchcase(job_name, each) for each in patterns)
 
 
 def workers() -> Sequence[str] | None:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from django.db import transaction
+
 from .backends import get_backend
 from .exceptions import BackendError, ConnectionLost, JobLost, ServerUnavailable, SubmitUncertain
 from .instrumentation import active
@@ -36,7 +38,8 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     for request in requests:
         request.state = JOB_PENDING
     alias = on_commit if isinstance(on_commit, str) else None
-    active().on_commit(partial(_send_committed, requests, servers), alias)
+    send = partial(_send_committed, requests, servers)
+    active().on_commit(transaction.on_commit, send, alias)
 
 
 def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
@@ -60,6 +63,11 @@ def _send_committed(requests: list[JobRequest], servers: Servers) -> None:
 
 
 def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
+    with active().delivery(requests):
+        _try_to_send(requests, servers, wait)
+
+
+def _try_to_send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
     retries = requests[0].options.max_retries or 0
     timeout = requests[0].options.timeout
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -27,6 +27,7 @@ from .backends.base import (
     WorkWarning,
 )
 from .exceptions import JobAlreadyRegistered, JobNotRegistered, SerializationError
+from .instrumentation import active
 from .jobs import AnyJob, JobContext, RetryJob
 from .remote_error import dump_error
 from .serializers import Serializer, get_serializer
@@ -105,6 +106,7 @@ def _report(
     error: BaseException | None,
 ) -> None:
     if error is not None:
+        active().job_failed(assigned.handle, error)
         logger.error("job %s (%s) failed: %r", name, assigned.handle, error, exc_info=error)
         session.send(assigned, WorkWarning(dump_error(error)))
     session.send(assigned, outcome)

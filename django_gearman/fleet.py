@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from dataclasses import dataclass
-from typing import NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import CommandError, load_command_class
 
 from . import conf
 from .registry import registry
-
-
-def add_worker_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of the command `gearman_worker`."""
-    parser.add_argument(
-        "-w",
-        "--workers",
-        type=_positive,
-        default=1,
-        metavar="N",
-        help="how many processes to run (default: 1)",
-    )
-    parser.add_argument(
-        "-q",
-        "--queue",
-        action="append",
-        dest="queues",
-        metavar="NAME",
-        help="run the jobs of this queue; may be repeated; '*' is all (default: all)",
-    )
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; use 1 or more")
-    return number
 
 
 @dataclass(frozen=True)
@@ -46,11 +18,6 @@ class DeclaredWorker:
 
     arguments: str
     queues: frozenset[str] | None
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ImproperlyConfigured(message)
 
 
 def declared_workers() -> list[DeclaredWorker] | None:
@@ -64,11 +31,12 @@ def declared_workers() -> list[DeclaredWorker] | None:
 
 
 def _read(element: str) -> DeclaredWorker:
-    parser = _Parser(add_help=False)
-    add_worker_arguments(parser)
+    parser = load_command_class("django_gearman", "gearman_worker").create_parser(
+        "", "gearman_worker"
+    )
     try:
         queues = parser.parse_args(shlex.split(element)).queues
-    except (ImproperlyConfigured, ValueError) as error:
+    except (CommandError, ValueError, SystemExit) as error:  # SystemExit: --help, --version
         raise ImproperlyConfigured(
             f"GEARMAN_WORKERS: {element!r} is not what gearman_worker takes, like '-w 5 -q mail': "
             f"{error}"
@@ -78,9 +46,9 @@ def _read(element: str) -> DeclaredWorker:
 
 def routing_errors() -> list[str]:
     """
-    Return a line for each job that no declared worker serves, and for each worker that serves nothing.
+    Return a line for each job that no declared worker serves, and for each worker that cannot start.
 
-    None where GEARMAN_WORKERS is not set.
+    There are none where GEARMAN_WORKERS is not set.
     """
     workers = declared_workers()
     if workers is None:

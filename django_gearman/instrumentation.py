@@ -8,14 +8,14 @@ replaces it, for as long as a test runs, in all threads: it is the whole of what
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 if TYPE_CHECKING:
-    from .backends.base import BaseBackend, Submission, WorkerSession
+    from .backends.base import BaseBackend, JobSpec, Submission, WorkerSession
     from .request import JobRequest
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class Instrumentation:
@@ -28,41 +28,66 @@ class Instrumentation:
     def admit(self, backend: BaseBackend) -> None:
         """Raise if this transport may not be used."""
 
+    def reach(self, backend: BaseBackend) -> None:
+        """Raise if a client cannot ask this transport for something."""
+
     def answers(self, job_name: str) -> bool:
         """Whether somebody here serves a job that is not declared in this process."""
         return False
 
+    def runs_in_caller(self, backend_class: type[BaseBackend]) -> bool:
+        """Whether a client that waits for a job runs it itself, in its thread."""
+        return backend_class.runs_in_caller
+
+    def delivery(self, requests: Sequence[JobRequest]) -> AbstractContextManager[None]:
+        """Return what is around everything that is done to submit requests and wait for them."""
+        return _NOTHING
+
     def submit(self, backend: BaseBackend, requests: Sequence[JobRequest]) -> list[Submission]:
         """Hand requests to a transport."""
-        self.admit(backend)
         return backend.submit([request.spec for request in requests])
 
-    def on_commit(self, send: Callable[[], None], using: str | None) -> None:
-        """Call `send` when the transaction of a database commits, and never if it rolls back."""
-        transaction.on_commit(send, using=using)
+    def on_commit(
+        self, schedule: Callable[..., None], send: Callable[[], None], using: str | None
+    ) -> None:
+        """Have `schedule`, Django's own, call `send` when the transaction commits."""
+        schedule(send, using=using)
 
     def register(
-        self, backend: BaseBackend, functions: Sequence[str], client_id: str
+        self,
+        backend: BaseBackend,
+        make: Callable[[], WorkerSession],
+        functions: Sequence[str] | None,
     ) -> WorkerSession:
-        """Become a worker of a transport."""
-        self.admit(backend)
-        return backend.register(functions, client_id)
+        """Make a worker of a transport, for these functions (None: for any)."""
+        return make()
+
+    def retry(
+        self, take: Callable[[Sequence[JobSpec]], list[Submission]], specs: Sequence[JobSpec]
+    ) -> list[Submission]:
+        """Hand jobs that asked to run again to a transport's `take`."""
+        return take(specs)
+
+    def job_failed(self, handle: str, error: BaseException) -> None:
+        """Note what a job of this process has raised, before its failure is reported."""
 
 
-_active = Instrumentation()
+_production = Instrumentation()
+_provide: Callable[[], Instrumentation] = lambda: _production  # noqa: E731 - it is replaced
 
 
 def active() -> Instrumentation:
     """Return the instrumentation that is in force, in all threads of this process."""
-    return _active
+    return _provide()
 
 
 @contextmanager
-def instrumented(replacement: Instrumentation) -> Iterator[None]:
-    """Put `replacement` in force until the block ends."""
-    global _active
-    before, _active = _active, replacement
+def instrumented(by: Instrumentation | Callable[[], Instrumentation]) -> Iterator[None]:
+    """Put an instrumentation in force until the block ends, or whatever one a callable returns."""
+    global _provide
+    before = _provide
+    _provide = (lambda: by) if isinstance(by, Instrumentation) else by
     try:
         yield
     finally:
-        _active = before
+        _provide = before

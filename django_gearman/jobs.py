@@ -15,6 +15,7 @@ from .backends import get_backend_class
 from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
 from .client import GearmanClient
 from .conf import check_name
+from .instrumentation import active
 from .options import Options
 from .request import JobRequest
 from .serializers import Call, Serializer
@@ -225,7 +226,8 @@ class Job(Generic[_Called, _P, _R]):
     def _in_thread(method: Callable[_Other, _R2]) -> Callable[_Other, Any]:
         # A job that runs in the calling thread wants the one that has the database connections;
         # waiting for a worker may take any.
-        return sync_to_async(method, thread_sensitive=get_backend_class().runs_in_caller)
+        sensitive = active().runs_in_caller(get_backend_class())
+        return sync_to_async(method, thread_sensitive=sensitive)
 
 
 AnyJob: TypeAlias = Job[..., ..., Any]

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Iterable
+from functools import partial
 
 from django import db
 
@@ -69,7 +70,10 @@ class GearmanWorker:
         """
         functions = functions_of(self.jobs)
         backend = backend or get_backend()
-        session = active().register(backend, list(functions), self.client_id)
+        instrumentation, names = active(), list(functions)
+        instrumentation.admit(backend)
+        make = partial(backend.register, names, self.client_id)
+        session = instrumentation.register(backend, make, names)
         count = 0
         try:
             while not self._stopping and count != limit:
@@ -96,7 +100,7 @@ class GearmanWorker:
             if job is None:
                 fail_unknown(assigned, session)
             else:
-                execute(job, assigned, session, backend.submit)
+                execute(job, assigned, session, partial(active().retry, backend.submit))
         except BackendError as error:
             logger.warning("job %s: %s", assigned.handle, error)
         finally:

@@ -107,6 +107,7 @@ LAYERS: dict[str, set[str]] = {
         "backends.base",
         "client",
         "conf",
+        "instrumentation",
         "options",
         "request",
         "serializers",
@@ -116,6 +117,7 @@ LAYERS: dict[str, set[str]] = {
         "backends.base",
         "conf",
         "exceptions",
+        "instrumentation",
         "jobs",
         "remote_error",
         "serializers",
@@ -136,6 +138,7 @@ LAYERS: dict[str, set[str]] = {
         "backends.memory",
         "connection",
         "execution",
+        "instrumentation",
         "jobs",
         "registry",
     },
@@ -143,6 +146,7 @@ LAYERS: dict[str, set[str]] = {
 # These sit on top: they may import anything, and nothing imports them.
 TOP = ("__init__", "apps", "checks", "management", "testing")
 WITHOUT_DJANGO = {
+    "instrumentation",
     "protocol",
     "connection",
     "supervisor",

@@ -54,11 +54,12 @@ def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
     return backend
 
 
-def close_backends() -> None:
-    """Close this thread's connections to job servers, as before a fork."""
-    for *_, backend in _state.backends:
+def close_backends(made_under: Instrumentation | None = None) -> None:
+    """Close this thread's connections to job servers, as before a fork, or as one test ends."""
+    closing = [made for made in _state.backends if made_under in (None, made[0])]
+    _state.backends = [made for made in _state.backends if made not in closing]
+    for *_, backend in closing:
         backend.close()
-    _state.backends.clear()
 
 
 def get_backend_class() -> type[BaseBackend]:

@@ -2,64 +2,111 @@
 "eager": memory that runs what is queued as soon as it is submitted, in the thread that submits.
 
 Each thread has a server of its own, so that a job runs where its submitter's database connections
-and transactions are. Delayed jobs are held back until a later submit finds them due.
+and transactions are. What a running job submits in the background runs when that job has finished;
+what it waits for runs inside it, on a server one level further in, before the jobs that were queued
+earlier. Delayed jobs are held back until a later submit finds them due.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from functools import partial
 
 from ..connection import Server
 from ..exceptions import ConnectionLost
 from ..execution import execute, fail_unknown, functions_of
+from ..instrumentation import active
 from ..jobs import AnyJob
 from ..registry import registry
-from .base import JobSpec, Submission, WorkerSession, WorkFail
+from .base import AssignedJob, JobSpec, JobStatus, Submission, WorkerSession, WorkFail
 from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
 
 logger = logging.getLogger(__name__)
 
 
 class EagerBackend(MemoryBackend):
-    """Runs each job before `submit` returns."""
+    """Runs jobs before `submit` returns; in a running job, those only that it waits for."""
 
     runs_in_caller = True
 
     def __init__(self, servers: Sequence[Server] = ()) -> None:
         self.server = MemoryServer("eager")
         self.max_queued = None
-        self._worker = MemoryWorkerSession(self.server, None, "eager")
+        self._outermost = self
+        self._inner: EagerBackend | None = None
+        self._is_running = False
         self._functions: dict[str, AnyJob] = {}
 
-    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        submissions = self.queue(specs)
-        self.run_queued(self._worker)
+    def submit(
+        self,
+        specs: Sequence[JobSpec],
+        queued: Callable[[list[Submission]], None] = lambda submissions: None,
+    ) -> list[Submission]:
+        """Submit jobs, and run them; `queued` is called in between."""
+        level = self._level()
+        inside = level._inside() if level._is_running else level
+        submissions = [(level if spec.background else inside).queue(spec) for spec in specs]
+        queued(submissions)
+        if not inside._is_running:
+            inside.run_queued()
         return submissions
 
-    def queue(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        """Take jobs without running them."""
-        return super().submit(specs)
+    def _level(self) -> EagerBackend:
+        """Return the innermost level at which a job is running, this one if none is."""
+        level = self
+        while level._inner is not None and level._inner._is_running:
+            level = level._inner
+        return level
 
-    def run_queued(self, worker: WorkerSession) -> int:
-        """Run the jobs that are due, and those that they submit; return how many ran here."""
+    def _inside(self) -> EagerBackend:
+        """Return the level for what a job of this one waits for."""
+        if self._inner is None:
+            self._inner = EagerBackend()
+            self._inner._outermost = self._outermost
+        return self._inner
+
+    def queue(self, spec: JobSpec) -> Submission:
+        """Take a job without running it."""
+        return MemoryBackend._take(self if spec.run_at is None else self._outermost, spec)
+
+    def _queue_all(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        return [self.queue(spec) for spec in specs]
+
+    def job_status(self, handle: str) -> JobStatus:
+        status = super().job_status(handle)
+        if not status.known and self._inner is not None:
+            return self._inner.job_status(handle)
+        return status
+
+    def run_queued(self) -> int:
+        """Run the jobs that are due, and those that they submit; return how many ran."""
+        make = partial(MemoryWorkerSession, self.server, None, "eager")
         count = 0
-        while (assigned := worker.grab_job(0)) is not None:
-            job = self._job_of(assigned.function)
-            try:
-                if job is None:
-                    fail_unknown(assigned, worker)
-                else:  # a retry is queued, for the next turn of this loop
-                    execute(job, assigned, worker, self.queue)
-            except ConnectionLost as error:  # which only a test can make happen here
-                logger.warning("job %s: %s", assigned.handle, error)
-            except BaseException:  # an interrupt: nobody else would ever end the job
-                with suppress(ConnectionLost):
-                    worker.send(assigned, WorkFail())
-                raise
-            count += 1
+        self._is_running = True
+        try:
+            with closing(active().register(self, make, None)) as worker:
+                while (assigned := worker.grab_job(0)) is not None:
+                    self._run(assigned, worker)
+                    count += 1
+        finally:
+            self._is_running = False
         return count
+
+    def _run(self, assigned: AssignedJob, worker: WorkerSession) -> None:
+        job = self._job_of(assigned.function)
+        try:
+            if job is None:
+                fail_unknown(assigned, worker)
+            else:
+                execute(job, assigned, worker, partial(active().retry, self._queue_all))
+        except ConnectionLost as error:  # which only a test can make happen here
+            logger.warning("job %s: %s", assigned.handle, error)
+        except BaseException:  # an interrupt: nobody else would ever end the job
+            with suppress(ConnectionLost):
+                worker.send(assigned, WorkFail())
+            raise
 
     def _job_of(self, function: str) -> AnyJob | None:
         job = self._functions.get(function)

@@ -78,6 +78,11 @@ class MemoryServer:
     def now(self) -> float:
         return time.time() + self.offset
 
+    def next_due(self) -> float:
+        """Return in how many seconds the next of the delayed jobs is due; infinity if none is left."""
+        with self.changed:
+            return max(0.0, self._delayed[0][0] - self.now()) if self._delayed else math.inf
+
     def advance(self, seconds: float) -> None:
         """Move the server's clock: jobs that were delayed by no more than this are due."""
         with self.changed:
@@ -137,6 +142,7 @@ class MemoryServer:
                     return None
                 self.changed.wait(min(patience, threading.TIMEOUT_MAX))
             job.worker = worker
+            worker.in_hand[job.handle] = job
             unique, background = from_wire_unique(job.unique)
             return AssignedJob(job.handle, job.spec.function, unique, job.spec.workload, background)
 
@@ -160,6 +166,7 @@ class MemoryServer:
             if isinstance(update, WorkStatus):
                 job.progress = update
             if isinstance(update, Outcome):
+                del worker.in_hand[handle]
                 self._forget(job)
             for client in job.clients:
                 client.received.append(update)
@@ -176,13 +183,13 @@ class MemoryServer:
         with self.changed:
             if worker in self._workers:
                 self._workers.remove(worker)
-            for job in list(self._jobs.values()):
-                if job.worker is worker:
-                    job.worker, job.progress = None, WorkStatus(0, 0)
-                    if job.clients or job.spec.background:
-                        self._enqueue(job)
-                    else:
-                        self._forget(job)
+            for job in worker.in_hand.values():
+                job.worker, job.progress = None, WorkStatus(0, 0)
+                if job.clients or job.spec.background:
+                    self._enqueue(job)
+                else:
+                    self._forget(job)
+            worker.in_hand.clear()
             self.changed.notify_all()
 
     def hang_up(self, owner: MemoryBackend) -> None:
@@ -270,6 +277,7 @@ class MemoryWorkerSession(WorkerSession):
     ) -> None:
         self.functions = frozenset(functions or ())
         self.client_id = client_id
+        self.in_hand: dict[str, _Job] = {}
         self._server = server
         self._serves = None if functions is None else self.functions
         server.enter(self)
@@ -305,15 +313,15 @@ class MemoryBackend(BaseBackend):
         self.max_queued = max_queued
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        submissions: list[Submission] = []
-        for spec in specs:
-            submission = MemorySubmission(self, spec)
-            try:
-                self.server.submit(submission, spec, self.max_queued)
-                submissions.append(submission)
-            except ServerError as error:
-                submissions.append(UnsentSubmission(error))
-        return submissions
+        return [self._take(spec) for spec in specs]
+
+    def _take(self, spec: JobSpec) -> Submission:
+        submission = MemorySubmission(self, spec)
+        try:
+            self.server.submit(submission, spec, self.max_queued)
+            return submission
+        except ServerError as error:
+            return UnsentSubmission(error)
 
     def job_status(self, handle: str) -> JobStatus:
         if not handle.startswith(f"{self.server.name}//"):

@@ -10,10 +10,10 @@ from ..calls import MISSING
 from ..conf import workers
 from ..fleet import routing_errors
 from ..jobs import AnyJob
-from .expectation import Expectation, describe
+from .expectation import Expectation, describe_submission
 from .outbox import SubmittedJob
 
-_SHOWN = 50  # submissions in a message
+_SHOWN = 500  # submissions in a message
 
 
 class Assertions(ABC):
@@ -46,10 +46,11 @@ class Assertions(ABC):
         however they were written: write `unittest.mock.ANY` for one that may be anything. Arguments
         with the names of the options go into `args` or `kwargs`; `args=[]` means no arguments.
 
-        Raises AssertionError, with everything that was submitted and in what it differs.
+        Raises AssertionError, with everything that was submitted and in what it differs; TypeError
+        or ValueError for what no submission can be like.
         """
         __tracebackhide__ = True
-        if times is not None and (not isinstance(times, int) or times < 1):
+        if times is not None and (type(times) is not int or times < 1):
             raise ValueError(f"times is 1 or more, not {times!r}; see assert_not_submitted")
         options = {
             "queue": queue,
@@ -83,9 +84,15 @@ class Assertions(ABC):
         Fails for a name that no job has, and for arguments that the job cannot have, too.
         """
         __tracebackhide__ = True
+        if "times" in others:
+            raise TypeError("assert_not_submitted takes no times=; assert_submitted does")
         expected = Expectation.read(job, arguments, args, kwargs, others)
-        for found in expected.among(self.submitted):
-            raise AssertionError(f"{describe(found)} was submitted, and should not be")
+        submitted = self.submitted
+        for found in expected.among(submitted):
+            raise AssertionError(
+                f"{describe_submission(found)} was submitted, and should not be\n"
+                f"{_report(submitted, expected)}"
+            )
         if expected.impossible:
             raise AssertionError(f"{expected} can never be submitted{_because(expected)}")
 
@@ -95,14 +102,23 @@ class Assertions(ABC):
         if submitted := self.submitted:
             raise AssertionError(f"nothing should be submitted\n{_report(submitted)}")
 
-    def assert_submitted_in_order(self, *jobs: str | AnyJob) -> list[SubmittedJob]:
-        """Fail unless these jobs were submitted one after another, others between them or not."""
+    def assert_submitted_in_order(
+        self, *jobs: str | AnyJob | tuple[str | AnyJob, *tuple[Any, ...]]
+    ) -> list[SubmittedJob]:
+        """
+        Fail unless these were submitted one after another, others between them or not; return them.
+
+        Each is a job, or a tuple of a job and its arguments.
+        """
         __tracebackhide__ = True
+        if not jobs:
+            raise TypeError("in the order of which jobs? Name them")
         submitted = self.submitted
         found: list[SubmittedJob] = []
         remaining = iter(submitted)
-        for job in jobs:
-            expected = Expectation(job)
+        for each in jobs:
+            job, *arguments = each if isinstance(each, tuple) else (each,)
+            expected = Expectation.read(job, arguments, None, None, {})
             record = next((r for r in remaining if not expected.differences(r)), None)
             if record is None:
                 after = f" after {found[-1].name}" if found else ""
@@ -141,7 +157,7 @@ def _report(submitted: Sequence[SubmittedJob], expected: Expectation | None = No
     order = "in their order" if expected is None else "nearest first"
     lines = ["Submitted was:" if len(submitted) == 1 else f"Submitted were, {order}:"]
     for number, record in enumerate(submitted[:_SHOWN], 1):
-        lines.append(f"  {number}. {describe(record)}")
+        lines.append(f"  {number}. {describe_submission(record)}")
         if expected is not None:
             lines += [f"       {difference}" for difference in expected.differences(record)]
     if len(submitted) > _SHOWN:

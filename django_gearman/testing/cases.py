@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unittest
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from django.test.utils import TestContextDecorator
 from ..instrumentation import active
 from .assertions import Assertions
 from .client import ManualWorker, RecordingClient
-from .harness import Harness, harness
+from .harness import Harness, asked_harness, in_force
 from .outbox import SubmittedJob
 from .server import GearmanServer
 from .strict import complaint
@@ -26,8 +27,8 @@ class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's overri
     as the block lasts; or, with `servers=[...]` of your own, "real" too or the name of a transport to
     them. `options` stands for GEARMAN_OPTIONS, `raise_failures` is that of `RecordingClient`.
 
-    Raises ValueError or TypeError for what is no transport, and RuntimeError where gearmand is
-    not installed.
+    It holds for all threads. Raises ValueError or TypeError for what is no transport, and
+    GearmandNotInstalled, which skips the test, where gearmand is not installed.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's overri
         with ExitStack() as stack:
             servers = self._servers
             if self._transport == "real" and servers is None:
-                servers = [stack.enter_context(GearmanServer()).address]
+                servers = _private_server(stack)
             current = stack.enter_context(
-                harness(
+                asked_harness(
                     self._transport,
                     servers=servers,
                     options=self._options,
@@ -96,7 +97,7 @@ class CapturedJobs(Assertions, Sequence[SubmittedJob]):
 @contextmanager
 def capture_jobs() -> Iterator[CapturedJobs]:
     """Yield the jobs that are submitted in the block, by anybody: a sequence that can assert."""
-    with harness() as current:
+    with asked_harness() as current:
         captured = CapturedJobs(current)
         try:
             yield captured
@@ -108,33 +109,63 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
     """
     For test cases: jobs run at once and are recorded, each test for itself, and nothing is reached.
 
-    Name it before Django's class. `gearman_transport` is what `override_gearman` takes;
-    `gearman_strict` fails a test that leaves jobs queued, or failures that nobody looked at.
+    Name it before Django's class. `gearman_transport` is what `override_gearman` takes, "eager"
+    unless something else says which; `gearman_strict` fails a test that leaves jobs queued, or
+    failures that nobody looked at; `gearman_raise_failures` is that of `RecordingClient`.
     """
 
-    gearman_transport: ClassVar[str] = "eager"
+    gearman_transport: ClassVar[str | None] = None
     gearman_strict: ClassVar[bool] = False
-    gearman_raise_failures: ClassVar[bool] = True
+    gearman_raise_failures: ClassVar[bool | None] = None
+    _gearman_of_class: ClassVar[Harness | None] = None
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls._gearman_of_class = None
+        if not isinstance(active(), Harness):  # as pytest's plugin puts one in force
+            # What setUpClass and setUpTestData submit runs at once, and is nobody's record.
+            cls._gearman_of_class = Harness()
+            cls.enterClassContext(in_force(cls._gearman_of_class))
+            cls.enterClassContext(cls._gearman_of_class.using("eager"))
+        super().setUpClass()
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         # Around setUp and tearDown, too, whether or not these call super().
-        transport = override_gearman(
-            self.gearman_transport, raise_failures=self.gearman_raise_failures
-        )
-        with transport:
-            if self.gearman_strict:
-                self.addCleanup(self._check_strict)
+        result = self.defaultTestResult() if result is None else result
+        with ExitStack() as stack:
+            try:
+                self._put_in_force(stack)
+            except unittest.SkipTest as reason:
+                result.addSkip(self, str(reason))
+                return result
+            except Exception:  # noqa: BLE001 - it is this test's error, and the others go on
+                result.startTest(self)
+                result.addError(self, sys.exc_info())
+                result.stopTest(self)
+                return result
             return super().run(result)
 
-    def _check_strict(self) -> None:
-        if told := complaint(self._harness):
+    def _put_in_force(self, stack: ExitStack) -> None:
+        current = active()
+        if not isinstance(current, Harness) or current is self._gearman_of_class:
+            current = Harness()
+            stack.enter_context(in_force(current))
+        transport = self.gearman_transport or ("eager" if current.is_quiet else None)
+        servers = _private_server(stack) if transport == "real" else None
+        using = current.using(transport, servers, raise_failures=self.gearman_raise_failures)
+        stack.enter_context(using)
+
+    def _callTestMethod(self, method: Any) -> None:  # noqa: N802 - of unittest
+        super()._callTestMethod(method)  # type: ignore[misc]
+        if self.gearman_strict and (told := complaint(self._harness)):
             self.fail(told)
 
     @property
     def _harness(self) -> Harness:
         # Not kept on the test, which has to be picklable for Django's parallel test runner.
         current = active()
-        assert isinstance(current, Harness), "the harness is in force only while a test runs"
+        if not isinstance(current, Harness):
+            raise AssertionError("the testing package is in force only while a test runs")
         return current
 
     @property
@@ -150,3 +181,7 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
     @property
     def submitted(self) -> list[SubmittedJob]:
         return self._harness.records()
+
+
+def _private_server(stack: ExitStack) -> list[str]:
+    return [stack.enter_context(GearmanServer()).address]

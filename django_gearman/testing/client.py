@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from ..backends.eager import EagerBackend
 from ..client import GearmanClient, resolve
+from ..instrumentation import active
 from ..jobs import AnyJob, Job, JobContext
 from ..registry import registry
 from ..serializers import Call
@@ -42,6 +44,8 @@ class RecordingClient(Assertions, GearmanClient):
 
     @raise_failures.setter
     def raise_failures(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise TypeError(f"raise_failures is True or False, not {value!r}")
         self._harness.raise_failures = value
 
     def stub(
@@ -56,9 +60,13 @@ class RecordingClient(Assertions, GearmanClient):
         """
         Answer for a job whose worker is not here: by a function of its arguments, a value or an error.
 
-        The value goes through the serializer that the submitter chose. An error reaches him as the
-        JobRaised that workers in other languages bring about. In force until the test ends, or as a
-        context manager until the block does; so are the faults below.
+        The value goes through the serializer that the submitter chose. `raises` reaches him as the
+        JobRaised that workers in other languages bring about; what the function raises, be it an
+        assertion, reaches the test as what a job raises. In force until the test ends, or as a context
+        manager until the block does; so are the faults below.
+
+        Raises TypeError and ValueError for what cannot be a stub, and JobNotRegistered for a job that
+        GEARMAN_EXTERNAL_JOBS, where it is set, does not list.
         """
         return Stub(self._harness.stubs.all, job, function, returns, raises)
 
@@ -66,25 +74,31 @@ class RecordingClient(Assertions, GearmanClient):
         """Let no job server be reached: submitting raises ServerUnavailable, workers get no jobs."""
         return ServerDown(self._harness.faults.all)
 
-    def lose_connection(self, *, after: str) -> Fault:
+    def lose_connection(self, *, after: str, times: int | None = None) -> Fault:
         """
-        Break the connection of each submission, after="submit" or after="created".
+        Break the connection of each submission, or of `times` of them.
 
         After "submit" the job has been sent, and will run, but its submitter is never told: submitting
-        raises SubmitUncertain. After "created" waiting for the job raises ConnectionLost.
+        raises SubmitUncertain. After "created" waiting for the job raises ConnectionLost. Raises
+        ValueError for another `after`.
         """
-        return ConnectionBroken(self._harness.faults.all, after)
+        return ConnectionBroken(self._harness.faults.all, after, times)
 
     def crash_worker_during(self, job: str | AnyJob, *, times: int = 1) -> Fault:
         """
         Have workers die at the end of this job, before they can report: another one runs it again.
 
-        `times` is how often that happens to each job. Raises JobNotRegistered for an unknown one.
+        `times` is how often that happens to each job. It must be in force when the job runs. Raises
+        JobNotRegistered for an unknown one.
         """
         return OutcomeLost(self._harness.faults.all, job, "crash_worker_during()", times)
 
     def deliver_twice(self, job: str | AnyJob) -> Fault:
-        """Have each job of this name run twice, as after a connection that broke: does that do harm?"""
+        """
+        Have each job of this name run twice, as after a connection that broke: does that do harm?
+
+        It must be in force when the job runs. Raises JobNotRegistered for an unknown one.
+        """
         return OutcomeLost(self._harness.faults.all, job, "deliver_twice()")
 
 
@@ -104,18 +118,19 @@ class ManualWorker:
         Run what is queued, and what that submits, until nothing is left; return how many ran.
 
         `queue` is what `gearman_worker -q` takes, one or several; `only` are jobs, or their names;
-        `limit` is how many to run at most. Raises what the first of the jobs that failed has raised,
-        when all have run. Raises ValueError for a queue that no job has, JobNotRegistered for a name
-        that no job has.
+        `limit` is how many to run at most. One that is run again, after a crash, counts again. Raises
+        what the first of the jobs that failed has raised, when all have run. Raises ValueError for a
+        queue that no job has, and jobs that are not in it, JobNotRegistered for a name that no job has.
         """
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
+        if limit is not None and (type(limit) is not int or limit < 1):
             raise ValueError(f"limit is how many jobs to run, 1 or more, not {limit!r}")
+        queues = None if queue is None else _several(queue, str, "queue")
         jobs = None
         if only is not None:
-            several = [only] if isinstance(only, (str, Job)) else only
-            jobs = [registry.get(job) if isinstance(job, str) else job for job in several]
+            named = _several(only, (str, Job), "only")
+            jobs = [resolve(job) or registry.get(str(job)) for job in named]
         self._harness.records()  # sends what has been committed
-        return self._harness.runner.run(queue, jobs, limit)
+        return self._harness.runner.run(queues, jobs, limit)
 
     def run_one(
         self,
@@ -129,15 +144,30 @@ class ManualWorker:
         """
         Move the clock of the test's job server: jobs that are delayed no longer are due.
 
-        Takes a timedelta, or its arguments: `advance(minutes=5)`. Where jobs run at once, they do so
-        now; elsewhere `run` runs them. Returns how many ran. Raises RuntimeError on real servers.
+        Takes a timedelta, or its arguments: `advance(minutes=5)`. Where jobs run at once, they do,
+        one after another as their times come; on "memory" `run` runs them. Returns how many ran.
+        Raises RuntimeError on real servers, whose clock cannot be moved.
         """
-        seconds = (delta or datetime.timedelta()).total_seconds()
-        seconds += datetime.timedelta(**units).total_seconds()
-        if seconds <= 0:
+        if not isinstance(delta, datetime.timedelta | None):
+            raise TypeError(f"advance(minutes=5), or by a timedelta; not {delta!r}")
+        try:
+            moved = (delta or datetime.timedelta()) + datetime.timedelta(**units)
+        except TypeError:
+            raise TypeError(f"advance takes what a timedelta takes, not {units}") from None
+        if (seconds := moved.total_seconds()) <= 0:
             raise ValueError("advance by how much? Time goes forward: advance(minutes=5)")
         self._harness.records()
         return self._harness.runner.advance(seconds)
+
+
+def _several(value: Any, kinds: Any, name: str) -> list[Any]:
+    """Return a list of one or several; TypeError, or ValueError for none."""
+    several = [value] if isinstance(value, kinds) or not isinstance(value, Iterable) else [*value]
+    if not all(isinstance(each, kinds) for each in several):
+        raise TypeError(f"{name}= is a name, or a list of them, not {value!r}")
+    if not several:
+        raise ValueError(f"{name}= is empty; leave it out for all")
+    return several
 
 
 def perform_job(job: str | AnyJob, /, *args: Any, **kwargs: Any) -> Any:
@@ -156,9 +186,12 @@ def perform_job(job: str | AnyJob, /, *args: Any, **kwargs: Any) -> Any:
         if context.unique == request.unique and exception is not None:
             raised.append(exception)
 
+    current = active()
+    apart = current.runner.apart() if isinstance(current, Harness) else nullcontext()
     job_finished.connect(note)
     try:
-        [submission] = EagerBackend().submit([request.spec])
+        with apart:
+            [submission] = EagerBackend().submit([request.spec])
     finally:
         job_finished.disconnect(note)
     if raised:

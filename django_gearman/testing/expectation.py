@@ -14,13 +14,13 @@ from ..jobs import AnyJob, Job
 from ..options import Options
 from ..registry import registry
 from ..serializers import Call
+from .describe import describe, describe_call, show
 from .outbox import SubmittedJob
 
 #: What is expected of a submission beside its job and the arguments of that.
 OPTIONS = ("queue", "background", "priority", "unique", "run_after")
 
 _SAME_TIME = 1.0  # seconds between two ways to write one run_after
-_LONGEST = 200  # characters of a value in a message
 
 
 class Expectation:
@@ -39,6 +39,8 @@ class Expectation:
         self.name = job.name if isinstance(job, Job) else job
         self._call = call
         self._options = {name: value for name, value in options.items() if value is not MISSING}
+        if self._options.get("unique") == "-":
+            self._options["unique"] = True
         self.impossible = ""
         try:
             known = None if job is None else resolve(job)
@@ -50,8 +52,8 @@ class Expectation:
             if not isinstance(job, str | Job):
                 raise
             self.impossible = f"{error} (unittest.mock.ANY stands for any value)"
-        if isinstance(priority := self._options.get("priority"), str):
-            Options(priority=priority)  # ValueError for one that there is not
+        for name, value in self._options.items():
+            _check_option(name, value)
 
     @classmethod
     def read(
@@ -66,11 +68,14 @@ class Expectation:
         options = {name: others.pop(name) for name in OPTIONS if name in others}
         given = bool(arguments or others) or args is not None or kwargs is not None
         call = collect_call(MISSING, arguments, args, kwargs, others)
+        if given and job is None:
+            raise TypeError(f"arguments ({call}) of which job? Name it first")
         return cls(job, call if given else None, **options)
 
     def __str__(self) -> str:
-        arguments = "..." if self._call is None else _arguments(self._call.args, self._call.kwargs)
-        return _describe(self.name or "any job", arguments, self._options)
+        call = self._call
+        arguments = "..." if call is None else describe_call(call.args, call.kwargs)
+        return describe(self.name or "any job", arguments, self._options)
 
     def differences(self, record: SubmittedJob) -> list[str]:
         """Return a line for each thing in which a submission is not as expected."""
@@ -104,38 +109,24 @@ class Expectation:
         got = _by_name(job, Call(record.args, record.kwargs))
         for name in dict.fromkeys([*wanted, *got]):
             if name not in wanted:
-                yield f"{name} is {_show(got[name])}, which was not expected"
+                yield f"{name} is {show(got[name])}, which was not expected"
             elif name not in got:
-                yield f"{name} is not given; expected was {_show(wanted[name])}"
+                yield f"{name} is not given; expected was {show(wanted[name])}"
             elif not wanted[name] == got[name]:  # noqa: SIM201 - what ANY means is its own __eq__
                 yield _line(name, got[name], wanted[name])
 
 
-def describe(record: SubmittedJob) -> str:
+def describe_submission(record: SubmittedJob) -> str:
     """Write a submission in a line."""
     options: dict[str, Any] = {"queue": record.queue, "background": record.background}
     for name in ("priority", "unique", "run_after"):
         if getattr(record, name) is not None:
             options[name] = getattr(record, name)
-    return _describe(record.name, _arguments(record.args, record.kwargs), options)
-
-
-def _describe(name: str, arguments: str, options: Mapping[str, Any]) -> str:
-    return "  ".join([f"{name}({arguments})", *(f"{key}={_show(options[key])}" for key in options)])
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _arguments(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
-    named = [f"{name}={_show(value)}" for name, value in kwargs.items()]
-    return ", ".join([*map(_show, args), *named])
+    return describe(record.name, describe_call(record.args, record.kwargs), options)
 
 
 def _line(name: str, got: Any, wanted: Any) -> str:
-    return f"{name} is {_show(got)}, not {_show(wanted)}"
+    return f"{name} is {show(got)}, not {show(wanted)}"
 
 
 def _by_name(job: AnyJob | None, call: Call) -> dict[Any, Any]:
@@ -153,7 +144,7 @@ def _matches(name: str, wanted: Any, record: SubmittedJob) -> bool:
         case "unique", str():
             return bool(wanted == record.request.unique)
         case "run_after", datetime.datetime() | datetime.timedelta():
-            return record.run_at is not None and _is_same_time(wanted, record)
+            return record.request.spec.run_at is not None and _is_same_time(wanted, record)
         case _:
             return False
 
@@ -163,4 +154,21 @@ def _is_same_time(wanted: datetime.datetime | datetime.timedelta, record: Submit
         due = record.submitted_at + wanted.total_seconds()
     else:
         due = Options(run_after=wanted).run_at() or 0.0
-    return abs(due - (record.run_at or 0.0)) < _SAME_TIME
+    return abs(due - (record.request.spec.run_at or 0.0)) < _SAME_TIME
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "queue": (str, type(None)),
+    "background": (bool,),
+    "priority": (str, type(None)),
+    "unique": (str, bool, type(None)),
+    "run_after": (datetime.datetime, datetime.timedelta, type(None)),
+}
+
+
+def _check_option(name: str, value: Any) -> None:
+    """Raise TypeError or ValueError for what the option of a submission can never be."""
+    if type(value).__module__ in ("builtins", "datetime") and not isinstance(value, _KINDS[name]):
+        raise TypeError(f"the {name} of a submission is never {value!r}")
+    if name == "priority" and isinstance(value, str):
+        Options(priority=value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 
@@ -36,20 +37,20 @@ class ServerDown(Fault):
 class ConnectionBroken(Fault):
     """The connection breaks when jobs have been sent: before or after they are acknowledged."""
 
-    AFTER = ("submit", "created")
-
-    def __init__(self, faults: list[Fault], after: str) -> None:
-        if after not in self.AFTER:
+    def __init__(self, faults: list[Fault], after: str, times: int | None) -> None:
+        if after not in ("submit", "created"):
             raise ValueError(
                 f"lose_connection(after={after!r}): it is 'submit' (sent, not acknowledged) or "
                 "'created' (acknowledged, and the result is waited for)"
             )
         self._after = after
+        self._left = math.inf if times is None else _count(times)
         super().__init__(faults)
 
     def change(self, submission: Submission) -> Submission:
-        if submission.error is not None:
+        if submission.error is not None or self._left <= 0:
             return submission
+        self._left -= 1
         told = f"lose_connection(after={self._after!r}) is in force"
         if self._after == "created":
             return _CutOff(submission.handle, told)
@@ -75,13 +76,11 @@ class OutcomeLost(Fault):
     """Workers lose what came of a job, `times` times for each job, so that another one runs it again."""
 
     def __init__(self, faults: list[Fault], job: str | AnyJob, told: str, times: int = 1) -> None:
-        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
-            raise ValueError(f"times is how often each job is lost, 1 or more, not {times!r}")
         resolve(job)
         name = job if isinstance(job, str) else job.name
         self._function = conf.function_name(name)
         self._told = f"{told} is in force for {name}"
-        self._times = times
+        self._times = _count(times)
         self._losses: Counter[str] = Counter()
         self._lock = threading.Lock()
         super().__init__(faults)
@@ -92,6 +91,12 @@ class OutcomeLost(Fault):
                 return ""
             self._losses[job.handle] += 1
         return self._told
+
+
+def _count(times: int) -> int:
+    if type(times) is not int or times < 1:
+        raise ValueError(f"times is how often, 1 or more, not {times!r}")
+    return times
 
 
 class Faults:
@@ -106,7 +111,7 @@ class Faults:
 
     def check_server(self) -> None:
         if self.is_server_down:
-            raise ServerUnavailable("no job server to submit the job: server_down() is in force")
+            raise ServerUnavailable("no job server can be reached: server_down() is in force")
 
     def change(self, submissions: list[Submission]) -> list[Submission]:
         for fault in list(self.all):

@@ -10,7 +10,8 @@ class InForce:
     """
     Something that is in force from when it is made.
 
-    As a context manager it ends with the block, otherwise with the test, or by `stop()`.
+    As a context manager it ends with the block, otherwise with the test, or by `stop()`; it may be
+    used as one again.
     """
 
     def __init__(self, all_in_force: list[Any]) -> None:
@@ -23,6 +24,8 @@ class InForce:
             self._all.remove(self)
 
     def __enter__(self) -> Self:
+        if self not in self._all:
+            self._all.append(self)
         return self
 
     def __exit__(

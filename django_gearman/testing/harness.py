@@ -8,22 +8,22 @@ submission and every word of the workers of this process; what it sees goes into
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 from .. import conf
 from ..backends import close_backends
-from ..backends.base import BaseBackend, Outcome, Submission, WorkerSession, WorkFail
+from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
 from ..backends.eager import EagerBackend
-from ..instrumentation import active, instrumented
+from ..instrumentation import Instrumentation, active, instrumented
 from ..jobs import JobContext
 from ..request import JobRequest
 from ..serializers import Serializer, get_serializer
-from ..signals import job_finished, job_retried
+from ..signals import job_retried
 from .faults import Faults
-from .isolation import Isolation, real_transport
+from .isolation import JobServerForbidden, real_transport
 from .outbox import Outbox, SubmittedJob
 from .runner import Runner
 from .stubs import Stubs
@@ -31,58 +31,62 @@ from .transactions import CommitWatch
 from .waiting import WatchedSubmission
 
 _names = itertools.count(1)
+_Transport = tuple[Any, Any, Any]
 
 
-class Harness(Isolation):
+class Harness(Instrumentation):
     """
     Everything of one test.
 
-    `raise_failures` has what a job raises reach the test: out of the submission that ran it, or out
-    of `gearman_worker.run()`.
+    `is_quiet` while the test has asked for nothing: then jobs go where the settings say, except to
+    real servers, and do what they do in production.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.raise_failures = True
+        self.is_quiet = True
+        self.has_ended = False
+        self.raise_failures = False
         self.outbox = Outbox()
         self.faults = Faults()
-        self.stubs = Stubs(self._serializer_of)
         self.runner = Runner(self)
+        self.stubs = Stubs(self._serializer_of, self.job_failed)
         self._commits = CommitWatch()
-        self._transport: tuple[Any, Any, Any] | None = None
-        self._name = f"test-{next(_names)}"  # of the memory server that the settings ask for
+        self._transport: Callable[[], _Transport] | None = None
 
-    @contextmanager
-    def in_force(self) -> Iterator[None]:
-        job_finished.connect(self._on_finished)
+    def begin(self) -> None:
         job_retried.connect(self._on_retried)
-        try:
-            with instrumented(self):
-                yield
-        finally:
-            job_finished.disconnect(self._on_finished)
-            job_retried.disconnect(self._on_retried)
-            self._commits.close()
-            close_backends()
+
+    def end(self) -> None:
+        """End the test: its workers stop, and nothing is left behind."""
+        self.has_ended = True
+        job_retried.disconnect(self._on_retried)
+        self._commits.close()
+        close_backends(made_under=self)
+
+    def ask(self) -> None:
+        """Do what the testing package promises, from now on."""
+        if self.is_quiet:
+            self.is_quiet, self.raise_failures = False, True
 
     @contextmanager
     def using(
         self,
-        transport: str | None,
-        servers: Sequence[Any] | None = None,
+        transport: str | None = None,
+        servers: Sequence[Any] | Callable[[], Sequence[Any]] | None = None,
         options: Mapping[str, Any] | None = None,
         raise_failures: bool | None = None,
     ) -> Iterator[None]:
         """Choose, until the block ends, the transport (None: leave it) and what failures do."""
-        before = self._transport, self.raise_failures
-        if transport is not None:
-            self._transport = _read(transport, servers, options)
+        before = self._transport, self.is_quiet, self.raise_failures
+        chosen = None if transport is None else _read(transport, servers, options)
+        self.ask()
+        self._transport = chosen or self._transport
         if raise_failures is not None:
             self.raise_failures = raise_failures
         try:
             yield
         finally:
-            self._transport, self.raise_failures = before
+            self._transport, self.is_quiet, self.raise_failures = before
 
     def records(self) -> list[SubmittedJob]:
         """Return what was submitted, also what a transaction of the test has held back."""
@@ -96,92 +100,139 @@ class Harness(Isolation):
 
     # Instrumentation
 
-    def transport(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
+    def transport(self, backend: Any, servers: Any, options: Any) -> _Transport:
         if self._transport is not None:
-            chosen, chosen_servers, chosen_options = self._transport
-            return chosen, chosen_servers or servers, chosen_options
-        if backend == "memory" and isinstance(options, Mapping):
-            return backend, servers, {**options, "name": self._name}
-        return "eager", servers, {}
+            chosen, chosen_servers, chosen_options = self._transport()
+            return chosen, servers if chosen_servers is None else chosen_servers, chosen_options
+        return backend, servers, options
 
     def admit(self, backend: BaseBackend) -> None:
-        """Let any be used: `transport` has seen to it that no other is there."""
+        if self._transport is None and not backend.local:
+            raise JobServerForbidden(
+                "no job server is reached from this test, whatever GEARMAN_SERVERS says, because it "
+                "has not asked for one. It asks for a private gearmand by the fixture gearman_server, "
+                "@pytest.mark.gearman('real') or the option --gearman=real; for a server of your own "
+                "by override_gearman('gearman', servers=[...])"
+            )
+
+    def reach(self, backend: BaseBackend) -> None:
+        self.admit(backend)
+        self.faults.check_server()
 
     def answers(self, job_name: str) -> bool:
         return self.stubs.answers(job_name)
 
+    def runs_in_caller(self, backend_class: type[BaseBackend]) -> bool:
+        # On real servers who waits for a job runs it, and wants the test's database connections.
+        return backend_class.runs_in_caller or not (self.is_quiet or backend_class.local)
+
+    def delivery(self, requests: Sequence[JobRequest]) -> AbstractContextManager[None]:
+        return self.runner.calling(requests)
+
     def submit(self, backend: BaseBackend, requests: Sequence[JobRequest]) -> list[Submission]:
         self._commits.flush()  # they come first
-        self.faults.check_server()
+        self.reach(backend)
         specs = [request.spec for request in requests]
-        take = backend.queue if isinstance(backend, EagerBackend) else backend.submit
-        submissions = take(specs)
-        for request, submission in zip(requests, submissions, strict=True):
-            if submission.error is None:
-                self.outbox.add(request, submission.handle)
-        self.runner.submitted(backend)
+        queued = partial(self._queued, backend, requests)
+        if isinstance(backend, EagerBackend):
+            submissions = backend.submit(specs, queued)
+        else:
+            submissions = backend.submit(specs)
+            queued(submissions)
+        serve, complain = partial(self.runner.serve, backend), self.runner.complain
         watched: list[Submission] = [
-            WatchedSubmission(submission, spec, self.outbox, partial(self.runner.serve, backend))
+            WatchedSubmission(submission, spec, self.outbox, serve, complain)
             for submission, spec in zip(submissions, specs, strict=True)
         ]
         return self.faults.change(watched)
 
-    def on_commit(self, send: Any, using: str | None) -> None:
-        self._commits.on_commit(send, using)
+    def _queued(
+        self,
+        backend: BaseBackend,
+        requests: Sequence[JobRequest],
+        submissions: Sequence[Submission],
+    ) -> None:
+        for request, submission in zip(requests, submissions, strict=True):
+            if submission.error is None:
+                self.outbox.add(request, submission.handle)
+        self.runner.queued(backend)
+
+    def on_commit(
+        self, schedule: Callable[..., None], send: Callable[[], None], using: str | None
+    ) -> None:
+        self._commits.on_commit(schedule, send, using, at_once=not self.is_quiet)
 
     def register(
-        self, backend: BaseBackend, functions: Sequence[str], client_id: str
+        self,
+        backend: BaseBackend,
+        make: Callable[[], WorkerSession],
+        functions: Sequence[str] | None,
     ) -> WorkerSession:
-        return self.runner.record(
-            partial(backend.register, functions, client_id), frozenset(functions)
-        )
+        return self.runner.record(backend, make, functions)
 
-    # Signals
+    def retry(
+        self, take: Callable[[Sequence[JobSpec]], list[Submission]], specs: Sequence[JobSpec]
+    ) -> list[Submission]:
+        self.faults.check_server()
+        return take(specs)
 
-    def _on_finished(
-        self, *, context: JobContext, outcome: Outcome, exception: BaseException | None, **_: Any
-    ) -> None:
-        if isinstance(outcome, WorkFail) and exception is not None:
-            told = partial(SubmittedJob.failed_with, handle=context.handle, error=exception)
-            self.outbox.tell(context.handle, told)
-            self.runner.failed(context.handle, exception)
+    def job_failed(self, handle: str, error: BaseException) -> None:
+        self.outbox.tell(handle, partial(SubmittedJob.fail, handle=handle, error=error))
+        self.runner.failed(handle, error)
 
-    def _on_retried(self, *, context: JobContext, handle: str, **_: Any) -> None:
-        self.outbox.follow(context.handle, handle)
+    def _on_retried(self, *, context: JobContext, handle: str, delay: float, **_: Any) -> None:
+        self.outbox.follow(context.handle, handle, delay)
 
 
 def _read(
-    transport: str, servers: Sequence[Any] | None, options: Mapping[str, Any] | None
-) -> tuple[Any, Any, Any]:
-    """Return the settings for a transport, checked."""
+    transport: str,
+    servers: Sequence[Any] | Callable[[], Sequence[Any]] | None,
+    options: Mapping[str, Any] | None,
+) -> Callable[[], _Transport]:
+    """Return what tells the settings for a transport, checked as far as can be."""
     if transport in ("eager", "memory"):
         if servers is not None:
             raise TypeError(f"servers= goes with a real transport; {transport!r} has none")
         own = {"name": f"test-{next(_names)}"} if transport == "memory" else {}
-        return transport, None, {**own, **(options or {})}
+        settings = (transport, None, {**own, **(options or {})})
+        return lambda: settings
     known = ("eager", "memory", "real", "gearman", "python-gearman")
     if transport not in known:
         raise ValueError(f"{transport!r} is no transport; it is one of {', '.join(known)}")
     if servers is None:
         raise TypeError(f"{transport!r} needs servers=[...]")
-    conf.parse_servers(servers, source="servers")
     backend, project_options = real_transport() if transport == "real" else (transport, {})
-    return backend, servers, project_options if options is None else options
+    chosen = project_options if options is None else options
+    if callable(servers):
+        return lambda: (backend, servers(), chosen)
+    conf.parse_servers(servers, source="servers")
+    return lambda: (backend, servers, chosen)
 
 
 @contextmanager
-def harness(
+def in_force(harness: Harness) -> Iterator[None]:
+    """Put a harness in force until the block ends, which is the end of its test."""
+    harness.begin()
+    try:
+        with instrumented(harness):
+            yield
+    finally:
+        harness.end()
+
+
+@contextmanager
+def asked_harness(
     transport: str | None = None,
     *,
     servers: Sequence[Any] | None = None,
     options: Mapping[str, Any] | None = None,
     raise_failures: bool | None = None,
 ) -> Iterator[Harness]:
-    """Yield the harness in force, or put a new one in force, with this transport until the end."""
+    """Yield the harness in force, or a new one, with this transport until the block ends."""
+    current = active()
     with ExitStack() as stack:
-        current = active()
         if not isinstance(current, Harness):
             current = Harness()
-            stack.enter_context(current.in_force())
+            stack.enter_context(in_force(current))
         stack.enter_context(current.using(transport, servers, options, raise_failures))
         yield current

@@ -1,4 +1,4 @@
-"""Keep tests away from real job servers."""
+"""Keep tests away from real job servers, and know which the project has."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from django.conf import settings
 
 from .. import conf
 from ..backends import BUILT_IN, get_backend_class
-from ..backends.base import BaseBackend
-from ..backends.memory import forget_servers
 from ..exceptions import InvalidBackend, ServerUnavailable
-from ..instrumentation import Instrumentation
+from ..instrumentation import Instrumentation, instrumented
 
 _LOCAL = ("eager", "memory")
 _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")
@@ -20,22 +18,6 @@ _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")
 
 class JobServerForbidden(ServerUnavailable, AssertionError):
     """A test tried to reach a real job server without having asked for one; nothing was sent."""
-
-
-class Isolation(Instrumentation):
-    """What every test runs under: with job servers of its own, and no real one."""
-
-    def __init__(self) -> None:
-        forget_servers()
-
-    def admit(self, backend: BaseBackend) -> None:
-        if not backend.local:
-            raise JobServerForbidden(
-                "no job server is reached from this test, whatever GEARMAN_SERVERS says, because it "
-                "has not asked for one. It asks for a private gearmand by the fixture gearman_server, "
-                "@pytest.mark.gearman('real') or the option --gearman=real; for a server of your own "
-                "by override_gearman('gearman', servers=[...])"
-            )
 
 
 class _Project:
@@ -54,9 +36,10 @@ def replace_real_backend() -> Callable[[], None]:
 
     As Django does with EMAIL_BACKEND: in the settings themselves, so that a test can override it.
     """
-    backend, _, options = conf.backend_settings()
-    if not _is_real(backend):
-        return lambda: None
+    with instrumented(Instrumentation()):  # what the settings say, and not the test
+        backend, _, options = conf.backend_settings()
+        if not _is_real(backend):
+            return lambda: None
     _project.backend, _project.options = backend, options
     before = {name: getattr(settings, name) for name in _SWAPPED if hasattr(settings, name)}
     settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "eager", {}
@@ -76,8 +59,9 @@ def real_transport() -> tuple[Any, Any]:
     """Return the project's own GEARMAN_BACKEND and GEARMAN_OPTIONS, or the default for real servers."""
     if _project.backend is not None:
         return _project.backend, _project.options
-    backend, _, options = conf.backend_settings()
-    return (backend, options) if _is_real(backend) else ("gearman", {})
+    with instrumented(Instrumentation()):
+        backend, _, options = conf.backend_settings()
+        return (backend, options) if _is_real(backend) else ("gearman", {})
 
 
 def _is_real(backend: object) -> bool:

@@ -6,13 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
-from ..backends.base import Outcome, Update
+from ..backends.base import Outcome, Update, WorkException, WorkFail
 from ..exceptions import ResultUnavailable
 from ..registry import registry
 from ..request import GearmanJob, JobRequest
+from ..serializers import Call
+from .describe import describe_call
 
 
 class SubmittedJob:
@@ -20,61 +23,94 @@ class SubmittedJob:
     One submission, as a test sees it: also a background one has a `result` here.
 
     `name`, `queue` (None for a job of another program), `background`, `priority`, `unique` and
-    `run_after` are as the submitter gave them; `args` and `kwargs` as the job receives them, after
-    the whole way through the serializer. `runs` is how often a worker of this test has begun it.
+    `run_after` are as the submitter gave them; `args` (a list) and `kwargs` as the job receives
+    them, after the whole way through the serializer. `handle` is what the job server calls the job,
+    `request` what its submitter holds. `runs` is how often a worker of this process has begun it,
+    `finished` whether an outcome was reported.
     """
 
-    def __init__(self, request: JobRequest) -> None:
-        options, call = request.options, request.serializer.loads_call(request.spec.workload)
-        job = registry.find(request.job.task)
+    def __init__(self, request: JobRequest, due_at: float) -> None:
         self.request = request
-        self.name: str = request.job.task
-        self.queue: str | None = job.queue if job is not None else None
-        self.args: list[Any] = list(call.args)
-        self.kwargs: dict[str, Any] = dict(call.kwargs)
-        self.background: bool = request.background
-        self.priority: str | None = options.priority
-        self.unique: str | bool | None = options.unique
-        self.run_after = options.run_after
-        self.run_at: float | None = request.spec.run_at
-        self.submitted_at = time.time()
+        self.handle = ""
         self.runs = 0
+        self.finished = False
+        #: When it was submitted, in seconds since the epoch.
+        self.submitted_at = time.time()
+        #: When it was, or is, to run, by the clock that `advance` moves.
+        self.due_at = due_at
         #: Whether the test, or a client that waited, has learnt of a failure.
         self.was_seen = False
-        self._begin_waiting("")
+        self._updates: list[Update] = []  # of the last run
+        self._raised: BaseException | None = None
+        self._traceback: TracebackType | None = None
 
     def __repr__(self) -> str:
-        return f"<SubmittedJob {self.name} args={self.args!r} kwargs={self.kwargs!r}>"
+        state = "finished" if self.finished else f"begun {self.runs} times"
+        return f"<SubmittedJob {self.name}({describe_call(self.args, self.kwargs)}) {state}>"
 
     @property
-    def handle(self) -> str:
-        """What the job server calls the job; the last one of a job that ran again."""
-        return self._waiting.handle
+    def name(self) -> str:
+        return self.request.job.task
 
     @property
-    def finished(self) -> bool:
-        return self._waiting.complete
+    def queue(self) -> str | None:
+        job = registry.find(self.name)
+        return job.queue if job is not None else None
+
+    @cached_property
+    def _call(self) -> Call:
+        return self.request.serializer.loads_call(self.request.spec.workload)
+
+    @property
+    def args(self) -> list[Any]:
+        return list(self._call.args)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        return dict(self._call.kwargs)
+
+    @property
+    def background(self) -> bool:
+        return self.request.background
+
+    @property
+    def priority(self) -> str | None:
+        return self.request.options.priority
+
+    @property
+    def unique(self) -> str | bool | None:
+        return self.request.options.unique
+
+    @property
+    def run_after(self) -> Any:
+        return self.request.options.run_after
+
+    # What came of it
 
     @property
     def progress(self) -> list[tuple[int, int]]:
         """The (numerator, denominator) of each `set_status`, in order."""
-        return list(self._waiting.status_updates)
+        return list(self._told().status_updates)
 
     @property
     def data(self) -> list[Any]:
         """What the job sent with `send_data`, in order."""
-        return list(self._waiting.data_updates)
+        return list(self._told().data_updates)
 
     @property
     def warnings(self) -> list[Any]:
         """What the job sent with `send_warning`, in order."""
-        return list(self._waiting.warning_updates)
+        return list(self._told().warning_updates)
 
     @property
     def exception(self) -> BaseException | None:
-        """Why the job failed: what it raised, or a JobFailed if it did not run in this process."""
+        """
+        Why the job failed: what it raised, or a JobFailed if it did not run in this process.
+
+        None for one that succeeded, and for one that has not run.
+        """
         self.was_seen = True
-        return self._raised or self._waiting.exception
+        return self._raised if self._raised is not None else self._told().exception
 
     @property
     def result(self) -> Any:
@@ -86,40 +122,47 @@ class SubmittedJob:
         self.was_seen = True
         if self._raised is not None:
             raise self._raised.with_traceback(self._traceback)
-        if not self.finished:
-            raise ResultUnavailable(
-                f"job {self.name} has not run: gearman_worker.run() runs what is queued, and "
-                "gearman_worker.advance(minutes=...) makes delayed jobs due"
-            )
-        return self._waiting.result
+        if self.finished:
+            return self._told().result
+        waits = "waits to run again" if self.runs else "has not run"
+        raise ResultUnavailable(
+            f"job {self.name} {waits}: gearman_worker.run() runs what is queued, and "
+            "gearman_worker.advance(minutes=...) makes delayed jobs and retries due"
+        )
 
     @property
-    def failed_unseen(self) -> bool:
-        return not self.was_seen and (self._raised or self._waiting.exception) is not None
+    def raised(self) -> BaseException | None:
+        """What the job raised; asking does not count as looking at it."""
+        return self._raised
+
+    @property
+    def failed(self) -> bool:
+        outcome = self._updates[-1] if self.finished else None
+        return self._raised is not None or isinstance(outcome, (WorkFail, WorkException))
+
+    def _told(self) -> JobRequest:
+        """Return what a client that waits for the job has come to know, whether one does or not."""
+        request = self.request
+        job = GearmanJob(self.name, request.unique, request.job.data, self.handle)
+        spec = replace(request.spec, background=False, run_at=None)
+        client = JobRequest(job, spec, request.serializer, request.options)
+        for update in self._updates:
+            client.take(update)
+        return client
 
     # What the outbox does to it
-
-    def _begin_waiting(self, handle: str) -> None:
-        """Become, once more, a client that waits for the job, whether one does or not."""
-        request = self.request
-        job = GearmanJob(self.name, request.unique, request.job.data, handle)
-        spec = replace(request.spec, background=False, run_at=None)
-        self._waiting = JobRequest(job, spec, request.serializer, request.options)
-        self._raised: BaseException | None = None
-        self._traceback: TracebackType | None = None
-
-    def name_handle(self, handle: str) -> None:
-        self._waiting.job.handle = handle
 
     def begin(self) -> None:
         self.runs += 1
         if self.finished:  # as nobody has heard, or it would not run again
-            self._begin_waiting(self.handle)
+            self.finished, self._raised = False, None
+            self._updates = []
 
     def take(self, handle: str, update: Update) -> None:
         asked_to_run_again = handle != self.handle and isinstance(update, Outcome)
         if not (self.finished or asked_to_run_again):
-            self._waiting.take(update)
+            self._updates.append(update)
+            self.finished = isinstance(update, Outcome)
 
     def client_saw(self, handle: str, update: Update) -> None:
         """Note what a client was told; of a job that runs elsewhere, it is all there is to know."""
@@ -128,8 +171,8 @@ class SubmittedJob:
         if isinstance(update, Outcome):
             self.was_seen = True
 
-    def failed_with(self, handle: str, error: BaseException) -> None:
-        """Keep what the job raised, with its traceback, in place of what was told over the wire."""
+    def fail(self, handle: str, error: BaseException) -> None:
+        """Keep what the job raised, with its traceback, in place of what is told over the wire."""
         if handle == self.handle:
             self._raised, self._traceback = error, error.__traceback__
 
@@ -141,32 +184,44 @@ class Outbox:
     """Every submission of a test, from all its threads, in their order."""
 
     def __init__(self) -> None:
+        #: Seconds by which the clock of the test's job servers is ahead.
+        self.ahead = 0.0
         self._lock = threading.Lock()
         self._records: dict[int, SubmittedJob] = {}  # by the identity of their requests
         self._by_handle: dict[str, list[SubmittedJob]] = {}
         # What workers told that were quicker than the acknowledgement of the job.
         self._early: dict[str, list[Callable[[SubmittedJob], None]]] = {}
 
+    def now(self) -> float:
+        return time.time() + self.ahead
+
     def records(self) -> list[SubmittedJob]:
         with self._lock:
             return list(self._records.values())
 
-    def add(self, request: JobRequest, handle: str) -> None:
+    def add(self, request: JobRequest, handle: str) -> SubmittedJob:
         """Note that a job server has taken a job; again, when it was sent again."""
         with self._lock:
-            record = self._records.get(id(request)) or SubmittedJob(request)
-            self._records[id(request)] = record
+            record = self._records.get(id(request))
+            if record is None:
+                record = SubmittedJob(request, (request.spec.run_at or time.time()) + self.ahead)
+                self._records[id(request)] = record
             self._link(record, handle)
+        return record
 
-    def follow(self, handle: str, successor: str) -> None:
-        """Note that a job is queued once more, under another handle."""
+    def follow(self, handle: str, successor: str, delay: float) -> None:
+        """Note that a job is queued once more, under another handle, to run after `delay` seconds."""
         with self._lock:
             for record in self._by_handle.get(handle, ()):
+                record.due_at = self.now() + delay
                 self._link(record, successor)
 
     def _link(self, record: SubmittedJob, handle: str) -> None:
-        record.name_handle(handle)
-        self._by_handle.setdefault(handle, []).append(record)
+        sharing = self._by_handle.get(handle, [])
+        # A server that was started anew gives the handles of lost jobs to others.
+        unique = record.request.unique
+        self._by_handle[handle] = [*(r for r in sharing if r.request.unique == unique), record]
+        record.handle = handle
         for event in self._early.pop(handle, ()):
             event(record)
 

@@ -1,20 +1,24 @@
 """
 The pytest plugin. Every session of whoever installs the package imports this module, so it imports
-no Django, and nothing of ours that does, until a test needs it.
+no Django, and nothing of ours that does, until a test uses the library.
 
-Each test of a project that has the app runs isolated from real job servers. One that asks for more,
-by a fixture, the marker or an option, has a `Harness`, from before its first fixture to after its
-last.
+From the start of the session to its end whatever uses the library finds the `Harness` of the test
+that is running; it is made when it is first used, and quiet until the test asks for something: by a
+fixture, the marker or an option.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from ..instrumentation import Instrumentation, instrumented
 
 if TYPE_CHECKING:
     from .client import ManualWorker, RecordingClient
@@ -57,6 +61,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SESSION] = _Session(config)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    session.config.stash[_SESSION].stop_server()  # not later: pytest-xdist may end the process
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if (session := config.stash.get(_SESSION, None)) is not None:
         session.close()
@@ -64,15 +72,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if _is_django_ready() or _asks(item):
-        _test_of(item).begin()
+    item.config.stash[_SESSION].begin(item)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     outcome = yield
-    if _TEST in item.stash:
-        item.stash[_TEST].check_strict()
+    item.config.stash[_SESSION].test.check_strict()
     return outcome
 
 
@@ -81,15 +87,13 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         return (yield)
     finally:
-        if _TEST in item.stash:
-            item.stash[_TEST].close()
-            del item.stash[_TEST]
+        item.config.stash[_SESSION].end()
 
 
 @pytest.fixture
 def gearman_client(request: pytest.FixtureRequest) -> RecordingClient:
     """A client whose jobs run at once, and which knows every job that anybody submits in this test."""
-    harness = _test_of(request.node).harness("eager")
+    harness = _test_of(request).asked_harness("eager")
     from .client import RecordingClient
 
     return RecordingClient(harness)
@@ -98,7 +102,7 @@ def gearman_client(request: pytest.FixtureRequest) -> RecordingClient:
 @pytest.fixture
 def gearman_worker(request: pytest.FixtureRequest) -> ManualWorker:
     """A worker that runs what is queued when the test says so."""
-    harness = _test_of(request.node).harness()
+    harness = _test_of(request).asked_harness()
     from .client import ManualWorker
 
     return ManualWorker(harness)
@@ -107,7 +111,7 @@ def gearman_worker(request: pytest.FixtureRequest) -> ManualWorker:
 @pytest.fixture
 def gearman_server(request: pytest.FixtureRequest) -> GearmanServer:
     """A private gearmand, which is where the jobs of this test go."""
-    return _test_of(request.node).real_server()
+    return _test_of(request).real_server()
 
 
 class _Session:
@@ -116,13 +120,29 @@ class _Session:
     def __init__(self, config: pytest.Config) -> None:
         self.transport: str | None = config.getoption("--gearman")
         self.strict: bool = config.getini("gearman_strict")
+        self.test = _Test(self)  # of what is not of any test: collection, say
         self._required: bool = config.getoption("--gearman-required")
         self._restore: Callable[[], None] | None = None
         self._server: GearmanServer | None = None
+        self._in_force = ExitStack()
+        self._in_force.enter_context(instrumented(self._instrumentation))
+
+    def _instrumentation(self) -> Instrumentation:
+        return self.test.harness()
+
+    def begin(self, item: pytest.Item) -> None:
+        self.test.close()
+        self.test = _Test(self)
+        self.test.begin(item)
+
+    def end(self) -> None:
+        self.test.close()
+        self.test = _Test(self)
 
     def isolate(self) -> None:
         """Once Django is set up, take real job servers out of the settings."""
-        if self._restore is None:
+        if self._restore is None and _is_configured():
+            self._restore = lambda: None  # it asks for the settings, too
             from .isolation import replace_real_backend
 
             self._restore = replace_real_backend()
@@ -139,92 +159,98 @@ class _Session:
         except GearmandNotInstalled as error:
             if self._required:
                 pytest.fail(str(error), pytrace=False)
-            pytest.skip(str(error))
+            raise
         return self._server
 
-    def close(self) -> None:
+    def stop_server(self) -> None:
         if self._server is not None:
-            self._server.stop()
+            self._server.kill()
+            self._server = None
+
+    def close(self) -> None:
+        self.test.close()
+        self.stop_server()
         if self._restore is not None:
             self._restore()
+        self._in_force.close()
 
 
 class _Test:
     """One test: what it asks for, and what is in force for it."""
 
-    def __init__(self, item: pytest.Item, session: _Session) -> None:
-        self._item = item
+    def __init__(self, session: _Session) -> None:
         self._session = session
         self._in_force = ExitStack()
         self._harness: Harness | None = None
         self._server: GearmanServer | None = None
         self._transport = session.transport
         self._strict = session.strict
+        self._asks = False
         self._raise_failures: bool | None = None
+        self._lock = threading.RLock()  # several threads may be the first to use the library
 
-    def begin(self) -> None:
-        """Put in force what the test asks for, or isolation; nothing where Django is not set up."""
-        fixtures = _fixtures(self._item)
-        marked = _read_markers(self._item)
+    def begin(self, item: pytest.Item) -> None:
+        """Read what the test asks for; it is put in force when the library is first used."""
+        marked = _read_markers(item)
+        fixtures = _FIXTURES.intersection(getattr(item, "fixturenames", ()))
         self._transport = marked.get("transport") or self._transport
         self._strict = marked.get("strict", self._strict)
         self._raise_failures = marked.get("raise_failures")
-        if not _is_django_ready():
-            return
-        self._session.isolate()
+        if self._transport is None and "gearman_client" in fixtures:
+            self._transport = "eager"
         if "gearman_server" in fixtures:
-            self.real_server()
-        elif "gearman_client" in fixtures:
-            self.harness("eager")
-        elif fixtures or marked or self._transport or self._strict:
-            self.harness()
-        elif _has_app():
-            from ..instrumentation import instrumented
-            from .isolation import Isolation
-
-            self._in_force.enter_context(instrumented(Isolation()))
-
-    def harness(self, default: str | None = None) -> Harness:
-        """
-        Return the test's harness; put it in force if it is not.
-
-        That is so when Django was set up late, or a fixture is asked for in the test. The transport
-        is `default` unless something else says which.
-        """
-        if self._harness is None:
-            if not _is_django_ready():
-                pytest.fail(
-                    "this test needs Django: set DJANGO_SETTINGS_MODULE for pytest-django, or call "
-                    "django.conf.settings.configure() and django.setup() in conftest.py",
-                    pytrace=False,
-                )
-            self._session.isolate()
-            from .harness import harness
-
-            self._harness = self._in_force.enter_context(
-                harness(raise_failures=self._raise_failures)
-            )
-            if self._transport is not None:
-                self._use(self._transport)
-        if self._transport is None and default is not None:
-            self._use(default)
-        return self._harness
-
-    def _use(self, transport: str) -> None:
-        """Have the test's jobs go by this transport from now on."""
-        assert self._harness is not None
-        self._transport, servers = transport, None
-        if transport == "real":
+            self._transport = "real"
+        self._asks = bool(fixtures or marked or self._transport or self._strict)
+        if "gearman_server" in fixtures or marked.get("transport") == "real":
             self._server = self._session.server()
-            servers = [self._server.address]
-        self._in_force.enter_context(self._harness.using(transport, servers))
+        if _has_app():
+            self._session.isolate()
+
+    def harness(self) -> Harness:
+        """Return the test's harness, made when the library is first used."""
+        if self._harness is not None:
+            return self._harness
+        with self._lock:
+            if self._harness is None:
+                self._session.isolate()
+                from ..backends.memory import forget_servers
+                from .harness import Harness
+
+                forget_servers()
+                self._harness = Harness()
+                self._harness.begin()
+                self._in_force.callback(self._harness.end)
+                if self._asks:
+                    self._use(self._transport)
+            return self._harness
+
+    def asked_harness(self, default: str | None = None) -> Harness:
+        """Return the harness, of a test that asks for one, on `default` unless it says which."""
+        _set_up_django()
+        harness = self.harness()
+        if self._transport is None or harness.is_quiet:
+            self._use(self._transport or default)
+        return harness
+
+    def _use(self, transport: str | None) -> None:
+        """Have the test's jobs go by this transport from now on."""
+        self._transport = transport
+        servers = self._addresses if transport == "real" else None
+        using = self.harness().using(transport, servers, raise_failures=self._raise_failures)
+        self._in_force.enter_context(using)
+
+    def _addresses(self) -> list[str]:
+        if self._server is None:
+            self._server = self._session.server()
+        return [self._server.address]
 
     def real_server(self) -> GearmanServer:
         """Return the private gearmand, which is where the test's jobs go from now on."""
-        self.harness()
         if self._server is None:
+            self._server = self._session.server()
+        self.asked_harness("real")
+        if self._transport != "real":
             self._use("real")
-        assert self._server is not None
         return self._server
 
     def check_strict(self) -> None:
@@ -239,30 +265,37 @@ class _Test:
 
 
 _SESSION = pytest.StashKey[_Session]()
-_TEST = pytest.StashKey[_Test]()
 
 
-def _test_of(item: pytest.Item) -> _Test:
-    if _TEST not in item.stash:
-        item.stash[_TEST] = _Test(item, item.config.stash[_SESSION])
-    return item.stash[_TEST]
+def _test_of(request: pytest.FixtureRequest) -> _Test:
+    return request.config.stash[_SESSION].test
 
 
-def _fixtures(item: pytest.Item) -> set[str]:
-    return _FIXTURES.intersection(getattr(item, "fixturenames", ()))
-
-
-def _asks(item: pytest.Item) -> bool:
-    return bool(_fixtures(item)) or item.get_closest_marker("gearman") is not None
-
-
-def _is_django_ready() -> bool:
-    apps = sys.modules.get("django.apps")
-    return apps is not None and bool(apps.apps.ready)
+def _is_configured() -> bool:
+    conf = sys.modules.get("django.conf")
+    return bool(os.environ.get("DJANGO_SETTINGS_MODULE")) or (
+        conf is not None and bool(conf.settings.configured)
+    )
 
 
 def _has_app() -> bool:
-    return bool(sys.modules["django.apps"].apps.is_installed("django_gearman"))
+    apps = sys.modules.get("django.apps")
+    return apps is not None and apps.apps.ready and apps.apps.is_installed("django_gearman")
+
+
+def _set_up_django() -> None:
+    """Set Django up, where nothing has done so, as without pytest-django."""
+    if not _is_configured():
+        pytest.fail(
+            "this test needs Django: set DJANGO_SETTINGS_MODULE, or call "
+            "django.conf.settings.configure() in conftest.py",
+            pytrace=False,
+        )
+    import django
+    from django.apps import apps
+
+    if not apps.ready:
+        django.setup()
 
 
 def _read_markers(item: pytest.Item) -> dict[str, Any]:
@@ -270,11 +303,19 @@ def _read_markers(item: pytest.Item) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for marker in item.iter_markers("gearman"):
         arguments = dict(zip(("transport",), marker.args, strict=False)) | dict(marker.kwargs)
-        unknown = arguments.keys() - {"transport", "strict", "raise_failures"}
-        if unknown or len(marker.args) > 1 or arguments.get("transport") not in (None, *TRANSPORTS):
+        if len(marker.args) > 1 or not _is_meant(arguments):
             pytest.fail(
                 f"{marker}: write gearman('eager' | 'memory' | 'real', strict=..., raise_failures=...)",
                 pytrace=False,
             )
         told = arguments | told
     return told
+
+
+def _is_meant(arguments: dict[str, Any]) -> bool:
+    known = {
+        "transport": (None, *TRANSPORTS),
+        "strict": (True, False),
+        "raise_failures": (True, False),
+    }
+    return all(name in known and value in known[name] for name, value in arguments.items())

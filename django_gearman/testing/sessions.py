@@ -6,13 +6,18 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ..backends.base import AssignedJob, Outcome, Update, WorkerSession
+from ..backends.base import AssignedJob, BaseBackend, Outcome, Update, WorkerSession
 from ..exceptions import ConnectionLost
-from .faults import Faults
-from .outbox import Outbox, SubmittedJob
+from .outbox import SubmittedJob
 
-_DOWN_SECONDS = 0.05  # until a worker looks again for a server that is down
+if TYPE_CHECKING:
+    from .harness import Harness
+
+_IDLE_SECONDS = 0.05  # of a worker whose server is down, or whose test has ended
+_REQUEUE_LOOKS = 1000  # at the status of a job that the server is about to give to another worker
+_MOST_JOBS = 50_000  # in one run; more are a job that submits itself
 
 
 class RecordingSession(WorkerSession):
@@ -20,51 +25,76 @@ class RecordingSession(WorkerSession):
     Passes everything on to a session, tells the outbox of it, and suffers the faults in force.
 
     `functions` None serves any. A worker whose outcome is lost leaves, and another one takes its
-    place, as far as the server can see.
+    place, as far as the server can see. When the test ends, the worker does no more.
     """
 
     def __init__(
         self,
+        harness: Harness,
+        backend: BaseBackend,
         make: Callable[[], WorkerSession],
         functions: frozenset[str] | None,
-        outbox: Outbox,
-        faults: Faults,
+        *,
+        is_bounded: bool,
     ) -> None:
+        self._harness = harness
+        self._backend = backend
         self._make = make
-        self._session = make()
         self._functions = functions
-        self._outbox = outbox
-        self._faults = faults
+        self._is_bounded = is_bounded
         self._thread = threading.get_ident()
-        self._is_open = True
+        self._count = 0
+        self._session = make()
+        self._has_left = False
 
     def is_of_this_thread(self) -> bool:
         return self._thread == threading.get_ident()
 
     def serves(self, function: str) -> bool:
-        return self._is_open and (self._functions is None or function in self._functions)
+        return self._functions is None or function in self._functions
 
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         self._thread = threading.get_ident()
-        if self._faults.is_server_down:
-            time.sleep(min(_DOWN_SECONDS, timeout or 0.0))
+        if self._harness.has_ended or self._harness.faults.is_server_down:
+            self._leave_if_over()
+            time.sleep(min(_IDLE_SECONDS, timeout or 0.0))
             return None
         job = self._session.grab_job(timeout)
         if job is not None:
-            self._outbox.tell(job.handle, SubmittedJob.begin)
+            self._count += 1
+            if self._is_bounded and self._count > _MOST_JOBS:
+                raise AssertionError(
+                    f"{_MOST_JOBS} jobs have run, and there is still another one, of "
+                    f"{job.function}: does it submit itself? gearman_worker.run(limit=...) ends"
+                )
+            self._harness.outbox.tell(job.handle, SubmittedJob.begin)
         return job
 
     def send(self, job: AssignedJob, update: Update) -> None:
-        if isinstance(update, Outcome) and (reason := self._faults.loses(job)):
-            self._session.close()
-            self._session = self._make()
+        if isinstance(update, Outcome) and (reason := self._harness.faults.loses(job)):
+            self._lose(job)
             raise ConnectionLost(
                 f"the outcome of job {job.handle} was lost, and another worker runs it: {reason}"
             )
         # First, so that whoever waits for the job finds it here when he goes on.
-        self._outbox.tell(job.handle, partial(SubmittedJob.take, handle=job.handle, update=update))
+        event = partial(SubmittedJob.take, handle=job.handle, update=update)
+        self._harness.outbox.tell(job.handle, event)
         self._session.send(job, update)
 
+    def _lose(self, job: AssignedJob) -> None:
+        """Leave with a job in hand, and come again when the server has queued it."""
+        self._session.close()
+        for _ in range(_REQUEUE_LOOKS):
+            if not self._backend.job_status(job.handle).running:
+                break
+            time.sleep(0.005)
+        self._session = self._make()
+
+    def _leave_if_over(self) -> None:
+        if self._harness.has_ended and not self._has_left:
+            self._has_left = True
+            self._session.close()
+
     def close(self) -> None:
-        self._is_open = False
+        self._harness.runner.sessions.discard(self)
         self._session.close()

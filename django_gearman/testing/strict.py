@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 from ..backends import get_backend
 from ..exceptions import BackendError
-from .expectation import describe
+from .expectation import describe_submission
 from .harness import Harness
 from .outbox import SubmittedJob
 
@@ -15,22 +14,23 @@ from .outbox import SubmittedJob
 def complaint(harness: Harness) -> str:
     """Tell what jobs were left queued, and what failures nobody looked at; "" if there were none."""
     records = harness.records()
+    now = harness.outbox.now()
     complaints = {
-        "was left queued, and nobody ran it": [r for r in records if _is_left(r)],
-        "failed, and nobody looked at that": [r for r in records if r.failed_unseen],
+        "was left queued, and nobody ran it": [r for r in records if _is_left(r, now)],
+        "failed, and nobody looked at that": [r for r in records if r.failed and not r.was_seen],
     }
     lines = [
-        f"job {describe(record)} {complaint}"
+        f"job {describe_submission(record)} {complaint}"
         for complaint, those in complaints.items()
         for record in those
     ]
     return "\n".join(["this strict test is not done:", *lines]) if lines else ""
 
 
-def _is_left(record: SubmittedJob) -> bool:
-    """Whether a job that is not delayed still waits on its job server."""
-    if record.finished or (record.run_at is not None and record.run_at > time.time()):
+def _is_left(record: SubmittedJob, now: float) -> bool:
+    """Whether a job that is due still waits on its job server."""
+    if record.finished or record.due_at > now:
         return False
-    with suppress(BackendError, ValueError):  # a server that is gone, or the thread's own one
+    with suppress(BackendError, ValueError):  # a server that is gone, or one of an earlier block
         return get_backend().job_status(record.handle).known
     return True

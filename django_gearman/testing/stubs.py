@@ -7,10 +7,20 @@ from contextlib import closing, suppress
 from typing import Any
 
 from .. import conf
-from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
+from ..backends.base import (
+    AssignedJob,
+    Outcome,
+    WorkComplete,
+    WorkerSession,
+    WorkException,
+    WorkFail,
+    WorkWarning,
+)
 from ..exceptions import ConnectionLost
 from ..jobs import AnyJob, Job
-from ..serializers import Serializer
+from ..registry import registry
+from ..remote_error import dump_error
+from ..serializers import Call, Serializer
 from .force import InForce
 
 #: Makes a worker of the named functions.
@@ -36,17 +46,30 @@ class Stub(InForce):
             raise TypeError("a stub takes one of a function, returns= and raises=")
         if raises is not None and not _is_error(raises):
             raise TypeError(f"raises is an exception, not {raises!r}")
+        if function is not None and not callable(function):
+            raise TypeError(f"a stub answers by a function, not {function!r}; write returns=...")
         self.name = job.name if isinstance(job, Job) else conf.check_name(job, "job name")
+        if registry.find(self.name) is None and not conf.is_external(self.name):
+            registry.get(self.name)  # raises: in production, submitting it would, too
         self.function = conf.function_name(self.name)
         self._call = function
         self._returns = returns
         self._raises = raises
         super().__init__(stubs)
 
-    def answer(self, *args: Any, **kwargs: Any) -> Any:
+    def answer(self, call: Call, serializer: Serializer) -> Outcome:
+        """
+        Return what the stub tells of a job.
+
+        Raises what its function raises, and SerializationError for a value that cannot travel.
+        """
         if self._raises is not None:
-            raise self._raises
-        return self._returns if self._call is None else self._call(*args, **kwargs)
+            error = self._raises if isinstance(self._raises, Exception) else self._raises()
+            return WorkException(str(error).encode())
+        value = self._returns
+        if self._call is not None:
+            value = self._call(*call.args, **call.kwargs)
+        return WorkComplete(serializer.dumps(value))
 
 
 def _is_error(value: object) -> bool:
@@ -60,10 +83,14 @@ class Stubs:
     The stubs of a test; the one that was made last answers.
 
     They stand for programs that are always there, so they answer as soon as a job is queued. Like
-    workers in other languages they report an error by its text.
+    workers in other languages they report `raises` by its text. What a stub's function raises, be it
+    an assertion, is for the test: the job fails, and `failed` is told.
     """
 
-    def __init__(self, serializer_of: SerializerOf) -> None:
+    def __init__(
+        self, serializer_of: SerializerOf, failed: Callable[[str, BaseException], None]
+    ) -> None:
+        self._failed = failed
         self.all: list[Stub] = []
         self._serializer_of = serializer_of
 
@@ -82,10 +109,11 @@ class Stubs:
 
     def _answer(self, stub: Stub, job: AssignedJob, worker: WorkerSession) -> None:
         serializer = self._serializer_of(job.handle)
-        call = serializer.loads_call(job.workload)
+        outcome: Outcome
         try:
-            result = stub.answer(*call.args, **call.kwargs)
-        except Exception as error:  # noqa: BLE001 - it is the answer
-            worker.send(job, WorkException(str(error).encode()))
-        else:
-            worker.send(job, WorkComplete(serializer.dumps(result)))
+            outcome = stub.answer(serializer.loads_call(job.workload), serializer)
+        except BaseException as error:  # noqa: BLE001 - pytest.fail() is one, and the job must end
+            self._failed(job.handle, error)
+            worker.send(job, WorkWarning(dump_error(error)))
+            outcome = WorkFail()
+        worker.send(job, outcome)

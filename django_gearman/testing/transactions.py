@@ -6,8 +6,8 @@ the code under test are only savepoints. Here, a block that is the outermost one
 test counts as the transaction: when it ends well, what waited for it goes out.
 
 Django marks the test's blocks as `_from_testcase`, and tells of the end of the others only by the
-SQL that releases their savepoint. Where a database has none, the jobs go out when the test asks what
-was submitted.
+SQL that releases their savepoint. What a block without one leaves (`atomic(savepoint=False)`, as in
+`Model.delete()`) goes out before the next query, or when the test asks what was submitted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -53,21 +53,39 @@ class CommitWatch:
     def __init__(self) -> None:
         self._thread = _Thread()
         self._watched: list[BaseDatabaseWrapper] = []
+        self._released: list[str] = []  # the savepoint whose release a job's failure interrupted
 
-    def on_commit(self, send: Callable[[], None], using: str | None) -> None:
-        """Do what `transaction.on_commit` would do if there were no test around."""
+    def on_commit(
+        self,
+        schedule: Callable[..., None],
+        send: Callable[[], None],
+        using: str | None,
+        *,
+        at_once: bool,
+    ) -> None:
+        """
+        Do what `schedule`, which is Django's, would do if there were no test around.
+
+        With `at_once` what is in no block but the test's own is sent, as in production; without, it
+        waits for the commit that never comes, as it does in Django's tests.
+        """
         connection = transaction.get_connection(using)
-        if _is_in_no_transaction(connection) or _is_in_tests_own_block(connection):
+        in_no_block = not connection.in_atomic_block or _is_in_tests_own_block(connection)
+        if at_once and in_no_block and _commits_by_itself(connection):
             self.flush()
             send()
             return
         waiting = _Waiting(send, connection)
-        transaction.on_commit(waiting, using=using)
-        self._thread.waiting.append(waiting)
+        schedule(waiting, using=using)
+        if not in_no_block:
+            self._thread.waiting.append(waiting)
+            self._watch(connection)
+
+    def _watch(self, connection: BaseDatabaseWrapper) -> None:
         if connection not in self._watched:
             self._watched.append(connection)
             # The first, because Django takes the last one away when somebody's block ends.
-            connection.execute_wrappers.insert(0, self._after_sql)
+            connection.execute_wrappers.insert(0, self._around_sql)
 
     def flush(self) -> None:
         """
@@ -94,10 +112,10 @@ class CommitWatch:
 
     def close(self) -> None:
         for connection in self._watched:
-            if self._after_sql in connection.execute_wrappers:
-                connection.execute_wrappers.remove(self._after_sql)
+            if self._around_sql in connection.execute_wrappers:
+                connection.execute_wrappers.remove(self._around_sql)
 
-    def _after_sql(
+    def _around_sql(
         self,
         execute: Callable[..., Any],
         sql: str,
@@ -105,18 +123,31 @@ class CommitWatch:
         many: bool,
         context: dict[str, Any],
     ) -> Any:
+        words = sql.split(None, 4)[:4] if isinstance(sql, str) else []
+        if words[:1] == ["ROLLBACK"]:  # Django drops what waited for the block afterwards
+            return None if words[-1:] == self._released else execute(sql, params, many, context)
+        if words[:2] != ["RELEASE", "SAVEPOINT"]:
+            self.flush()  # what a block without a savepoint left, whose end is told by nothing
+            return execute(sql, params, many, context)
+        if words[-1:] == self._released:
+            self._released = []
+            return None
         result = execute(sql, params, many, context)
-        # After a rollback the savepoint is released, too; by then its callbacks are gone.
-        if isinstance(sql, str) and sql.startswith("RELEASE SAVEPOINT"):
+        try:
             self.flush()
+        except DatabaseError:
+            # A job's, which Django takes for a failure of the release. It is about to roll back to the
+            # savepoint that has just been released, and must not find that it is gone.
+            self._released = words[-1:]
+            raise
         return result
 
 
-def _is_in_no_transaction(connection: BaseDatabaseWrapper) -> bool:
+def _commits_by_itself(connection: BaseDatabaseWrapper) -> bool:
     """Tell without opening the database, which a test that uses none must not do."""
-    opened = connection.connection is not None
-    autocommit = connection.autocommit if opened else connection.settings_dict["AUTOCOMMIT"]
-    return not connection.in_atomic_block and bool(autocommit)
+    if connection.in_atomic_block or connection.connection is not None:
+        return connection.in_atomic_block or bool(connection.autocommit)
+    return bool(connection.settings_dict["AUTOCOMMIT"])
 
 
 def _is_in_tests_own_block(connection: BaseDatabaseWrapper) -> bool:

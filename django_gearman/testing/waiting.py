@@ -8,25 +8,30 @@ from collections.abc import Callable
 from functools import partial
 
 from ..backends.base import JobSpec, Outcome, Submission, Update
-from ..exceptions import JobError
 from .outbox import Outbox, SubmittedJob
 
-_LOOK_SECONDS = 0.2  # how long a client waits until it looks whether anybody still serves its job
+_LOOK_SECONDS = 0.02  # how long a client waits until it looks whether anybody serves its job
+_GRACE_LOOKS = 15  # until it gives up: somebody may just be coming, in another thread or process
 
 
-class NotServed(JobError, AssertionError):
+class NotServed(AssertionError):
     """A client waits for a job that no worker of this test serves."""
 
 
 class WatchedSubmission(Submission):
-    """Passes on what a submission tells; before it waits, it has `serve` see to it that it can end."""
+    """
+    Passes on what a submission tells, and does not wait for ever for a job that nobody serves.
+
+    `serve` serves the job, or tells whether somebody may, and `complain` raises NotServed.
+    """
 
     def __init__(
         self,
         submission: Submission,
         spec: JobSpec,
         outbox: Outbox,
-        serve: Callable[[JobSpec], None],
+        serve: Callable[[JobSpec, str], bool],
+        complain: Callable[[JobSpec, float | None], None],
     ) -> None:
         self.handle = submission.handle
         self.error = submission.error
@@ -34,13 +39,20 @@ class WatchedSubmission(Submission):
         self._spec = spec
         self._outbox = outbox
         self._serve = serve
+        self._complain = complain
         self._finished = False
 
     def next_update(self, timeout: float | None = None) -> Update | None:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         update = self._submission.next_update(0)
-        while update is None and not self._finished and time.monotonic() < deadline:
-            self._serve(self._spec)
+        # Looks are counted, too, and not seconds only, because tests like to freeze the time.
+        looks = math.inf if timeout is None else math.ceil(timeout / _LOOK_SECONDS)
+        unserved = 0
+        while update is None and not self._finished and looks > 0 and time.monotonic() < deadline:
+            looks -= 1
+            unserved = 0 if self._serve(self._spec, self.handle) else unserved + 1
+            if unserved > _GRACE_LOOKS:
+                self._complain(self._spec, timeout)
             remaining = max(0.0, deadline - time.monotonic())
             update = self._submission.next_update(min(_LOOK_SECONDS, remaining))
         if update is not None:

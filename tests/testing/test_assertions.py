@@ -195,7 +195,9 @@ def test_what_should_not_be_there_is_shown(gearman_client):
 
     told = complaint(gearman_client.assert_not_submitted, queue="default")
     assert told == (
-        "tests.app.note(1)  queue='default'  background=True was submitted, and should not be"
+        "tests.app.note(1)  queue='default'  background=True was submitted, and should not be\n"
+        "Submitted was:\n"
+        "  1. tests.app.note(1)  queue='default'  background=True"
     )
     assert "tests.app.note(1)" in complaint(gearman_client.assert_nothing_submitted)
 
@@ -205,7 +207,7 @@ def test_nothing_is_nothing(gearman_client):
 
 
 def test_long_values_and_lists_are_cut(gearman_client):
-    for number in range(60):
+    for number in range(510):
         jobs.note.do_background("x" * 1000 + str(number))
 
     told = complaint(gearman_client.assert_submitted, jobs.add)

@@ -16,6 +16,7 @@ from django_gearman.backends import get_backend
 from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.exceptions import InvalidBackend, JobRaised
+from django_gearman.instrumentation import Instrumentation, instrumented
 from django_gearman.testing import (
     GearmanTestMixin,
     JobServerForbidden,
@@ -95,7 +96,8 @@ class StrictMixinTests(unittest.TestCase):
     def test_it(self):
         result = unittest.TestResult()
         for name in ("test_leaves_a_job", "test_runs_what_it_submits"):
-            self.Strict(name)(result)
+            with instrumented(Instrumentation()):
+                self.Strict(name)(result)
 
         [(test, told)] = result.failures
         self.assertEqual(test._testMethodName, "test_leaves_a_job")
@@ -281,7 +283,7 @@ def test_djangos_test_runner_may_use_several_processes(tmp_path):
     assert "OK" in told.splitlines()
 
 
-def test_outside_of_a_test_there_is_no_harness():
+def test_outside_of_a_test_there_is_no_harness(production):
     with pytest.raises(AssertionError, match="only while a test runs"):
         print(MixinTests("test_each_test_has_its_own").gearman_client)
 

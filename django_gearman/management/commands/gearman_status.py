@@ -40,7 +40,7 @@ class Command(BaseCommand):
         report: dict[str, Any] = {"server": str(server), "functions": [], "workers": []}
         try:
             backend = get_backend([server])
-            active().admit(backend)
+            active().reach(backend)
             report["functions"] = [
                 {
                     "function": row.function,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +10,19 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from ... import conf
-from ...backends import check_settings, close_backends, get_backend_class
+from ...backends import check_settings, close_backends, get_backend, get_backend_class
 from ...exceptions import GearmanError
-from ...fleet import add_worker_arguments, undeclared_queues
+from ...fleet import undeclared_queues
+from ...instrumentation import active
 from ...supervisor import Supervisor
 from ...worker import GearmanWorker
+
+
+def positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; use 1 or more")
+    return number
 
 
 class Command(BaseCommand):
@@ -23,7 +32,22 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_worker_arguments(parser)
+        parser.add_argument(
+            "-w",
+            "--workers",
+            type=positive,
+            default=1,
+            metavar="N",
+            help="how many processes to run (default: 1)",
+        )
+        parser.add_argument(
+            "-q",
+            "--queue",
+            action="append",
+            dest="queues",
+            metavar="NAME",
+            help="run the jobs of this queue; may be repeated; '*' is all (default: all)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         backend, _, _ = conf.backend_settings()
@@ -35,16 +59,12 @@ class Command(BaseCommand):
                     "submits them: a worker would wait for ever. Set GEARMAN_BACKEND = 'gearman'."
                 )
             worker = GearmanWorker(options["queues"])
-            undeclared = undeclared_queues({job.queue for job in worker.jobs})
+            active().admit(get_backend())
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str(error)) from error
         _show_logs(options["verbosity"])
         self._announce(worker, options["workers"])
-        if undeclared:
-            self.stderr.write(
-                f"No worker in GEARMAN_WORKERS serves queue {', '.join(undeclared)}, as this one "
-                "does: declare it there, so that tests and checks know of it."
-            )
+        self._warn(worker)
 
         def start() -> tuple[Callable[[], object], Callable[[], object]]:
             worker = GearmanWorker(options["queues"])
@@ -56,6 +76,18 @@ class Command(BaseCommand):
         code = Supervisor(start, options["workers"]).run()
         if code:
             raise CommandError("the worker processes could not start", returncode=code)
+
+    def _warn(self, worker: GearmanWorker) -> None:
+        try:
+            undeclared = undeclared_queues({job.queue for job in worker.jobs})
+        except ImproperlyConfigured as error:  # which does not keep this worker from its work
+            self.stderr.write(str(error))
+            return
+        if undeclared:
+            self.stderr.write(
+                f"No worker in GEARMAN_WORKERS serves queue {', '.join(undeclared)}, as this one "
+                "does: declare it there, so that tests and checks know of it."
+            )
 
     def _announce(self, worker: GearmanWorker, processes: int) -> None:
         _, servers, _ = conf.backend_settings()

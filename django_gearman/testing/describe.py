@@ -1,0 +1,24 @@
+"""Write calls and values in a line of a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_LONGEST = 200  # characters of a value
+
+
+def show(value: Any) -> str:
+    """Write a value, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def describe_call(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+    """Write arguments as in a call."""
+    return ", ".join([*map(show, args), *(f"{name}={show(kwargs[name])}" for name in kwargs)])
+
+
+def describe(name: str, arguments: str, options: Mapping[str, Any]) -> str:
+    """Write a submission."""
+    return "  ".join([f"{name}({arguments})", *(f"{key}={show(options[key])}" for key in options)])
