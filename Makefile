@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration lint format types check matrix
+.PHONY: help demo test integration lint format types check bench matrix
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ types: $(READY)  ## Check the types
 	$(BIN)/mypy
 
 check: lint types test  ## Lint, types and tests
+
+bench: $(READY)  ## Measure what testing costs
+	@$(BIN)/python benchmarks/testing.py
 
 matrix:  ## Run the tests on each supported pair of Python and Django that this machine has
 	@./matrix 3.11:5.2 3.12:6.0 3.13:6.1

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from django.conf import settings
+from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import empty
 from django.utils.module_loading import import_string
 
 from .connection import Server
@@ -34,7 +35,21 @@ MAX_NAME_BYTES = 255
 
 
 def _read(name: str) -> Any:
-    return getattr(settings, name, DEFAULTS[name])
+    """
+    Return a setting, or its default.
+
+    That is `getattr(settings, name, DEFAULTS[name])`, which takes microseconds to find that a setting
+    is not set: each of Django's layers says so by an error. A job needs six of them.
+    """
+    holder = object.__getattribute__(settings, "_wrapped")
+    if holder is empty:
+        return getattr(settings, name, DEFAULTS[name])  # which sets them up
+    while type(holder) is UserSettingsHolder:
+        values = vars(holder)
+        if name in values or name in values["_deleted"]:
+            return values.get(name, DEFAULTS[name])
+        holder = values["default_settings"]
+    return getattr(holder, name, DEFAULTS[name])
 
 
 def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:

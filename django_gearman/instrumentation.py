@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .backends.base import BaseBackend, JobSpec, Submission, WorkerSession
     from .request import JobRequest
 
-_NOTHING: AbstractContextManager[None] = nullcontext()
+_NOTHING: AbstractContextManager[object] = nullcontext()
 
 
 class Instrumentation:
@@ -39,7 +39,7 @@ class Instrumentation:
         """Whether a client that waits for a job runs it itself, in its thread."""
         return backend_class.runs_in_caller
 
-    def delivery(self, requests: Sequence[JobRequest]) -> AbstractContextManager[None]:
+    def delivery(self, requests: Sequence[JobRequest]) -> AbstractContextManager[object]:
         """Return what is around everything that is done to submit requests and wait for them."""
         return _NOTHING
 

@@ -31,6 +31,7 @@ class CannotPack(Exception):
 
 
 _PLAIN = {str, int, bool, type(None)}
+_KEYS = {str}
 
 
 def _pack_datetime(value: datetime.datetime) -> str:
@@ -79,12 +80,12 @@ def pack(value: Any) -> Any:
     if kind in _PLAIN or (kind is float and math.isfinite(value)):
         return value
     if kind is list:
-        return [pack(item) for item in value]
+        return [item if type(item) in _PLAIN else pack(item) for item in value]
     if kind is dict:
-        if not all(type(key) is str for key in value):
+        if not set(map(type, value)) <= _KEYS:
             raise CannotPack
         if TAG not in value:
-            return {key: pack(item) for key, item in value.items()}
+            return {k: v if type(v) in _PLAIN else pack(v) for k, v in value.items()}
     tag = _TAG_OF.get(kind)
     if tag is None:
         # freezegun's datetimes are a subclass, and say so only to isinstance

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from .backends.base import (
@@ -88,9 +89,6 @@ class JobRequest:
         self.timed_out = False
         self.exception: GearmanError | None = None
         self.status: dict[str, Any] = {}
-        self.data_updates: deque[Any] = deque()
-        self.warning_updates: deque[Any] = deque()
-        self.status_updates: deque[tuple[int, int]] = deque()
         self.serializer = serializer
         self._submission: Submission | None = None
         self._result: bytes = b""
@@ -99,6 +97,20 @@ class JobRequest:
     def __repr__(self) -> str:
         kind = "background" if self.background else "foreground"
         return f"<JobRequest {self.job.task} {kind} {self.state} {self.handle or 'without handle'}>"
+
+    # Made when there is something to keep, or to look at: a deque is half a kilobyte.
+
+    @cached_property
+    def data_updates(self) -> deque[Any]:
+        return deque()
+
+    @cached_property
+    def warning_updates(self) -> deque[Any]:
+        return deque()
+
+    @cached_property
+    def status_updates(self) -> deque[tuple[int, int]]:
+        return deque()
 
     @property
     def gearman_job(self) -> GearmanJob:
@@ -223,6 +235,7 @@ class JobRequest:
                 self.fail(JobRaised(self._name, **self._raised))
             case WorkFail():
                 self.fail(JobFailed(f"{self._name} failed; its worker did not tell why"))
+        self._submission = None  # nothing more will come
         return update
 
     def _decode(self, data: bytes, loads: Callable[[bytes], Any] | None = None) -> Any:

@@ -27,6 +27,8 @@ from .exceptions import SerializationError
 from .json_types import TAG, CannotPack, complaint, locate, pack, unpack
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().decode
+_from_tagged_json = json.JSONDecoder(object_hook=unpack).decode
 
 
 _ENVELOPE = {"args", "kwargs", "attempt"}
@@ -96,7 +98,7 @@ class JSONSerializer(Serializer):
     def loads(self, data: bytes) -> Any:
         try:
             text = data.decode()
-            return json.loads(text, object_hook=unpack) if TAG in text else json.loads(text)
+            return _from_tagged_json(text) if TAG in text else _from_json(text)
         except SerializationError:
             raise
         except (ValueError, RecursionError) as error:

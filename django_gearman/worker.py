@@ -14,7 +14,7 @@ from django import db
 from .backends import get_backend
 from .backends.base import AssignedJob, BaseBackend, WorkerSession
 from .exceptions import BackendError
-from .execution import execute, fail_unknown, functions_of
+from .execution import Submit, execute, fail_unknown, functions_of
 from .instrumentation import active
 from .jobs import AnyJob
 from .registry import registry
@@ -74,6 +74,7 @@ class GearmanWorker:
         instrumentation.admit(backend)
         make = partial(backend.register, names, self.client_id)
         session = instrumentation.register(backend, make, names)
+        retry = partial(instrumentation.retry, backend.submit)
         count = 0
         try:
             while not self._stopping and count != limit:
@@ -82,7 +83,7 @@ class GearmanWorker:
                     if burst:
                         break
                     continue
-                self._run(functions.get(assigned.function), assigned, session, backend)
+                self._run(functions.get(assigned.function), assigned, session, retry)
                 count += 1
         finally:
             session.close()
@@ -93,14 +94,14 @@ class GearmanWorker:
         job: AnyJob | None,
         assigned: AssignedJob,
         session: WorkerSession,
-        backend: BaseBackend,
+        retry: Submit,
     ) -> None:
         self._clean()
         try:
             if job is None:
                 fail_unknown(assigned, session)
             else:
-                execute(job, assigned, session, partial(active().retry, backend.submit))
+                execute(job, assigned, session, retry)
         except BackendError as error:
             logger.warning("job %s: %s", assigned.handle, error)
         finally:

@@ -3,6 +3,12 @@
 SECRET_KEY = "only for the tests"
 TIME_ZONE = "UTC"
 USE_TZ = True
-INSTALLED_APPS = ["django_gearman", "gearman_example", "tests.app", "tests.integration"]
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django_gearman",
+    "gearman_example",
+    "tests.app",
+    "tests.integration",
+]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 GEARMAN_BACKEND = "eager"

@@ -1,9 +1,9 @@
 """
-The README and the pages of docs/, done word by word: each of their code blocks runs.
+The README, done word by word: each of its code blocks runs.
 
 Blocks whose first line is a comment with a path are files of a project; its tests are run by pytest.
-The others of Python run in it, in their order, in one interpreter. Blocks of shell commands run, too,
-those of the README with a real gearmand.
+The others of Python run in it, in their order, in one interpreter. Blocks of shell commands run with a
+real gearmand.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from tests.support.gearmand import Gearmand, wait_until
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|ini))\n")
-README = ROOT / "README.md"
-TESTING = ROOT / "docs" / "testing.md"
+README = (ROOT / "README.md").read_text()
 
 SETTINGS = """
 import os
@@ -34,14 +33,14 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 MANAGE = (ROOT / "manage.py").read_text().replace("gearman_example.settings", "settings")
 
 
-def blocks(language: str, page: Path = README) -> list[str]:
-    return [code for name, code in BLOCK.findall(page.read_text()) if name == language]
+def blocks(language: str) -> list[str]:
+    return [code for name, code in BLOCK.findall(README) if name == language]
 
 
-def commands(page: Path = README) -> list[str]:
+def commands() -> list[str]:
     return [
         command
-        for block in blocks("sh", page)
+        for block in blocks("sh")
         for line in block.splitlines()
         if (command := line.partition("  #")[0].strip())
     ]
@@ -50,26 +49,15 @@ def commands(page: Path = README) -> list[str]:
 @pytest.fixture
 def project(tmp_path) -> Path:
     """Write the files of the README's project."""
-    return write_project(tmp_path, README, SETTINGS)
-
-
-@pytest.fixture
-def tested_project(tmp_path) -> Path:
-    """Write the files of the project that docs/testing.md tests."""
-    settings = SETTINGS + 'INSTALLED_APPS = ["django_gearman", "shop"]\n'
-    return write_project(tmp_path, TESTING, settings)
-
-
-def write_project(directory: Path, page: Path, settings: str) -> Path:
-    files = {"settings.py": settings, "manage.py": MANAGE, "shop/__init__.py": ""}
-    for _, code in BLOCK.findall(page.read_text()):
+    files = {"settings.py": SETTINGS, "manage.py": MANAGE, "shop/__init__.py": ""}
+    for _, code in BLOCK.findall(README):
         if named := FILE.match(code):
             files[named[1]] = files.get(named[1], "") + code
     for name, text in files.items():
-        path = directory / name
+        path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    return directory
+    return tmp_path
 
 
 def environment(settings: str) -> dict[str, str]:
@@ -99,12 +87,7 @@ def run_pytest(project: Path, *arguments: str) -> str:
 
 
 def test_every_block_is_of_a_kind_that_is_run():
-    kinds = {
-        page.name: {name for name, _ in BLOCK.findall(page.read_text())}
-        for page in (README, *(ROOT / "docs").glob("*.md"))
-    }
-
-    assert kinds == {"README.md": {"python", "sh"}, "testing.md": {"python", "sh", "ini", "text"}}
+    assert {name for name, _ in BLOCK.findall(README)} == {"python", "sh", "ini", "text"}
 
 
 def test_the_python_of_the_readme_runs(project):
@@ -183,59 +166,70 @@ def test_the_targets_of_the_readme_exist(command):
     assert run.returncode == 0, run.stderr
 
 
-def test_the_tests_of_the_readme_pass(project):
-    assert "3 passed" in run_pytest(project)
+CONTRACT = "--ignore=tests/test_my_transport.py"  # which tests/backends runs on each transport
 
 
 @pytest.mark.gearmand
-@pytest.mark.parametrize("command", commands(TESTING))
-def test_the_commands_of_the_testing_page_run(command, tested_project):
-    program, *arguments = command.split()
-    assert program == "pytest"
+def test_the_tests_of_the_readme_pass(project):
+    told = run_pytest(project, "--gearman-required")
 
-    told = run_pytest(tested_project, "--gearman-required", *arguments)
-
-    assert "2 passed" in told if arguments else re.search(r"\d\d passed", told)
+    assert re.search(r"\d\d passed", told)
+    assert "skipped" not in told
 
 
-def test_the_tests_of_the_testing_page_need_no_gearmand(tested_project, monkeypatch):
-    (tested_project / "conftest.py").write_text(
+@pytest.mark.gearmand
+@pytest.mark.parametrize("transport", ["memory", "real"])
+def test_its_tests_for_any_transport_pass_on_each(project, transport):
+    options = [f"--gearman={transport}", "tests/test_anywhere.py"]
+
+    assert "2 passed" in run_pytest(project, "--gearman-required", *options)
+
+
+def test_all_but_one_of_its_tests_need_no_gearmand(project, monkeypatch):
+    (project / "conftest.py").write_text(
         "import django_gearman.testing.server as server\nserver._PLACES = ''\n"
     )
     monkeypatch.setenv("PATH", "")
 
-    told = run_pytest(tested_project, "--ignore=tests/test_my_transport.py")
-
-    assert re.search(r"\d\d passed, 1 skipped", told)
+    assert re.search(r"\d\d passed, 1 skipped", run_pytest(project, CONTRACT))
 
 
-def test_the_deployment_check_of_the_testing_page_passes(tested_project):
-    check = [sys.executable, "manage.py", "check", "--deploy", "--tag", "gearman"]
+def test_its_test_cases_need_no_pytest(project):
+    told = manage(project, "test", "tests.test_cases")
+
+    assert "Ran 3 tests" in told
+
+
+def test_its_deployment_check_passes(project):
+    manage(project, "check", "--deploy", "--tag", "gearman")
+
+
+def manage(project: Path, *arguments: str) -> str:
     run = subprocess.run(
-        check,
-        cwd=tested_project,
+        [sys.executable, "manage.py", *arguments],
+        cwd=project,
         env=environment("settings"),
         capture_output=True,
         text=True,
         check=False,
     )
-
     assert run.returncode == 0, run.stderr
+    return run.stdout + run.stderr
 
 
-def test_the_message_on_the_testing_page_is_what_is_told(tested_project):
-    [message] = blocks("text", TESTING)
-    (tested_project / "test_message.py").write_text(f"""
+def test_its_message_is_what_is_told(project):
+    [message] = blocks("text")
+    (project / "test_message.py").write_text(f"""
 import pytest
-from shop.gearman_jobs import total, welcome
+from shop.gearman_jobs import resize, send
 
 
 def test_message(gearman_client):
-    total.do([1])
-    welcome.do_background(2)
+    resize.do("cat.png", 200)
+    send.using(priority="HIGH").do_background("ada@example.com")
     with pytest.raises(AssertionError) as raised:
-        gearman_client.assert_submitted("shop.welcome", 1, priority="LOW")
+        gearman_client.assert_submitted(send, "eve@example.com", priority="HIGH")
     assert str(raised.value) + "\\n" == {message!r}
 """)
 
-    run_pytest(tested_project, "test_message.py")
+    run_pytest(project, "test_message.py")

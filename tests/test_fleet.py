@@ -12,7 +12,7 @@ from django_gearman.registry import registry
 
 
 def test_a_worker_is_declared_by_its_arguments(settings):
-    settings.GEARMAN_WORKERS = ["-w 5 -q mail", "--queue=default -q counting", "-w2", "-q '*'"]
+    settings.GEARMAN_WORKERS = ["-w 5 -q mail", "--queue=default -q counting -v 2", "-w2", "-q '*'"]
 
     assert [worker.queues for worker in declared_workers() or ()] == [
         {"mail"},
@@ -85,6 +85,7 @@ def test_queues_outside_the_fleet_are_found(settings):
         (["mail"], "unrecognized arguments: mail"),
         (["-q"], "expected one argument"),
         (["-q 'mail"], "No closing quotation"),
+        (["--help"], "is not what gearman_worker takes"),
     ],
 )
 def test_what_declares_no_worker_is_found_by_a_check(settings, workers, words):

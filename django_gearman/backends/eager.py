@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from functools import partial
 
 from ..connection import Server
 from ..exceptions import ConnectionLost
-from ..execution import execute, fail_unknown, functions_of
+from ..execution import Submit, execute, fail_unknown, functions_of
 from ..instrumentation import active
 from ..jobs import AnyJob
 from ..registry import registry
@@ -37,6 +37,8 @@ class EagerBackend(MemoryBackend):
         self._outermost = self
         self._inner: EagerBackend | None = None
         self._is_running = False
+        self._worker: WorkerSession | None = None  # made when the first job runs, and
+        self._retry: Submit  # with it
         self._functions: dict[str, AnyJob] = {}
 
     def submit(
@@ -82,14 +84,17 @@ class EagerBackend(MemoryBackend):
 
     def run_queued(self) -> int:
         """Run the jobs that are due, and those that they submit; return how many ran."""
-        make = partial(MemoryWorkerSession, self.server, None, "eager")
+        if self._worker is None:
+            instrumentation = active()
+            make = partial(MemoryWorkerSession, self.server, None, "eager")
+            self._worker = instrumentation.register(self, make, None)
+            self._retry = partial(instrumentation.retry, self._queue_all)
         count = 0
         self._is_running = True
         try:
-            with closing(active().register(self, make, None)) as worker:
-                while (assigned := worker.grab_job(0)) is not None:
-                    self._run(assigned, worker)
-                    count += 1
+            while self.server.has_work() and (assigned := self._worker.grab_job(0)) is not None:
+                self._run(assigned, self._worker)
+                count += 1
         finally:
             self._is_running = False
         return count
@@ -100,7 +105,7 @@ class EagerBackend(MemoryBackend):
             if job is None:
                 fail_unknown(assigned, worker)
             else:
-                execute(job, assigned, worker, partial(active().retry, self._queue_all))
+                execute(job, assigned, worker, self._retry)
         except ConnectionLost as error:  # which only a test can make happen here
             logger.warning("job %s: %s", assigned.handle, error)
         except BaseException:  # an interrupt: nobody else would ever end the job

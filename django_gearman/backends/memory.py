@@ -67,7 +67,8 @@ class MemoryServer:
     def __init__(self, name: str) -> None:
         self.name = name
         self.offset = 0.0  # seconds by which its clock is ahead of the time of day
-        self.changed = threading.Condition()  # guards everything here, and tells of every change
+        self._lock = threading.RLock()  # guards everything here
+        self.changed = threading.Condition(self._lock)  # tells of every change
         self._jobs: dict[str, _Job] = {}
         self._by_unique: dict[tuple[str, bytes], _Job] = {}
         self._queues: dict[str, list[tuple[int, int, _Job]]] = {}  # heaps, by function
@@ -80,18 +81,22 @@ class MemoryServer:
 
     def next_due(self) -> float:
         """Return in how many seconds the next of the delayed jobs is due; infinity if none is left."""
-        with self.changed:
+        with self._lock:
             return max(0.0, self._delayed[0][0] - self.now()) if self._delayed else math.inf
+
+    def has_work(self) -> bool:
+        """Whether a job may be queued or due."""
+        return any(self._queues.values()) or self.next_due() == 0.0
 
     def advance(self, seconds: float) -> None:
         """Move the server's clock: jobs that were delayed by no more than this are due."""
-        with self.changed:
+        with self._lock:
             self.offset += seconds
             self.changed.notify_all()
 
     def submit(self, submission: MemorySubmission, spec: JobSpec, max_queued: int | None) -> None:
         unique = wire_unique(spec)
-        with self.changed:
+        with self._lock:
             job = self._by_unique.get((spec.function, unique))
             if job is None:
                 if max_queued is not None and len(self._of(spec.function)) >= max_queued:
@@ -134,7 +139,7 @@ class MemoryServer:
     ) -> AssignedJob | None:
         """Give the worker a job of these functions (None: of any), when there is one in time."""
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        with self.changed:
+        with self._lock:
             while (job := self._next(functions)) is None:
                 due = self._delayed[0][0] - self.now() if self._delayed else math.inf
                 patience = min(deadline - time.monotonic(), due)
@@ -157,7 +162,7 @@ class MemoryServer:
         return None
 
     def report(self, worker: MemoryWorkerSession, handle: str, update: Update) -> None:
-        with self.changed:
+        with self._lock:
             job = self._jobs.get(handle)
             if job is None or job.worker is not worker:
                 raise ConnectionLost(
@@ -173,14 +178,14 @@ class MemoryServer:
             self.changed.notify_all()
 
     def enter(self, worker: MemoryWorkerSession) -> None:
-        with self.changed:
+        with self._lock:
             self._workers.append(worker)
             for function in worker.functions:
                 self._queues.setdefault(function, [])
 
     def leave(self, worker: MemoryWorkerSession) -> None:
         """Queue what the worker had in hand again."""
-        with self.changed:
+        with self._lock:
             if worker in self._workers:
                 self._workers.remove(worker)
             for job in worker.in_hand.values():
@@ -194,7 +199,7 @@ class MemoryServer:
 
     def hang_up(self, owner: MemoryBackend) -> None:
         """Drop the queued foreground jobs that nobody waits for any more."""
-        with self.changed:
+        with self._lock:
             for job in list(self._jobs.values()):
                 for client in job.clients:
                     client.hung_up = client.hung_up or client.owner is owner
@@ -204,7 +209,7 @@ class MemoryServer:
             self.changed.notify_all()
 
     def status(self, handle: str) -> JobStatus:
-        with self.changed:
+        with self._lock:
             job = self._jobs.get(handle)
             if job is None:
                 return JobStatus(known=False, running=False)
@@ -212,7 +217,7 @@ class MemoryServer:
             return JobStatus(True, job.worker is not None, progress.numerator, progress.denominator)
 
     def functions(self) -> list[FunctionStatus]:
-        with self.changed:
+        with self._lock:
             rows = []
             for function in sorted(
                 {*self._queues, *(j.spec.function for j in self._jobs.values())}
@@ -224,7 +229,7 @@ class MemoryServer:
             return rows
 
     def workers(self) -> list[WorkerStatus]:
-        with self.changed:
+        with self._lock:
             return [
                 WorkerStatus(
                     self.name, "127.0.0.1", worker.client_id, tuple(sorted(worker.functions))
@@ -256,17 +261,23 @@ class MemorySubmission(Submission):
     def next_update(self, timeout: float | None = None) -> Update | None:
         if self._background:
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
+        if self.received:
+            return self._take_update()
         changed = self.owner.server.changed
         limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
         with changed:
             changed.wait_for(lambda: self.received or self._finished or self.hung_up, limit)
             if self.hung_up and not (self.received or self._finished):
                 raise ConnectionLost(f"the connection of job {self.handle} was closed")
-            if not self.received:
-                return None
+        return self._take_update()
+
+    def _take_update(self) -> Update | None:
+        try:
             update = self.received.popleft()
-            self._finished = isinstance(update, Outcome)
-            return update
+        except IndexError:  # the time is up, or another thread that waits was quicker
+            return None
+        self._finished = isinstance(update, Outcome)
+        return update
 
 
 class MemoryWorkerSession(WorkerSession):

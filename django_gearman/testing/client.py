@@ -60,10 +60,10 @@ class RecordingClient(Assertions, GearmanClient):
         """
         Answer for a job whose worker is not here: by a function of its arguments, a value or an error.
 
-        The value goes through the serializer that the submitter chose. `raises` reaches him as the
-        JobRaised that workers in other languages bring about; what the function raises, be it an
-        assertion, reaches the test as what a job raises. In force until the test ends, or as a context
-        manager until the block does; so are the faults below.
+        The value goes through the serializer that the submitter chose. An error, be it one that the
+        function raises, reaches the test as what a job raises does; with `raise_failures` False the
+        client that waits gets JobRaised, with no more than its text, as from another language. In force
+        until the test ends, or as a context manager until the block does; so are the faults below.
 
         Raises TypeError and ValueError for what cannot be a stub, and JobNotRegistered for a job that
         GEARMAN_EXTERNAL_JOBS, where it is set, does not list.
@@ -74,7 +74,7 @@ class RecordingClient(Assertions, GearmanClient):
         """Let no job server be reached: submitting raises ServerUnavailable, workers get no jobs."""
         return ServerDown(self._harness.faults.all)
 
-    def lose_connection(self, *, after: str, times: int | None = None) -> Fault:
+    def lose_connection(self, *, after: str = "submit", times: int | None = None) -> Fault:
         """
         Break the connection of each submission, or of `times` of them.
 
@@ -122,8 +122,8 @@ class ManualWorker:
         what the first of the jobs that failed has raised, when all have run. Raises ValueError for a
         queue that no job has, and jobs that are not in it, JobNotRegistered for a name that no job has.
         """
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise ValueError(f"limit is how many jobs to run, 1 or more, not {limit!r}")
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise ValueError(f"limit is how many jobs to run, 0 or more, not {limit!r}")
         queues = None if queue is None else _several(queue, str, "queue")
         jobs = None
         if only is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from ..serializers import Call
 
 _LONGEST = 200  # characters of a value
 
@@ -14,9 +16,10 @@ def show(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def describe_call(args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+def describe_call(call: Call) -> str:
     """Write arguments as in a call."""
-    return ", ".join([*map(show, args), *(f"{name}={show(kwargs[name])}" for name in kwargs)])
+    named = [f"{name}={show(value)}" for name, value in call.kwargs.items()]
+    return ", ".join([*map(show, call.args), *named])
 
 
 def describe(name: str, arguments: str, options: Mapping[str, Any]) -> str:

@@ -39,7 +39,8 @@ class Expectation:
         self.name = job.name if isinstance(job, Job) else job
         self._call = call
         self._options = {name: value for name, value in options.items() if value is not MISSING}
-        if self._options.get("unique") == "-":
+        unique = self._options.get("unique")
+        if isinstance(unique, str) and unique == "-":  # libgearman's way to say it
             self._options["unique"] = True
         self.impossible = ""
         try:
@@ -74,7 +75,7 @@ class Expectation:
 
     def __str__(self) -> str:
         call = self._call
-        arguments = "..." if call is None else describe_call(call.args, call.kwargs)
+        arguments = "..." if call is None else describe_call(call)
         return describe(self.name or "any job", arguments, self._options)
 
     def differences(self, record: SubmittedJob) -> list[str]:
@@ -106,7 +107,7 @@ class Expectation:
         except TypeError:
             yield "it has no such arguments"
             return
-        got = _by_name(job, Call(record.args, record.kwargs))
+        got = _by_name(job, record.call)
         for name in dict.fromkeys([*wanted, *got]):
             if name not in wanted:
                 yield f"{name} is {show(got[name])}, which was not expected"
@@ -122,7 +123,7 @@ def describe_submission(record: SubmittedJob) -> str:
     for name in ("priority", "unique", "run_after"):
         if getattr(record, name) is not None:
             options[name] = getattr(record, name)
-    return describe(record.name, describe_call(record.args, record.kwargs), options)
+    return describe(record.name, describe_call(record.call), options)
 
 
 def _line(name: str, got: Any, wanted: Any) -> str:

@@ -107,7 +107,7 @@ class Faults:
 
     @property
     def is_server_down(self) -> bool:
-        return any(fault.is_server_down for fault in self.all)
+        return bool(self.all) and any(fault.is_server_down for fault in self.all)
 
     def check_server(self) -> None:
         if self.is_server_down:
@@ -119,4 +119,7 @@ class Faults:
         return submissions
 
     def loses(self, job: AssignedJob) -> str:
+        """Say why the outcome of this run of a job is lost, or nothing if it is not."""
+        if not self.all:
+            return ""
         return next(filter(None, (fault.loses(job) for fault in list(self.all))), "")

@@ -126,7 +126,7 @@ class Harness(Instrumentation):
         # On real servers who waits for a job runs it, and wants the test's database connections.
         return backend_class.runs_in_caller or not (self.is_quiet or backend_class.local)
 
-    def delivery(self, requests: Sequence[JobRequest]) -> AbstractContextManager[None]:
+    def delivery(self, requests: Sequence[JobRequest]) -> AbstractContextManager[object]:
         return self.runner.calling(requests)
 
     def submit(self, backend: BaseBackend, requests: Sequence[JobRequest]) -> list[Submission]:
@@ -139,12 +139,12 @@ class Harness(Instrumentation):
         else:
             submissions = backend.submit(specs)
             queued(submissions)
-        serve, complain = partial(self.runner.serve, backend), self.runner.complain
-        watched: list[Submission] = [
-            WatchedSubmission(submission, spec, self.outbox, serve, complain)
-            for submission, spec in zip(submissions, specs, strict=True)
-        ]
-        return self.faults.change(watched)
+            serve, complain = partial(self.runner.serve, backend), self.runner.complain
+            submissions = [
+                WatchedSubmission(submission, spec, self.outbox, serve, complain)
+                for submission, spec in zip(submissions, specs, strict=True)
+            ]
+        return self.faults.change(submissions)
 
     def _queued(
         self,
@@ -154,7 +154,9 @@ class Harness(Instrumentation):
     ) -> None:
         for request, submission in zip(requests, submissions, strict=True):
             if submission.error is None:
-                self.outbox.add(request, submission.handle)
+                record = self.outbox.add(request, submission.handle)
+                # Where jobs run at once, whoever waits for one has its outcome before it can look.
+                record.was_seen = backend.runs_in_caller and not request.background
         self.runner.queued(backend)
 
     def on_commit(
@@ -177,7 +179,7 @@ class Harness(Instrumentation):
         return take(specs)
 
     def job_failed(self, handle: str, error: BaseException) -> None:
-        self.outbox.tell(handle, partial(SubmittedJob.fail, handle=handle, error=error))
+        self.outbox.tell(handle, SubmittedJob.fail, handle, error)
         self.runner.failed(handle, error)
 
     def _on_retried(self, *, context: JobContext, handle: str, delay: float, **_: Any) -> None:

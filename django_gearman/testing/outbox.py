@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -29,24 +28,25 @@ class SubmittedJob:
     `finished` whether an outcome was reported.
     """
 
-    def __init__(self, request: JobRequest, due_at: float) -> None:
+    handle = ""
+    runs = 0
+    finished = False
+    #: Whether the test, or a client that waited, has learnt of a failure.
+    was_seen = False
+    _raised: BaseException | None = None
+    _traceback: TracebackType | None = None
+
+    def __init__(self, request: JobRequest, submitted_at: float, ahead: float) -> None:
         self.request = request
-        self.handle = ""
-        self.runs = 0
-        self.finished = False
         #: When it was submitted, in seconds since the epoch.
-        self.submitted_at = time.time()
+        self.submitted_at = submitted_at
         #: When it was, or is, to run, by the clock that `advance` moves.
-        self.due_at = due_at
-        #: Whether the test, or a client that waited, has learnt of a failure.
-        self.was_seen = False
+        self.due_at = (request.spec.run_at or submitted_at) + ahead
         self._updates: list[Update] = []  # of the last run
-        self._raised: BaseException | None = None
-        self._traceback: TracebackType | None = None
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"begun {self.runs} times"
-        return f"<SubmittedJob {self.name}({describe_call(self.args, self.kwargs)}) {state}>"
+        return f"<SubmittedJob {self.name}({describe_call(self.call)}) queue={self.queue} {state}>"
 
     @property
     def name(self) -> str:
@@ -57,17 +57,18 @@ class SubmittedJob:
         job = registry.find(self.name)
         return job.queue if job is not None else None
 
-    @cached_property
-    def _call(self) -> Call:
+    @property
+    def call(self) -> Call:
+        """The arguments, unpacked anew each time: nobody can change them afterwards."""
         return self.request.serializer.loads_call(self.request.spec.workload)
 
     @property
     def args(self) -> list[Any]:
-        return list(self._call.args)
+        return list(self.call.args)
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        return dict(self._call.kwargs)
+        return dict(self.call.kwargs)
 
     @property
     def background(self) -> bool:
@@ -190,7 +191,7 @@ class Outbox:
         self._records: dict[int, SubmittedJob] = {}  # by the identity of their requests
         self._by_handle: dict[str, list[SubmittedJob]] = {}
         # What workers told that were quicker than the acknowledgement of the job.
-        self._early: dict[str, list[Callable[[SubmittedJob], None]]] = {}
+        self._early: dict[str, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
 
     def now(self) -> float:
         return time.time() + self.ahead
@@ -204,7 +205,7 @@ class Outbox:
         with self._lock:
             record = self._records.get(id(request))
             if record is None:
-                record = SubmittedJob(request, (request.spec.run_at or time.time()) + self.ahead)
+                record = SubmittedJob(request, time.time(), self.ahead)
                 self._records[id(request)] = record
             self._link(record, handle)
         return record
@@ -217,23 +218,26 @@ class Outbox:
                 self._link(record, successor)
 
     def _link(self, record: SubmittedJob, handle: str) -> None:
-        sharing = self._by_handle.get(handle, [])
-        # A server that was started anew gives the handles of lost jobs to others.
-        unique = record.request.unique
-        self._by_handle[handle] = [*(r for r in sharing if r.request.unique == unique), record]
         record.handle = handle
-        for event in self._early.pop(handle, ()):
-            event(record)
+        sharing = self._by_handle.setdefault(handle, [])
+        if sharing and sharing[0].request.unique != record.request.unique:
+            sharing.clear()  # of a lost job: a server that was started anew gives its handles again
+        sharing.append(record)
+        if self._early:
+            for event, arguments in self._early.pop(handle, ()):
+                event(record, *arguments)
 
     def of(self, handle: str) -> list[SubmittedJob]:
         """Return the submissions of a job: several, where their uniques were equal."""
         with self._lock:
             return list(self._by_handle.get(handle, ()))
 
-    def tell(self, handle: str, event: Callable[[SubmittedJob], None]) -> None:
-        """Tell something to the submissions of a job, as soon as they are known."""
+    def tell(self, handle: str, event: Callable[..., None], *arguments: Any) -> None:
+        """Call a method of the submissions of a job, as soon as they are known."""
         with self._lock:
-            if handle not in self._by_handle:
-                self._early.setdefault(handle, []).append(event)
-            for record in self._by_handle.get(handle, ()):
-                event(record)
+            records = self._by_handle.get(handle)
+            if records is None:
+                self._early.setdefault(handle, []).append((event, arguments))
+            else:
+                for record in records:
+                    event(record, *arguments)

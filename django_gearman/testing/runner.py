@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from ..backends import get_backend
-from ..backends.base import BaseBackend, JobSpec, WorkerSession
+from ..backends.base import AssignedJob, BaseBackend, JobSpec, WorkerSession
 from ..backends.eager import EagerBackend
 from ..backends.memory import MemoryBackend
 from ..exceptions import BackendError
@@ -25,14 +26,65 @@ from .waiting import NotServed
 if TYPE_CHECKING:
     from .harness import Harness
 
+_MOST_JOBS = 100_000  # in one call; more are a job that submits itself
 _SHORT_SECONDS = 1.0  # a client that waits no longer than this is let wait, and told JobTimeout
 
 
-class _Failures(threading.local):
-    """What failed in the calls that are going on in this thread, the innermost last."""
+class _Thread(threading.local):
+    """The calls that are going on in a thread, the innermost last."""
 
     def __init__(self) -> None:
-        self.of_calls: list[list[tuple[str, BaseException]]] = []
+        self.calls: list[Call] = []
+
+
+class Call:
+    """
+    A call of the code under test in which jobs may run, as a context manager.
+
+    At its end it raises what the first of the jobs that failed in it has raised: with `requests` the
+    first of theirs; what else has failed is for the call around, if there is one.
+    """
+
+    def __init__(
+        self, harness: Harness, thread: _Thread, requests: Sequence[JobRequest] | None
+    ) -> None:
+        self.failed: list[tuple[str, BaseException]] = []
+        self.count = 0  # of jobs that were begun
+        self._harness = harness
+        self._thread = thread
+        self._requests = requests
+
+    def __enter__(self) -> Self:
+        self._thread.calls.append(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._thread.calls.pop()
+        if not self.failed:
+            return
+        around = self._thread.calls[-1] if self._thread.calls else None
+        others = []
+        if around is not None and (error is not None or self._requests is not None):
+            others = [each for each in self.failed if error is not None or not self._is_ours(each)]
+            around.failed.extend(others)
+        if error is None and self._harness.raise_failures:
+            for failure in self.failed:
+                if failure not in others and not self._ran_again(failure):
+                    self._harness.outbox.tell(failure[0], SubmittedJob.see)
+                    raise failure[1]
+
+    def _is_ours(self, failure: tuple[str, BaseException]) -> bool:
+        records = self._harness.outbox.of(failure[0])
+        return any(each.request in (self._requests or ()) for each in records)
+
+    def _ran_again(self, failure: tuple[str, BaseException]) -> bool:
+        records = self._harness.outbox.of(failure[0])
+        return bool(records) and all(each.raised is not failure[1] for each in records)
 
 
 class Runner:
@@ -42,7 +94,7 @@ class Runner:
         self._harness = harness
         self.sessions: set[RecordingSession] = set()
         self._eager: dict[int, EagerBackend] = {}  # of each thread that has submitted
-        self._failures = _Failures()
+        self._thread = _Thread()
 
     def record(
         self,
@@ -56,7 +108,6 @@ class Runner:
             backend,
             make,
             None if functions is None else frozenset(functions),
-            is_bounded=bool(self._failures.of_calls),
         )
         self.sessions.add(session)
         return session
@@ -65,7 +116,8 @@ class Runner:
         """Have stubs answer, and remember where delayed jobs may be."""
         if isinstance(backend, EagerBackend):
             self._eager[id(backend)] = backend
-        self._harness.stubs.answer(partial(self._register_stub, backend))
+        if self._harness.stubs.all:
+            self._harness.stubs.answer(partial(self._register_stub, backend))
 
     def _register_stub(self, backend: BaseBackend, functions: list[str]) -> WorkerSession:
         return self.record(backend, partial(backend.register, functions, "stub"), functions)
@@ -128,54 +180,35 @@ class Runner:
 
     # Failures
 
-    @contextmanager
-    def calling(self, requests: Sequence[JobRequest] | None = None) -> Iterator[None]:
-        """
-        Raise, at the end of a call, what the first of the jobs that failed in it has raised.
-
-        With `requests` only theirs; what else has failed is for the call around, if there is one.
-        """
-        failed: list[tuple[str, BaseException]] = []
-        calls = self._failures.of_calls
-        calls.append(failed)
-        try:
-            yield
-        except BaseException:
-            calls.pop()
-            if calls:
-                calls[-1].extend(failed)
-            raise
-        calls.pop()
-        if not failed:
-            return
-        if requests is not None and calls:
-            ours = {id(request) for request in requests}
-            others = [each for each in failed if not self._is_of(ours, each[0])]
-            calls[-1].extend(others)
-            failed = [each for each in failed if each not in others]
-        for handle, error in failed:
-            records = self._harness.outbox.of(handle)
-            ran_again = records and all(record.raised is not error for record in records)
-            if self._harness.raise_failures and not ran_again:
-                self._harness.outbox.tell(handle, SubmittedJob.see)
-                raise error
-
-    def _is_of(self, requests: set[int], handle: str) -> bool:
-        return any(id(each.request) in requests for each in self._harness.outbox.of(handle))
+    def calling(self, requests: Sequence[JobRequest] | None = None) -> Call:
+        """Return what is to be around a call in which jobs may run."""
+        return Call(self._harness, self._thread, requests)
 
     @contextmanager
-    def apart(self) -> Iterator[list[tuple[str, BaseException]]]:
-        """Keep what fails in the block from the call that is going on; yield it."""
-        failed: list[tuple[str, BaseException]] = []
-        self._failures.of_calls.append(failed)
+    def apart(self) -> Iterator[Call]:
+        """Keep what fails in the block from the call that is going on."""
+        call = Call(self._harness, self._thread, None)
+        self._thread.calls.append(call)
         try:
-            yield failed
+            yield call
         finally:
-            self._failures.of_calls.pop()
+            self._thread.calls.pop()
+
+    def begun(self, job: AssignedJob) -> None:
+        """Note that this thread has a job to run; AssertionError if there are too many of them."""
+        if not self._thread.calls:
+            return
+        call = self._thread.calls[-1]
+        call.count += 1
+        if call.count > _MOST_JOBS:
+            raise AssertionError(
+                f"{_MOST_JOBS} jobs have run in one call, and there is still another one, of "
+                f"{job.function}: does it submit itself? gearman_worker.run(limit=...) ends in time"
+            )
 
     def failed(self, handle: str, error: BaseException) -> None:
-        if self._failures.of_calls:
-            self._failures.of_calls[-1].append((handle, error))
+        if self._thread.calls:
+            self._thread.calls[-1].failed.append((handle, error))
 
     # Clients that wait
 
@@ -187,11 +220,11 @@ class Runner:
         if job is None or backend.local or self._harness.is_quiet:
             return False
         # Jobs that were queued before it run first; what they raise is for those who wait for them.
-        with self.apart() as failed:
+        with self.apart() as call:
             worker = GearmanWorker(clean_connections=False)
             worker.jobs = [job]
             worker.work(burst=True, limit=1, backend=backend)
-        for each, error in failed:
+        for each, error in call.failed:
             if each == handle:
                 self.failed(each, error)
         return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from ..backends.base import AssignedJob, BaseBackend, Outcome, Update, WorkerSession
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 _IDLE_SECONDS = 0.05  # of a worker whose server is down, or whose test has ended
 _REQUEUE_LOOKS = 1000  # at the status of a job that the server is about to give to another worker
-_MOST_JOBS = 50_000  # in one run; more are a job that submits itself
 
 
 class RecordingSession(WorkerSession):
@@ -34,16 +32,12 @@ class RecordingSession(WorkerSession):
         backend: BaseBackend,
         make: Callable[[], WorkerSession],
         functions: frozenset[str] | None,
-        *,
-        is_bounded: bool,
     ) -> None:
         self._harness = harness
         self._backend = backend
         self._make = make
         self._functions = functions
-        self._is_bounded = is_bounded
         self._thread = threading.get_ident()
-        self._count = 0
         self._session = make()
         self._has_left = False
 
@@ -61,12 +55,7 @@ class RecordingSession(WorkerSession):
             return None
         job = self._session.grab_job(timeout)
         if job is not None:
-            self._count += 1
-            if self._is_bounded and self._count > _MOST_JOBS:
-                raise AssertionError(
-                    f"{_MOST_JOBS} jobs have run, and there is still another one, of "
-                    f"{job.function}: does it submit itself? gearman_worker.run(limit=...) ends"
-                )
+            self._harness.runner.begun(job)
             self._harness.outbox.tell(job.handle, SubmittedJob.begin)
         return job
 
@@ -77,8 +66,7 @@ class RecordingSession(WorkerSession):
                 f"the outcome of job {job.handle} was lost, and another worker runs it: {reason}"
             )
         # First, so that whoever waits for the job finds it here when he goes on.
-        event = partial(SubmittedJob.take, handle=job.handle, update=update)
-        self._harness.outbox.tell(job.handle, event)
+        self._harness.outbox.tell(job.handle, SubmittedJob.take, job.handle, update)
         self._session.send(job, update)
 
     def _lose(self, job: AssignedJob) -> None:

@@ -7,19 +7,10 @@ from contextlib import closing, suppress
 from typing import Any
 
 from .. import conf
-from ..backends.base import (
-    AssignedJob,
-    Outcome,
-    WorkComplete,
-    WorkerSession,
-    WorkException,
-    WorkFail,
-    WorkWarning,
-)
+from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
 from ..exceptions import ConnectionLost
 from ..jobs import AnyJob, Job
 from ..registry import registry
-from ..remote_error import dump_error
 from ..serializers import Call, Serializer
 from .force import InForce
 
@@ -57,19 +48,12 @@ class Stub(InForce):
         self._raises = raises
         super().__init__(stubs)
 
-    def answer(self, call: Call, serializer: Serializer) -> Outcome:
-        """
-        Return what the stub tells of a job.
-
-        Raises what its function raises, and SerializationError for a value that cannot travel.
-        """
+    def answer(self, call: Call, serializer: Serializer) -> bytes:
+        """Return the result; raises what the stub is to raise, and SerializationError."""
         if self._raises is not None:
-            error = self._raises if isinstance(self._raises, Exception) else self._raises()
-            return WorkException(str(error).encode())
-        value = self._returns
-        if self._call is not None:
-            value = self._call(*call.args, **call.kwargs)
-        return WorkComplete(serializer.dumps(value))
+            raise self._raises
+        value = self._returns if self._call is None else self._call(*call.args, **call.kwargs)
+        return serializer.dumps(value)
 
 
 def _is_error(value: object) -> bool:
@@ -83,8 +67,7 @@ class Stubs:
     The stubs of a test; the one that was made last answers.
 
     They stand for programs that are always there, so they answer as soon as a job is queued. Like
-    workers in other languages they report `raises` by its text. What a stub's function raises, be it
-    an assertion, is for the test: the job fails, and `failed` is told.
+    workers in other languages they report an error by its text; `failed` is told of the error itself.
     """
 
     def __init__(
@@ -109,11 +92,10 @@ class Stubs:
 
     def _answer(self, stub: Stub, job: AssignedJob, worker: WorkerSession) -> None:
         serializer = self._serializer_of(job.handle)
-        outcome: Outcome
         try:
-            outcome = stub.answer(serializer.loads_call(job.workload), serializer)
+            result = stub.answer(serializer.loads_call(job.workload), serializer)
         except BaseException as error:  # noqa: BLE001 - pytest.fail() is one, and the job must end
             self._failed(job.handle, error)
-            worker.send(job, WorkWarning(dump_error(error)))
-            outcome = WorkFail()
-        worker.send(job, outcome)
+            worker.send(job, WorkException(str(error).encode()))
+        else:
+            worker.send(job, WorkComplete(result))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 
 from ..backends.base import JobSpec, Outcome, Submission, Update
 from .outbox import Outbox, SubmittedJob
@@ -57,6 +56,5 @@ class WatchedSubmission(Submission):
             update = self._submission.next_update(min(_LOOK_SECONDS, remaining))
         if update is not None:
             self._finished = isinstance(update, Outcome)
-            told = partial(SubmittedJob.client_saw, handle=self.handle, update=update)
-            self._outbox.tell(self.handle, told)
+            self._outbox.tell(self.handle, SubmittedJob.client_saw, self.handle, update)
         return update

@@ -11,6 +11,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from django_gearman import gearman_job
 from django_gearman.testing import capture_jobs
 from tests.app import gearman_jobs as jobs
 
@@ -74,8 +75,6 @@ def test_whatever_was_submitted_is_found_by_it(gearman_client, value):
 
 
 def test_arguments_named_like_options_are_reached_by_kwargs(gearman_client):
-    from django_gearman import gearman_job
-
     @gearman_job(name="clash")
     def clash(queue, times=1, **more):
         return queue
@@ -103,10 +102,13 @@ def test_no_arguments_is_said_by_an_empty_list(gearman_client):
 def test_options_are_compared_when_given(gearman_client):
     jobs.send.using(priority="HIGH", unique="ada").do("ada")
     jobs.send.do_background("bob")
+    jobs.send.using(unique="-").do_background("eve")
 
+    gearman_client.assert_submitted(jobs.send, "eve", unique="-")
+    gearman_client.assert_submitted(jobs.send, "eve", unique=True)
     gearman_client.assert_submitted(queue="mail", priority="HIGH", unique="ada", background=False)
     gearman_client.assert_submitted("send-mail", priority=None, unique=None, background=True)
-    gearman_client.assert_submitted("send-mail", times=2)
+    gearman_client.assert_submitted("send-mail", times=3)
     gearman_client.assert_not_submitted(priority="LOW")
     gearman_client.assert_not_submitted("send-mail", "bob", background=False)
     gearman_client.assert_not_submitted(queue="other")
@@ -131,6 +133,11 @@ def test_order_is_asserted_with_or_without_others_between(gearman_client):
     found = gearman_client.assert_submitted_in_order("tests.app.nothing", jobs.send)
 
     assert [job.name for job in found] == ["tests.app.nothing", "send-mail"]
+    gearman_client.assert_submitted_in_order((jobs.note, 1), (jobs.send, "ada"))
+    with pytest.raises(AssertionError, match=r"note\(2\) was not submitted after"):
+        gearman_client.assert_submitted_in_order(jobs.nothing, (jobs.note, 2))
+    with pytest.raises(TypeError, match="which jobs"):
+        gearman_client.assert_submitted_in_order()
     assert complaint(gearman_client.assert_submitted_in_order, jobs.send, jobs.note) == (
         "tests.app.note(...) was not submitted after send-mail\n"
         "Submitted were, in their order:\n"
@@ -228,6 +235,29 @@ def test_long_values_and_lists_are_cut(gearman_client):
 def test_a_wrong_assertion_is_an_error(gearman_client, options, error, told):
     with pytest.raises(error, match=told):
         gearman_client.assert_submitted("tests.app.note", **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "told"),
+    [
+        (["tests.app.note"], {"times": 1}, "takes no times="),
+        ([], {"queu": "mail"}, "of which job"),
+        ([None, 1], {}, "of which job"),
+        ([], {"queue": ["mail"]}, "queue"),
+        ([], {"background": "no"}, "background"),
+        ([], {"unique": 5}, "unique"),
+        ([], {"run_after": 60}, "run_after"),
+    ],
+)
+def test_what_no_submission_can_be_like_is_an_error(gearman_client, arguments, options, told):
+    with pytest.raises(TypeError, match=told):
+        gearman_client.assert_not_submitted(*arguments, **options)
+
+
+def test_options_may_be_anything_too(gearman_client):
+    jobs.note.using(unique="u").do_background(1)
+
+    gearman_client.assert_submitted(queue=ANY, unique=ANY, priority=ANY, background=ANY)
 
 
 @pytest.mark.parametrize("job", [5, len])

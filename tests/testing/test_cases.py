@@ -226,6 +226,7 @@ def test_an_error_in_the_block_leaves_what_was_captured():
 
 
 TESTS = """
+import unittest
 from django.test import TestCase
 from django_gearman.testing import GearmanTestMixin
 from tests.app import gearman_jobs as jobs
@@ -246,16 +247,65 @@ class Others(GearmanTestMixin, TestCase):
 FAILING = """
     def test_three(self):
         self.gearman_client.submit_job("tests.app.ad", 1)
+
+
+class AtClassLevel(GearmanTestMixin, TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.result = jobs.add.do(1)
+        jobs.note.do_background("by the class")
+
+    def test_four(self):
+        assert self.result == 11
+        self.assert_nothing_submitted()
+
+    test_five = test_four
+
+
+class Typo(GearmanTestMixin, TestCase):
+    gearman_transport = "memroy"
+
+    def test_six(self):
+        pass
+
+
+class WithoutServer(GearmanTestMixin, TestCase):
+    gearman_transport = "real"
+
+    def test_seven(self):
+        pass
+
+
+class Strict(GearmanTestMixin, TestCase):
+    gearman_transport = "memory"
+    gearman_strict = True
+
+    def test_eight(self):
+        jobs.note.do_background(1)
+        self.fail("for its own reason")
+
+    @unittest.expectedFailure
+    def test_nine(self):
+        jobs.note.do_background(1)
+        self.fail("as expected")
+
+    @unittest.skip("today")
+    def test_ten(self):
+        jobs.note.do_background(1)
 """
 
 
 def run_tests(directory: Path, source: str, *arguments: str) -> str:
     (directory / "test_shop.py").write_text(source)
     (directory / "pytest.py").write_text("raise ImportError('there is no pytest')")
+    settings = "from tests.settings import *\nGEARMAN_BACKEND = 'gearman'\n"
+    settings += "import django_gearman.testing.server as server\nserver._PLACES = ''\n"
+    (directory / "production_settings.py").write_text(settings)
     environment = {
         **os.environ,
+        "PATH": "",
         "PYTHONPATH": os.pathsep.join([str(directory), str(ROOT)]),
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DJANGO_SETTINGS_MODULE": "production_settings",
     }
     run = subprocess.run(
         [sys.executable, "-m", "django", "test", *arguments, "test_shop"],
@@ -271,9 +321,11 @@ def run_tests(directory: Path, source: str, *arguments: str) -> str:
 def test_djangos_test_runner_needs_no_pytest(tmp_path):
     told = run_tests(tmp_path, TESTS + FAILING)
 
-    assert "Ran 3 tests" in told
-    assert "FAILED (errors=1)" in told
+    assert "Ran 9 tests" in told, told  # unittest does not count the one that cannot start
+    assert "FAILED (failures=1, errors=2, skipped=2, expected failures=1)" in told, told
     assert "did you mean 'tests.app.add'" in told
+    assert "'memroy' is no transport" in told
+    assert "for its own reason" in told
 
 
 def test_djangos_test_runner_may_use_several_processes(tmp_path):

@@ -22,8 +22,9 @@ from django_gearman.exceptions import (
     JobRaised,
     ResultUnavailable,
     SerializationError,
+    ServerUnavailable,
 )
-from django_gearman.testing import RecordingClient, perform_job
+from django_gearman.testing import RecordingClient, override_gearman, perform_job, runner
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport
 
@@ -204,8 +205,6 @@ def test_a_job_that_has_not_run_has_no_result(gearman_client):
 
 
 def test_equal_uniques_are_two_submissions_of_one_job(gearman_client, gearman_worker, ran):
-    from django_gearman.testing import override_gearman
-
     with override_gearman("memory"):
         for _ in range(2):
             jobs.note.using(unique="same").do_background(1)
@@ -281,3 +280,108 @@ def test_a_performed_job_has_a_context():
 @pytest.mark.gearman("memory")
 def test_a_job_is_performed_at_once_whatever_the_transport():
     assert perform_job(jobs.add, 1) == 11
+
+
+# Jobs that submit jobs
+
+
+def test_what_a_child_raises_stops_neither_its_parent_nor_its_siblings(gearman_client, ran):
+    @gearman_job(name="parent")
+    def parent(number):
+        (jobs.fail if number == 2 else jobs.note).do_background(number)
+        ran.append(f"parent {number}")
+        return number
+
+    with pytest.raises(ValueError, match="2"):
+        parent.map([1, 2, 3])
+
+    assert ran == ["parent 1", "parent 2", "parent 3", 1, 3]
+    assert [job.failed for job in gearman_client.submitted] == [False] * 4 + [True, False]
+
+
+def test_what_a_job_waits_for_runs_before_its_siblings(gearman_client, ran):
+    @gearman_job(name="waits")
+    def waits(number):
+        jobs.note.do(f"for {number}")
+        ran.append(number)
+
+    waits.map([1, 2])
+
+    assert ran == ["for 1", 1, "for 2", 2]
+
+
+def test_a_job_that_handles_an_error_does_not_fail(gearman_client):
+    @gearman_job(name="careful")
+    def careful():
+        for attempt in (lambda: perform_job(jobs.fail, "boom"), lambda: jobs.fail.do("boom")):
+            with pytest.raises(ValueError, match="boom"):
+                attempt()
+        return "handled"
+
+    assert careful.do() == "handled"
+
+
+def test_an_error_of_a_job_is_not_taken_for_one_of_the_transport(gearman_client, ran):
+    @gearman_job(name="unlucky")
+    def unlucky():
+        ran.append("ran")
+        raise ServerUnavailable("of the job's own")
+
+    for submit in (unlucky.using(max_retries=2).do, unlucky.using(max_retries=2).do_background):
+        with pytest.raises(ServerUnavailable, match="of the job's own"):
+            submit()
+
+    assert ran == ["ran", "ran"]
+
+
+def test_a_long_chain_of_jobs_is_no_recursion(gearman_client):
+    @gearman_job(name="next-page")
+    def next_page(number):
+        if number:
+            next_page.do_background(number - 1)
+
+    next_page.do_background(3000)
+
+    assert len(gearman_client.submitted) == 3001
+
+
+@pytest.mark.parametrize("transport", ["eager", "memory"])
+def test_a_job_that_never_ends_to_submit_itself_is_caught(transport, gearman_worker, monkeypatch):
+    monkeypatch.setattr(runner, "_MOST_JOBS", 100)
+
+    @gearman_job(name="forever")
+    def forever():
+        forever.do_background()
+
+    with (
+        override_gearman(transport),
+        pytest.raises(AssertionError, match=r"100 jobs have run.*forever.*limit="),
+    ):
+        forever.do_background()
+        gearman_worker.run()
+
+
+def test_an_exception_that_is_false_is_one(gearman_client):
+    class Nothing(Exception):
+        def __len__(self):
+            return 0
+
+    @gearman_job(name="nothing-raised")
+    def raises():
+        raise Nothing
+
+    gearman_client.raise_failures = False
+    raises.do_background()
+
+    assert isinstance(gearman_client.submitted[0].exception, Nothing)
+
+
+def test_a_record_cannot_be_changed(gearman_client):
+    jobs.echo.do_background([1])
+    [job] = gearman_client.submitted
+
+    job.args[0].append(2)
+    job.kwargs["value"] = 3
+
+    gearman_client.assert_submitted(jobs.echo, [1])
+    assert repr(job) == "<SubmittedJob tests.app.echo([1]) queue=default finished>"

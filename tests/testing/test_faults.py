@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from django_gearman import JOB_UNKNOWN
+from django_gearman import JOB_UNKNOWN, RetryJob, gearman_job
 from django_gearman.exceptions import (
     ConnectionLost,
     JobNotRegistered,
@@ -115,8 +115,6 @@ def test_a_crash_gives_the_job_to_another_worker(gearman_client, gearman_worker,
 
 
 def test_a_job_that_does_harm_the_second_time_is_caught(gearman_client):
-    from django_gearman import gearman_job
-
     charged = set()
 
     @gearman_job(name="charge")
@@ -165,3 +163,50 @@ def test_a_fault_that_cannot_be_is_an_error(gearman_client, make, error, told):
     with pytest.raises(error, match=told):
         make(gearman_client)
     assert jobs.add.do(1) == 11
+
+
+def test_a_fault_can_be_put_in_force_again(gearman_client):
+    fault = gearman_client.server_down()
+    for _ in range(2):
+        with fault, pytest.raises(ServerUnavailable):
+            jobs.note.do(1)
+        assert jobs.add.do(1) == 11
+
+
+def test_a_server_that_is_down_answers_nothing(gearman_client):
+    request = jobs.note.do_background(1)
+
+    with gearman_client.server_down(), pytest.raises(ServerUnavailable):
+        gearman_client.get_job_status(request)
+
+
+def test_a_job_cannot_run_again_without_a_server(gearman_client, ran):
+    @gearman_job(name="goes-down")
+    def goes_down():
+        gearman_client.server_down()
+        raise RetryJob(60)
+
+    with pytest.raises(ServerUnavailable):
+        goes_down.do_background()
+
+
+def test_code_that_submits_again_recovers(gearman_client, ran):
+    gearman_client.lose_connection(times=1)
+
+    jobs.note.using(max_retries=1).do_background(1)
+
+    assert ran == [1, 1]
+
+
+@pytest.mark.gearmand
+@pytest.mark.gearman("real")
+def test_a_real_server_gives_the_job_of_a_crashed_worker_out_again(
+    gearman_client, gearman_worker, ran
+):
+    gearman_client.crash_worker_during(jobs.note)
+
+    for number in range(50):
+        jobs.note.do_background(number)
+        assert gearman_worker.run() == 2
+
+    assert len(ran) == 100

@@ -606,3 +606,277 @@ def test_the_help_tells_of_options_and_marker(project):
 
     told = project.runpytest_subprocess("--markers").stdout.str()
     assert "@pytest.mark.gearman(transport=None, strict=False, raise_failures=True)" in told
+
+
+# Nothing leaks
+
+
+LEAVING = """
+import threading
+from datetime import timedelta
+from django_gearman import GearmanClient, GearmanWorker
+from django_gearman.backends import get_backend
+
+def leave(n):
+    RAN.clear()
+    send.using(run_after=timedelta(hours=1)).do_background(n)
+    send.do_background(n)
+    if n % 50 == 0:
+        threading.Thread(target=GearmanWorker(clean_connections=False).work, daemon=True).start()
+
+@pytest.mark.parametrize("n", range(334))
+@pytest.mark.parametrize("transport", [
+    pytest.param("eager", marks=pytest.mark.gearman("eager")),
+    pytest.param("memory", marks=pytest.mark.gearman("memory")),
+])
+def test_that_asks(gearman_client, gearman_worker, transport, n):
+    assert get_backend().functions() == []
+    assert gearman_client.submitted == []
+    with pytest.raises(LookupError):
+        gearman_client.submit_job("php.pdf")
+
+    leave(n)
+    gearman_client.stub("php.pdf", returns=n)
+    assert gearman_client.submit_job("php.pdf").result == n
+    gearman_client.server_down()
+
+@pytest.mark.parametrize("n", range(334))
+def test_plain(n):
+    assert get_backend().functions() == []
+    with pytest.raises(LookupError):
+        GearmanClient().submit_job("php.pdf")
+
+    leave(n)
+"""
+
+
+@pytest.mark.parametrize(
+    "options", [["-p", "no:randomly"], ["-n", "4"]], ids=["in order", "in random order, by four"]
+)
+def test_a_thousand_tests_each_start_clean(project, options):
+    project.makepyfile(test_it="import pytest\nfrom shop.gearman_jobs import *\n" + LEAVING)
+
+    result = project.runpytest_subprocess(*options)
+
+    result.assert_outcomes(passed=1002)
+
+
+@pytest.mark.gearmand
+def test_a_real_server_is_clean_for_each_test(project):
+    result = run(
+        project,
+        """
+import threading, time
+from django_gearman import GearmanWorker
+from django_gearman.backends import get_backend
+
+@pytest.mark.gearman("real")
+@pytest.mark.parametrize("n", range(5))
+def test_it(gearman_worker, gearman_server, n):
+    assert get_backend().workers() == []
+    assert not any(row.total for row in get_backend().functions())
+    send.do_background(n)
+    assert gearman_worker.run() == 1
+    threading.Thread(target=GearmanWorker(clean_connections=False).work, daemon=True).start()
+    assert add.do(n) == n + 10
+    send.do_background(n)
+""",
+    )
+
+    result.assert_outcomes(passed=5)
+
+
+@pytest.mark.gearmand
+@pytest.mark.parametrize("options", [[], ["-n", "2"]])
+def test_servers_end_with_the_session(project, options):
+    result = run(
+        project,
+        """
+@pytest.mark.gearman("real")
+@pytest.mark.parametrize("n", range(4))
+def test_it(gearman_server, n):
+    add.do(n)
+    with open(f"server-{gearman_server.process.pid}", "w"):
+        pass
+""",
+        *options,
+    )
+
+    result.assert_outcomes(passed=4)
+    servers = [path.name.partition("-")[2] for path in project.path.glob("server-*")]
+    assert servers
+    assert not [server for server in servers if Path(f"/proc/{server}/exe").exists()]
+
+
+# What a test that asks for nothing is promised
+
+
+def test_jobs_wait_for_their_transaction_whether_or_not_a_test_asks(project):
+    result = run(
+        project,
+        """
+from django.db import transaction
+from django.test import TestCase
+
+def submit():
+    RAN.clear()
+    with transaction.atomic():
+        send.using(on_commit=True).do_background("ada")
+        with pytest.raises(KeyError), transaction.atomic():
+            send.using(on_commit=True).do_background("bob")
+            raise KeyError
+    assert RAN == ["ada"]
+
+def test_function(db):
+    submit()
+
+class PlainCase(TestCase):
+    def test_method(self):
+        submit()
+
+def test_djangos_own_way(db, django_capture_on_commit_callbacks):
+    RAN.clear()
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        send.using(on_commit=True).do_background("ada")
+        assert RAN == []
+    assert (len(callbacks), RAN) == (1, ["ada"])
+""",
+    )
+
+    result.assert_outcomes(passed=3)
+
+
+def test_a_client_that_would_wait_for_ever_fails_in_any_test(project):
+    project.makepyfile(settings=SETTINGS + "GEARMAN_BACKEND = 'memory'")
+
+    result = run(
+        project,
+        """
+import threading
+from django_gearman import GearmanClient, GearmanWorker
+
+def test_plain():
+    with pytest.raises(AssertionError, match="no worker of this test"):
+        add.do(1)
+    assert GearmanClient().submit_job("shop.add", 1, poll_timeout=1.5).timed_out
+
+def test_served():
+    worker = GearmanWorker(clean_connections=False)
+    thread = threading.Thread(target=worker.work)
+    thread.start()
+    assert add.do(1) == 11
+    worker.stop()
+    thread.join()
+""",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_what_was_submitted_before_a_test_asks_is_recorded_too(project):
+    result = run(
+        project,
+        """
+from django_gearman.testing import capture_jobs
+
+def test_late(request):
+    send.do_background("ada")
+    request.getfixturevalue("gearman_client").assert_submitted(send, "ada", times=1)
+
+def test_memory(settings):
+    settings.GEARMAN_BACKEND = "memory"
+    send.do_background("ada")
+    with capture_jobs() as captured:
+        send.do_background("bob")
+    assert len(captured) == 1
+    from django_gearman import GearmanWorker
+    assert GearmanWorker(clean_connections=False).work(burst=True) == 2
+""",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_an_option_does_not_skip_tests_without_jobs(project, monkeypatch):
+    project.makeconftest("import django_gearman.testing.server as server\nserver._PLACES = ''")
+    monkeypatch.setenv("PATH", "")
+
+    result = run(
+        project,
+        "def test_nothing():\n    pass\n\ndef test_jobs():\n    add.do(1)\n",
+        "--gearman=real",
+    )
+
+    result.assert_outcomes(passed=1, skipped=1)
+
+
+def test_a_worker_command_that_may_not_reach_its_server_says_so(project):
+    result = run(
+        project,
+        """
+def test_it(settings):
+    from django.core.management import CommandError, call_command
+    settings.GEARMAN_BACKEND = "gearman"
+    with pytest.raises(CommandError, match="gearman_server"):
+        call_command("gearman_worker")
+""",
+    )
+
+    result.assert_outcomes(passed=1)
+
+
+def test_strict_tests_know_the_time(project):
+    result = run(
+        project,
+        """
+from datetime import timedelta
+from django_gearman import RetryJob, gearman_job
+
+@gearman_job
+def again():
+    raise RetryJob(delay=60)
+
+@pytest.mark.gearman("memory", strict=True)
+def test_due_and_left(gearman_worker):
+    send.using(run_after=timedelta(hours=1)).do_background("ada")
+    gearman_worker.advance(hours=2)
+
+@pytest.mark.gearman("memory", strict=True)
+def test_not_due(gearman_worker):
+    send.using(run_after=timedelta(hours=1)).do_background("ada")
+    gearman_worker.advance(minutes=30)
+    again.do_background()
+    assert gearman_worker.run() == 1
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+
+
+def test_markers_are_for_test_cases_with_the_mixin_too(project):
+    result = run(
+        project,
+        """
+from django.test import SimpleTestCase
+from django_gearman.testing import GearmanTestMixin
+
+@pytest.mark.gearman("memory")
+class MarkedTests(GearmanTestMixin, SimpleTestCase):
+    def test_queued(self):
+        send.do_background("ada")
+        assert RAN == []
+        assert self.gearman_worker.run() == 1
+
+class UnmarkedTests(GearmanTestMixin, SimpleTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.result = add.do(1)
+
+    def test_at_once(self):
+        assert (self.result, add.do(2)) == (11, 12)
+        self.assert_submitted(add, 2)
+""",
+    )
+
+    result.assert_outcomes(passed=2)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from django_gearman.backends.base import JobSpec
@@ -9,6 +13,7 @@ from django_gearman.backends.gearmand import GearmandBackend
 from django_gearman.connection import Server
 from django_gearman.testing import GearmandNotInstalled, GearmanServer
 from django_gearman.testing import server as module
+from tests.support.gearmand import wait_until
 
 
 def backend_at(server: GearmanServer) -> GearmandBackend:
@@ -53,3 +58,54 @@ def test_where_it_is_not_installed_it_says_how_to(monkeypatch):
 
     with pytest.raises(GearmandNotInstalled, match="apt-get install gearman-job-server"):
         GearmanServer()
+
+
+@pytest.mark.gearmand
+def test_another_server_at_its_port_is_not_taken_for_it(monkeypatch):
+    with GearmanServer() as first:
+        ports = iter([first.port, first.port, module.free_port()])
+        monkeypatch.setattr(module, "free_port", lambda: next(ports))
+        monkeypatch.setattr(module, "_SECONDS", 2.0)
+
+        with GearmanServer() as second:
+            assert second.port != first.port
+            backend_at(first).submit([JobSpec("f", b"x", background=True)])
+            assert backend_at(second).functions() == []
+
+
+@pytest.mark.gearmand
+def test_what_is_left_running_does_not_find_it_after_a_reset():
+    with GearmanServer() as server:
+        left = backend_at(server).register(["f"])
+        assert left.grab_job(0.1) is None
+
+        server.reset()
+
+        assert left.grab_job(0.5) is None
+        assert backend_at(server).workers() == []
+        left.close()
+
+
+@pytest.mark.gearmand
+def test_one_that_hangs_is_replaced_by_a_reset():
+    with GearmanServer() as server:
+        server.pause()
+        server.reset()
+
+        assert backend_at(server).functions() == []
+
+
+@pytest.mark.gearmand
+def test_it_ends_with_the_process_that_started_it(tmp_path):
+    program = """
+import sys, time
+from django_gearman.testing import GearmanServer
+print(GearmanServer().process.pid, flush=True)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        server = int(parent.stdout.readline())
+        parent.kill()
+
+    wait_until(lambda: not Path(f"/proc/{server}/exe").exists(), "its end")

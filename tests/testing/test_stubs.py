@@ -32,7 +32,19 @@ def test_a_stub_may_be_a_function_of_the_arguments(gearman_client):
 
 
 @on_each_transport
-def test_an_error_reaches_the_client_as_from_another_language(transport, gearman_client):
+@pytest.mark.parametrize("background", [True, False])
+def test_an_error_reaches_the_test(transport, gearman_client, background):
+    gearman_client.stub("php.pdf", raises=ValueError("no paper"))
+
+    with pytest.raises(ValueError, match="no paper"):
+        gearman_client.submit_job("php.pdf", 1, background=background)
+    [job] = gearman_client.submitted
+    assert isinstance(job.exception, ValueError)
+
+
+@on_each_transport
+def test_on_request_an_error_reaches_the_client_as_from_another_language(transport, gearman_client):
+    gearman_client.raise_failures = False
     gearman_client.stub("php.pdf", raises=ValueError("no paper"))
 
     request = gearman_client.submit_job("php.pdf", 1)
@@ -89,11 +101,46 @@ def test_a_stub_meets_faults_as_a_worker_does(gearman_client):
     assert gearman_client.submitted[0].runs == 2
 
 
-def test_what_a_stub_answers_must_be_serializable(gearman_client):
+@on_each_transport
+def test_what_a_stub_cannot_answer_ends_that_job_alone(transport, gearman_client, gearman_worker):
     gearman_client.stub("php.pdf", returns=object())
+    for background in (True, False):
+        with pytest.raises(SerializationError):
+            gearman_client.submit_job("php.pdf", background=background)
 
-    with pytest.raises(SerializationError):
+    jobs.add.do_background(1)
+    gearman_worker.run()
+
+    assert [job.failed for job in gearman_client.submitted] == [True, True, False]
+
+
+def test_what_a_stub_asserts_reaches_the_test(gearman_client):
+    def answer(page):
+        assert page == "expected"
+
+    gearman_client.stub("php.pdf", answer)
+    gearman_client.submit_job("php.pdf", "expected", background=True)
+    with pytest.raises(AssertionError, match="expected"):
+        gearman_client.submit_job("php.pdf", "other", background=True)
+
+    gearman_client.stub("php.pdf", lambda page: pytest.fail("not this"))
+    with pytest.raises(pytest.fail.Exception, match="not this"):
+        gearman_client.submit_job("php.pdf", "other", background=True)
+
+    gearman_client.stub("php.pdf", lambda: None)
+    with pytest.raises(TypeError, match="positional"):
+        gearman_client.submit_job("php.pdf", "other", background=True)
+
+
+def test_a_job_that_production_would_not_know_cannot_be_stubbed(gearman_client, settings):
+    settings.GEARMAN_EXTERNAL_JOBS = ["php.*"]
+
+    with pytest.raises(JobNotRegistered, match=r"php\.pdf.*stub\(\)"):
         gearman_client.submit_job("php.pdf")
+    gearman_client.stub("php.pdf", returns=1)
+    gearman_client.stub(jobs.note, returns=1)
+    with pytest.raises(JobNotRegistered, match=r"pdf\.php"):
+        gearman_client.stub("pdf.php", returns=1)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +150,14 @@ def test_what_a_stub_answers_must_be_serializable(gearman_client):
         (5, {"returns": 1}, TypeError),
         ("php.pdf", {"returns": 1, "raises": ValueError("no")}, TypeError),
         ("php.pdf", {"raises": "no paper"}, TypeError),
+        ("php.pdf", {"raises": KeyboardInterrupt}, TypeError),
     ],
 )
 def test_a_stub_that_cannot_answer_is_an_error(gearman_client, name, answers, error):
     with pytest.raises(error):
         gearman_client.stub(name, **answers)
+
+
+def test_a_stub_answers_by_a_function(gearman_client):
+    with pytest.raises(TypeError, match="returns="):
+        gearman_client.stub("php.pdf", b"forgot the name")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection, transaction
+from django.contrib.contenttypes.models import ContentType
+from django.db import IntegrityError, connection, transaction
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import CaptureQueriesContext
 
-from django_gearman import JOB_CREATED, JOB_PENDING, JobRequest
+from django_gearman import JOB_CREATED, JOB_PENDING, JobRequest, gearman_job
 from django_gearman.testing import GearmanTestMixin
+from django_gearman.testing.harness import Harness, in_force
 from tests.app import gearman_jobs as jobs
 
 
@@ -93,6 +95,17 @@ def test_a_block_without_a_savepoint_is_seen_when_the_test_looks(db, gearman_cli
     assert ran == [1]
 
 
+def test_a_block_without_a_savepoint_is_seen_by_the_next_query(db, gearman_client, ran):
+    with transaction.atomic(savepoint=False):
+        note_on_commit(1)
+        ContentType.objects.count()
+        assert ran == []
+
+    ContentType.objects.count()
+
+    assert ran == [1]
+
+
 def test_a_block_that_waits_for_its_rollback_sends_nothing(db, gearman_client):
     with transaction.atomic():
         with pytest.raises(Undo), transaction.atomic(savepoint=False):
@@ -114,8 +127,6 @@ def test_blocks_one_after_another_keep_their_order(db, gearman_client, ran):
 
 
 def test_a_job_may_use_transactions_itself(db, gearman_client, ran):
-    from django_gearman import gearman_job
-
     @gearman_job(name="transactional")
     def transactional():
         with transaction.atomic():
@@ -137,6 +148,23 @@ def test_a_failure_reaches_the_test_where_the_block_ends(db, gearman_client):
         assert jobs.add.do(1) == 11
 
 
+def test_a_database_error_of_a_job_is_the_jobs_own(db, gearman_client, ran):
+    @gearman_job(name="twice")
+    def twice():
+        with transaction.atomic():
+            for _ in range(2):
+                ContentType.objects.create(app_label="same", model="same")
+
+    with pytest.raises(IntegrityError), transaction.atomic():
+        twice.using(on_commit=True).do_background()
+        note_on_commit("after it")
+
+    with transaction.atomic():
+        ContentType.objects.create(app_label="another", model="one")
+        note_on_commit("later")
+    assert ran == ["after it", "later"]
+
+
 @pytest.mark.gearman("memory")
 def test_jobs_are_queued_on_commit(db, gearman_worker, ran):
     with transaction.atomic():
@@ -156,19 +184,29 @@ def test_djangos_own_capture_runs_nothing_twice(
 
 
 def test_the_queries_of_a_test_are_left_alone(db, gearman_client):
-    with connection.execute_wrapper(lambda execute, *rest: execute(*rest)):
+    def wrapper(execute, *rest):
+        return execute(*rest)
+
+    with connection.execute_wrapper(wrapper):
         with transaction.atomic():
             note_on_commit(1)
-        mine = list(connection.execute_wrappers)
+        assert wrapper in connection.execute_wrappers
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         connection.cursor().execute("SELECT 1")
 
-    assert [wrapper for wrapper in mine if wrapper not in connection.execute_wrappers] == mine[-1:]
+    assert wrapper not in connection.execute_wrappers
     assert len(queries) == 3
 
 
-def test_nothing_is_left_on_the_connection(db):
-    assert connection.execute_wrappers == []
+def test_nothing_is_left_on_the_connection(db, production):
+    before = list(connection.execute_wrappers)
+    harness = Harness()
+    with in_force(harness), harness.using("eager"):
+        with transaction.atomic():
+            note_on_commit(1)
+        assert connection.execute_wrappers != before
+
+    assert connection.execute_wrappers == before
 
 
 class PlainTestCase(GearmanTestMixin, TestCase):

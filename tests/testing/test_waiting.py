@@ -6,11 +6,14 @@ import threading
 import time
 
 import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.contenttypes.models import ContentType
 
-from django_gearman import GearmanWorker
-from django_gearman.exceptions import GearmanError
+from django_gearman import GearmanWorker, gearman_job
+from django_gearman.exceptions import GearmanError, JobRaised, JobTimeout
 from django_gearman.testing import NotServed
 from tests.app import gearman_jobs as jobs
+from tests.support.gearmand import wait_until
 
 PATIENCE = 20.0  # seconds for what takes a moment
 
@@ -97,3 +100,59 @@ def test_on_a_real_server_who_waits_is_served_meanwhile(gearman_client, gearman_
 def test_on_a_real_server_a_job_that_is_nobodys_fails_soon(gearman_client):
     with pytest.raises(NotServed, match=r"php\.pdf"):
         gearman_client.submit_job("php.pdf", 1)
+
+
+@pytest.mark.gearman("memory")
+@pytest.mark.parametrize("how", [{"burst": True}, {"limit": 1}])
+def test_a_worker_that_comes_and_goes_meanwhile_has_served(gearman_client, how):
+    worker = GearmanWorker(clean_connections=False)
+    timer = threading.Timer(0.1, worker.work, kwargs=how)
+    timer.start()
+
+    assert jobs.add.do(1) == 11
+    timer.join()
+
+
+@pytest.mark.gearman("memory")
+def test_a_client_in_a_thread_is_served_by_the_tests_worker(gearman_client, gearman_worker):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(jobs.add.do(1)))
+    thread.start()
+    wait_until(lambda: gearman_client.submitted, "the submission")
+
+    assert gearman_worker.run() == 1
+
+    thread.join()
+    assert results == [11]
+
+
+@pytest.mark.gearman("memory")
+def test_who_waits_for_a_moment_only_is_told_that_it_is_over(gearman_client):
+    with pytest.raises(JobTimeout):
+        jobs.add.using(timeout=0.05).do(1)
+
+
+@pytest.mark.gearmand
+@pytest.mark.gearman("real")
+def test_on_a_real_server_errors_belong_to_those_who_wait_for_their_jobs(gearman_client):
+    failing = gearman_client.submit_job("tests.app.fail", "boom", wait_until_complete=False)
+    gearman_client.raise_failures = False
+    request = gearman_client.submit_job("tests.app.fail", "bang")
+
+    with pytest.raises(JobRaised, match="bang"):
+        print(request.result)
+    with pytest.raises(JobRaised, match="boom"):
+        print(failing.wait().result)
+
+
+@pytest.mark.gearmand
+@pytest.mark.gearman("real")
+def test_on_a_real_server_async_code_has_the_tests_connections(db, gearman_client):
+    @gearman_job(name="count-types")
+    def count_types():
+        return ContentType.objects.count()
+
+    async def ask():
+        return await count_types.ado()
+
+    assert async_to_sync(ask)() == ContentType.objects.count()

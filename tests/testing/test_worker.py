@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from django_gearman import GearmanWorker
+from django_gearman import GearmanWorker, gearman_job
+from django_gearman.backends import get_backend
 from django_gearman.exceptions import JobNotRegistered
 from django_gearman.testing import override_gearman
 from tests.app import gearman_jobs as jobs
@@ -33,8 +34,6 @@ def test_jobs_run_when_the_worker_is_told_to(transport, gearman_client, gearman_
 
 @on_queueing_transports
 def test_the_worker_runs_what_jobs_submit(transport, gearman_worker, ran):
-    from django_gearman import gearman_job
-
     @gearman_job(name="chain")
     def chain(left):
         jobs.note.do_background(left)
@@ -53,10 +52,11 @@ def test_a_run_can_be_limited(transport, gearman_worker, ran):
         jobs.note.do_background(number)
     jobs.send.do_background("ada")
 
+    assert gearman_worker.run(limit=0) == 0
     assert gearman_worker.run_one() is True
     assert gearman_worker.run(limit=2) == 2
     assert ran == [0, 1, 2]
-    assert gearman_worker.run(only="send-mail") == 1
+    assert gearman_worker.run(only=jobs.send.using(priority="HIGH")) == 1
     assert gearman_worker.run(only=[jobs.note, "send-mail"], limit=10) == 2
     assert gearman_worker.run_one() is False
 
@@ -73,8 +73,14 @@ def test_jobs_that_have_run_already_do_not_run_again(gearman_client, gearman_wor
     [
         ({"queue": "smss"}, ValueError, "the queues are counting, default"),
         ({"only": "tests.app.ecko"}, JobNotRegistered, "did you mean"),
-        ({"limit": 0}, ValueError, "1 or more"),
-        ({"limit": "all"}, ValueError, "1 or more"),
+        ({"queue": 5}, TypeError, "queue= is a name"),
+        ({"queue": "mail", "only": "tests.app.note"}, ValueError, "none of the jobs"),
+        ({"only": []}, ValueError, "only= is empty"),
+        ({"only": len}, TypeError, "only= is a name"),
+        ({"only": [jobs.note, None]}, TypeError, "only= is a name"),
+        ({"limit": -1}, ValueError, "0 or more"),
+        ({"limit": True}, ValueError, "0 or more"),
+        ({"limit": "all"}, ValueError, "0 or more"),
     ],
 )
 def test_a_run_of_what_there_is_not_is_an_error(gearman_worker, arguments, error, told):
@@ -87,6 +93,7 @@ def test_workers_of_other_threads_are_seen_too(transport, gearman_client, ran):
     worker = GearmanWorker(clean_connections=False)
     thread = threading.Thread(target=worker.work)
     thread.start()
+    wait_until(lambda: get_backend().workers(), "the worker has registered")
     try:
         assert jobs.add.do(1, 2) == 3
         request = gearman_client.submit_job("tests.app.fail", "boom")
@@ -154,10 +161,33 @@ def test_what_other_threads_delayed_runs_too(gearman_client, gearman_worker, ran
     assert ran == ["from a thread"]
 
 
+def test_time_passes_from_one_job_to_the_next(gearman_worker, ran):
+    @gearman_job(name="nightly")
+    def nightly(number):
+        ran.append(number)
+        nightly.using(run_after=24 * HOUR).do_background(number + 1)
+
+    nightly.do_background(0)
+
+    assert gearman_worker.advance(days=3, hours=1) == 3
+    assert ran == [0, 1, 2, 3]
+    jobs.try_again.do_background(4, delay=300)
+    gearman_worker.advance(hours=1)
+    assert ran == [0, 1, 2, 3, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("units", [{}, {"minutes": 0}, {"minutes": -1}])
 def test_time_goes_forward(gearman_worker, units):
     with pytest.raises(ValueError, match="forward"):
         gearman_worker.advance(**units)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "units"), [([60], {}), (["1h"], {}), ([True], {}), ([], {"minute": 1})]
+)
+def test_time_is_told_as_to_a_timedelta(gearman_worker, arguments, units):
+    with pytest.raises(TypeError, match="timedelta"):
+        gearman_worker.advance(*arguments, **units)
 
 
 @pytest.mark.gearmand

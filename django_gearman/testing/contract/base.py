@@ -22,7 +22,8 @@ from ...backends.base import (
 Connect = Callable[[], BaseBackend]
 
 PATIENCE = 20.0  # seconds until a test gives up on what should come at once
-QUIET = 0.3  # seconds without a job after which there is none
+PROMPT = 2.0  # seconds that an answer may take which needs no waiting
+QUIET = 0.1  # seconds without a job after which there is none
 
 
 class ContractBase(ABC):

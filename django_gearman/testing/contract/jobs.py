@@ -9,6 +9,7 @@ import pytest
 from ...backends.base import (
     BaseBackend,
     JobSpec,
+    JobStatus,
     Outcome,
     Priority,
     WorkComplete,
@@ -20,7 +21,7 @@ from ...backends.base import (
     WorkWarning,
 )
 from ...exceptions import BackendError, JobTimeout, ResultUnavailable
-from .base import PATIENCE, ContractBase, all_updates, drain, grab, submit
+from .base import PROMPT, ContractBase, all_updates, drain, grab, submit
 
 
 class JobsContract(ContractBase):
@@ -121,20 +122,35 @@ class JobsContract(ContractBase):
         with pytest.raises(ResultUnavailable):
             submission.next_update(0)
 
+    def test_an_update_without_bytes_is_one(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        [submission] = submit(backend, JobSpec(function, b"work"))
+
+        job = grab(worker)
+        for update in (WorkData(b""), WorkWarning(b""), WorkComplete(b"")):
+            worker.send(job, update)
+
+        assert all_updates(submission) == [WorkData(b""), WorkWarning(b""), WorkComplete(b"")]
+
     def test_waiting_ends_in_time_without_an_outcome(
         self, backend: BaseBackend, function: str
     ) -> None:
         [submission] = submit(backend, JobSpec(function, b"work"))
+        started = time.monotonic()
 
+        assert submission.next_update(0) is None
         assert submission.next_update(0.05) is None
         with pytest.raises(JobTimeout):
             list(submission.updates(0.05))
+        assert time.monotonic() - started < PROMPT
 
     def test_grabbing_ends_in_time_without_a_job(self, worker: WorkerSession) -> None:
         started = time.monotonic()
 
+        assert worker.grab_job(0) is None
         assert worker.grab_job(0.2) is None
-        assert time.monotonic() - started < PATIENCE
+        assert time.monotonic() - started < PROMPT
 
     def test_an_empty_batch_is_no_work(self, backend: BaseBackend) -> None:
         assert backend.submit([]) == []
@@ -165,3 +181,13 @@ class JobsContract(ContractBase):
             submit(backend, JobSpec(function, b"late", background=True, run_at=time.time() - 60))
 
             assert drain(worker) == [b"late"]
+
+    def test_a_delayed_job_is_known_and_counted(self, backend: BaseBackend, function: str) -> None:
+        if not backend.supports_delayed:
+            pytest.skip("this transport has no delayed jobs")
+        later = time.time() + 3600
+        [submission] = submit(backend, JobSpec(function, b"x", background=True, run_at=later))
+
+        assert backend.job_status(submission.handle) == JobStatus(known=True, running=False)
+        [row] = [row for row in backend.functions() if row.function == function]
+        assert (row.total, row.running) == (1, 0)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from ...backends.base import (
+    AssignedJob,
     BaseBackend,
     JobSpec,
+    Outcome,
     Priority,
     WorkComplete,
     WorkData,
     WorkerSession,
+    WorkException,
+    WorkFail,
     WorkStatus,
 )
-from .base import Connect, ContractBase, all_updates, drain, grab, submit
+from .base import PATIENCE, PROMPT, Connect, ContractBase, all_updates, drain, grab, submit
 
 
 class QueuesContract(ContractBase):
@@ -41,12 +48,22 @@ class QueuesContract(ContractBase):
         assert drain(worker) == []
 
     def test_a_sleeping_worker_is_woken_by_a_job(
-        self, connect: Connect, backend: BaseBackend, worker: WorkerSession, function: str
+        self, backend: BaseBackend, worker: WorkerSession, function: str
     ) -> None:
         assert worker.grab_job(0.2) is None
+        grabbed: list[AssignedJob | None] = []
+        sleeper = threading.Thread(target=lambda: grabbed.append(worker.grab_job(PATIENCE)))
+        sleeper.start()
+        time.sleep(0.2)  # until it sleeps, of which nothing tells
+        submitted = time.monotonic()
+
         submit(backend, JobSpec(function, b"work", background=True))
 
-        assert grab(worker).workload == b"work"
+        sleeper.join()
+        [job] = grabbed
+        assert job is not None
+        assert job.workload == b"work"
+        assert time.monotonic() - submitted < PROMPT
 
     @pytest.mark.parametrize("background", [True, False])
     @pytest.mark.parametrize("unique", ["report", "r" * 64, "räport" * 50, "with space\n\0", "-"])
@@ -131,9 +148,75 @@ class QueuesContract(ContractBase):
 
         assert b"background" in drain(worker), "the leaving client took the background job with it"
 
+    @pytest.mark.parametrize("unique", ["mine", "mäin", "-"])
     def test_the_worker_sees_the_callers_unique(
+        self, backend: BaseBackend, worker: WorkerSession, function: str, unique: str
+    ) -> None:
+        submit(backend, JobSpec(function, b"work", unique=unique))
+
+        assert grab(worker).unique == unique
+
+    @pytest.mark.parametrize("background", [True, False])
+    def test_a_running_job_is_shared_too(
+        self, connect: Connect, worker: WorkerSession, function: str, background: bool
+    ) -> None:
+        spec = JobSpec(function, b"work", unique="shared", background=background)
+        [first] = submit(connect(), spec)
+        job = grab(worker)
+        [second] = submit(connect(), spec)
+
+        worker.send(job, WorkComplete(b"done"))
+
+        assert first.handle == second.handle
+        assert drain(worker) == []
+        if not background:
+            assert all_updates(first) == all_updates(second) == [WorkComplete(b"done")]
+
+    def test_who_comes_late_misses_what_was_said_before(
+        self, connect: Connect, worker: WorkerSession, function: str
+    ) -> None:
+        spec = JobSpec(function, b"work", unique="shared")
+        [first] = submit(connect(), spec)
+        job = grab(worker)
+        worker.send(job, WorkData(b"early"))
+        assert first.next_update(PATIENCE) == WorkData(b"early")
+        [second] = submit(connect(), spec)
+
+        worker.send(job, WorkComplete(b"done"))
+
+        assert all_updates(first) == all_updates(second) == [WorkComplete(b"done")]
+
+    def test_long_uniques_differ_to_their_end(
         self, backend: BaseBackend, worker: WorkerSession, function: str
     ) -> None:
-        submit(backend, JobSpec(function, b"work", unique="mine"))
+        uniques = ["r" * 100 + end for end in "ab"]
+        submit(backend, *(JobSpec(function, u[-1:].encode(), unique=u) for u in uniques))
 
-        assert grab(worker).unique == "mine"
+        assert drain(worker) == [b"a", b"b"]
+
+    @pytest.mark.parametrize("outcome", [WorkFail(), WorkException(b"oops")])
+    def test_a_unique_is_free_again_once_its_job_has_failed(
+        self, backend: BaseBackend, worker: WorkerSession, function: str, outcome: Outcome
+    ) -> None:
+        spec = JobSpec(function, b"work", unique="again")
+        [first] = submit(backend, spec)
+        worker.send(grab(worker), outcome)
+        assert all_updates(first) == [outcome]
+        submit(backend, spec)
+
+        assert drain(worker) == [b"work"]
+
+    def test_delayed_jobs_of_one_unique_are_one(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        if not backend.supports_delayed:
+            pytest.skip("this transport has no delayed jobs")
+        later = time.time() + 3600
+        specs = [
+            JobSpec(function, workload, unique="later", background=True, run_at=later)
+            for workload in (b"1st", b"2nd")
+        ]
+
+        first, second = submit(backend, *specs)
+
+        assert first.handle == second.handle

@@ -122,3 +122,52 @@ class WorkersContract(ContractBase):
         submit(backend, JobSpec(function, b"2", background=True))
 
         assert drain(worker) == [b"1", b"2"]
+
+    def test_a_job_that_another_worker_runs_again_has_all_its_clients_still(
+        self, connect: Connect, worker: WorkerSession, function: str
+    ) -> None:
+        spec = JobSpec(function, b"work", unique="shared")
+        [first], [second] = submit(connect(), spec), submit(connect(), spec)
+        grab(worker)
+
+        worker.close()
+        heir = connect().register([function])
+        heir.send(grab(heir), WorkComplete(b"done"))
+
+        assert all_updates(first) == all_updates(second) == [WorkComplete(b"done")]
+        heir.close()
+
+    def test_a_running_job_goes_on_when_its_client_leaves(
+        self, connect: Connect, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        client = connect()
+        [submission] = submit(client, JobSpec(function, b"work"))
+        job = grab(worker)
+
+        client.close()
+        worker.send(job, WorkStatus(1, 2))
+        worker.send(job, WorkComplete(b"done"))
+
+        gone = JobStatus(known=False, running=False)
+        eventually(lambda: backend.job_status(submission.handle) == gone, "the end of the job")
+
+    def test_a_worker_that_has_left_is_not_listed(
+        self, connect: Connect, backend: BaseBackend, function: str
+    ) -> None:
+        leaver = connect().register([function])
+        assert leaver.grab_job(0.1) is None
+
+        leaver.close()
+
+        eventually(
+            lambda: not [row for row in backend.workers() if function in row.functions],
+            "the worker is listed no longer",
+        )
+
+    def test_functions_are_listed_by_name(self, backend: BaseBackend, function: str) -> None:
+        names = [f"{function}.{end}" for end in "cab"]
+        submit(backend, *(JobSpec(name, b"work", background=True) for name in names))
+
+        listed = [row.function for row in backend.functions() if row.function in names]
+
+        assert listed == sorted(names)
