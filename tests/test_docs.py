@@ -195,7 +195,7 @@ def test_all_but_one_of_its_tests_need_no_gearmand(project, monkeypatch):
 
 
 def test_its_test_cases_need_no_pytest(project):
-    told = manage(project, "test", "tests.test_cases")
+    told = manage(project, "test")
 
     assert "Ran 3 tests" in told
 

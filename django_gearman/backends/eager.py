@@ -10,7 +10,7 @@ earlier. Delayed jobs are held back until a later submit finds them due.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -61,6 +61,13 @@ class EagerBackend(MemoryBackend):
         while level._inner is not None and level._inner._is_running:
             level = level._inner
         return level
+
+    def levels(self) -> Iterator[EagerBackend]:
+        """Yield this level and those inside it, each with a server of its own."""
+        level: EagerBackend | None = self
+        while level is not None:
+            yield level
+            level = level._inner
 
     def _inside(self) -> EagerBackend:
         """Return the level for what a job of this one waits for."""

@@ -26,6 +26,7 @@ from .waiting import NotServed
 if TYPE_CHECKING:
     from .harness import Harness
 
+_GRACE_LOOKS = 100  # about two seconds, for a worker that is just coming in another thread
 _MOST_JOBS = 100_000  # in one call; more are a job that submits itself
 _SHORT_SECONDS = 1.0  # a client that waits no longer than this is let wait, and told JobTimeout
 
@@ -117,7 +118,12 @@ class Runner:
         if isinstance(backend, EagerBackend):
             self._eager[id(backend)] = backend
         if self._harness.stubs.all:
-            self._harness.stubs.answer(partial(self._register_stub, backend))
+            self._answer_stubs(backend)
+
+    def _answer_stubs(self, backend: BaseBackend) -> None:
+        servers = backend.levels() if isinstance(backend, EagerBackend) else [backend]
+        for server in servers:
+            self._harness.stubs.answer(partial(self._register_stub, server))
 
     def _register_stub(self, backend: BaseBackend, functions: list[str]) -> WorkerSession:
         return self.record(backend, partial(backend.register, functions, "stub"), functions)
@@ -166,7 +172,7 @@ class Runner:
                 self._harness.outbox.ahead += step
                 seconds -= step
                 for backend in backends:
-                    self._harness.stubs.answer(partial(self._register_stub, backend))
+                    self._answer_stubs(backend)
                 count += sum(backend.run_queued() for backend in eager)
                 if seconds <= 0:
                     return count
@@ -238,9 +244,11 @@ class Runner:
             return True  # what has become of the server is for the waiting client to tell
         return len(rows) > busy
 
-    def complain(self, spec: JobSpec, timeout: float | None) -> None:
-        """Raise NotServed, unless the client gives up soon by itself."""
+    def complain(self, spec: JobSpec, timeout: float | None, looks: int) -> None:
+        """Raise NotServed, unless somebody may still come, or the client gives up soon by itself."""
         if timeout is not None and (self._harness.is_quiet or timeout <= _SHORT_SECONDS):
+            return
+        if looks <= _GRACE_LOOKS and (threading.active_count() > 1 or not get_backend().local):
             return
         job = self._job_of(spec)
         raise NotServed(

@@ -10,7 +10,6 @@ from ..backends.base import JobSpec, Outcome, Submission, Update
 from .outbox import Outbox, SubmittedJob
 
 _LOOK_SECONDS = 0.02  # how long a client waits until it looks whether anybody serves its job
-_GRACE_LOOKS = 15  # until it gives up: somebody may just be coming, in another thread or process
 
 
 class NotServed(AssertionError):
@@ -21,7 +20,8 @@ class WatchedSubmission(Submission):
     """
     Passes on what a submission tells, and does not wait for ever for a job that nobody serves.
 
-    `serve` serves the job, or tells whether somebody may, and `complain` raises NotServed.
+    `serve` serves the job, or tells whether somebody may; `complain`, which is told how often nobody
+    did, may raise NotServed.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class WatchedSubmission(Submission):
         spec: JobSpec,
         outbox: Outbox,
         serve: Callable[[JobSpec, str], bool],
-        complain: Callable[[JobSpec, float | None], None],
+        complain: Callable[[JobSpec, float | None, int], None],
     ) -> None:
         self.handle = submission.handle
         self.error = submission.error
@@ -50,8 +50,8 @@ class WatchedSubmission(Submission):
         while update is None and not self._finished and looks > 0 and time.monotonic() < deadline:
             looks -= 1
             unserved = 0 if self._serve(self._spec, self.handle) else unserved + 1
-            if unserved > _GRACE_LOOKS:
-                self._complain(self._spec, timeout)
+            if unserved:
+                self._complain(self._spec, timeout, unserved)
             remaining = max(0.0, deadline - time.monotonic())
             update = self._submission.next_update(min(_LOOK_SECONDS, remaining))
         if update is not None:

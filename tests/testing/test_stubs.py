@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 
+from django_gearman import gearman_job
 from django_gearman.exceptions import JobNotRegistered, JobRaised, SerializationError
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport
@@ -161,3 +162,16 @@ def test_a_stub_that_cannot_answer_is_an_error(gearman_client, name, answers, er
 def test_a_stub_answers_by_a_function(gearman_client):
     with pytest.raises(TypeError, match="returns="):
         gearman_client.stub("php.pdf", b"forgot the name")
+
+
+@on_each_transport
+def test_a_stub_answers_jobs_that_call_it(transport, gearman_client, gearman_worker):
+    @gearman_job(name="print")
+    def print_page(page):
+        return gearman_client.submit_job("php.pdf", page).result
+
+    gearman_client.stub("php.pdf", lambda page: f"pdf of {page}")
+    print_page.do_background("page")
+    gearman_worker.run()
+
+    assert gearman_client.submitted[0].result == "pdf of page"
