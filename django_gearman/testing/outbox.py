@@ -155,9 +155,9 @@ class SubmittedJob:
 
     def begin(self) -> None:
         self.runs += 1
-        if self.finished:  # as nobody has heard, or it would not run again
-            self.finished, self._raised = False, None
-            self._updates = []
+        # What came of an earlier run, nobody has heard, or it would not run again.
+        self.finished, self._raised = False, None
+        self._updates = []
 
     def take(self, handle: str, update: Update) -> None:
         asked_to_run_again = handle != self.handle and isinstance(update, Outcome)

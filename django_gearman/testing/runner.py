@@ -26,7 +26,7 @@ from .waiting import NotServed
 if TYPE_CHECKING:
     from .harness import Harness
 
-_GRACE_LOOKS = 100  # about two seconds, for a worker that is just coming in another thread
+_GRACE_LOOKS = 25  # about half a second, for a worker that is just coming in another thread
 _MOST_JOBS = 100_000  # in one call; more are a job that submits itself
 _SHORT_SECONDS = 1.0  # a client that waits no longer than this is let wait, and told JobTimeout
 
@@ -74,10 +74,16 @@ class Call:
             others = [each for each in self.failed if error is not None or not self._is_ours(each)]
             around.failed.extend(others)
         if error is None and self._harness.raise_failures:
-            for failure in self.failed:
-                if failure not in others and not self._ran_again(failure):
-                    self._harness.outbox.tell(failure[0], SubmittedJob.see)
-                    raise failure[1]
+            self._raise([f for f in self.failed if f not in others and not self._ran_again(f)])
+
+    def _raise(self, failures: Sequence[tuple[str, BaseException]]) -> None:
+        for handle, _ in failures:
+            self._harness.outbox.tell(handle, SubmittedJob.see)
+        if failures:
+            (_, first), *more = failures
+            for handle, error in more:
+                first.add_note(f"Another job has failed, too ({handle}): {error!r}")
+            raise first
 
     def _is_ours(self, failure: tuple[str, BaseException]) -> bool:
         records = self._harness.outbox.of(failure[0])

@@ -191,6 +191,18 @@ def test_the_other_jobs_of_a_call_run_although_one_fails(gearman_client, ran):
     assert ran == ["still"]
 
 
+@pytest.mark.gearman("memory")
+def test_the_error_that_is_raised_tells_of_the_others(gearman_worker):
+    jobs.fail.do_background("boom")
+    jobs.fail.do_background("bang")
+
+    with pytest.raises(ValueError, match="boom") as raised:
+        gearman_worker.run()
+
+    [note] = raised.value.__notes__
+    assert "ValueError('bang')" in note
+
+
 def test_a_job_that_leaves_the_program_is_told(gearman_client):
     with pytest.raises(SystemExit):
         jobs.leave.do()

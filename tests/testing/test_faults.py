@@ -130,6 +130,21 @@ def test_a_job_that_does_harm_the_second_time_is_caught(gearman_client):
         charge.do_background(1)
 
 
+def test_a_failure_that_is_lost_with_its_worker_is_none(gearman_client):
+    runs = []
+
+    @gearman_job(name="flaky")
+    def flaky():
+        runs.append(1)
+        if len(runs) == 1:
+            raise ValueError("of the first run")
+        return "done"
+
+    with gearman_client.crash_worker_during(flaky):
+        assert flaky.do() == "done"
+    assert gearman_client.submitted[0].exception is None
+
+
 def test_a_fault_holds_until_the_test_ends(gearman_client):
     gearman_client.server_down()
 

@@ -378,7 +378,8 @@ def test_failed(gearman_worker):
 @pytest.mark.gearman("memory", raise_failures=False)
 def test_fine(gearman_client, gearman_worker):
     import datetime
-    fail.do_background("boom")
+    for _ in range(2):
+        fail.using(unique="one").do_background("boom")
     request = gearman_client.submit_job("shop.fail", "boom", wait_until_complete=False)
     send.using(run_after=datetime.timedelta(hours=1)).do_background("ada")
     gearman_worker.run()
