@@ -18,7 +18,9 @@ def complaint(harness: Harness) -> str:
     seen = {record.handle for record in records if record.was_seen}
     complaints = {
         "was left queued, and nobody ran it": [r for r in records if _is_left(r, now)],
-        "failed, and nobody looked at that": [r for r in records if r.failed and r.handle not in seen],
+        "failed, and nobody looked at that": [
+            r for r in records if r.failed and r.handle not in seen
+        ],
     }
     lines = [
         f"job {describe_submission(record)} {complaint}"
