@@ -2,7 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PYTEST := $(BIN)/pytest -q -n auto
+# The sessions that tests start compile each module once, even where the shell says not to.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test integration lint format types check bench matrix

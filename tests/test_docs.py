@@ -73,7 +73,8 @@ def environment(settings: str) -> dict[str, str]:
 
 def run_pytest(project: Path, *arguments: str) -> str:
     """Run the tests of a project, which must pass; return what is told."""
-    program = [sys.executable, "-m", "pytest", "-p", "no:randomly", "-W", "error", *arguments]
+    plugins = ["-p", "no:randomly", "-p", "no:hypothesispytest"]
+    program = [sys.executable, "-m", "pytest", *plugins, "-W", "error", *arguments]
     run = subprocess.run(
         program,
         cwd=project,

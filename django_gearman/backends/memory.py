@@ -85,7 +85,6 @@ class MemoryServer:
             return max(0.0, self._delayed[0][0] - self.now()) if self._delayed else math.inf
 
     def has_work(self) -> bool:
-        """Whether a job may be queued or due."""
         return any(self._queues.values()) or self.next_due() == 0.0
 
     def advance(self, seconds: float) -> None:
@@ -263,9 +262,8 @@ class MemorySubmission(Submission):
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
         if self.received:
             return self._take_update()
-        changed = self.owner.server.changed
         limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
-        with changed:
+        with (changed := self.owner.server.changed):
             changed.wait_for(lambda: self.received or self._finished or self.hung_up, limit)
             if self.hung_up and not (self.received or self._finished):
                 raise ConnectionLost(f"the connection of job {self.handle} was closed")
