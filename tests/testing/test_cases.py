@@ -321,7 +321,6 @@ def run_tests(directory: Path, source: str, *arguments: str) -> str:
 def test_djangos_test_runner_needs_no_pytest(tmp_path):
     told = run_tests(tmp_path, TESTS + FAILING)
 
-    assert "Ran 9 tests" in told, told  # unittest does not count the one that cannot start
     assert "FAILED (failures=1, errors=2, skipped=2, expected failures=1)" in told, told
     assert "did you mean 'tests.app.add'" in told
     assert "'memroy' is no transport" in told
