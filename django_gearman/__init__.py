@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client import GearmanClient
+    from .context import JobContext, current_job
     from .decorators import gearman_job
-    from .jobs import JobContext, RetryJob
     from .options import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NONE
     from .request import (
         JOB_COMPLETE,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         JOB_UNKNOWN,
         JobRequest,
     )
+    from .retries import RetryJob, exponential
     from .worker import GearmanWorker
 
 __version__ = "1.0.0"
@@ -39,13 +40,15 @@ __all__ = [
     "JobContext",
     "JobRequest",
     "RetryJob",
+    "current_job",
+    "exponential",
     "gearman_job",
 ]
 
 _MODULES = {
     "client": ["GearmanClient"],
     "decorators": ["gearman_job"],
-    "jobs": ["JobContext", "RetryJob"],
+    "context": ["JobContext", "current_job"],
     "options": ["PRIORITY_HIGH", "PRIORITY_LOW", "PRIORITY_NONE"],
     "request": [
         "JOB_COMPLETE",
@@ -55,6 +58,7 @@ _MODULES = {
         "JOB_UNKNOWN",
         "JobRequest",
     ],
+    "retries": ["RetryJob", "exponential"],
     "worker": ["GearmanWorker"],
 }
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import conf
 from .backends import get_backend, get_backend_class
 from .backends.base import JobSpec
 from .calls import MISSING, check_flags, collect_call, read_job
+from .context import running
 from .delivery import deliver, wait_for
 from .exceptions import (
     BackendError,
@@ -248,6 +250,8 @@ class GearmanClient:
         options = options.updated(**explicit)
         if not background:
             options.check_foreground()
+        elif options.on_commit is None:
+            options = options.updated(on_commit=conf.submit_on_commit())
         name = job.name if job is not None else str(task)
         if job is not None:
             call = job.check_call(call)
@@ -258,10 +262,13 @@ class GearmanClient:
             )
         chosen = options.serializer if job is None else job.serializer
         serializer = get_serializer(chosen or conf.serializer(), f"serializer of job {name}")
+        context = _context()
         try:
-            workload = serializer.dumps_call(call)
+            workload = serializer.dumps_call(replace(call, context=context) if context else call)
             same = job.canonical_call(call) if job is not None and options.unique is True else call
-            unique = options.unique_for(workload if same is call else serializer.dumps_call(same))
+            unique = options.unique_for(
+                workload if same is call and not context else serializer.dumps_call(same)
+            )
         except SerializationError as error:
             raise SerializationError(f"job {name}: {error}") from error
         if not workload:
@@ -279,6 +286,13 @@ class GearmanClient:
         )
         data = {"args": list(call.args), "kwargs": dict(call.kwargs)}
         return JobRequest(GearmanJob(name, unique, data), spec, serializer, options)
+
+
+def _context() -> dict[str, Any]:
+    """Return what goes with a job: what the running one came with, and what the project adds."""
+    outer = running.get()
+    own = conf.submission_context()
+    return {**outer.context, **own} if outer is not None and outer.context else own
 
 
 def _check_external(name: str) -> None:

@@ -7,6 +7,7 @@ Every setting this library reads, read when it is used.
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -28,6 +29,9 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_SERIALIZER": "json",
     "GEARMAN_EXTERNAL_JOBS": None,
     "GEARMAN_WORKERS": None,
+    "GEARMAN_JOB_TIMEOUT": None,
+    "GEARMAN_SUBMIT_ON_COMMIT": False,
+    "GEARMAN_CONTEXT_PROVIDER": None,
 }
 
 #: Longest function name, in bytes. gearmand takes up to 512; this leaves room for "@delayed".
@@ -89,6 +93,58 @@ def check_name(value: object, what: str) -> str:
     if value.endswith("@delayed"):
         raise ValueError(f"{value!r} is no {what}: names that end in '@delayed' are taken")
     return value
+
+
+def check_seconds(value: object, what: str) -> float | None:
+    """Return a time limit in seconds, None for no limit; TypeError or ValueError if it is neither."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} is a number of seconds, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{what} is a number of seconds above 0, not {value!r}")
+    return float(value)
+
+
+def job_timeout() -> float | None:
+    """Return GEARMAN_JOB_TIMEOUT, the seconds that a job may run which declares none, or None."""
+    try:
+        return check_seconds(_read("GEARMAN_JOB_TIMEOUT"), "GEARMAN_JOB_TIMEOUT")
+    except (TypeError, ValueError) as error:
+        raise ImproperlyConfigured(str(error)) from None
+
+
+def submit_on_commit() -> bool | str:
+    """Return GEARMAN_SUBMIT_ON_COMMIT: what `on_commit` is for background jobs that do not say."""
+    value: object = _read("GEARMAN_SUBMIT_ON_COMMIT")
+    if not isinstance(value, (bool, str)) or value == "":
+        raise ImproperlyConfigured(
+            f"GEARMAN_SUBMIT_ON_COMMIT is True, False or a database's alias, not {value!r}"
+        )
+    return value
+
+
+def submission_context() -> dict[str, Any]:
+    """Return what GEARMAN_CONTEXT_PROVIDER gives here and now: {} where it is not set."""
+    provider: Any = _read("GEARMAN_CONTEXT_PROVIDER")
+    if provider is None:
+        return {}
+    if isinstance(provider, str):
+        try:
+            provider = import_string(provider)
+        except ImportError as error:
+            raise ImproperlyConfigured(f"GEARMAN_CONTEXT_PROVIDER: {error}") from error
+    if not callable(provider):
+        raise ImproperlyConfigured(
+            f"GEARMAN_CONTEXT_PROVIDER is a function without arguments, or its dotted path, "
+            f"not {provider!r}"
+        )
+    context = provider()
+    if not isinstance(context, Mapping) or not all(isinstance(key, str) for key in context):
+        raise ImproperlyConfigured(
+            f"GEARMAN_CONTEXT_PROVIDER returns a dict with names as keys, not {context!r}"
+        )
+    return dict(context)
 
 
 def function_name(job_name: str) -> str:

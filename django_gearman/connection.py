@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .exceptions import ConnectionLost, ProtocolError
+from .exceptions import BackendError, ConnectionLost, ProtocolError
 from .protocol import Packet, PacketReader, PacketType, encode
 
 DEFAULT_PORT = 4730
@@ -243,6 +243,20 @@ class Connection:
             raise ProtocolError(f"job server {self.server}: {error}") from None
         return packet
 
+    def echo(self, timeout: float) -> None:
+        """Wait until the server has processed all that was sent; ConnectionLost if it does not."""
+        deadline = time.monotonic() + timeout
+        self.send(encode(PacketType.ECHO_REQ, b"are you there?"))
+        while (packet := self.receive(max(0.0, deadline - time.monotonic()))) is not None:
+            if packet.type is PacketType.ECHO_RES:
+                return
+        raise self._lost(f"it does not answer within {timeout:g} s")
+
+    @property
+    def plain_socket(self) -> socket.socket | None:
+        """The socket, where packets go over it as they are."""
+        return None if isinstance(self._socket, ssl.SSLSocket) else self._socket
+
     def ask(self, command: str, timeout: float) -> str:
         """
         Run a command of the admin protocol that answers with lines and a full stop; return the lines.
@@ -306,6 +320,17 @@ class Connection:
     def __del__(self) -> None:
         if hasattr(self, "_socket"):
             self.close()
+
+
+def ping(server: Server, timeout: float) -> BackendError | None:
+    """Ask a server for a sign of life; return what went wrong, None if it answered in time."""
+    deadline = time.monotonic() + timeout
+    try:
+        with contextlib.closing(Connection(server, connect_timeout=timeout)) as connection:
+            connection.echo(max(0.0, deadline - time.monotonic()))
+    except BackendError as error:
+        return error
+    return None
 
 
 def wait_readable(connections: Sequence[Connection], timeout: float) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from .jobs import Job, JobContext
+from .context import JobContext
+from .jobs import Job
 from .registry import registry
+from .retries import Backoff, exponential
 from .serializers import Serializer
+
+__all__ = ["exponential", "gearman_job"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -33,6 +38,10 @@ def gearman_job(
     *,
     takes_context: Literal[False] = False,
     serializer: str | Serializer | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    backoff: Backoff | float | datetime.timedelta | None = None,
+    retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
 ) -> _Plain: ...
 @overload
 def gearman_job(
@@ -41,6 +50,10 @@ def gearman_job(
     *,
     takes_context: Literal[True],
     serializer: str | Serializer | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    backoff: Backoff | float | datetime.timedelta | None = None,
+    retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
 ) -> _WithContext: ...
 def gearman_job(
     queue: Any = "default",
@@ -48,6 +61,10 @@ def gearman_job(
     *,
     takes_context: bool = False,
     serializer: str | Serializer | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    backoff: Backoff | float | datetime.timedelta | None = None,
+    retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
 ) -> Any:
     """
     Declare a function as a job; write it bare, `@gearman_job`, or with arguments.
@@ -57,8 +74,16 @@ def gearman_job(
     `JobContext` as its first argument. `serializer` carries this job's arguments and results in
     place of GEARMAN_SERIALIZER.
 
-    Raises JobAlreadyRegistered when another job has the name, TypeError or ValueError for a name,
-    queue or function that cannot be used.
+    `timeout` is how many seconds a run may take in a worker process, in place of
+    GEARMAN_JOB_TIMEOUT: then JobTimeLimitExceeded is raised in it, and 5 seconds later the process
+    is killed.
+
+    A background job that raises one of `retry_on` (default: any Exception), or whose worker process
+    dies, is submitted again, up to `retries` times; `backoff` says after how long: a number of
+    seconds, or a function of the number of attempts so far, like the default `exponential()`.
+
+    Raises JobAlreadyRegistered when another job has the name, TypeError or ValueError for anything
+    that cannot be used.
     """
 
     def declare(func: Callable[..., Any]) -> Job[..., ..., Any]:
@@ -70,6 +95,10 @@ def gearman_job(
             name=name,
             takes_context=takes_context,
             serializer=serializer,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff,
+            retry_on=retry_on,
         )
         registry.add(job)
         return job

@@ -13,6 +13,8 @@ Every error this library raises on purpose.
     │   │   └── JobRaised            ... with an exception (.exception_type, .message, .traceback)
     │   ├── JobTimeout               not finished in the time given (also a TimeoutError)
     │   ├── JobLost                  the server no longer knows the job, and sent no outcome
+    │   ├── JobTimeLimitExceeded     raised in a job that runs for longer than its timeout
+    │   ├── WorkerDied               the worker process ended while it ran the job
     │   └── ResultUnavailable        there is no result to read
     ├── JobNotRegistered             no job of that name (also a LookupError)
     ├── JobAlreadyRegistered         two jobs of one name
@@ -120,6 +122,18 @@ class JobTimeout(JobError, TimeoutError):
 
 class JobLost(JobError):
     """The job server no longer knows the job, and sent no outcome."""
+
+
+class JobTimeLimitExceeded(JobError):
+    """
+    A job runs for longer than its `timeout`, in a worker process, and should end at once.
+
+    Raised inside the job, which may catch it to clean up. Five seconds later the process is killed.
+    """
+
+
+class WorkerDied(JobError):
+    """The worker process ended while it ran the job: it crashed, or was killed."""
 
 
 class ResultUnavailable(JobError):

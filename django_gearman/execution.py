@@ -7,6 +7,7 @@ checks and the same errors in production, in development and in tests.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,14 +27,18 @@ from .backends.base import (
     WorkFail,
     WorkWarning,
 )
+from .context import JobContext, running
 from .exceptions import JobAlreadyRegistered, JobNotRegistered, SerializationError
 from .instrumentation import active
-from .jobs import AnyJob, JobContext, RetryJob
+from .jobs import AnyJob
 from .remote_error import dump_error
-from .serializers import Serializer, get_serializer
-from .signals import job_finished, job_retried, job_started
+from .retries import RetryJob
+from .serializers import Call, get_serializer
+from .signals import job_failed, job_finished, job_retried, job_started
+from .timelimit import time_limit, within
+from .watch import NOBODY, Watch
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("django_gearman.jobs")
 
 #: `BaseBackend.submit`
 Submit: TypeAlias = Callable[[Sequence[JobSpec]], list[Submission]]
@@ -60,7 +65,13 @@ def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
     return functions
 
 
-def execute(job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: Submit) -> Outcome:
+def execute(
+    job: AnyJob,
+    assigned: AssignedJob,
+    session: WorkerSession,
+    submit: Submit,
+    watch: Watch = NOBODY,
+) -> Outcome:
     """
     Run the job, report on it and return the outcome.
 
@@ -68,86 +79,176 @@ def execute(job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: 
     leaves the job in hand. Raises ConnectionLost when the outcome could not be reported: the server
     gives the job to another worker. `submit` takes a job that is to be run again.
     """
-    serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
-    context = JobContext(job, assigned, session, serializer)
-    started = time.monotonic()
-    job_started.send_robust(job, context=context)
-    error: BaseException | None = None
-    again: RetryJob | None = None
-    outcome: Outcome
+    seconds = watch.began(assigned, job.timeout)
+    run = Run(job, assigned, session, submit)
+    token = running.set(run.context)
     try:
-        outcome = WorkComplete(_run(job, assigned, context, serializer))
-    except RetryJob as retry:
-        again = retry
-        outcome, error = _retry(job, context, assigned, serializer, submit, retry)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as raised:  # noqa: BLE001 - a job must never end its worker
-        outcome, error = WorkFail(), raised
-    _report(job.name, assigned, session, outcome, error)
-    seconds = time.monotonic() - started
-    job_finished.send_robust(
-        job, context=context, outcome=outcome, exception=error or again, seconds=seconds
-    )
-    return outcome
+        started = time.monotonic()
+        job_started.send_robust(job, context=run.context)
+        logs = logger.isEnabledFor(logging.INFO)
+        if logs:
+            logger.info("job %s (%s) started", job.name, assigned.handle, extra=run.log_fields)
+        outcome: Outcome
+        error: BaseException | None = None
+        try:
+            result = run.result(seconds)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - a job must never end its worker
+            error = raised
+        watch.returned()
+        if error is None:
+            outcome = WorkComplete(result)
+            session.send(assigned, outcome)
+        else:
+            outcome = run.fail(error)
+        took = time.monotonic() - started
+        if logs and error is None:
+            done = "job %s (%s) finished in %.3f s"
+            logger.info(done, job.name, assigned.handle, took, extra=run.log_fields)
+        job_finished.send_robust(
+            job, context=run.context, outcome=outcome, exception=error, seconds=took
+        )
+        return outcome
+    finally:
+        running.reset(token)
+
+
+class Run:
+    """One run of a job that a server has assigned."""
+
+    def __init__(
+        self, job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: Submit
+    ) -> None:
+        self.job = job
+        self.assigned = assigned
+        self._session = session
+        self._submit = submit
+        self._serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
+        self._unreadable: Exception | None = None
+        try:
+            self.call = self._serializer.loads_call(assigned.workload)
+            self._checked = job.check_call(self.call)
+        except Exception as error:  # noqa: BLE001 - decoding may run code of the project's
+            self._unreadable = error
+            self.call = self._checked = Call()
+        about = self.call.attempt, self.call.context
+        self.context = JobContext(job, assigned, session, self._serializer, *about)
+        self._was_called = False
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        return self.context.log_fields
+
+    def result(self, seconds: float | None) -> bytes:
+        """Call the function, for so many seconds at most; return its result as bytes, or raise."""
+        if self._unreadable is not None:
+            raise self._unreadable
+        job, call = self.job, self._checked
+        args = (self.context, *call.args) if job.takes_context else call.args
+        self._was_called = True
+        if job.is_async:
+            result = async_to_sync(within)(seconds, job.func, args, call.kwargs)
+        elif seconds is None:
+            result = job.func(*args, **call.kwargs)
+        else:
+            with time_limit(seconds):
+                result = job.func(*args, **call.kwargs)
+        try:
+            return self._serializer.dumps(result)
+        except SerializationError as error:
+            self._was_called = False  # the result would be the same again
+            raise SerializationError(f"the result of job {job.name}: {error}") from error
+
+    def fail(self, error: BaseException, *, died: bool = False) -> Outcome:
+        """
+        Report that the job has failed, or submit it again if it has attempts left.
+
+        With `died` its process has: that costs an attempt, whatever `retry_on` says.
+        """
+        try:
+            delay = self._delay_after(error, died)
+            if delay is not None:
+                handle = self._submit_again(delay)
+        except Exception as another:  # noqa: BLE001 - whatever it is, the job has failed
+            another.__context__ = error
+            error, delay = another, None
+        if delay is None:
+            self._report(error)
+            return WorkFail()
+        self._tell_retry(error, delay)
+        job_retried.send_robust(
+            self.job, context=self.context, handle=handle, delay=delay, exception=error
+        )
+        outcome = WorkComplete(self._serializer.dumps(None))
+        self._session.send(self.assigned, outcome)
+        return outcome
+
+    def _delay_after(self, error: BaseException, died: bool) -> float | None:
+        """Return in how many seconds the job runs again, None if it does not."""
+        policy, attempt = self.job.retry_policy, self.call.attempt
+        if not self.assigned.background:
+            return None
+        if isinstance(error, RetryJob):
+            if policy.retries is None:
+                return error.delay or 0.0
+            if policy.has_left(attempt):
+                return policy.delay_after(attempt) if error.delay is None else error.delay
+            return None
+        if died or (self._was_called and isinstance(error, policy.retry_on)):
+            return policy.delay_after(attempt) if policy.has_left(attempt) else None
+        return None
+
+    def _submit_again(self, delay: float) -> str:
+        """Queue the next attempt before this one ends: a crash in between loses nothing."""
+        again = self._serializer.dumps_call(replace(self.call, attempt=self.call.attempt + 1))
+        run_at = time.time() + delay if delay > 0 else None
+        spec = JobSpec(self.assigned.function, again, background=True, run_at=run_at)
+        [submission] = self._submit([spec])
+        if submission.error is not None:
+            raise submission.error
+        return submission.handle
+
+    def _tell_retry(self, error: BaseException, delay: float) -> None:
+        name, handle, extra = self.job.name, self.assigned.handle, self.log_fields
+        if isinstance(error, RetryJob):
+            logger.info("job %s (%s) runs again in %g s", name, handle, delay, extra=extra)
+            return
+        logger.warning(
+            "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r",
+            *(name, handle, self.call.attempt, (self.job.retries or 0) + 1, delay, error),
+            exc_info=error,
+            extra=extra,
+        )
+
+    def _report(self, error: BaseException) -> None:
+        active().job_failed(self.assigned.handle, error)
+        logger.error(
+            "job %s (%s) failed, in attempt %d, with arguments %s: %r",
+            *(self.job.name, self.assigned.handle, self.call.attempt, self._digest(), error),
+            exc_info=error,
+            extra=self.log_fields,
+        )
+        job_failed.send_robust(self.job, context=self.context, exception=error)
+        report_failure(self.assigned, self._session, error)
+
+    def _digest(self) -> str:
+        """Return what is the same for the same arguments, and does not give them away."""
+        if self._unreadable is not None:
+            return hashlib.blake2b(self.assigned.workload, digest_size=8).hexdigest()
+        arguments = self._serializer.dumps_call(Call(self.call.args, self.call.kwargs))
+        return hashlib.blake2b(arguments, digest_size=8).hexdigest()
 
 
 def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
     """Fail a job of a function that this process does not know, instead of keeping it for ever."""
     error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
-    _report(assigned.function, assigned, session, WorkFail(), error)
+    active().job_failed(assigned.handle, error)
+    logger.error("job %s (%s) failed: %r", assigned.function, assigned.handle, error)
+    report_failure(assigned, session, error)
 
 
-def _report(
-    name: str,
-    assigned: AssignedJob,
-    session: WorkerSession,
-    outcome: Outcome,
-    error: BaseException | None,
-) -> None:
-    if error is not None:
-        active().job_failed(assigned.handle, error)
-        logger.error("job %s (%s) failed: %r", name, assigned.handle, error, exc_info=error)
-        session.send(assigned, WorkWarning(dump_error(error)))
-    session.send(assigned, outcome)
-
-
-def _run(job: AnyJob, assigned: AssignedJob, context: JobContext, serializer: Serializer) -> bytes:
-    call = job.check_call(serializer.loads_call(assigned.workload))
-    context.attempt = call.attempt
-    args = (context, *call.args) if job.takes_context else call.args
-    if job.is_async:
-        result = async_to_sync(job.func)(*args, **call.kwargs)
-    else:
-        result = job.func(*args, **call.kwargs)
-    try:
-        return serializer.dumps(result)
-    except SerializationError as error:
-        raise SerializationError(f"the result of job {job.name}: {error}") from error
-
-
-def _retry(
-    job: AnyJob,
-    context: JobContext,
-    assigned: AssignedJob,
-    serializer: Serializer,
-    submit: Submit,
-    retry: RetryJob,
-) -> tuple[Outcome, BaseException | None]:
-    """Submit the job again, before it ends here: a crash in between repeats it, and loses nothing."""
-    if not assigned.background:
-        return WorkFail(), retry
-    try:
-        call = serializer.loads_call(assigned.workload)
-        again = serializer.dumps_call(replace(call, attempt=call.attempt + 1))
-        run_at = time.time() + retry.delay if retry.delay > 0 else None
-        spec = JobSpec(assigned.function, again, background=True, run_at=run_at)
-        [submission] = submit([spec])
-        if submission.error is not None:
-            raise submission.error
-    except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed
-        error.__context__ = retry
-        return WorkFail(), error
-    logger.info("job %s (%s) runs again in %g s", job.name, assigned.handle, retry.delay)
-    job_retried.send_robust(job, context=context, handle=submission.handle, delay=retry.delay)
-    return WorkComplete(serializer.dumps(None)), None
+def report_failure(assigned: AssignedJob, session: WorkerSession, error: BaseException) -> None:
+    """Tell whoever waits for a job why it failed, and that it did."""
+    session.send(assigned, WorkWarning(dump_error(error)))
+    session.send(assigned, WorkFail())

@@ -1,4 +1,4 @@
-"""Job, a declared job; JobContext, what a running job may know and say; RetryJob."""
+"""Job, a declared job: a function that can be called, and submitted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import datetime
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
 
 from .backends import get_backend_class
-from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
 from .client import GearmanClient
-from .conf import check_name
+from .conf import check_name, check_seconds
 from .instrumentation import active
 from .options import Options
 from .request import JobRequest
+from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
 
 _Called = ParamSpec("_Called")  # how the function is called here
@@ -25,63 +26,6 @@ _P = ParamSpec("_P")  # how the job is submitted: without the context
 _R = TypeVar("_R")
 _Other = ParamSpec("_Other")
 _R2 = TypeVar("_R2")
-
-_MAX_PROGRESS = 2**32 - 1  # what gearmand keeps
-
-
-class RetryJob(Exception):
-    """
-    Raise it in a background job to run the job again, with the same arguments.
-
-    `delay` is how long from now: seconds or a timedelta; 0 is at once. In a foreground job it is a
-    failure like any other: the client that waits decides.
-    """
-
-    def __init__(self, delay: float | datetime.timedelta = 0) -> None:
-        seconds = delay.total_seconds() if isinstance(delay, datetime.timedelta) else delay
-        super().__init__(f"asked to run again in {seconds:g} s, as only a background job can")
-        self.delay = seconds
-
-
-class JobContext:
-    """What a job declared with `takes_context=True` gets as its first argument."""
-
-    def __init__(
-        self,
-        job: AnyJob,
-        assigned: AssignedJob,
-        session: WorkerSession,
-        serializer: Serializer,
-        attempt: int = 1,
-    ) -> None:
-        self.name = job.name
-        self.queue = job.queue
-        self.handle = assigned.handle
-        self.unique = assigned.unique
-        self.attempt = attempt
-        self._assigned = assigned
-        self._session = session
-        self._serializer = serializer
-
-    def set_status(self, numerator: int, denominator: int) -> None:
-        """Tell progress: so many of so many. Whole numbers, from 0 to 2**32 - 1."""
-        for number in (numerator, denominator):
-            if not isinstance(number, int) or isinstance(number, bool):
-                raise TypeError(f"progress is told in whole numbers, not {number!r}")
-            if not 0 <= number <= _MAX_PROGRESS:
-                raise ValueError(f"progress goes from 0 to {_MAX_PROGRESS}; {number} is outside")
-        self._send(WorkStatus(numerator, denominator))
-
-    def send_data(self, value: Any) -> None:
-        """Send a part of the result to the clients that wait; any value that can be a result."""
-        self._send(WorkData(self._serializer.dumps(value)))
-
-    def send_warning(self, value: Any) -> None:
-        """Send a warning to the clients that wait; any value that can be a result."""
-        self._send(WorkWarning(self._serializer.dumps(value)))
-
-    def _send(self, update: Update) -> None:
-        self._session.send(self._assigned, update)
 
 
 class Job(Generic[_Called, _P, _R]):
@@ -99,6 +43,10 @@ class Job(Generic[_Called, _P, _R]):
         name: str | None = None,
         takes_context: bool = False,
         serializer: str | Serializer | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: Backoff | float | datetime.timedelta | None = None,
+        retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
     ) -> None:
         functools.update_wrapper(self, func)  # first: it copies the function's own attributes too
         self.func = func
@@ -106,6 +54,13 @@ class Job(Generic[_Called, _P, _R]):
         self.queue = check_name(queue, "queue name")
         self.takes_context = takes_context
         self.serializer = serializer
+        self.timeout = check_seconds(timeout, f"timeout of job {self.name}")
+        self.retry_policy = RetryPolicy.read(retries, backoff, retry_on)
+        if retries and serializer == "raw":
+            raise ValueError(
+                f'job {self.name}: serializer="raw" carries bytes, and no number of the attempt, '
+                "so that retries cannot be counted"
+            )
         self._client = GearmanClient()
         self._signature = inspect.signature(func)
         if takes_context:
@@ -137,6 +92,11 @@ class Job(Generic[_Called, _P, _R]):
     def options(self) -> Options:
         return self._client.options
 
+    @property
+    def retries(self) -> int | None:
+        """How often a failed background job is tried again; None where that is not declared."""
+        return self.retry_policy.retries
+
     def check_call(self, call: Call) -> Call:
         """
         Return the call as the function takes it; TypeError, with the signature, if it does not.
@@ -149,7 +109,7 @@ class Job(Generic[_Called, _P, _R]):
             self._signature.bind(*call.args, **call.kwargs)
         except TypeError as error:
             if list(call.args) == [None] and not call.kwargs and not self._signature.parameters:
-                return Call((), {}, call.attempt)
+                return replace(call, args=())
             raise TypeError(f"job {self.name}{self._signature}: {error}") from None
         return call
 

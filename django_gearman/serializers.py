@@ -1,8 +1,9 @@
 """
 Values to bytes and back.
 
-A call travels as an object with the keys "args" and "kwargs" (and "attempt", from the second on);
-any other value is its single argument, so that clients in other languages need no envelope.
+A call travels as an object with the keys "args" and "kwargs" ("attempt" from the second on, and
+"context" where there is one); any other value is its single argument, so that clients in other
+languages need no envelope.
 
 `json` keeps Python's types: beside JSON's own, it tags Decimal, datetime, date, time, timedelta,
 UUID, bytes, tuple, set, frozenset, SafeString, and the floats that JSON lacks. Anything else is
@@ -31,16 +32,17 @@ _from_json = json.JSONDecoder().decode
 _from_tagged_json = json.JSONDecoder(object_hook=unpack).decode
 
 
-_ENVELOPE = {"args", "kwargs", "attempt"}
+_ENVELOPE = {"args", "kwargs", "attempt", "context"}
 
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of one run of a job, and which attempt it is."""
+    """The arguments of one run of a job, which attempt it is, and the submitter's context."""
 
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     attempt: int = 1
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Serializer(ABC):
@@ -67,6 +69,8 @@ class Serializer(ABC):
         envelope: dict[str, Any] = {"args": list(call.args), "kwargs": dict(call.kwargs)}
         if call.attempt > 1:
             envelope["attempt"] = call.attempt
+        if call.context:
+            envelope["context"] = dict(call.context)
         return self.dumps(envelope)
 
     def loads_call(self, workload: bytes) -> Call:
@@ -75,9 +79,11 @@ class Serializer(ABC):
             return Call()
         value = self.loads(workload)
         if type(value) is dict and {"args", "kwargs"} <= value.keys() <= _ENVELOPE:
-            args, kwargs, attempt = value["args"], value["kwargs"], value.get("attempt", 1)
-            if (type(args), type(kwargs), type(attempt)) == (list, dict, int):
-                return Call(args, kwargs, attempt)
+            args, kwargs = value["args"], value["kwargs"]
+            attempt, context = value.get("attempt", 1), value.get("context", {})
+            found = type(args), type(kwargs), type(attempt), type(context)
+            if found == (list, dict, int, dict):
+                return Call(args, kwargs, attempt, context)
         return Call([value])
 
 

@@ -1,5 +1,5 @@
 """
-Signals around jobs. A receiver that fails is logged by Django, and changes nothing for the job.
+Signals around jobs and workers. A receiver that fails is logged by Django, and changes nothing.
 
 The sender is the `Job`, or None for a job that this process does not know.
 """
@@ -10,9 +10,16 @@ from django.dispatch import Signal
 job_submitted = Signal()
 #: A worker starts a job. Arguments: context (JobContext).
 job_started = Signal()
-#: A job that asked for it with RetryJob is queued again, before this run of it has finished.
-#: Arguments: context (JobContext), handle (of the next run), delay (seconds from now).
+#: A job is queued again, before this run of it has finished: it asked for that with RetryJob, or
+#: failed and has attempts left. Arguments: context (JobContext), handle (of the next run), delay
+#: (seconds from now), exception.
 job_retried = Signal()
+#: A job has failed, and is not tried again. Arguments: context (JobContext), exception.
+job_failed = Signal()
 #: A worker has finished a job. Arguments: context (JobContext), outcome (WorkComplete or WorkFail),
 #: exception (what the job raised, also a RetryJob, or None), seconds (float).
 job_finished = Signal()
+#: A worker is about to ask for its first job, or will ask for no more. Arguments: worker
+#: (GearmanWorker); the sender is its class.
+worker_started = Signal()
+worker_stopping = Signal()

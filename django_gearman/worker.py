@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Iterable
 from functools import partial
 
@@ -18,37 +19,47 @@ from .execution import Submit, execute, fail_unknown, functions_of
 from .instrumentation import active
 from .jobs import AnyJob
 from .registry import registry
+from .signals import worker_started, worker_stopping
+from .watch import NOBODY, Watch
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that an idle worker waits for a job before it looks whether it should stop.
 IDLE_SECONDS = 0.2
+#: Seconds without a job after which database connections are closed, before their server does it.
+RELEASE_SECONDS = 10.0
 
 
 class GearmanWorker:
     """
     Runs jobs of `queues` (None, or one named "*": of all), one at a time, in the thread of `work`.
 
-    Around each job it drops database connections that are broken or too old, as Django does around
-    each web request; `clean_connections=False` leaves them alone, for a worker inside a test.
+    `name` is what administrators see beside the process id, in place of the host's name. Around each
+    job it drops database connections that are broken or too old, as Django does around each web
+    request, and when there is nothing to do all of them; `clean_connections=False` leaves them
+    alone, for a worker inside a test.
 
     Raises ValueError, listing those there are, for a queue that no job has.
     """
 
     def __init__(
-        self, queues: Iterable[str] | None = None, *, clean_connections: bool = True
+        self,
+        queues: Iterable[str] | None = None,
+        *,
+        name: str | None = None,
+        clean_connections: bool = True,
     ) -> None:
         self.queues = [queues] if isinstance(queues, str) else None if queues is None else [*queues]
         self.jobs: list[AnyJob] = registry.select(self.queues)
+        self.name = name or socket.gethostname()
         self._clean_connections = clean_connections
         self._stopping = False
 
     @property
     def client_id(self) -> str:
-        """The name under which the job servers list this worker: host, process and queues."""
+        """What the job servers list this worker as: its name, process and queues."""
         queues = ",".join(dict.fromkeys(job.queue for job in self.jobs))
-        name = f"{socket.gethostname()}:{os.getpid()}:{queues}"
-        return re.sub(r"[^A-Za-z0-9._:,-]", "-", name)[:127]
+        return re.sub(r"[^A-Za-z0-9._:,-]", "-", f"{self.name}:{os.getpid()}:{queues}")[:127]
 
     def stop(self) -> None:
         """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
@@ -60,13 +71,15 @@ class GearmanWorker:
         burst: bool = False,
         limit: int | None = None,
         backend: BaseBackend | None = None,
+        watch: Watch = NOBODY,
     ) -> int:
         """
         Run jobs until `stop` is called, or `limit` have run, or with `burst` until none is left.
 
         Returns how many ran, those included that another worker has to run again because the
         connection was lost. A job server that is down is waited for. An error in a job never ends
-        the work. `backend` is another transport than that of the settings.
+        the work. `backend` is another transport than that of the settings; `watch` is told what
+        happens.
         """
         functions = functions_of(self.jobs)
         backend = backend or get_backend()
@@ -76,16 +89,25 @@ class GearmanWorker:
         session = instrumentation.register(backend, make, names)
         retry = partial(instrumentation.retry, backend.submit)
         count = 0
+        worked_at = time.monotonic()
+        watch.registered(session)
+        worker_started.send_robust(type(self), worker=self)
         try:
-            while not self._stopping and count != limit:
+            while not self._stopping and count != limit and not watch.is_over(count):
                 assigned = session.grab_job(0 if burst else IDLE_SECONDS)
-                if assigned is None:
-                    if burst:
-                        break
-                    continue
-                self._run(functions.get(assigned.function), assigned, session, retry)
-                count += 1
+                if session.is_known:
+                    watch.serving()
+                if assigned is not None:
+                    self._run(functions.get(assigned.function), assigned, session, retry, watch)
+                    count += 1
+                    worked_at = time.monotonic()
+                elif burst:
+                    break
+                elif time.monotonic() - worked_at >= RELEASE_SECONDS:
+                    self._release()
+                    worked_at = time.monotonic()
         finally:
+            worker_stopping.send_robust(type(self), worker=self)
             session.close()
         return count
 
@@ -95,19 +117,25 @@ class GearmanWorker:
         assigned: AssignedJob,
         session: WorkerSession,
         retry: Submit,
+        watch: Watch,
     ) -> None:
         self._clean()
         try:
             if job is None:
                 fail_unknown(assigned, session)
             else:
-                execute(job, assigned, session, retry)
+                execute(job, assigned, session, retry, watch)
         except BackendError as error:
             logger.warning("job %s: %s", assigned.handle, error)
         finally:
+            watch.ended()
             self._clean()
 
     def _clean(self) -> None:
         if self._clean_connections:
             db.reset_queries()
             db.close_old_connections()
+
+    def _release(self) -> None:
+        if self._clean_connections:
+            db.connections.close_all()

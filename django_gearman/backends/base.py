@@ -25,9 +25,10 @@ from __future__ import annotations
 import enum
 import hashlib
 import secrets
+import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -227,6 +228,15 @@ class WorkerSession(ABC):
     registers again, while `grab_job` answers None.
     """
 
+    #: Called with a server's address and the socket, when one is opened to it that carries packets
+    #: as they are: whoever holds a duplicate can end the worker's jobs should its process die.
+    on_connect: Callable[[str, socket.socket], object] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a server has this worker registered, and has answered it since."""
+        return True
+
     @abstractmethod
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         """Wait up to `timeout` seconds (None: without limit) for a job."""
@@ -290,6 +300,10 @@ class BaseBackend(ABC):
     @abstractmethod
     def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
         """Become a worker for these functions, shown to administrators as `client_id`."""
+
+    def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
+        """Ask each server for a sign of life within `timeout` seconds; return what went wrong."""
+        return {}
 
     def close(self) -> None:  # noqa: B027 - what opens nothing has nothing to close
         """Close every connection; using the backend again opens new ones."""

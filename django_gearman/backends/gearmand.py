@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 
-from ..connection import Server
+from ..connection import Server, ping
 from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ..protocol import PacketType, encode_parts, parse_status, parse_workers, to_bytes
 from .base import (
@@ -180,6 +180,9 @@ class GearmandBackend(BaseBackend):
     def register(self, functions: Sequence[str], client_id: str = "") -> SocketWorkerSession:
         servers = list(self._servers.values())
         return SocketWorkerSession(servers, functions, client_id, self._options)
+
+    def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
+        return {address: ping(server, timeout) for address, server in self._servers.items()}
 
     def close(self) -> None:
         for channel in self._channels.values():

@@ -12,9 +12,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from ..connection import Connection, Server, wait_readable
@@ -40,7 +43,7 @@ from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
+_OPENING_SECONDS = 0.05  # between looks at a connection that is being opened
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
@@ -64,16 +67,57 @@ def _encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
     raise TypeError(f"{update!r} is no update of a job")
 
 
+class _Opening(threading.Thread):
+    """A connection that is being opened, while the other servers are served."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        super().__init__(name="gearman-connect", daemon=True)
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._error: BaseException | None = None
+        self._is_abandoned = False
+        self.start()
+
+    def run(self) -> None:
+        try:
+            connection = self._connect()
+        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
+            self._error = error
+            return
+        with self._lock:
+            self._connection = connection
+            if self._is_abandoned:
+                connection.close()
+
+    @property
+    def is_done(self) -> bool:
+        return not self.is_alive()
+
+    def result(self) -> Connection:
+        if self._connection is None:
+            raise self._error or ConnectionLost("no connection was opened")
+        return self._connection
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            if self._connection is not None:
+                self._connection.close()
+
+
 class _Link:
-    """The worker's connection to one server: down, idle, grabbing or asleep."""
+    """The worker's connection to one server: down, opening, idle, grabbing or asleep."""
 
     def __init__(self, server: Server, greeting: bytes, options: SocketOptions) -> None:
         self.server = server
         self.connection: Connection | None = None
+        self.is_known = False  # the server has answered since it was told what this worker serves
         self.grabbing_since = math.inf
         self.asleep_since = math.inf
         self.retry_at = 0.0
         self._failures = 0
+        self._opening: _Opening | None = None
         self._greeting = greeting
         self._options = options
 
@@ -84,25 +128,44 @@ class _Link:
     @property
     def next_event(self) -> float:
         """When `tend` has something to do again."""
+        if self._opening is not None:
+            return time.monotonic() + (0.0 if self._opening.is_done else _OPENING_SECONDS)
         if self.connection is None:
             return self.retry_at
         silent_at = max(self.grabbing_since, self.connection.heard_at) + self._options.reply_timeout
         return min(silent_at, self.asleep_since + REGRAB_SECONDS)
 
-    def tend(self, connect_timeout: float) -> None:
+    @property
+    def is_opening(self) -> bool:
+        return self._opening is not None
+
+    @property
+    def opens_first(self) -> bool:
+        """Whether it is not known yet if the server can be reached."""
+        return self._opening is not None and not self._failures
+
+    def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
         """Do what time asks for: reconnect, give up a silent server, end a sleep."""
-        now = time.monotonic()
-        if self.next_event > now:
+        if self._opening is None and self.next_event > time.monotonic():
             return
-        if self.connection is None:
-            self.connection = self._options.connect(self.server, connect_timeout)
+        if self._opening is not None and self._opening.is_done:
+            opening, self._opening = self._opening, None
+            self.connection = opening.result()
+            if on_connect is not None and self.connection.plain_socket is not None:
+                on_connect(str(self.server), self.connection.plain_socket)
             self.connection.send(self._greeting)
+        elif self._opening is None and self.connection is None:
+            self._opening = _Opening(partial(self._options.connect, self.server))
         elif self.asleep_since < math.inf:
             self.asleep_since = math.inf
-        else:
+        elif self.connection is not None:
             raise ConnectionLost(
                 f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
             )
+
+    def wait_opened(self, timeout: float) -> None:
+        if self._opening is not None:
+            self._opening.join(timeout)
 
     def grab(self) -> None:
         if self.connection is not None:
@@ -115,6 +178,7 @@ class _Link:
         match packet:
             case Packet(PacketType.NO_JOB | PacketType.JOB_ASSIGN_UNIQ as answer):
                 self.grabbing_since = math.inf
+                self.is_known = True
                 if self._failures:  # only now: some jobs cost every worker its connection
                     logger.warning("job server %s is back", self.server)
                 self._failures = 0
@@ -129,9 +193,12 @@ class _Link:
         return packet
 
     def disconnect(self) -> None:
+        if self._opening is not None:
+            self._opening.abandon()
         if self.connection is not None:
             self.connection.close()
-        self.connection = None
+        self.connection = self._opening = None
+        self.is_known = False
         self.grabbing_since = self.asleep_since = math.inf
 
     def lose(self, error: BackendError) -> None:
@@ -161,6 +228,10 @@ class SocketWorkerSession(WorkerSession):
         self._in_hand: dict[str, tuple[AssignedJob, _Link]] = {}
         self._options = options
 
+    @property
+    def is_known(self) -> bool:
+        return any(link.is_known for link in self._links)
+
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while True:
@@ -170,6 +241,8 @@ class SocketWorkerSession(WorkerSession):
                     return job
             now = time.monotonic()
             asked = any(0 <= now - link.grabbing_since < PATIENCE_SECONDS for link in self._links)
+            if all(link.connection is None for link in self._links):
+                asked = any(link.opens_first for link in self._links)
             idle = next((link for link in self._links if link.idle), None)
             if idle is not None and not asked:
                 self._guard(idle, idle.grab)
@@ -180,9 +253,7 @@ class SocketWorkerSession(WorkerSession):
 
     def _attend(self, link: _Link) -> AssignedJob | None:
         """Bring a connection up to date; return the job that came over it, if one did."""
-        # A server that cannot be reached must not keep the others waiting.
-        others = any(o is not link and (o.connection or not o.retry_at) for o in self._links)
-        self._guard(link, lambda: link.tend(_CONNECT_SECONDS if others else math.inf))
+        self._guard(link, lambda: link.tend(self.on_connect))
         while (packet := self._guard(link, link.receive)) is not None:
             if packet.type is PacketType.JOB_ASSIGN_UNIQ:
                 return self._assigned(link, packet)
@@ -219,7 +290,13 @@ class SocketWorkerSession(WorkerSession):
     def _wait(self, until: float) -> None:
         until = min([until, *(link.next_event for link in self._links)])
         connections = [link.connection for link in self._links if link.connection is not None]
-        wait_readable(connections, max(0.0, until - time.monotonic()))
+        timeout = max(0.0, until - time.monotonic())
+        if connections:
+            wait_readable(connections, timeout)
+        elif opening := [link for link in self._links if link.is_opening]:
+            opening[0].wait_opened(timeout)
+        else:
+            time.sleep(timeout)
 
     def send(self, job: AssignedJob, update: Update) -> None:
         held, link = self._in_hand.get(job.handle, (None, None))
@@ -240,15 +317,7 @@ class SocketWorkerSession(WorkerSession):
     def close(self) -> None:
         for link in self._links:
             if link.connection is not None:
-                with contextlib.suppress(BackendError):
-                    self._flush(link.connection)
-                link.disconnect()
+                with contextlib.suppress(BackendError):  # closing at once can lose a result
+                    link.connection.echo(self._options.reply_timeout)
+            link.disconnect()
         self._in_hand.clear()
-
-    def _flush(self, connection: Connection) -> None:
-        """Wait until the server has processed what was sent; closing at once can lose a result."""
-        deadline = time.monotonic() + self._options.reply_timeout
-        connection.send(encode(PacketType.ECHO_REQ, b"bye"))
-        while (packet := connection.receive(max(0.0, deadline - time.monotonic()))) is not None:
-            if packet.type is PacketType.ECHO_RES:
-                return

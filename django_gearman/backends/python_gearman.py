@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gearman  # type: ignore[import-untyped]
 from gearman import errors
 
-from ..connection import Server
+from ..connection import Server, ping
 from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
 from ..protocol import to_bytes
 from .base import (
@@ -193,6 +193,9 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         return BoundWorkerSession(
             functions, client_id, self._servers, self.connect_timeout, self.reply_timeout
         )
+
+    def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
+        return {str(server): ping(server, timeout) for server in self._servers}
 
     def close(self) -> None:
         with self.lock:

@@ -10,6 +10,7 @@ subclasses, through the hooks that the bindings have; their modules stay as they
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import select
@@ -110,6 +111,9 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
 
     def close(self) -> None:
         if hasattr(self, "_close_socket"):
+            if self.connected and os.getpid() == self.process:
+                with contextlib.suppress(OSError):  # for duplicates of the socket too
+                    self.gearman_socket.shutdown(socket.SHUT_RDWR)
             self._close_socket()
         super().close()
 

@@ -38,6 +38,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
     """A worker's standing with one server: waiting for the answer to a GRAB_JOB, asleep or idle."""
 
     waiting = False
+    has_answered = False
     echoed = False
     asleep_since = -math.inf
 
@@ -56,6 +57,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
 
     def _answered(self) -> None:
         self.waiting = False
+        self.has_answered = True
         if self.connection.failures:  # only now: some jobs cost every worker its connection
             logger.warning("job server %s is back", self.connection.server)
             self.connection.failures = 0
@@ -100,6 +102,11 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         if client_id:
             self.set_client_id(to_bytes(client_id))
 
+    @property
+    def is_known(self) -> bool:
+        handlers = self.connection_to_handler_map.values()
+        return any(handler.has_answered for handler in handlers)
+
     def on_job_execute(self, current_job: Any) -> None:
         self._assigned.append(current_job)
 
@@ -124,6 +131,8 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
             connection.connect_timeout = min(self.connect_timeout, limit)
             with contextlib.suppress(errors.ConnectionError):
                 self.establish_connection(connection)
+                if self.on_connect is not None:
+                    self.on_connect(connection.server, connection.gearman_socket)
         return [connection for connection in self.connection_list if connection.connected]
 
     def _ask_for_job(self, connection: Connection) -> None:

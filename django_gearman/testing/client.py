@@ -9,8 +9,9 @@ from typing import Any
 
 from ..backends.eager import EagerBackend
 from ..client import GearmanClient, resolve
+from ..context import JobContext
 from ..instrumentation import active
-from ..jobs import AnyJob, Job, JobContext
+from ..jobs import AnyJob, Job
 from ..registry import registry
 from ..serializers import Call
 from ..signals import job_finished

@@ -17,8 +17,8 @@ from .. import conf
 from ..backends import close_backends
 from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
 from ..backends.eager import EagerBackend
+from ..context import JobContext
 from ..instrumentation import Instrumentation, active, instrumented
-from ..jobs import JobContext
 from ..request import JobRequest
 from ..serializers import Serializer, get_serializer
 from ..signals import job_retried

@@ -1,0 +1,32 @@
+"""What somebody may want to know of a worker while it works: its parent process, say."""
+
+from __future__ import annotations
+
+from .backends.base import AssignedJob, WorkerSession
+
+
+class Watch:
+    """Watches a worker; this one does not care."""
+
+    def registered(self, session: WorkerSession) -> None:
+        """Note that the worker is about to ask for jobs."""
+
+    def serving(self) -> None:
+        """Note that a server knows the worker, and that it looks for jobs."""
+
+    def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
+        """Note which job is about to run, and return how many seconds it may (None: any)."""
+        return None
+
+    def returned(self) -> None:
+        """Note that the job's function has ended, and what came of it is about to be reported."""
+
+    def ended(self) -> None:
+        """Note that the job is not in hand any more."""
+
+    def is_over(self, count: int) -> bool:
+        """Whether the worker should leave after so many jobs."""
+        return False
+
+
+NOBODY = Watch()
