@@ -134,7 +134,7 @@ class Run:
             self.call = self._checked = Call()
         about = self.call.attempt, self.call.context
         self.context = JobContext(job, assigned, session, self._serializer, *about)
-        self._was_called = False
+        self.was_called = False
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -146,7 +146,7 @@ class Run:
             raise self._unreadable
         job, call = self.job, self._checked
         args = (self.context, *call.args) if job.takes_context else call.args
-        self._was_called = True
+        self.was_called = True
         if job.is_async:
             result = async_to_sync(within)(seconds, job.func, args, call.kwargs)
         elif seconds is None:
@@ -157,7 +157,7 @@ class Run:
         try:
             return self._serializer.dumps(result)
         except SerializationError as error:
-            self._was_called = False  # the result would be the same again
+            self.was_called = False  # the result would be the same again
             raise SerializationError(f"the result of job {job.name}: {error}") from error
 
     def fail(self, error: BaseException, *, died: bool = False) -> Outcome:
@@ -195,7 +195,7 @@ class Run:
             if policy.has_left(attempt):
                 return policy.delay_after(attempt) if error.delay is None else error.delay
             return None
-        if died or (self._was_called and isinstance(error, policy.retry_on)):
+        if died or (self.was_called and isinstance(error, policy.retry_on)):
             return policy.delay_after(attempt) if policy.has_left(attempt) else None
         return None
 

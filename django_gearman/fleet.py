@@ -30,12 +30,27 @@ def declared_workers() -> list[DeclaredWorker] | None:
     return None if elements is None else [_read(element) for element in elements]
 
 
+def read_queue(text: str) -> tuple[str, int | None]:
+    """
+    Return the queue that an argument of -q names, and how many processes it has of its own.
+
+    That is "name" or "name:4". Raises ValueError for a number of processes below 1.
+    """
+    name, colon, number = text.rpartition(":")
+    if not (colon and number.isascii() and number.isdigit()):
+        return text, None
+    if int(number) < 1:
+        raise ValueError(f"-q {text}: a queue has 1 process or more")
+    return name, int(number)
+
+
 def _read(element: str) -> DeclaredWorker:
     parser = load_command_class("django_gearman", "gearman_worker").create_parser(
         "", "gearman_worker"
     )
     try:
-        queues = parser.parse_args(shlex.split(element)).queues
+        given = parser.parse_args(shlex.split(element)).queues
+        queues = [read_queue(queue)[0] for queue in given or ()]
     except (CommandError, ValueError, SystemExit) as error:  # SystemExit: --help, --version
         raise ImproperlyConfigured(
             f"GEARMAN_WORKERS: {element!r} is not what gearman_worker takes, like '-w 5 -q mail': "

@@ -53,7 +53,7 @@ class GearmanWorker:
         self.jobs: list[AnyJob] = registry.select(self.queues)
         self.name = name or socket.gethostname()
         self._clean_connections = clean_connections
-        self._stopping = False
+        self.is_stopping = False
 
     @property
     def client_id(self) -> str:
@@ -63,7 +63,7 @@ class GearmanWorker:
 
     def stop(self) -> None:
         """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
-        self._stopping = True
+        self.is_stopping = True
 
     def work(
         self,
@@ -93,7 +93,7 @@ class GearmanWorker:
         watch.registered(session)
         worker_started.send_robust(type(self), worker=self)
         try:
-            while not self._stopping and count != limit and not watch.is_over(count):
+            while not self.is_stopping and count != limit and not watch.is_over(count):
                 assigned = session.grab_job(0 if burst else IDLE_SECONDS)
                 if session.is_known:
                     watch.serving()

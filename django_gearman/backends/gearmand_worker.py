@@ -49,7 +49,8 @@ _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
 
 
-def _encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
+def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
+    """Return the packet, in parts, by which a worker reports on a job."""
     match update:
         case WorkStatus(numerator, denominator):
             numbers = b"%d" % numerator, b"%d" % denominator
@@ -305,7 +306,7 @@ class SocketWorkerSession(WorkerSession):
                 f"job {job.handle} is not in hand any more: the connection to its server was lost "
                 "meanwhile, and the server gives the job to another worker"
             )
-        packet = _encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
+        packet = encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
         if isinstance(update, Outcome):
             del self._in_hand[job.handle]
         try:

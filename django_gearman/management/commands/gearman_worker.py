@@ -1,85 +1,178 @@
 from __future__ import annotations
 
-import argparse
-import logging
-from collections.abc import Callable
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
 from ... import conf
+from ...autoreload import reload_on_change
 from ...backends import check_settings, close_backends, get_backend, get_backend_class
 from ...exceptions import GearmanError
-from ...fleet import undeclared_queues
+from ...execution import functions_of
+from ...fleet import read_queue, undeclared_queues
+from ...health import Health
 from ...instrumentation import active
-from ...supervisor import Supervisor
+from ...logs import show_logs
+from ...post import Limits, work_at_post
+from ...supervisor import Place, Reload, Supervisor
+from ...undertaker import bury, describe
 from ...worker import GearmanWorker
-
-
-def positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; use 1 or more")
-    return number
+from ._arguments import positive, seconds
 
 
 class Command(BaseCommand):
     help = (
         "Run the jobs of all queues, or of those given with -q, in one or more processes. "
-        "SIGTERM and Ctrl-C stop it after the jobs in hand; a second one stops it at once."
+        "SIGTERM and Ctrl-C stop it after the jobs in hand; a second one stops it at once. SIGHUP "
+        "replaces the processes one by one, by new code if there is some; SIGQUIT shows what each "
+        "is doing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "-w",
-            "--workers",
+        def add(*names: str, **options: Any) -> None:
+            parser.add_argument(*names, **options)
+
+        add(
+            *("-w", "--workers"),
             type=positive,
-            default=1,
             metavar="N",
             help="how many processes to run (default: 1)",
         )
-        parser.add_argument(
-            "-q",
-            "--queue",
+        add(
+            *("-q", "--queue"),
             action="append",
             dest="queues",
-            metavar="NAME",
-            help="run the jobs of this queue; may be repeated; '*' is all (default: all)",
+            metavar="NAME[:N]",
+            help="run the jobs of this queue, in N processes of its own if so many are given; may be "
+            "repeated; '*' is all (default: all)",
         )
+        add("--name", help="what administrators see each worker as (default: the host's name)")
+        add("--burst", action="store_true", help="run what is queued, and exit")
+        add(
+            "--grace-period",
+            type=seconds,
+            default=30.0,
+            metavar="SECONDS",
+            help="how long jobs in hand may take to end when it is to stop (default: 30)",
+        )
+        add(
+            "--max-jobs",
+            type=positive,
+            metavar="N",
+            help="replace a process after about so many jobs",
+        )
+        add(
+            "--max-memory",
+            type=seconds,
+            metavar="MB",
+            help="replace a process that has about so much resident memory, after its job",
+        )
+        add(
+            "--max-lifetime",
+            type=seconds,
+            metavar="SECONDS",
+            help="replace a process that is about so old, after its job",
+        )
+        add(
+            "--health-file",
+            type=Path,
+            metavar="PATH",
+            help="a file to touch every second while all processes serve",
+        )
+        add(
+            "--log-format",
+            choices=["text", "json"],
+            default="text",
+            help="how to write logs (default: text)",
+        )
+        add("--autoreload", action="store_true", help="run new code as soon as a file changes")
+        add("--check", action="store_true", help="find out whether it could start, and exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        backend, _, _ = conf.backend_settings()
         try:
-            check_settings()
-            if get_backend_class().local:
-                raise CommandError(
-                    f"GEARMAN_BACKEND is {backend!r}, whose jobs never leave the process that "
-                    "submits them: a worker would wait for ever. Set GEARMAN_BACKEND = 'gearman'."
-                )
-            worker = GearmanWorker(options["queues"])
-            active().admit(get_backend())
+            places = list(self._places(**options))
+            workers = [GearmanWorker(queues) for _, queues in places]
+            self._check(workers)
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str(error)) from error
-        _show_logs(options["verbosity"])
-        self._announce(worker, options["workers"])
-        self._warn(worker)
-
-        def start() -> tuple[Callable[[], object], Callable[[], object]]:
-            worker = GearmanWorker(options["queues"])
-            return worker.work, worker.stop
-
-        # A forked process must not share the sockets of its parent.
-        connections.close_all()
-        close_backends()
-        code = Supervisor(start, options["workers"]).run()
+        if options["check"]:
+            self.stdout.write("the worker can start")
+            return
+        show_logs(options["verbosity"], options["log_format"])
+        self._announce(workers)
+        self._warn(workers)
+        code = self._run(places, **options)
         if code:
             raise CommandError("the worker processes could not start", returncode=code)
 
-    def _warn(self, worker: GearmanWorker) -> None:
+    def _places(
+        self, workers: int | None, queues: list[str] | None, **options: Any
+    ) -> Iterator[tuple[str, list[str] | None]]:
+        """Yield each process's name and queues."""
+        read = [read_queue(queue) for queue in queues or ()]
+        shared = [queue for queue, number in read if number is None]
+        own: Counter[str] = Counter()
+        for queue, number in read:
+            own[queue] += number or 0
+        if shared or not read:
+            for n in range(1, (workers or 1) + 1):
+                yield f"worker {n}", shared or None
+        elif workers is not None:
+            raise ValueError(f"-w {workers}: each -q has a number of processes of its own already")
+        for queue, number in own.items():
+            for n in range(1, number + 1):
+                yield f"worker {queue} {n}", [queue]
+
+    def _check(self, workers: list[GearmanWorker]) -> None:
+        check_settings()
+        if get_backend_class().local:
+            backend, _, _ = conf.backend_settings()
+            raise CommandError(
+                f"GEARMAN_BACKEND is {backend!r}, whose jobs never leave the process that "
+                "submits them: a worker would wait for ever. Set GEARMAN_BACKEND = 'gearman'."
+            )
+        for worker in workers:
+            functions_of(worker.jobs)
+        conf.job_timeout()
+        active().admit(get_backend())
+
+    def _run(self, places: list[tuple[str, list[str] | None]], **options: Any) -> int:
+        limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
+        start = partial(work_at_post, limits, name=options["name"], burst=options["burst"])
+        all_places = [Place(name, partial(start, queues)) for name, queues in places]
+        _close_inherited()
+        health = Health(options["health_file"])
+        health.forget()
+        if options["autoreload"]:
+            reload_on_change()
+        command = None
+        if "gearman_worker" in sys.argv:  # not where another program has called this
+            command = [sys.executable, *sys.orig_argv[1:]]
         try:
-            undeclared = undeclared_queues({job.queue for job in worker.jobs})
+            return Supervisor(
+                all_places,
+                grace_period=options["grace_period"],
+                once=options["burst"],
+                bury=bury,
+                describe=describe,
+                report=health,
+                reload=Reload(command, ["--check"], all_places),
+            ).run()
+        finally:
+            health.forget()
+
+    def _warn(self, workers: list[GearmanWorker]) -> None:
+        try:
+            undeclared = undeclared_queues({job.queue for w in workers for job in w.jobs})
         except ImproperlyConfigured as error:  # which does not keep this worker from its work
             self.stderr.write(str(error))
             return
@@ -89,21 +182,22 @@ class Command(BaseCommand):
                 "does: declare it there, so that tests and checks know of it."
             )
 
-    def _announce(self, worker: GearmanWorker, processes: int) -> None:
+    def _announce(self, workers: list[GearmanWorker]) -> None:
         _, servers, _ = conf.backend_settings()
         where = ", ".join(map(str, conf.parse_servers(servers)))
-        noun = "process" if processes == 1 else "processes"
-        self.stdout.write(f"{processes} worker {noun} on {where}, serving")
-        for job in worker.jobs:
+        noun = "process" if len(workers) == 1 else "processes"
+        self.stdout.write(f"{len(workers)} worker {noun} on {where}, serving")
+        jobs = {job.name: job for worker in workers for job in worker.jobs}
+        for job in jobs.values():
             self.stdout.write(f"  {job.name} (queue {job.queue})")
         self.stdout.flush()
 
 
-def _show_logs(verbosity: int) -> None:
-    """Write what the library logs to stderr, unless the project's LOGGING does something with it."""
-    logger = logging.getLogger("django_gearman")
-    if not logger.hasHandlers():
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+def _close_inherited() -> None:
+    """Drop what a forked process must not share with its parent."""
+    connections.close_all()
+    caches.close_all()
+    for alias in caches:
+        with suppress(AttributeError):  # it has not been used
+            del caches[alias]
+    close_backends()

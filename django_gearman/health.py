@@ -1,0 +1,80 @@
+"""Tell the world that the workers serve: by a file's time, and to systemd."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from .supervisor import Status
+
+logger = logging.getLogger(__name__)
+
+
+class Health:
+    """
+    Told the status of a supervisor every half second, and tells it on.
+
+    `file` is touched while every process serves. To systemd, where it asks for that, goes READY when
+    they do for the first time, WATCHDOG as long as the supervisor itself lives (an outage of the job
+    servers is no reason to restart), and STOPPING. See sd_notify(3).
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._told = ""
+        self._was_ready = False
+        self._touched_at = 0.0
+        self._watchdog_at = 0.0
+        self._watchdog_seconds = _watchdog_seconds()
+
+    def __call__(self, status: Status) -> None:
+        now = time.monotonic()
+        if status.is_ready and self._file is not None and now - self._touched_at >= 1.0:
+            self._touched_at = now
+            self._touch(self._file)
+        told = f"{status.serving} of {status.wanted} processes serve"
+        told = "stopping" if status.is_stopping else told
+        if told != self._told:
+            self._told = told
+            notify("STOPPING=1" if status.is_stopping else "", f"STATUS={told}")
+        if status.is_ready and not self._was_ready:
+            self._was_ready = True
+            logger.info("ready: %s", told)
+            notify("READY=1")
+        if self._watchdog_seconds and now - self._watchdog_at >= self._watchdog_seconds:
+            self._watchdog_at = now
+            notify("WATCHDOG=1")
+
+    def _touch(self, file: Path) -> None:
+        try:
+            file.touch()
+        except OSError as error:
+            logger.error("--health-file: %s", error)
+
+    def forget(self) -> None:
+        """Remove the file: nothing serves any more, or yet."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.unlink()
+
+
+def notify(*lines: str) -> None:
+    """Send lines to systemd, if it has started this process and wants to know."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    text = "\n".join(line for line in lines if line)
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(text.encode(), "\0" + address[1:] if address[0] == "@" else address)
+
+
+def _watchdog_seconds() -> float:
+    """Return how often systemd wants to hear of the main process, half as long as it waits; 0: never."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 2e6 if microseconds.isdigit() else 0.0

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ...backends import get_backend
+from ...instrumentation import active
+from ._arguments import seconds
+
+
+class Command(BaseCommand):
+    help = (
+        "Ask each job server for a sign of life. The exit code is 0 if all of them answer in time, "
+        "and 1 if one does not."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--timeout",
+            type=seconds,
+            default=5.0,
+            metavar="SECONDS",
+            help="how long each server may take (default: 5)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            backend = get_backend()
+            active().reach(backend)
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error)) from error
+        answers = backend.ping(options["timeout"])
+        failed = [str(error) for error in answers.values() if error is not None]
+        told = f"{len(answers) - len(failed)} of {len(answers)} job servers answer"
+        if failed:
+            raise CommandError(f"{told}: {'; '.join(failed)}")
+        self.stdout.write(told if answers else "jobs do not leave this process: no server to ask")

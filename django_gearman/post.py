@@ -1,0 +1,155 @@
+"""What a worker process does at its post: tell its supervisor, mind its time, leave when it is old."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from . import conf
+from .backends.base import AssignedJob, WorkerSession
+from .supervisor import Board, nudge, tell
+from .watch import Watch
+from .worker import GearmanWorker
+
+#: Seconds that a job may go on after its JobTimeLimitExceeded, before its process is killed.
+HARD_LIMIT_SECONDS = 5.0
+
+_MAX_WORKLOAD = (
+    1 << 17
+)  # bytes that the board keeps of a job; a larger one cannot be submitted again
+_SPLAY = (
+    0.1  # by which each process stays below its limits, at random, so that not all leave at once
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """After what a process leaves, for another to take its place; None for never."""
+
+    max_jobs: int | None = None
+    max_memory: float | None = None  # MB of resident memory
+    max_lifetime: float | None = None  # seconds
+
+    def splayed(self) -> Limits:
+        """Return limits that are a little less, by chance."""
+        jobs = self.max_jobs and max(1, round(self.max_jobs * _chance()))
+        memory = self.max_memory and self.max_memory * _chance()
+        return Limits(jobs, memory, self.max_lifetime and self.max_lifetime * _chance())
+
+
+def _chance() -> float:
+    return random.uniform(1 - _SPLAY, 1)
+
+
+class Post(Watch):
+    """Watches a worker on behalf of its supervisor."""
+
+    def __init__(
+        self, board: Board, line: socket.socket, limits: Limits, timeout: float | None
+    ) -> None:
+        self.was_serving = False
+        self._board = board
+        self._line = line
+        self._limits = limits.splayed()
+        self._has_limits = limits != Limits()
+        self._timeout = timeout  # of jobs that declare none
+        self._born = time.monotonic()
+
+    def registered(self, session: WorkerSession) -> None:
+        session.on_connect = partial(tell, self._line)
+
+    def serving(self) -> None:
+        self._board.beat()
+        if not self.was_serving:
+            self.was_serving = True
+            nudge(self._line)
+
+    def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
+        seconds = self._timeout if timeout is None else timeout
+        deadline = math.inf
+        if seconds is not None:
+            deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
+        self._board.take(encode_task(assigned), deadline)
+        return seconds
+
+    def returned(self) -> None:
+        self._board.report()
+
+    def ended(self) -> None:
+        self._board.drop()
+
+    def is_over(self, count: int) -> bool:
+        if not self._has_limits or not self._is_old(count):
+            return False
+        self._board.leave()
+        return True
+
+    def _is_old(self, count: int) -> bool:
+        limits = self._limits
+        if limits.max_jobs is not None and count >= limits.max_jobs:
+            return True
+        lived = time.monotonic() - self._born
+        if limits.max_lifetime is not None and lived >= limits.max_lifetime:
+            return True
+        return limits.max_memory is not None and resident_memory() >= limits.max_memory
+
+
+def resident_memory() -> float:
+    """Return how much memory this process has now, or had at most where that is not told, in MB."""
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+_KINDS = {None: b"?", True: b"b", False: b"f"}
+
+
+def encode_task(job: AssignedJob) -> bytes:
+    """Write a job for the board; without a workload that is too large for it."""
+    kept = len(job.workload) <= _MAX_WORKLOAD
+    kind = _KINDS[job.background] if kept else b"-"
+    names = "\0".join((job.handle, job.function, job.unique, "")).encode(errors="surrogateescape")
+    return kind + names + job.workload if kept else kind + names
+
+
+def decode_task(task: bytes) -> tuple[AssignedJob, bool]:
+    """Return the job that `encode_task` wrote, and whether its workload is there."""
+    handle, function, unique, workload = task[1:].split(b"\0", 3)
+    names = b"\0".join((handle, function, unique)).decode(errors="surrogateescape")
+    background = {kind: value for value, kind in _KINDS.items()}.get(task[:1])
+    handle_text, function_text, unique_text = names.split("\0")
+    job = AssignedJob(handle_text, function_text, unique_text, workload, background)
+    return job, task[:1] != b"-"
+
+
+def work_at_post(
+    limits: Limits,
+    queues: list[str] | None,
+    board: Board,
+    line: socket.socket,
+    *,
+    name: str | None,
+    burst: bool,
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Prepare a worker in its own process, and return what runs it and what stops it."""
+    worker = GearmanWorker(queues, name=name)
+    post = Post(board, line, limits, conf.job_timeout())
+
+    def run() -> None:
+        worker.work(burst=burst, watch=post)
+        while burst and not post.was_serving and not worker.is_stopping:
+            time.sleep(1.0)  # no server was there
+            worker.work(burst=burst, watch=post)
+        if burst:
+            board.leave()
+
+    return run, worker.stop

@@ -1,0 +1,291 @@
+"""
+The parent of all: it forks processes, listens to signals, and replaces what ends.
+
+Signal handlers do nothing but wake the loop, which does one thing after another: act upon signals,
+reap, kill what is overdue, fill vacant places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import hashlib
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from .board import Phase, Stage
+from .process import HANDLED, Death, Place, Process, spawn, spawn_once
+from .reload import Reload
+
+logger = logging.getLogger(__name__)
+
+#: What `run` returns when a process could not start.
+CANNOT_START = 3
+
+_QUICK_SECONDS = 5.0  # a process that lived for less has died quickly
+_FIRST_DELAY = 0.1  # until a process that died quickly is replaced
+_LONGEST_DELAY = 30.0
+_LOOK_SECONDS = 0.5  # between looks at what the processes tell
+_MOST_TASKS = 1000  # that killed a process, and are remembered
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the whole is doing: `serving` of `wanted` processes do their work."""
+
+    wanted: int
+    serving: int
+    is_stopping: bool
+
+    @property
+    def is_ready(self) -> bool:
+        return self.serving >= self.wanted and not self.is_stopping
+
+
+class Supervisor:
+    """
+    Runs one process for each place, forked from this one.
+
+    SIGTERM and SIGINT are passed on to the processes as SIGTERM, upon which they are expected to
+    finish; those that have not within `grace_period` seconds, and all of them at a second signal,
+    are killed. SIGQUIT has each write its tracebacks to stderr. SIGHUP replaces them one by one, by
+    processes of new code where `reload` has some. A process that dies is replaced; one that could
+    not even start stops the whole, because the next would fail alike. With `once` those that end by
+    themselves are not replaced.
+
+    `bury` is called, in a process of its own, with the death of a process that had a task in hand;
+    `describe` says in words which task that was. `report` is told the status every half second.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        *,
+        grace_period: float = 30.0,
+        once: bool = False,
+        bury: Callable[[Death], object] | None = None,
+        describe: Callable[[bytes], str] = repr,
+        report: Callable[[Status], object] = lambda status: None,
+        reload: Reload | None = None,
+    ) -> None:
+        self._places = list(places)
+        self._grace_period = grace_period
+        self._once = once
+        self._bury = bury
+        self._describe = describe
+        self._report = report
+        self._reload = reload or Reload(None)
+        self._processes: list[Process] = []
+        self._old: list[Process] = []  # of these, those that are to be replaced
+        self._undertakers: set[int] = set()
+        self._times: Counter[bytes] = Counter()  # by digests
+        self._kill_at: float | None = None  # since when all are told to stop
+        self._failed = False
+
+    def run(self) -> int:
+        """Work until told to stop; return the exit code: 0, or CANNOT_START."""
+        gc.collect()
+        gc.freeze()  # what is loaded now stays shared with the processes
+        self._processes = self._reload.adopt()
+        self._renew()
+        with self._listening() as wake:
+            try:
+                while not self._is_done():
+                    self._look()
+                    self._wait(wake)
+            except BaseException:
+                for process in self._processes:
+                    process.send(signal.SIGTERM)
+                raise
+        return CANNOT_START if self._failed else 0
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[socket.socket]:
+        """Have signals wake the loop, by their numbers on a socket."""
+        wake, written = socket.socketpair()
+        for end in (wake, written):
+            end.setblocking(False)
+        fd_before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, lambda *_: None) for number in HANDLED}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # blocked while the code was replaced
+        try:
+            yield wake
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(fd_before)
+            wake.close()
+            written.close()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._kill_at is not None
+
+    def _is_done(self) -> bool:
+        unfilled = any(place.vacant_until < float("inf") for place in self._places)
+        idle = not self._processes and not self._undertakers
+        return idle and (self._is_stopping or not unfilled)
+
+    def _look(self) -> None:
+        for process in list(self._processes):
+            process.listen()
+            code = process.reap()
+            if code is not None:
+                self._ended(process, code)
+        self._undertakers = {pid for pid in self._undertakers if not os.waitpid(pid, os.WNOHANG)[0]}
+        now = time.monotonic()
+        for process in self._processes:
+            if process.board.deadline <= now and not process.is_killed:
+                process.send(signal.SIGKILL)
+        if self._kill_at is not None and self._kill_at <= now:
+            self._kill_at = float("inf")
+            logger.error("killing what has not finished; the tasks in hand are left for others")
+            for process in self._processes:
+                process.kill()
+        if not self._is_stopping:
+            self._fill_places()
+            self._replace_old()
+            self._reload.look(self._processes)
+        serving = sum(process.is_serving and not process.is_leaving for process in self._processes)
+        self._report(Status(len(self._places), serving, self._is_stopping))
+
+    def _wait(self, wake: socket.socket) -> None:
+        """Wait for a signal, for what a process tells, or until it is time to look."""
+        now = time.monotonic()
+        moments = [process.board.deadline for process in self._processes]
+        moments += [place.vacant_until for place in self._places]
+        moments = [moment for moment in [*moments, self._kill_at or now] if moment > now]
+        timeout = min([_LOOK_SECONDS, *(moment - now for moment in moments)])
+        poller = select.poll()
+        for readable in (wake, *(process.line for process in self._processes)):
+            poller.register(readable, select.POLLIN)
+        poller.poll(timeout * 1000 + 1)
+        with contextlib.suppress(BlockingIOError):
+            for number in wake.recv(1000):
+                self._on_signal(number)
+
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGQUIT:
+            faulthandler.dump_traceback()
+            for process in self._processes:
+                name = process.place.name if process.place else "an old worker"
+                logger.info("%s: process %d is here:", name, process.pid)
+                process.send(signal.SIGQUIT)
+                time.sleep(0.05)  # one after another, so that they do not mix
+        elif number == signal.SIGHUP:
+            if not self._is_stopping and not self._reload.begin():
+                self._renew()  # with the same code again
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            if self._is_stopping:
+                self._kill_at = time.monotonic()
+            else:
+                self._stop()
+
+    def _stop(self) -> None:
+        self._kill_at = time.monotonic() + self._grace_period
+        self._reload.cancel()
+        for process in self._processes:
+            process.stop()
+
+    def _renew(self) -> None:
+        self._old = [process for process in self._processes if not process.is_leaving]
+
+    # Births
+
+    def _fill_places(self) -> None:
+        filled = [process.place for process in self._processes if not process.is_leaving]
+        for place in self._places:
+            if place not in filled and place.vacant_until <= time.monotonic():
+                self._spawn(place)
+
+    def _replace_old(self) -> None:
+        """Start a process beside an old one, and stop that when the new one serves."""
+        for old in self._old[:1]:
+            if old.place is None:
+                self._old.remove(old)
+                old.stop()
+                continue
+            new = [p for p in self._processes if p.place is old.place and p is not old]
+            new = [process for process in new if not process.is_leaving]
+            started = any(process.board.stage is Stage.STARTED for process in new)
+            if any(p.is_serving for p in new) or (started and not old.is_serving):
+                self._old.remove(old)
+                old.stop()
+            elif not new and old.place.vacant_until <= time.monotonic():
+                self._spawn(old.place)
+
+    def _spawn(self, place: Place) -> None:
+        self._processes.append(spawn(place, self._processes))
+
+    # Deaths
+
+    def _ended(self, process: Process, code: int) -> None:
+        process.listen()  # what it told at the last
+        self._processes.remove(process)
+        is_overdue = process.board.deadline <= time.monotonic()
+        task = b"" if process.is_killed or code == 0 else process.board.task
+        is_running = process.board.phase is Phase.RUNNING
+        how = "killed: its time was up" if is_overdue and code == -signal.SIGKILL else _how(code)
+        if task and is_running and self._bury is not None:
+            key = hashlib.blake2b(task).digest()
+            self._times[key] += 1
+            death = Death(how, task, process.sockets, self._times[key], is_overdue)
+            self._undertakers.add(spawn_once(partial(self._bury, death), self._processes))
+            if len(self._times) > _MOST_TASKS:
+                del self._times[next(iter(self._times))]
+        self._tell(process, code, how, task)
+        process.forget()
+
+    def _tell(self, process: Process, code: int, how: str, task: bytes) -> None:
+        """Say that a process has ended, and arrange for another one, if it should not have."""
+        place, stage = process.place, process.board.stage
+        if self._is_stopping or process.is_leaving or place is None:
+            if task:
+                logger.error("%s %s, with %s", process.pid, how, self._describe(task))
+            return
+        if process in self._old:
+            self._old.remove(process)
+        if code == 0 and stage is Stage.LEAVING:
+            place.quick_deaths = 0
+            place.vacant_until = float("inf") if self._once else 0.0
+            return
+        if code > 0 and stage is Stage.STARTING:
+            logger.error("%s: process %d could not start; stopping", place.name, process.pid)
+            self._failed = True
+            self._stop()
+            return
+        place.vacant_until = time.monotonic() + (delay := _delay(place, process, code, task))
+        logger.error(
+            "%s: process %d %s%s; starting another one%s",
+            *(place.name, process.pid, how),
+            f", with {self._describe(task)}" if task else "",
+            f" in {delay:g} s" if delay else "",
+        )
+
+
+def _delay(place: Place, process: Process, code: int, task: bytes) -> float:
+    """Return the seconds until a process is replaced: more, if one after another does nothing."""
+    lived = time.monotonic() - process.born
+    if not code or lived >= _QUICK_SECONDS:
+        place.quick_deaths = 0
+        return 0.0
+    place.quick_deaths = 1 if task else place.quick_deaths + 1
+    return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (place.quick_deaths - 1))
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

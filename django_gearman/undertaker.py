@@ -1,0 +1,76 @@
+"""
+What becomes of a job whose worker process has died.
+
+The job server would give it to another worker, which may die of it, too, and so on. So the
+supervisor, which holds a duplicate of the dead worker's connection, ends the job in its name: it
+fails, or its next attempt is submitted.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from .backends import get_backend
+from .backends.base import AssignedJob
+from .backends.last_words import LastWords
+from .exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
+from .execution import Run, fail_unknown, functions_of
+from .jobs import AnyJob
+from .post import HARD_LIMIT_SECONDS, decode_task
+from .registry import registry
+from .supervisor import Death
+
+logger = logging.getLogger("django_gearman.jobs")
+
+#: How many processes a job may cost that does not declare its `retries`.
+MOST_DEATHS = 3
+
+
+def describe(task: bytes) -> str:
+    """Say which job a task is."""
+    assigned, _ = decode_task(task)
+    return f"job {assigned.function} ({assigned.handle}) in hand"
+
+
+def bury(death: Death) -> None:
+    """Report on the job that a dead worker process had in hand, or leave it to another worker."""
+    assigned, has_workload = decode_task(death.task)
+    opened = death.sockets.get(assigned.handle.partition("//")[0])
+    jobs = [job for jobs in registry.queues().values() for job in jobs]
+    job = functions_of(jobs).get(assigned.function)
+    if opened is None or (job is not None and not _is_to_end(job, assigned, has_workload, death)):
+        told = "job %s (%s) is given to another worker: its process %s"
+        logger.warning(told, assigned.function, assigned.handle, death.how)
+        return
+    session = LastWords(opened)
+    try:
+        if job is None:
+            fail_unknown(assigned, session)
+        else:
+            _end(job, assigned, session, death)
+        session.close()
+    except BackendError as error:
+        logger.warning("job %s (%s): %s", assigned.function, assigned.handle, error)
+
+
+def _is_to_end(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: Death) -> bool:
+    """Whether this run was the last one under its handle."""
+    if death.is_overdue:
+        return True
+    if job.retries is None:
+        return death.times >= MOST_DEATHS
+    # A background job is submitted anew for each attempt; others keep their handle.
+    return death.times > job.retries or bool(assigned.background and has_workload)
+
+
+def _end(job: AnyJob, assigned: AssignedJob, session: LastWords, death: Death) -> None:
+    run = Run(job, assigned, session, get_backend().submit)
+    if death.is_overdue:
+        error: Exception = JobTimeLimitExceeded(
+            f"job {job.name} did not end within {HARD_LIMIT_SECONDS:g} s after its timeout, and its "
+            "process was killed"
+        )
+        run.was_called = True
+        run.fail(error)
+    else:
+        run.fail(WorkerDied(f"job {job.name}: its worker process {death.how}"), died=True)
