@@ -40,7 +40,7 @@ def test_a_worker_process_needs_a_server(settings, backend):
 
 @pytest.mark.parametrize("number", ["0", "-3", "abc", "1.5", ""])
 def test_a_number_of_processes_is_one_or_more(number):
-    with pytest.raises(CommandError, match="no number of processes"):
+    with pytest.raises(CommandError, match="no whole number above 0"):
         run("gearman_worker", f"-w{number}" if number else "--workers=")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django_gearman import JobContext, RetryJob, gearman_job
+from django_gearman import JobContext, RetryJob, current_job, gearman_job
 
 #: What jobs leave behind for a test to look at; fixture `ran` empties it.
 RAN: list[Any] = []
@@ -82,3 +82,31 @@ async def later(value: int) -> int:
 @gearman_job
 def submit_another(value: Any) -> Any:
     return echo.do(value)
+
+
+@gearman_job(retries=2, backoff=60)
+def flaky(failures: int) -> int:
+    """Fail so many times, then return the number of the attempt."""
+    job = current_job()
+    assert job is not None
+    RAN.append(job.attempt)
+    if job.attempt <= failures:
+        raise OSError(f"attempt {job.attempt}")
+    return job.attempt
+
+
+@gearman_job(retries=5, backoff=0, retry_on=OSError)
+def picky(failure: str) -> None:
+    RAN.append(failure)
+    raise {"os": OSError, "value": ValueError, "exit": SystemExit, "retry": RetryJob}[failure]
+
+
+@gearman_job
+def tell_context() -> dict[str, Any]:
+    job = current_job()
+    return dict(job.context) if job is not None else {}
+
+
+@gearman_job
+def submit_with_context() -> Any:
+    return tell_context.do()

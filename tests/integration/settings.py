@@ -8,5 +8,6 @@ from gearman_example.settings import INSTALLED_APPS
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.integration"]
 if "GEARMAN_WORKERS" in os.environ:
     GEARMAN_WORKERS = os.environ["GEARMAN_WORKERS"].splitlines()
+INSTALLED_APPS += os.environ.get("MORE_APPS", "").split()
 if os.environ.get("BROKEN_APP"):
     INSTALLED_APPS.append("tests.integration.broken")

@@ -6,95 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from django_gearman import GearmanClient
+from tests.integration.conftest import Process, workers_ready
 from tests.support.gearmand import Gearmand, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-class Process:
-    """manage.py, with what it writes."""
-
-    def __init__(self, log: Path, server: Gearmand, *arguments: str, backend: str = "gearman"):
-        self.log = log
-        self._file = log.open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.integration.settings",
-                "GEARMAN_BACKEND": backend,
-                "GEARMAN_SERVERS": server.address,
-                "TRAIL": str(log.parent / "trail"),
-            },
-        )
-
-    @property
-    def output(self) -> str:
-        return self.log.read_text()
-
-    def children(self) -> list[int]:
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(child) for child in path.read_text().split()]
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            children = self.children()
-            self.process.kill()
-            self.process.wait()
-            for child in children:
-                os.kill(child, signal.SIGKILL)
-        self._file.close()
-
-
-@pytest.fixture
-def launch(tmp_path, own_gearmand) -> Iterator[Callable[..., Process]]:
-    processes: list[Process] = []
-
-    def make(*arguments: str, backend: str = "gearman") -> Process:
-        log = tmp_path / f"{len(processes)}.log"
-        processes.append(Process(log, own_gearmand, *arguments, backend=backend))
-        return processes[-1]
-
-    yield make
-    for process in processes:
-        process.close()
-
-
-@pytest.fixture
-def client(settings, own_gearmand) -> GearmanClient:
-    settings.GEARMAN_BACKEND = "gearman"
-    settings.GEARMAN_SERVERS = [own_gearmand.address]
-    return GearmanClient()
-
-
-@pytest.fixture
-def trail(tmp_path) -> Callable[[], list[str]]:
-    """Return what jobs have written so far, one line each."""
-    path = tmp_path / "trail"
-    return lambda: path.read_text().split() if path.exists() else []
-
-
-def workers_ready(server: Gearmand, number: int, function: str = "tests.integration.mark") -> None:
-    wait_until(lambda: server.totals().get(function, (0, 0, 0))[2] == number, f"{number} workers")
 
 
 def test_a_worker_outside_the_declared_fleet_says_so(launch, own_gearmand, monkeypatch):

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+# A program whose processes say what happens to them; what is in braces, a test fills in.
+PROGRAM = """
+    import logging, os, signal, sys, time
+    from django_gearman.supervisor import Place, Reload, Supervisor
+
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
+    VERSION = 1
+
+    def say(*words):
+        os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # one write: lines stay whole
+
+    def start(board, line):
+        {start}
+        stopping = []
+        def run():
+            board.beat()
+            say("ready", os.getpid(), VERSION)
+            {run}
+            say("stopped", os.getpid())
+        return run, lambda: stopping.append(True)
+
+    def bury(death):
+        say("buried", death.task.decode(), death.times, death.is_overdue, death.how)
+
+    places = [Place(f"place {{n}}", start) for n in range({processes})]
+    if "--check" in sys.argv:
+        sys.exit(0)
+    reload = Reload([sys.executable, *sys.orig_argv[1:]], ["--check"], places)
+    sys.exit(
+        Supervisor(places, reload=reload, bury=bury, describe=bytes.decode, {options}).run()
+    )
+"""
+WAIT = """
+            while not stopping:
+                board.beat()
+                time.sleep(0.01)
+"""
+
+
+class Family:
+    """A supervisor and its processes."""
+
+    def __init__(self, path: Path, processes: int, run: str, start: str, options: str) -> None:
+        self.program = path / "program.py"
+        self.program.write_text(
+            textwrap.dedent(PROGRAM).format(
+                processes=processes, run=run.strip(), start=start, options=options
+            )
+        )
+        self._path = path / "output"
+        self._file = self._path.open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, str(self.program)], stdout=self._file, stderr=subprocess.STDOUT
+        )
+
+    @property
+    def output(self) -> str:
+        return self._path.read_text()
+
+    def lines(self, word: str) -> list[list[str]]:
+        """Return what was said after this word, each time."""
+        lines = [line.split() for line in self.output.splitlines()]
+        return [line[1:] for line in lines if line[:1] == [word]]
+
+    def children(self, word: str = "ready") -> list[int]:
+        return [int(line[0]) for line in self.lines(word)]
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(30)
+
+    def stop(self) -> int:
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for child in self.children():
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._file.close()
+
+
+@pytest.fixture
+def launch(tmp_path) -> Iterator[Callable[..., Family]]:
+    families: list[Family] = []
+
+    def make(processes: int = 1, run: str = WAIT, start: str = "pass", options: str = "") -> Family:
+        families.append(Family(tmp_path, processes, run, start, options))
+        return families[-1]
+
+    yield make
+    for family in families:
+        family.close()

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+import os
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_gearman.supervisor.board import MAX_TASK, Board, Phase, Stage
+
+
+@pytest.fixture
+def board():
+    made = Board()
+    yield made
+    made.close()
+
+
+def test_a_new_board_tells_of_nothing(board):
+    assert (board.stage, board.phase, board.task) == (Stage.STARTING, Phase.IDLE, b"")
+    assert board.deadline == math.inf
+    assert board.beat_at == -math.inf
+
+
+def test_what_a_process_writes_is_there_after_its_death(board):
+    pid = os.fork()
+    if pid == 0:
+        board.start()
+        board.beat()
+        board.take(b"task", 123.0)
+        os.kill(os.getpid(), 9)
+    os.waitpid(pid, 0)
+
+    assert (board.stage, board.phase, board.task) == (Stage.STARTED, Phase.RUNNING, b"task")
+    assert board.deadline == 123.0
+    assert 0 <= time.monotonic() - board.beat_at < 60
+
+
+@given(tasks=st.lists(st.binary(max_size=200), max_size=5))
+def test_the_last_task_is_the_one_in_hand(tasks):
+    board = Board()
+    for task in tasks:
+        board.take(task, math.inf)
+    assert board.task == (tasks[-1] if tasks else b"")
+    board.close()
+
+
+def test_a_task_may_be_large(board):
+    board.take(b"x" * MAX_TASK, math.inf)
+
+    assert board.task == b"x" * MAX_TASK
+
+
+def test_a_reported_task_has_no_deadline(board):
+    board.take(b"task", 1.0)
+    board.report()
+
+    assert (board.task, board.deadline) == (b"task", math.inf)
+    board.drop()
+    assert board.task == b""
+
+
+def test_another_program_reads_it_by_its_descriptor(board):
+    board.take(b"task", 5.0)
+    again = Board(os.dup(board.descriptor))
+
+    assert (again.task, again.deadline) == (b"task", 5.0)
+    again.close()

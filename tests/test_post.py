@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+import socket
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_gearman.backends.base import AssignedJob
+from django_gearman.post import Limits, Post, decode_task, encode_task, resident_memory
+from django_gearman.supervisor import Board
+from django_gearman.supervisor.board import MAX_TASK, Stage
+
+names = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=60)
+
+
+@pytest.fixture
+def board():
+    made = Board()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def line():
+    ours, theirs = socket.socketpair()
+    yield ours
+    ours.close()
+    theirs.close()
+
+
+@given(
+    handle=names,
+    function=names,
+    unique=names,
+    workload=st.binary(),
+    background=st.sampled_from([True, False, None]),
+)
+def test_a_job_on_the_board_is_read_as_it_was_written(
+    handle, function, unique, workload, background
+):
+    job = AssignedJob(handle, function, unique, workload, background)
+
+    assert decode_task(encode_task(job)) == (job, True)
+
+
+def test_a_job_that_is_too_large_for_the_board_is_known_by_name():
+    job = AssignedJob("h" * 63, "f" * 255, "u" * 63, b"x" * (1 << 20), True)
+
+    task = encode_task(job)
+
+    assert len(task) <= MAX_TASK
+    found, has_workload = decode_task(task)
+    assert (found.handle, found.function, has_workload) == (job.handle, job.function, False)
+
+
+def test_the_largest_job_that_is_kept_fits():
+    job = AssignedJob("h" * 63, "f" * 512, "u" * 63, b"x" * (1 << 17), True)
+
+    task = encode_task(job)
+
+    assert len(task) <= MAX_TASK
+    assert decode_task(task) == (job, True)
+
+
+# What is told to the supervisor
+
+
+def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(board, line):
+    post = Post(board, line, Limits(), None)
+
+    assert post.began(AssignedJob("h", "f", "u", b""), 10.0) == 10.0
+
+    assert 14 < board.deadline - time.monotonic() <= 15
+    post.returned()
+    assert board.deadline == math.inf
+    post.ended()
+    assert board.task == b""
+
+
+@pytest.mark.parametrize(("default", "own", "seconds"), [(7.0, None, 7.0), (7.0, 3.0, 3.0)])
+def test_a_jobs_own_timeout_wins(board, line, default, own, seconds):
+    post = Post(board, line, Limits(), default)
+
+    assert post.began(AssignedJob("h", "f", "u", b""), own) == seconds
+
+
+def test_a_job_without_a_timeout_has_no_deadline(board, line):
+    post = Post(board, line, Limits(), None)
+
+    assert post.began(AssignedJob("h", "f", "u", b""), None) is None
+    assert board.deadline == math.inf
+
+
+# When a process leaves
+
+
+def test_limits_are_splayed_so_that_not_all_leave_at_once():
+    limits = Limits(max_jobs=1000, max_memory=100, max_lifetime=100)
+
+    splayed = [limits.splayed() for _ in range(50)]
+
+    for each in splayed:
+        assert 900 <= each.max_jobs <= 1000
+        assert 90 <= each.max_memory <= 100
+        assert 90 <= each.max_lifetime <= 100
+    assert len({each.max_jobs for each in splayed}) > 5
+    assert Limits(max_jobs=1).splayed().max_jobs == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "count", "is_over"),
+    [
+        (Limits(), 10**9, False),
+        (Limits(max_jobs=1), 0, False),
+        (Limits(max_jobs=1), 1, True),
+        (Limits(max_memory=1e6), 1, False),
+        (Limits(max_memory=1), 0, True),
+        (Limits(max_lifetime=1000), 1, False),
+        (Limits(max_lifetime=1e-6), 1, True),
+    ],
+)
+def test_a_process_leaves_when_a_limit_is_reached(board, line, limits, count, is_over):
+    post = Post(board, line, limits, None)
+
+    assert post.is_over(count) is is_over
+    assert board.stage is (Stage.LEAVING if is_over else Stage.STARTING)
+
+
+def test_memory_is_told_in_megabytes():
+    before = resident_memory()
+    held = bytearray(50_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+
+    assert 5 < before < 2000
+    assert 40 < resident_memory() - before < 200
