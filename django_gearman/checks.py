@@ -27,6 +27,10 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E003", (ImproperlyConfigured, GearmanError), _check_names),
         *_errors("E004", ImproperlyConfigured, lambda: conf.is_external("")),
         *_errors("E005", ImproperlyConfigured, declared_workers),
+        *_errors("E007", ImproperlyConfigured, conf.job_timeout),
+        *_errors("E008", ImproperlyConfigured, conf.submit_on_commit),
+        *_errors("E009", ImproperlyConfigured, conf.context_provider),
+        *_retries_without_delays(),
     ]
 
 
@@ -50,6 +54,25 @@ def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:
 def _check_names() -> None:
     conf.function_name("app.job")
     functions_of(job for jobs in registry.queues().values() for job in jobs)
+
+
+def _retries_without_delays() -> list[CheckMessage]:
+    try:
+        if backends.get_backend_class().supports_delayed:
+            return []
+    except InvalidBackend:
+        return []  # as E001 tells
+    retried = [
+        job.name
+        for jobs in registry.queues().values()
+        for job in jobs
+        if job.retries and job.retry_policy.delay_after(1)
+    ]
+    if not retried:
+        return []
+    message = f"{', '.join(retried)}: the transport has no delayed jobs, so no retry can wait."
+    hint = "Their first failure will be their last. Use GEARMAN_BACKEND = 'gearman', or backoff=0."
+    return [checks.Warning(message, hint=hint, id="django_gearman.W002")]
 
 
 def _unknown_settings() -> list[CheckMessage]:

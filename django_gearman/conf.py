@@ -124,21 +124,28 @@ def submit_on_commit() -> bool | str:
     return value
 
 
-def submission_context() -> dict[str, Any]:
-    """Return what GEARMAN_CONTEXT_PROVIDER gives here and now: {} where it is not set."""
+def context_provider() -> Callable[[], Any] | None:
+    """Return GEARMAN_CONTEXT_PROVIDER, the function whose dict goes with each job, or None."""
     provider: Any = _read("GEARMAN_CONTEXT_PROVIDER")
-    if provider is None:
-        return {}
     if isinstance(provider, str):
         try:
             provider = import_string(provider)
         except ImportError as error:
             raise ImproperlyConfigured(f"GEARMAN_CONTEXT_PROVIDER: {error}") from error
-    if not callable(provider):
+    if provider is not None and not callable(provider):
         raise ImproperlyConfigured(
-            f"GEARMAN_CONTEXT_PROVIDER is a function without arguments, or its dotted path, "
+            "GEARMAN_CONTEXT_PROVIDER is a function without arguments, or its dotted path, "
             f"not {provider!r}"
         )
+    found: Callable[[], Any] | None = provider
+    return found
+
+
+def submission_context() -> dict[str, Any]:
+    """Return what GEARMAN_CONTEXT_PROVIDER gives here and now: {} where it is not set."""
+    provider = context_provider()
+    if provider is None:
+        return {}
     context = provider()
     if not isinstance(context, Mapping) or not all(isinstance(key, str) for key in context):
         raise ImproperlyConfigured(

@@ -556,6 +556,22 @@ def test_a_job_never_goes_out_when_the_transaction_rolls_back(client, ran):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_background_jobs_go_out_on_commit_where_the_settings_say_so(settings, client, ran):
+    settings.GEARMAN_SUBMIT_ON_COMMIT = True
+    with transaction.atomic():
+        held = jobs.note.do_background(1)
+        at_once = jobs.note.using(on_commit=False).do_background(2)
+        waited_for = jobs.add.do(1)
+        assert (held.state, at_once.state, waited_for) == ("PENDING", "CREATED", 11)
+    assert held.state == "CREATED"
+    assert jobs.note.do_background(3).state == "CREATED"
+    with pytest.raises(RuntimeError), transaction.atomic():
+        rolled_back = jobs.note.do_background(4)
+        raise RuntimeError
+    assert rolled_back.state == "PENDING"
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_job_that_cannot_go_out_on_commit_is_told(settings, client):
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]

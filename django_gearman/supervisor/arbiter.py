@@ -90,6 +90,7 @@ class Supervisor:
         self._times: Counter[bytes] = Counter()  # by digests
         self._kill_at: float | None = None  # since when all are told to stop
         self._failed = False
+        self._had_terminal = _has_terminal()
 
     def run(self) -> int:
         """Work until told to stop; return the exit code: 0, or CANNOT_START."""
@@ -181,6 +182,8 @@ class Supervisor:
                 logger.info("%s: process %d is here:", name, process.pid)
                 process.send(signal.SIGQUIT)
                 time.sleep(0.05)  # one after another, so that they do not mix
+        elif number == signal.SIGHUP and self._had_terminal and not _has_terminal():
+            self._on_signal(signal.SIGTERM)  # the terminal was closed
         elif number == signal.SIGHUP:
             if not self._is_stopping and not self._reload.begin():
                 self._renew()  # with the same code again
@@ -270,6 +273,14 @@ class Supervisor:
             f", with {self._describe(task)}" if task else "",
             f" in {delay:g} s" if delay else "",
         )
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _delay(place: Place, process: Process, code: int, task: bytes) -> float:

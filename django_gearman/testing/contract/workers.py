@@ -51,6 +51,12 @@ class WorkersContract(ContractBase):
         assert (row.total, row.running, row.workers) == (3, 1, 1)
         assert row.server
 
+    def test_a_worker_knows_that_the_server_knows_it(self, worker: WorkerSession) -> None:
+        eventually(lambda: worker.grab_job(0.1) is None and worker.is_known, "a server's answer")
+
+    def test_each_server_gives_a_sign_of_life(self, backend: BaseBackend) -> None:
+        assert [error for error in backend.ping(10).values() if error is not None] == []
+
     def test_workers_are_listed_with_name_and_functions(
         self, backend: BaseBackend, worker: WorkerSession, function: str
     ) -> None:
