@@ -765,9 +765,14 @@ def test_names_that_are_no_utf8_are_listed(open_backend, own_gearmand):
 
 def test_a_worker_serves_two_servers(open_backend, worker_of, gearmand, own_gearmand):
     function = uuid.uuid4().hex
+    worker = worker_of(function, gearmand.address, own_gearmand.address)
+    for server in (gearmand, own_gearmand):
+        wait_until(
+            lambda: worker.grab_job(0.05) is None and function in server.totals(),  # noqa: B023
+            "the worker is there",
+        )
     for server in (gearmand, own_gearmand):
         submit(open_backend(server.address), *[background(function)] * 10)
-    worker = worker_of(function, gearmand.address, own_gearmand.address)
 
     seen = []
     for _ in range(20):
