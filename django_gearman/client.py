@@ -10,7 +10,7 @@ from . import conf
 from .backends import get_backend, get_backend_class
 from .backends.base import JobSpec
 from .calls import MISSING, check_flags, collect_call, read_job
-from .context import running
+from .context import current_job
 from .delivery import deliver, wait_for
 from .exceptions import (
     BackendError,
@@ -290,7 +290,7 @@ class GearmanClient:
 
 def _context() -> dict[str, Any]:
     """Return what goes with a job: what the running one came with, and what the project adds."""
-    outer = running.get()
+    outer = current_job()
     own = conf.submission_context()
     return {**outer.context, **own} if outer is not None and outer.context else own
 

@@ -148,6 +148,7 @@ class Connection:
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = time.monotonic() + connect_timeout
         self._socket = self._open(connect_timeout, deadline)
+        self._is_tls = isinstance(self._socket, ssl.SSLSocket)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
         try:
@@ -180,7 +181,8 @@ class Connection:
 
     def fileno(self) -> int:
         """Return the descriptor; ConnectionLost if this process has none, or none any more."""
-        self.check_process()
+        if os.getpid() != self._process:
+            self.check_process()
         number = self._socket.fileno()
         if number < 0:
             raise self._lost("the connection was closed")
@@ -190,14 +192,26 @@ class Connection:
         """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
         self.fileno()
         try:
-            if sum(map(len, chunks)) <= _JOINED or isinstance(self._socket, ssl.SSLSocket):
-                self._send_buffers([memoryview(b"".join(chunks))])
+            if sum(map(len, chunks)) <= _JOINED or self._is_tls:
+                data = b"".join(chunks)
+                if (sent := self._try_to_send(data)) < len(data):
+                    self._send_buffers([memoryview(data)[sent:]])
             else:
                 for start in range(0, len(chunks), _BUFFERS):
                     self._send_buffers([memoryview(c) for c in chunks[start : start + _BUFFERS]])
         except BaseException:  # half a packet may have gone out
             self.close()
             raise
+
+    def _try_to_send(self, data: bytes) -> int:
+        """Send what goes out at once, which small packets do as a whole; return how much that was."""
+        try:
+            with self._lock:
+                return self._socket.send(data)
+        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return 0
+        except OSError as error:
+            raise self._lost(error) from error
 
     def _send_buffers(self, buffers: list[memoryview]) -> None:
         while buffers:
@@ -229,18 +243,18 @@ class Connection:
 
         Raises ConnectionLost when the connection breaks, ProtocolError when the server sends noise.
         """
+        if (packet := self.next_packet()) is not None:
+            return packet
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        try:
-            while (packet := self._packets.next_packet()) is None:
-                remaining = max(0.0, deadline - time.monotonic())
-                data = self._read(remaining)
-                if data is None:
-                    return None
-                self._packets.feed(data)
-                if not remaining:
-                    return self._packets.next_packet()
-        except ProtocolError as error:
-            raise ProtocolError(f"job server {self.server}: {error}") from None
+        while packet is None:
+            remaining = max(0.0, deadline - time.monotonic())
+            data = self._read(remaining)
+            if data is None:
+                return None
+            self._packets.feed(data)
+            packet = self.next_packet()
+            if not remaining:
+                break
         return packet
 
     def echo(self, timeout: float) -> None:
@@ -255,7 +269,7 @@ class Connection:
     @property
     def plain_socket(self) -> socket.socket | None:
         """The socket, where packets go over it as they are."""
-        return None if isinstance(self._socket, ssl.SSLSocket) else self._socket
+        return None if self._is_tls else self._socket
 
     def ask(self, command: str, timeout: float) -> str:
         """
@@ -274,11 +288,27 @@ class Connection:
             answer += data
         return answer[:-2].decode(errors="replace")
 
+    def next_packet(self) -> Packet | None:
+        """Return the next packet of what has been taken in; ProtocolError if it is noise."""
+        try:
+            return self._packets.next_packet()
+        except ProtocolError as error:
+            raise ProtocolError(f"job server {self.server}: {error}") from None
+
+    def take_in(self) -> None:
+        """Read what has arrived, without waiting; ConnectionLost when the connection is broken."""
+        self.fileno()
+        if data := self._receive_bytes():
+            self._packets.feed(data)
+
     def _read(self, timeout: float) -> bytes | None:
         """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
         self.fileno()
         if not self._readable.poll(_milliseconds(timeout)):
             return None
+        return self._receive_bytes()
+
+    def _receive_bytes(self) -> bytes:
         try:
             # Never less than a TLS record holds, so that nothing is left which poll() does not show.
             with self._lock:
@@ -333,12 +363,14 @@ def ping(server: Server, timeout: float) -> BackendError | None:
     return None
 
 
-def wait_readable(connections: Sequence[Connection], timeout: float) -> None:
-    """Wait up to `timeout` seconds until one of `connections` has something to receive."""
+def wait_readable(connections: Sequence[Connection], timeout: float) -> list[Connection]:
+    """Wait up to `timeout` seconds until something has arrived; return where it did."""
     poller = select.poll()
+    by_number = {}
     for connection in connections:
-        poller.register(connection, select.POLLIN)
-    poller.poll(_milliseconds(timeout))
+        by_number[number := connection.fileno()] = connection
+        poller.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poller.poll(_milliseconds(timeout))]
 
 
 def _milliseconds(timeout: float) -> float:

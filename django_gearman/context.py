@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
 from .serializers import Serializer
@@ -73,10 +73,18 @@ class JobContext:
         }
 
 
-#: The job that runs in this thread or task; for others than `execution` to read only.
-running: ContextVar[JobContext | None] = ContextVar("running", default=None)
+class Running(Protocol):
+    """A run of a job; its context is made when somebody asks for it."""
+
+    @property
+    def context(self) -> JobContext: ...
+
+
+#: The run of a job that goes on in this thread or task; set by `execution` only.
+running: ContextVar[Running | None] = ContextVar("running", default=None)
 
 
 def current_job() -> JobContext | None:
     """Return the context of the job that runs here, None outside of jobs."""
-    return running.get()
+    run = running.get()
+    return None if run is None else run.context

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeAlias
 
 from asgiref.sync import async_to_sync
@@ -28,7 +29,14 @@ from .backends.base import (
     WorkWarning,
 )
 from .context import JobContext, running
-from .exceptions import JobAlreadyRegistered, JobNotRegistered, SerializationError
+from .exceptions import (
+    ConnectionLost,
+    JobAlreadyRegistered,
+    JobNotRegistered,
+    SerializationError,
+    ServerUnavailable,
+    SubmitUncertain,
+)
 from .instrumentation import active
 from .jobs import AnyJob
 from .remote_error import dump_error
@@ -76,15 +84,16 @@ def execute(
     Run the job, report on it and return the outcome.
 
     Whatever the function raises fails the job, SystemExit too; KeyboardInterrupt alone goes on, and
-    leaves the job in hand. Raises ConnectionLost when the outcome could not be reported: the server
-    gives the job to another worker. `submit` takes a job that is to be run again.
+    leaves the job in hand. Raises BackendError when the outcome could not be reported, or the next
+    attempt not be submitted: the server gives the job to another worker. `submit` takes a job that is to be run again.
     """
     seconds = watch.began(assigned, job.timeout)
     run = Run(job, assigned, session, submit)
-    token = running.set(run.context)
+    token = running.set(run)
     try:
         started = time.monotonic()
-        job_started.send_robust(job, context=run.context)
+        if job_started.receivers:  # looking for those of a sender costs more than all around it
+            job_started.send_robust(job, context=run.context)
         logs = logger.isEnabledFor(logging.INFO)
         if logs:
             logger.info("job %s (%s) started", job.name, assigned.handle, extra=run.log_fields)
@@ -106,9 +115,10 @@ def execute(
         if logs and error is None:
             done = "job %s (%s) finished in %.3f s"
             logger.info(done, job.name, assigned.handle, took, extra=run.log_fields)
-        job_finished.send_robust(
-            job, context=run.context, outcome=outcome, exception=error, seconds=took
-        )
+        if job_finished.receivers:
+            job_finished.send_robust(
+                job, context=run.context, outcome=outcome, exception=error, seconds=took
+            )
         return outcome
     finally:
         running.reset(token)
@@ -122,9 +132,10 @@ class Run:
     ) -> None:
         self.job = job
         self.assigned = assigned
+        self.was_called = False
         self._session = session
         self._submit = submit
-        self._serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
+        self._serializer = get_serializer(job.serializer or conf.serializer(), "of a job")
         self._unreadable: Exception | None = None
         try:
             self.call = self._serializer.loads_call(assigned.workload)
@@ -132,9 +143,11 @@ class Run:
         except Exception as error:  # noqa: BLE001 - decoding may run code of the project's
             self._unreadable = error
             self.call = self._checked = Call()
+
+    @cached_property
+    def context(self) -> JobContext:
         about = self.call.attempt, self.call.context
-        self.context = JobContext(job, assigned, session, self._serializer, *about)
-        self.was_called = False
+        return JobContext(self.job, self.assigned, self._session, self._serializer, *about)
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -164,12 +177,18 @@ class Run:
         """
         Report that the job has failed, or submit it again if it has attempts left.
 
-        With `died` its process has: that costs an attempt, whatever `retry_on` says.
+        With `died` its process has: that costs an attempt, whatever `retry_on` says. Raises
+        BackendError when no server takes the next attempt: this one is then left to another worker.
         """
         try:
             delay = self._delay_after(error, died)
             if delay is not None:
                 handle = self._submit_again(delay)
+        except (ServerUnavailable, ConnectionLost, SubmitUncertain) as another:
+            another.__context__ = error
+            if self._session.give_back(self.assigned):
+                raise
+            error, delay = another, None
         except Exception as another:  # noqa: BLE001 - whatever it is, the job has failed
             another.__context__ = error
             error, delay = another, None

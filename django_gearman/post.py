@@ -139,9 +139,10 @@ def work_at_post(
     *,
     name: str | None,
     burst: bool,
+    prefetch: int | None,
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Prepare a worker in its own process, and return what runs it and what stops it."""
-    worker = GearmanWorker(queues, name=name)
+    worker = GearmanWorker(queues, name=name, prefetch=prefetch)
     post = Post(board, line, limits, conf.job_timeout())
 
     def run() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import re
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .exceptions import ProtocolError
 
@@ -98,8 +98,7 @@ ARGUMENTS: dict[PacketType, int] = {
 _KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One packet, its arguments split."""
 
     type: PacketType
@@ -143,52 +142,58 @@ class PacketReader:
 
     def __init__(self, magic: bytes = RESPONSE) -> None:
         self._magic = magic
-        self._chunks: list[bytes] = []
-        self._received = 0
-        self._position = 0  # of the next packet, within the first chunk
+        self._data = b""
+        self._position = 0  # of the next packet
+        self._later: list[bytes] = []  # what has arrived since, to be joined when it is enough
+        self._available = 0  # bytes from the position on, with those in `_later`
         self._needed = _HEADER.size  # bytes from there until something can be parsed
 
     @property
     def missing(self) -> int:
         """How many more bytes the packet that has begun needs, at least."""
-        return self._needed - (self._received - self._position)
+        return self._needed - self._available
 
     def feed(self, data: bytes) -> None:
         """Take in what has arrived."""
-        self._chunks.append(data)
-        self._received += len(data)
+        if self._available:
+            self._later.append(data)
+        else:
+            self._data, self._position = data, 0
+        self._available += len(data)
 
     def next_packet(self) -> Packet | None:
         """Return the next whole packet, or None until more has been fed; ProtocolError for noise."""
-        if self.missing > 0:
-            return None
-        if len(self._chunks) > 1:
-            first, *rest = self._chunks
-            self._chunks = [b"".join([memoryview(first)[self._position :], *rest])]
-            self._received, self._position = len(self._chunks[0]), 0
-        data, start = self._chunks[0], self._position
-        magic, number, size = _HEADER.unpack_from(data, start)
-        if magic != self._magic or number not in _KNOWN:
-            raise ProtocolError(
-                f"not a Gearman packet: {data[start : start + 12]!r}; is this really a job server?"
-            )
-        self._needed = _HEADER.size + size
-        if self.missing > 0:
-            return None
-        kind, count = _KNOWN[number]
-        end = start + self._needed
-        payload = data[start + _HEADER.size : end]
-        args = payload.split(b"\0", count - 1) if count else []
-        if len(args) != count:
-            raise ProtocolError(
-                f"{kind.name} with {len(args)} of its {count} arguments: {payload[:100]!r}"
-            )
-        self._needed = _HEADER.size
-        self._position = end
-        if end == self._received:
-            self._chunks.clear()
-            self._received = self._position = 0
-        return Packet(kind, tuple(args))
+        if self._available >= self._needed:
+            if self._later:
+                self._join()
+            data, start = self._data, self._position
+            magic, number, size = _HEADER.unpack_from(data, start)
+            known = _KNOWN.get(number)
+            if magic != self._magic or known is None:
+                raise ProtocolError(
+                    f"not a Gearman packet: {data[start : start + 12]!r}; "
+                    "is this really a job server?"
+                )
+            self._needed = whole = _HEADER.size + size
+            if self._available < whole:
+                return None
+            kind, count = known
+            end = start + whole
+            args = data[start + _HEADER.size : end].split(b"\0", count - 1) if count else []
+            if len(args) != count:
+                raise ProtocolError(
+                    f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
+                )
+            self._needed = _HEADER.size
+            self._position = end
+            self._available -= whole
+            return Packet(kind, tuple(args))
+        return None
+
+    def _join(self) -> None:
+        self._data = b"".join([memoryview(self._data)[self._position :], *self._later])
+        self._position = 0
+        self._later.clear()
 
 
 def _lines(text: str) -> list[str]:

@@ -78,8 +78,13 @@ class Serializer(ABC):
         if not workload:
             return Call()
         value = self.loads(workload)
-        if type(value) is dict and {"args", "kwargs"} <= value.keys() <= _ENVELOPE:
-            args, kwargs = value["args"], value["kwargs"]
+        if type(value) is not dict or "args" not in value or "kwargs" not in value:
+            return Call([value])
+        args, kwargs = value["args"], value["kwargs"]
+        if len(value) == 2:  # as most are
+            if type(args) is list and type(kwargs) is dict:
+                return Call(args, kwargs)
+        elif value.keys() <= _ENVELOPE:
             attempt, context = value.get("attempt", 1), value.get("context", {})
             found = type(args), type(kwargs), type(attempt), type(context)
             if found == (list, dict, int, dict):
@@ -91,6 +96,8 @@ class JSONSerializer(Serializer):
     """JSON that brings back what went in."""
 
     def dumps(self, value: Any) -> bytes:
+        if value is None:  # the result of most jobs
+            return b"null"
         try:
             return _to_json(pack(value)).encode()
         except CannotPack:
@@ -186,10 +193,10 @@ _BUILT_IN: Mapping[str, Serializer] = {
 
 def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializer:
     """Return the serializer that a setting or a job names; ImproperlyConfigured if it is none."""
+    if type(spec) is str and spec in _BUILT_IN:
+        return _BUILT_IN[spec]
     if isinstance(spec, Serializer):
         return spec
-    if isinstance(spec, str) and spec in _BUILT_IN:
-        return _BUILT_IN[spec]
     if isinstance(spec, str):
         try:
             spec = import_string(spec)

@@ -35,10 +35,12 @@ def describe(task: bytes) -> str:
 def bury(death: Death) -> None:
     """Report on the job that a dead worker process had in hand, or leave it to another worker."""
     assigned, has_workload = decode_task(death.task)
-    opened = death.sockets.get(assigned.handle.partition("//")[0])
+    server = assigned.handle.partition("//")[0]
+    # Which of the connections to the server has the job is not known; the others' word is nothing.
+    opened = [each for name, each in death.sockets.items() if name.partition("#")[0] == server]
     jobs = [job for jobs in registry.queues().values() for job in jobs]
     job = functions_of(jobs).get(assigned.function)
-    if opened is None or (job is not None and not _is_to_end(job, assigned, has_workload, death)):
+    if not opened or (job is not None and not _is_to_end(job, assigned, has_workload, death)):
         told = "job %s (%s) is given to another worker: its process %s"
         logger.warning(told, assigned.function, assigned.handle, death.how)
         return

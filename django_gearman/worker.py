@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from django import db
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 0.2
 #: Seconds without a job after which database connections are closed, before their server does it.
 RELEASE_SECONDS = 10.0
+#: Seconds after which a watch is told again that the worker serves.
+TELL_SECONDS = 0.1
 
 
 class GearmanWorker:
@@ -37,7 +40,8 @@ class GearmanWorker:
     `name` is what administrators see beside the process id, in place of the host's name. Around each
     job it drops database connections that are broken or too old, as Django does around each web
     request, and when there is nothing to do all of them; `clean_connections=False` leaves them
-    alone, for a worker inside a test.
+    alone, for a worker inside a test. `prefetch` is how many jobs may be asked for before their
+    turn (see `WorkerSession.prefetch`); None decides by how long they take.
 
     Raises ValueError, listing those there are, for a queue that no job has.
     """
@@ -48,12 +52,15 @@ class GearmanWorker:
         *,
         name: str | None = None,
         clean_connections: bool = True,
+        prefetch: int | None = 0,
     ) -> None:
         self.queues = [queues] if isinstance(queues, str) else None if queues is None else [*queues]
         self.jobs: list[AnyJob] = registry.select(self.queues)
         self.name = name or socket.gethostname()
-        self._clean_connections = clean_connections
+        self.prefetch = prefetch
         self.is_stopping = False
+        self._clean_connections = clean_connections
+        self._session: WorkerSession | None = None
 
     @property
     def client_id(self) -> str:
@@ -64,6 +71,8 @@ class GearmanWorker:
     def stop(self) -> None:
         """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
         self.is_stopping = True
+        if self._session is not None:
+            self._session.ask_no_more()
 
     def work(
         self,
@@ -87,25 +96,42 @@ class GearmanWorker:
         instrumentation.admit(backend)
         make = partial(backend.register, names, self.client_id)
         session = instrumentation.register(backend, make, names)
-        retry = partial(instrumentation.retry, backend.submit)
+        session.prefetch = self.prefetch if limit is None else 0
+        self._session = session
+        run = partial(
+            self._run, functions, session, partial(instrumentation.retry, backend.submit), watch
+        )
         count = 0
-        worked_at = time.monotonic()
+        was_idle = True
+        now = worked_at = time.monotonic()
+        told_at = -math.inf
         watch.registered(session)
         worker_started.send_robust(type(self), worker=self)
         try:
             while not self.is_stopping and count != limit and not watch.is_over(count):
                 assigned = session.grab_job(0 if burst else IDLE_SECONDS)
-                if session.is_known:
+                if now - told_at >= TELL_SECONDS and session.is_known:
                     watch.serving()
+                    told_at = now
                 if assigned is not None:
-                    self._run(functions.get(assigned.function), assigned, session, retry, watch)
+                    if was_idle:
+                        self._clean()
+                        was_idle = False
+                    run(assigned)
                     count += 1
-                    worked_at = time.monotonic()
-                elif burst:
+                    now = worked_at = time.monotonic()
+                    continue
+                if burst:
                     break
-                elif time.monotonic() - worked_at >= RELEASE_SECONDS:
+                was_idle = True
+                now = time.monotonic()
+                if now - worked_at >= RELEASE_SECONDS:
                     self._release()
-                    worked_at = time.monotonic()
+                    worked_at = now
+            session.ask_no_more()
+            while session.holds_jobs and (assigned := session.grab_job(0)) is not None:
+                run(assigned)
+                count += 1
         finally:
             worker_stopping.send_robust(type(self), worker=self)
             session.close()
@@ -113,13 +139,13 @@ class GearmanWorker:
 
     def _run(
         self,
-        job: AnyJob | None,
-        assigned: AssignedJob,
+        functions: Mapping[str, AnyJob],
         session: WorkerSession,
         retry: Submit,
         watch: Watch,
+        assigned: AssignedJob,
     ) -> None:
-        self._clean()
+        job = functions.get(assigned.function)
         try:
             if job is None:
                 fail_unknown(assigned, session)
@@ -132,9 +158,11 @@ class GearmanWorker:
             self._clean()
 
     def _clean(self) -> None:
+        """Drop database connections that are broken or too old, and queries kept for debugging."""
         if self._clean_connections:
-            db.reset_queries()
-            db.close_old_connections()
+            for connection in db.connections.all(initialized_only=True):
+                connection.queries_log.clear()
+                connection.close_if_unusable_or_obsolete()
 
     def _release(self) -> None:
         if self._clean_connections:

@@ -72,7 +72,18 @@ LAYERS: dict[str, set[str]] = {
         "backends.base",
         "backends.real_servers",
     },
+    "backends.prefetch": set(),
+    "backends.gearmand_link": {
+        "connection",
+        "exceptions",
+        "protocol",
+        "backends.base",
+        "backends.gearmand_client",
+        "backends.real_servers",
+    },
     "backends.gearmand_worker": {
+        "backends.gearmand_link",
+        "backends.prefetch",
         "connection",
         "exceptions",
         "protocol",
@@ -201,8 +212,10 @@ WITHOUT_DJANGO = {
     "backends.python_gearman_client",
     "backends.python_gearman_worker",
     "backends.gearmand_client",
+    "backends.gearmand_link",
     "backends.gearmand_worker",
     "backends.gearmand",
+    "backends.prefetch",
     "backends.last_words",
 }
 

@@ -231,6 +231,17 @@ class WorkerSession(ABC):
     #: Called with a server's address and the socket, when one is opened to it that carries packets
     #: as they are: whoever holds a duplicate can end the worker's jobs should its process die.
     on_connect: Callable[[str, socket.socket], object] | None = None
+    #: How many jobs may be asked for before `grab_job` is called for them: the next one is then
+    #: assigned while this one runs. None has the session decide; one that cannot always takes 0.
+    prefetch: int | None = 0
+
+    def ask_no_more(self) -> None:  # noqa: B027 - what asks for nothing ahead has nothing to end
+        """Have `grab_job` hand out what was asked for already, and ask for nothing any more."""
+
+    @property
+    def holds_jobs(self) -> bool:
+        """Whether there are, or may be, jobs assigned that `grab_job` has not handed out."""
+        return False
 
     @property
     def is_known(self) -> bool:
@@ -249,6 +260,10 @@ class WorkerSession(ABC):
         Raises `ConnectionLost` when the job is no longer in hand: the server gives it to another
         worker.
         """
+
+    def give_back(self, job: AssignedJob) -> bool:
+        """Leave a job in hand to another worker; answer False where that cannot be done."""
+        return False
 
     @abstractmethod
     def close(self) -> None:

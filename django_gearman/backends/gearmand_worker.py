@@ -1,30 +1,29 @@
 """
-A worker's standing with real job servers: one connection to each, grabbed from in turn.
+A worker's standing with real job servers: it grabs from each in turn.
 
-Each connection is idle, waits for the answer to a GRAB_JOB, or sleeps until the server's NOOP. At
-most one GRAB is open at a time, so that no job is assigned here while another one runs; only when a
-server does not answer at once is the next one asked meanwhile. A sleeper grabs again every second:
-gearmand 1.1 wakes nobody when a delayed job comes due.
+Unless it may prefetch, at most one GRAB_JOB is open at a time, so that no job is assigned here while
+another one runs; only when a server does not answer at once is the next one asked meanwhile. With
+`prefetch` the answer to a job goes out together with the GRAB_JOB for the next.
+
+With `prefetch` None functions whose jobs are quick (see `prefetch.Pace`) move to a second connection,
+the quick lane of their server. Over that, and never over the first one, several jobs are asked for
+and held; and none of them is held while a job of another function runs.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ..connection import Connection, Server, wait_readable
+from ..connection import Server, wait_readable
 from ..exceptions import BackendError, ConnectionLost
-from ..protocol import Packet, PacketType, encode, encode_parts, to_bytes, to_text
+from ..protocol import PacketType, encode, encode_parts, to_bytes
 from .base import (
-    DELAYED,
     AssignedJob,
     Outcome,
     Update,
@@ -35,18 +34,15 @@ from .base import (
     WorkFail,
     WorkStatus,
     WorkWarning,
-    from_wire_unique,
 )
 from .gearmand_client import SocketOptions
-from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
+from .gearmand_link import Link
+from .prefetch import Pace
+from .real_servers import PATIENCE_SECONDS
 
-logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_OPENING_SECONDS = 0.05  # between looks at a connection that is being opened
-
-_GRAB = encode(PacketType.GRAB_JOB_UNIQ)
-_SLEEP = encode(PacketType.PRE_SLEEP)
+_LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
 
 
 def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
@@ -68,149 +64,6 @@ def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
     raise TypeError(f"{update!r} is no update of a job")
 
 
-class _Opening(threading.Thread):
-    """A connection that is being opened, while the other servers are served."""
-
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        super().__init__(name="gearman-connect", daemon=True)
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._connection: Connection | None = None
-        self._error: BaseException | None = None
-        self._is_abandoned = False
-        self.start()
-
-    def run(self) -> None:
-        try:
-            connection = self._connect()
-        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
-            self._error = error
-            return
-        with self._lock:
-            self._connection = connection
-            if self._is_abandoned:
-                connection.close()
-
-    @property
-    def is_done(self) -> bool:
-        return not self.is_alive()
-
-    def result(self) -> Connection:
-        if self._connection is None:
-            raise self._error or ConnectionLost("no connection was opened")
-        return self._connection
-
-    def abandon(self) -> None:
-        with self._lock:
-            self._is_abandoned = True
-            if self._connection is not None:
-                self._connection.close()
-
-
-class _Link:
-    """The worker's connection to one server: down, opening, idle, grabbing or asleep."""
-
-    def __init__(self, server: Server, greeting: bytes, options: SocketOptions) -> None:
-        self.server = server
-        self.connection: Connection | None = None
-        self.is_known = False  # the server has answered since it was told what this worker serves
-        self.grabbing_since = math.inf
-        self.asleep_since = math.inf
-        self.retry_at = 0.0
-        self._failures = 0
-        self._opening: _Opening | None = None
-        self._greeting = greeting
-        self._options = options
-
-    @property
-    def idle(self) -> bool:
-        return self.connection is not None and self.grabbing_since == self.asleep_since == math.inf
-
-    @property
-    def next_event(self) -> float:
-        """When `tend` has something to do again."""
-        if self._opening is not None:
-            return time.monotonic() + (0.0 if self._opening.is_done else _OPENING_SECONDS)
-        if self.connection is None:
-            return self.retry_at
-        silent_at = max(self.grabbing_since, self.connection.heard_at) + self._options.reply_timeout
-        return min(silent_at, self.asleep_since + REGRAB_SECONDS)
-
-    @property
-    def is_opening(self) -> bool:
-        return self._opening is not None
-
-    @property
-    def opens_first(self) -> bool:
-        """Whether it is not known yet if the server can be reached."""
-        return self._opening is not None and not self._failures
-
-    def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
-        """Do what time asks for: reconnect, give up a silent server, end a sleep."""
-        if self._opening is None and self.next_event > time.monotonic():
-            return
-        if self._opening is not None and self._opening.is_done:
-            opening, self._opening = self._opening, None
-            self.connection = opening.result()
-            if on_connect is not None and self.connection.plain_socket is not None:
-                on_connect(str(self.server), self.connection.plain_socket)
-            self.connection.send(self._greeting)
-        elif self._opening is None and self.connection is None:
-            self._opening = _Opening(partial(self._options.connect, self.server))
-        elif self.asleep_since < math.inf:
-            self.asleep_since = math.inf
-        elif self.connection is not None:
-            raise ConnectionLost(
-                f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
-            )
-
-    def wait_opened(self, timeout: float) -> None:
-        if self._opening is not None:
-            self._opening.join(timeout)
-
-    def grab(self) -> None:
-        if self.connection is not None:
-            self.connection.send(_GRAB)
-            self.grabbing_since = time.monotonic()
-
-    def receive(self) -> Packet | None:
-        """Take the next packet that has arrived, and note what it says of this connection."""
-        packet = self.connection.receive(0) if self.connection is not None else None
-        match packet:
-            case Packet(PacketType.NO_JOB | PacketType.JOB_ASSIGN_UNIQ as answer):
-                self.grabbing_since = math.inf
-                self.is_known = True
-                if self._failures:  # only now: some jobs cost every worker its connection
-                    logger.warning("job server %s is back", self.server)
-                self._failures = 0
-                if answer is PacketType.NO_JOB and self.connection is not None:
-                    self.connection.send(_SLEEP)
-                    self.asleep_since = time.monotonic()
-            case Packet(PacketType.NOOP):
-                self.asleep_since = math.inf
-            case Packet(PacketType.ERROR, (code, text)):
-                told = to_text(code), to_text(text)
-                logger.warning("job server %s refused: %s (%s)", self.server, *reversed(told))
-        return packet
-
-    def disconnect(self) -> None:
-        if self._opening is not None:
-            self._opening.abandon()
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = self._opening = None
-        self.is_known = False
-        self.grabbing_since = self.asleep_since = math.inf
-
-    def lose(self, error: BackendError) -> None:
-        """Drop the connection; say so once, and not again until it was back."""
-        self.disconnect()
-        if not self._failures:
-            logger.warning("%s; trying again until it is back", error)
-        self.retry_at = time.monotonic() + backoff(self._failures)
-        self._failures = min(self._failures + 1, 10)
-
-
 class SocketWorkerSession(WorkerSession):
     """A worker of real job servers; `functions` that come first are served first."""
 
@@ -221,83 +74,126 @@ class SocketWorkerSession(WorkerSession):
         client_id: str,
         options: SocketOptions,
     ) -> None:
-        greeting = [encode(PacketType.SET_CLIENT_ID, to_bytes(client_id))] if client_id else []
-        # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last.
-        names = [*reversed(functions), *(name + DELAYED for name in reversed(functions))]
-        greeting += [encode(PacketType.CAN_DO, to_bytes(name)) for name in names]
-        self._links = deque(_Link(server, b"".join(greeting), options) for server in servers)
-        self._in_hand: dict[str, tuple[AssignedJob, _Link]] = {}
+        self._links = deque(
+            Link(server, str(server), client_id, functions, options) for server in servers
+        )
+        self._lanes: dict[Link, Link] = {}  # the quick lane of each, once there is one
+        self._client_id = client_id
+        self._in_hand: dict[str, tuple[AssignedJob, Link]] = {}
+        self._pace = Pace()
+        self._began = 0.0
+        self._look_at = 0.0
+        self._is_to_move = False
+        self._asks = True
         self._options = options
 
     @property
     def is_known(self) -> bool:
         return any(link.is_known for link in self._links)
 
+    def ask_no_more(self) -> None:
+        self._asks = False
+
+    @property
+    def holds_jobs(self) -> bool:
+        return any(link.held or link.asked for link in self._links)
+
+    # From the servers to the worker
+
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        if self._is_to_move:
+            self._move()
+        now = time.monotonic()
+        if now < self._look_at:
+            for link in self._lanes.values():
+                if link.held:
+                    return self._hand_out(link, now)
+        deadline = math.inf if timeout is None else now + timeout
+        if any(link.held for link in self._links):
+            self._wait(now)  # which takes in what has arrived elsewhere
         while True:
-            for link in list(self._links):
-                job = self._attend(link)
-                if job is not None:
-                    return job
+            for link in self._links:
+                if link.functions:
+                    self._guard(link, partial(link.tend, self.on_connect))
+                self._guard(link, link.take_in)
             now = time.monotonic()
-            asked = any(0 <= now - link.grabbing_since < PATIENCE_SECONDS for link in self._links)
-            if all(link.connection is None for link in self._links):
-                asked = any(link.opens_first for link in self._links)
-            idle = next((link for link in self._links if link.idle), None)
-            if idle is not None and not asked:
-                self._guard(idle, idle.grab)
+            if (ready := self._next_link(now)) is not None:
+                self._look_at = now + _LOOK_SECONDS
+                return self._hand_out(ready, now)
+            asked = self._is_asked(now)
+            idle = None if asked or not self._asks else self._idle_link()
+            if idle is not None:
+                self._guard(idle, partial(idle.ask, self.prefetch or 1))
             elif asked or now < deadline:
                 self._wait(deadline if not asked else now + PATIENCE_SECONDS)
             else:
                 return None
 
-    def _attend(self, link: _Link) -> AssignedJob | None:
-        """Bring a connection up to date; return the job that came over it, if one did."""
-        self._guard(link, lambda: link.tend(self.on_connect))
-        while (packet := self._guard(link, link.receive)) is not None:
-            if packet.type is PacketType.JOB_ASSIGN_UNIQ:
-                return self._assigned(link, packet)
+    def _is_asked(self, now: float) -> bool:
+        """Whether the answer of a server may come any moment."""
+        if all(link.connection is None for link in self._links):
+            return any(link.opens_first for link in self._links)
+        return any(0 <= now - link.asked_since < PATIENCE_SECONDS for link in self._links)
+
+    def _idle_link(self) -> Link | None:
+        """Return the one whose turn it is to be asked; a quick lane not while another job waits."""
+        waiting = any(link.held for link in self._links)
+        for link in self._links:
+            if link.is_idle and link.functions and not waiting:
+                return link
         return None
 
-    def _assigned(self, link: _Link, packet: Packet) -> AssignedJob:
-        handle, function, unique, workload = packet.args
-        text, background = from_wire_unique(unique)
-        job = AssignedJob(
-            f"{link.server}//{to_text(handle)}",
-            to_text(function).removesuffix(DELAYED),
-            text,
-            workload,
-            background,
-        )
+    def _next_link(self, now: float) -> Link | None:
+        """Return the one whose job is next: quick ones first, so that none is held behind another."""
+        others = None
+        is_lane_asked = False
+        lanes = self._lanes.values()
+        for link in self._links:
+            if link in lanes:
+                if link.held:
+                    return link
+                is_lane_asked |= 0 <= now - link.asked_since < PATIENCE_SECONDS
+            elif link.held and others is None:
+                others = link
+        return None if is_lane_asked else others
+
+    def _hand_out(self, link: Link, now: float) -> AssignedJob:
+        job = link.held.popleft()
         self._in_hand[job.handle] = job, link
-        self._links.remove(link)  # to the end: the other servers have their turn
-        self._links.append(link)
+        self._began = now
+        if len(self._links) > 1 and not link.held:
+            self._links.remove(link)  # to the end: the others have their turn
+            self._links.append(link)
         return job
 
-    def _guard(self, link: _Link, action: Callable[[], _T]) -> _T | None:
+    def _guard(self, link: Link, action: Callable[[], _T]) -> _T | None:
         try:
             return action()
         except BackendError as error:
             self._lose(link, error)
             return None
 
-    def _lose(self, link: _Link, error: BackendError) -> None:
+    def _lose(self, link: Link, error: BackendError) -> None:
         self._in_hand = {
             handle: held for handle, held in self._in_hand.items() if held[1] is not link
         }
         link.lose(error)
 
     def _wait(self, until: float) -> None:
-        until = min([until, *(link.next_event for link in self._links)])
-        connections = [link.connection for link in self._links if link.connection is not None]
+        links = [link for link in self._links if link.functions]
+        until = min([until, *(link.next_event for link in links)])
         timeout = max(0.0, until - time.monotonic())
-        if connections:
-            wait_readable(connections, timeout)
-        elif opening := [link for link in self._links if link.is_opening]:
+        connected = {link.connection: link for link in self._links if link.connection is not None}
+        if connected:
+            with contextlib.suppress(ConnectionLost):  # which shows when it is tended
+                for connection in wait_readable(list(connected), timeout):
+                    self._guard(connected[connection], connection.take_in)
+        elif opening := [link for link in links if link.is_opening]:
             opening[0].wait_opened(timeout)
         else:
             time.sleep(timeout)
+
+    # From the worker to the servers
 
     def send(self, job: AssignedJob, update: Update) -> None:
         held, link = self._in_hand.get(job.handle, (None, None))
@@ -306,14 +202,55 @@ class SocketWorkerSession(WorkerSession):
                 f"job {job.handle} is not in hand any more: the connection to its server was lost "
                 "meanwhile, and the server gives the job to another worker"
             )
-        packet = encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
+        packets = encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
         if isinstance(update, Outcome):
             del self._in_hand[job.handle]
+            packets = *packets, link.asking(self._ahead(job, link))
         try:
-            link.connection.send(*packet)
+            link.connection.send(*packets)
         except ConnectionLost as error:
             self._lose(link, error)
             raise
+
+    def give_back(self, job: AssignedJob) -> bool:
+        held, link = self._in_hand.get(job.handle, (None, None))
+        if held == job and link is not None:
+            self._lose(
+                link, ConnectionLost(f"job {job.handle} is given back to job server {link.server}")
+            )
+        return True  # otherwise it is no longer in hand anyway
+
+    def _ahead(self, job: AssignedJob, link: Link) -> int:
+        """Return how many jobs are to be asked for with the outcome of this one."""
+        most = self.prefetch
+        if most is None:
+            if self._pace.ran(job.function, time.monotonic() - self._began):
+                self._is_to_move = True
+            most = self._pace.window() if link in self._lanes.values() else 1
+        if not self._asks or not most or self._is_to_move:
+            return 0
+        others = [each for each in self._links if each is not link and each.functions]
+        if any(each.held for each in others) or (others and link not in self._lanes.values()):
+            return 0  # the others have their turn
+        link.asleep_since = math.inf
+        return max(0, most - link.asked - len(link.held))
+
+    def _move(self) -> None:
+        """Have each function served over the connection for its pace; none of its jobs is in hand."""
+        self._is_to_move = False
+        for link in [each for each in self._links if each not in self._lanes.values()]:
+            lane = self._lanes.get(link)
+            if lane is None:
+                name = f"{link.name}#quick"
+                lane = Link(link.server, name, self._client_id, [], self._options)
+                self._lanes[link] = lane
+                self._links.append(lane)
+            quick = [name for name in link.functions if name in self._pace.quick]
+            slow = [name for name in lane.functions if name not in self._pace.quick]
+            for source, target, names in ((link, lane, quick), (lane, link, slow)):
+                if names:
+                    self._guard(source, partial(source.leave, names))
+                    self._guard(target, partial(target.serve, names))
 
     def close(self) -> None:
         for link in self._links:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
+from collections.abc import Sequence
 
 from ..exceptions import ConnectionLost
 from ..protocol import PacketType, encode, to_bytes
@@ -16,40 +17,54 @@ _SECONDS = 10.0  # for the server to take in what it is told
 
 class LastWords(WorkerSession):
     """
-    The standing of a dead worker with one server: as long as the socket is open, its jobs are in hand.
+    The standing of a dead worker with one server: while its sockets are open, its jobs are in hand.
 
-    What is left of what the server had sent is not understood, because the dead may have read a part
-    of a packet; closing waits for an echo that cannot be mistaken.
+    What is said of a job over a socket that does not have it is without effect. What is left of what
+    the server had sent is not understood, because the dead may have read a part of a packet; closing
+    waits for echoes that cannot be mistaken.
     """
 
-    def __init__(self, opened: socket.socket) -> None:
-        self._socket = opened
-        self._socket.settimeout(_SECONDS)
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = sockets
+        for opened in sockets:
+            opened.settimeout(_SECONDS)
 
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         return None
 
     def send(self, job: AssignedJob, update: Update) -> None:
         handle = to_bytes(job.handle.rpartition("//")[2])
-        try:
-            self._socket.sendall(b"".join(encode_update(handle, update)))
-        except OSError as error:
-            raise ConnectionLost(f"the connection of job {job.handle} is lost: {error}") from error
+        for opened in self._sockets:
+            try:
+                opened.sendall(b"".join(encode_update(handle, update)))
+            except OSError as error:
+                raise ConnectionLost(
+                    f"the connection of job {handle!r} is lost: {error}"
+                ) from error
+
+    def give_back(self, job: AssignedJob) -> bool:
+        for opened in self._sockets:
+            opened.close()
+        return True
 
     def close(self) -> None:
         """Wait until the server has heard it; ConnectionLost if it cannot be known to have."""
-        token = secrets.token_bytes(16).replace(b"\0", b"0")
-        deadline = time.monotonic() + _SECONDS
-        heard = b""
-        try:
-            self._socket.sendall(encode(PacketType.ECHO_REQ, token))
-            while token not in heard:
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
-                data = self._socket.recv(65536)
-                if not data:
-                    raise ConnectionLost("the job server has closed the connection")
-                heard = heard[-64:] + data
-        except OSError as error:
-            raise ConnectionLost(f"the job server does not answer: {error}") from error
-        finally:
-            self._socket.close()
+        for opened in self._sockets:
+            with opened:
+                _wait_until_heard(opened)
+
+
+def _wait_until_heard(opened: socket.socket) -> None:
+    token = secrets.token_bytes(16).replace(b"\0", b"0")
+    deadline = time.monotonic() + _SECONDS
+    heard = b""
+    try:
+        opened.sendall(encode(PacketType.ECHO_REQ, token))
+        while token not in heard:
+            opened.settimeout(max(0.001, deadline - time.monotonic()))
+            data = opened.recv(65536)
+            if not data:
+                raise ConnectionLost("the job server has closed the connection")
+            heard = heard[-64:] + data
+    except OSError as error:
+        raise ConnectionLost(f"the job server does not answer: {error}") from error

@@ -197,6 +197,13 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         if isinstance(update, Outcome):
             del self._in_hand[job.handle]
 
+    def give_back(self, job: AssignedJob) -> bool:
+        assigned, held = self._in_hand.get(job.handle, (None, None))
+        if assigned == job and held is not None:
+            held.connection.error = ConnectionLost(f"job {job.handle} is given back")
+            self.handle_error(held.connection)
+        return True  # otherwise it is no longer in hand anyway
+
     def handle_error(self, current_connection: Connection) -> None:
         """Forget the connection's jobs, which the server gives to others; connect again later."""
         super().handle_error(current_connection)

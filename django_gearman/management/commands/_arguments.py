@@ -23,3 +23,12 @@ def seconds(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return number
+
+
+def prefetch(text: str) -> int | None:
+    """Read a whole number, or "auto"."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, and not 'auto'")
+    return int(text)

@@ -26,7 +26,7 @@ from ...post import Limits, work_at_post
 from ...supervisor import Place, Reload, Supervisor
 from ...undertaker import bury, describe
 from ...worker import GearmanWorker
-from ._arguments import positive, seconds
+from ._arguments import positive, prefetch, seconds
 
 
 class Command(BaseCommand):
@@ -81,6 +81,13 @@ class Command(BaseCommand):
             type=seconds,
             metavar="SECONDS",
             help="replace a process that is about so old, after its job",
+        )
+        add(
+            "--prefetch",
+            type=prefetch,
+            metavar="N",
+            help="how many jobs to ask for ahead of their turn, or 'auto': some, while jobs are so "
+            "quick that none waits for long (default: auto)",
         )
         add(
             "--health-file",
@@ -147,7 +154,8 @@ class Command(BaseCommand):
 
     def _run(self, places: list[tuple[str, list[str] | None]], **options: Any) -> int:
         limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
-        start = partial(work_at_post, limits, name=options["name"], burst=options["burst"])
+        own = {name: options[name] for name in ("name", "burst", "prefetch")}
+        start = partial(work_at_post, limits, **own)
         all_places = [Place(name, partial(start, queues)) for name, queues in places]
         _close_inherited()
         health = Health(options["health_file"])

@@ -1,0 +1,244 @@
+"""A worker's connection to one real job server, and the jobs that have come over it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from ..connection import Connection, Server
+from ..exceptions import BackendError, ConnectionLost
+from ..protocol import Packet, PacketType, encode, to_bytes, to_text
+from .base import DELAYED, AssignedJob, from_wire_unique
+from .gearmand_client import SocketOptions
+from .real_servers import REGRAB_SECONDS, backoff
+
+logger = logging.getLogger(__name__)
+
+_OPENING_SECONDS = 0.05  # between looks at a connection that is being opened
+
+GRAB = encode(PacketType.GRAB_JOB_UNIQ)
+_SLEEP = encode(PacketType.PRE_SLEEP)
+
+
+class _Opening(threading.Thread):
+    """A connection that is being opened, while the other servers are served."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        super().__init__(name="gearman-connect", daemon=True)
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._error: BaseException | None = None
+        self._is_abandoned = False
+        self.start()
+
+    def run(self) -> None:
+        try:
+            connection = self._connect()
+        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
+            self._error = error
+            return
+        with self._lock:
+            self._connection = connection
+            if self._is_abandoned:
+                connection.close()
+
+    @property
+    def is_done(self) -> bool:
+        return not self.is_alive()
+
+    def result(self) -> Connection:
+        if self._connection is None:
+            raise self._error or ConnectionLost("no connection was opened")
+        return self._connection
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            if self._connection is not None:
+                self._connection.close()
+
+
+class Link:
+    """
+    Down, opening, idle, asked for jobs, or asleep until the server's NOOP.
+
+    `held` are the jobs that have been assigned over it, and not begun. `functions` may change while
+    none of theirs is in hand: the server gives those to others.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        name: str,
+        client_id: str,
+        functions: Iterable[str],
+        options: SocketOptions,
+    ) -> None:
+        self.server = server
+        self.name = name  # of its socket, for whoever is told of that
+        self.functions = list(functions)
+        self.connection: Connection | None = None
+        self.is_known = False  # the server has answered since it was told what this worker serves
+        self.held: deque[AssignedJob] = deque()
+        self.asked = 0  # GRAB_JOBs without an answer
+        self.asked_since = math.inf
+        self.asleep_since = math.inf
+        self.retry_at = 0.0
+        self._failures = 0
+        self._opening: _Opening | None = None
+        self._client_id = client_id
+        self._options = options
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be asked for a job, and is not."""
+        return self.connection is not None and not self.asked and self.asleep_since == math.inf
+
+    @property
+    def next_event(self) -> float:
+        """When `tend` has something to do again."""
+        if self._opening is not None:
+            return time.monotonic() + (0.0 if self._opening.is_done else _OPENING_SECONDS)
+        if self.connection is None:
+            return self.retry_at
+        silent_at = max(self.asked_since, self.connection.heard_at) + self._options.reply_timeout
+        return min(silent_at, self.asleep_since + REGRAB_SECONDS)
+
+    @property
+    def is_opening(self) -> bool:
+        return self._opening is not None
+
+    @property
+    def opens_first(self) -> bool:
+        """Whether it is not known yet if the server can be reached."""
+        return self._opening is not None and not self._failures
+
+    def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
+        """Do what time asks for: reconnect, give up a silent server, end a sleep."""
+        if self._opening is None and self.next_event > time.monotonic():
+            return
+        if self._opening is not None:
+            if self._opening.is_done:
+                opening, self._opening = self._opening, None
+                self.connection = opening.result()
+                if on_connect is not None and self.connection.plain_socket is not None:
+                    on_connect(self.name, self.connection.plain_socket)
+                self.connection.send(self._greeting())
+        elif self.connection is None:
+            self._opening = _Opening(lambda: self._options.connect(self.server))
+        elif self.asleep_since < math.inf:
+            self.asleep_since = math.inf
+        else:
+            raise ConnectionLost(
+                f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
+            )
+
+    def wait_opened(self, timeout: float) -> None:
+        if self._opening is not None:
+            self._opening.join(timeout)
+
+    def _greeting(self) -> bytes:
+        name = (
+            [encode(PacketType.SET_CLIENT_ID, to_bytes(self._client_id))] if self._client_id else []
+        )
+        return b"".join(name) + _packets(PacketType.CAN_DO, self.functions)
+
+    # What it serves
+
+    def serve(self, functions: list[str]) -> None:
+        """Serve these functions too."""
+        self.functions += functions
+        if self.connection is not None:
+            self.connection.send(_packets(PacketType.CAN_DO, functions))
+            self.asleep_since = math.inf  # a sleeper hears nothing of jobs that are there already
+
+    def leave(self, functions: list[str]) -> None:
+        """Serve these functions no more; their held jobs are given to others."""
+        self.functions = [name for name in self.functions if name not in functions]
+        self.held = deque(job for job in self.held if job.function not in functions)
+        if self.connection is not None:
+            self.connection.send(_packets(PacketType.CANT_DO, functions))
+
+    # Jobs
+
+    def asking(self, number: int) -> bytes:
+        """Return what asks for so many jobs; it is to be sent at once."""
+        if number > 0:
+            if not self.asked:
+                self.asked_since = time.monotonic()
+            self.asked += number
+        return GRAB * number
+
+    def ask(self, number: int = 1) -> None:
+        if self.connection is not None and number > 0:
+            self.connection.send(self.asking(number))
+
+    def take_in(self) -> None:
+        """Note what the packets that have arrived say."""
+        connection = self.connection
+        while connection is not None and (packet := connection.next_packet()) is not None:
+            kind = packet.type
+            if kind is PacketType.JOB_ASSIGN_UNIQ:
+                self._answered()
+                self._assigned(packet)
+            elif kind is PacketType.NO_JOB:
+                self._answered()
+                if not self.asked and not self.held:
+                    connection.send(_SLEEP)
+                    self.asleep_since = time.monotonic()
+            elif kind is PacketType.NOOP:
+                self.asleep_since = math.inf
+            elif kind is PacketType.ERROR:
+                code, text = map(to_text, packet.args)
+                logger.warning("job server %s refused: %s (%s)", self.server, text, code)
+
+    def _answered(self) -> None:
+        self.asked = max(0, self.asked - 1)
+        if not self.asked:
+            self.asked_since = math.inf
+        if not self.is_known:
+            self.is_known = True
+            if self._failures:  # only now: some jobs cost every worker its connection
+                logger.warning("job server %s is back", self.server)
+            self._failures = 0
+
+    def _assigned(self, packet: Packet) -> None:
+        handle, function, unique, workload = packet.args
+        name = to_text(function).removesuffix(DELAYED)
+        if name not in self.functions:
+            return  # it was on its way when that was left: another worker has it now
+        text, background = from_wire_unique(unique)
+        handle_text = f"{self.server}//{to_text(handle)}"
+        self.held.append(AssignedJob(handle_text, name, text, workload, background))
+
+    def disconnect(self) -> None:
+        if self._opening is not None:
+            self._opening.abandon()
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = self._opening = None
+        self.is_known = False
+        self.asked = 0
+        self.asked_since = self.asleep_since = math.inf
+        self.held.clear()
+
+    def lose(self, error: BackendError) -> None:
+        """Drop the connection; say so once, and not again until it was back."""
+        self.disconnect()
+        if not self._failures:
+            logger.warning("%s; trying again until it is back", error)
+        self.retry_at = time.monotonic() + backoff(self._failures)
+        self._failures = min(self._failures + 1, 10)
+
+
+def _packets(kind: PacketType, functions: list[str]) -> bytes:
+    """Return packets that register functions, or the contrary, under both of their names."""
+    # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last.
+    names = [*reversed(functions), *(name + DELAYED for name in reversed(functions))]
+    return b"".join(encode(kind, to_bytes(name)) for name in names)

@@ -1,0 +1,67 @@
+"""
+How many jobs a worker may hold beyond the one that it runs.
+
+To ask for several jobs at once is worth a multiple of one at a time; but a job that is held waits
+for the one that runs, although another worker may be idle. So only jobs of functions that have
+always been quick lately are held, and no more of them than run in a moment.
+"""
+
+from __future__ import annotations
+
+#: A function is quick while none of its last runs took longer, in seconds.
+QUICK_SECONDS = 0.005
+#: Longest time that the held jobs may be expected to take, in seconds.
+HELD_SECONDS = 0.05
+#: Most jobs that are held, however quick: more gain nothing.
+MOST_HELD = 50
+
+_RUNS = 100  # that are remembered, or up to twice as many
+_FEWEST = 20  # runs after which a function may count as quick
+
+
+class _History:
+    """How long a function's last runs took: the slowest of two batches, the older one first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._slowest_before = 0.0
+        self._slowest_now = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        if seconds > self._slowest_now:
+            self._slowest_now = seconds
+        if self.count % _RUNS == 0:
+            self._slowest_before, self._slowest_now = self._slowest_now, 0.0
+
+    @property
+    def slowest(self) -> float:
+        return max(self._slowest_before, self._slowest_now)
+
+    @property
+    def is_quick(self) -> bool:
+        return self.count >= _FEWEST and self.slowest < QUICK_SECONDS
+
+
+class Pace:
+    """How quick each function has been lately."""
+
+    def __init__(self) -> None:
+        self.quick: set[str] = set()
+        self._histories: dict[str, _History] = {}
+
+    def ran(self, function: str, seconds: float) -> bool:
+        """Note a run; answer whether the function has become quick by it, or no longer is."""
+        history = self._histories.get(function)
+        if history is None:
+            history = self._histories[function] = _History()
+        history.add(seconds)
+        if history.is_quick == (function in self.quick):
+            return False
+        self.quick ^= {function}
+        return True
+
+    def window(self) -> int:
+        """Return how many jobs of the quick functions may be asked for ahead."""
+        slowest = max((self._histories[name].slowest for name in self.quick), default=HELD_SECONDS)
+        return max(1, min(MOST_HELD, int(HELD_SECONDS / max(slowest, 1e-6))))
