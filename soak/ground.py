@@ -88,8 +88,13 @@ class Worker:
         )
         return Counter(map(int, lines))
 
-    def cpu_seconds(self) -> float:
-        return cpu_seconds([self.pid, *self.children])
+    def cpu_percent(self, seconds: float) -> tuple[float, float]:
+        """Watch for so long; return the CPU time that all its processes used, and the busiest one."""
+        before, started = cpu_seconds([self.pid, *self.children]), time.monotonic()
+        time.sleep(seconds)
+        after, took = cpu_seconds([self.pid, *self.children]), time.monotonic() - started
+        used = [100 * (after[pid] - before.get(pid, 0.0)) / took for pid in after]
+        return sum(used), max(used)
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)

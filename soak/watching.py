@@ -46,7 +46,7 @@ def _state(pid: int) -> str:
     return "".join(_fields(pid)[:1])
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the CPU time that these processes have used since they began."""
-    used = [_fields(pid)[11:13] for pid in pids]
-    return sum(int(ticks) for fields in used for ticks in fields) / _TICKS
+def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
+    """Return the CPU time that each of these processes has used since it began."""
+    used = {pid: _fields(pid)[11:13] for pid in pids}
+    return {pid: sum(map(int, ticks)) / _TICKS for pid, ticks in used.items()}

@@ -97,8 +97,8 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     count, kills, restarts = (300, 5, 1) if quick else (2000, 20, 2)
     file = ground.directory / "queue"
     server = ground.server("--queue-type=libsqlite3", f"--libsqlite3-db={file}")
-    worker = ground.worker(server.address, "-w", str(WORKERS))
-    ground.serving(server, worker, WORKERS)
+    worker = ground.worker(server.address, "-q=default:2", "-q=again:2")  # four in all
+    ground.serving(server, worker, WORKERS // 2)
     started = time.monotonic()
     submitting = Submitting(server.client, count, seconds=kills * 0.75)
     killer = Killer(worker)

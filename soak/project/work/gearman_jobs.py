@@ -32,7 +32,7 @@ def append(number: int, seconds: float) -> None:
     leave("ended", number)
 
 
-@gearman_job(retries=30, backoff=0)
+@gearman_job(queue="again", retries=30, backoff=0)
 def append_again(number: int, seconds: float, fails: bool) -> None:
     """As `append`, with attempts to spare; `fails` in the first of them."""
     append(number, seconds)
