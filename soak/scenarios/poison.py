@@ -10,7 +10,7 @@ from ..ground import Ground
 from ..report import Report
 from .reloads import Waiting
 
-TITLE = "poison jobs: each is stopped after its attempts, and others are served meanwhile"
+TITLE = "jobs that kill, hang or starve their process are stopped, and others served meanwhile"
 
 WORKERS = 4
 # function: how often it runs
