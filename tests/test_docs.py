@@ -131,7 +131,7 @@ def here(command: str) -> bool:
 
 
 @pytest.mark.gearmand
-@pytest.mark.parametrize("command", filter(here, dict.fromkeys(commands())))
+@pytest.mark.parametrize("command", list(filter(here, dict.fromkeys(commands()))))
 def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand):
     settings = project / "settings.py"
     settings.write_text(settings.read_text().replace("4730", str(own_gearmand.port)))
