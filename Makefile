@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration lint format types check bench matrix
+.PHONY: help demo test integration lint format types check bench soak matrix
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ check: lint types test  ## Lint, types and tests
 
 bench: $(READY)  ## Measure what testing costs
 	@$(BIN)/python benchmarks/testing.py
+
+soak: $(READY)  ## Kill, stop, reload and cut off real workers under load, and print the numbers
+	@$(BIN)/python -m soak $(SCENARIOS)
 
 matrix:  ## Run the tests on each supported pair of Python and Django that this machine has
 	@./matrix 3.11:5.2 3.12:6.0 3.13:6.1

@@ -1,5 +1,5 @@
 """
-The README, done word by word: each of its code blocks runs.
+The README and docs/, done word by word: each of their code blocks runs.
 
 Blocks whose first line is a comment with a path are files of a project; its tests are run by pytest.
 The others of Python run in it, in their order, in one interpreter. Blocks of shell commands run with a
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|ini))\n")
 README = (ROOT / "README.md").read_text()
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 
 SETTINGS = """
 import os
@@ -33,14 +34,15 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 MANAGE = (ROOT / "manage.py").read_text().replace("gearman_example.settings", "settings")
 
 
-def blocks(language: str) -> list[str]:
-    return [code for name, code in BLOCK.findall(README) if name == language]
+def blocks(language: str, text: str = README) -> list[str]:
+    return [code for name, code in BLOCK.findall(text) if name == language]
 
 
 def commands() -> list[str]:
     return [
         command
-        for block in blocks("sh")
+        for text in (README, *DOCS.values())
+        for block in blocks("sh", text)
         for line in block.splitlines()
         if (command := line.partition("  #")[0].strip())
     ]
@@ -48,9 +50,9 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def project(tmp_path) -> Path:
-    """Write the files of the README's project."""
+    """Write the files of the project that README and docs/ are about."""
     files = {"settings.py": SETTINGS, "manage.py": MANAGE, "shop/__init__.py": ""}
-    for _, code in BLOCK.findall(README):
+    for _, code in BLOCK.findall("".join((README, *DOCS.values()))):
         if named := FILE.match(code):
             files[named[1]] = files.get(named[1], "") + code
     for name, text in files.items():
@@ -89,6 +91,15 @@ def run_pytest(project: Path, *arguments: str) -> str:
 
 def test_every_block_is_of_a_kind_that_is_run():
     assert {name for name, _ in BLOCK.findall(README)} == {"python", "sh", "ini", "text"}
+    for text in DOCS.values():
+        assert {name for name, _ in BLOCK.findall(text)} <= {"python", "sh", "text"}
+        assert all(FILE.match(code) for code in blocks("python", text)), "they are files"
+
+
+def test_links_lead_somewhere():
+    for name, text in DOCS.items():
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / "docs" / target).exists(), f"{name}: {target}"
 
 
 def test_the_python_of_the_readme_runs(project):
@@ -111,15 +122,21 @@ def test_the_python_of_the_readme_runs(project):
 
 LONG_RUNNING = "python manage.py gearman_worker"
 # Commands that are for the clone of the repository, where CI runs them.
-IN_THE_CLONE = {"make demo", "make test"}
+IN_THE_CLONE = {"make demo", "make test", "make soak"}
+SERVER = "gearmand "
+
+
+def here(command: str) -> bool:
+    return command not in IN_THE_CLONE and not command.startswith(SERVER)
 
 
 @pytest.mark.gearmand
-@pytest.mark.parametrize("command", [c for c in dict.fromkeys(commands()) if c not in IN_THE_CLONE])
+@pytest.mark.parametrize("command", list(filter(here, dict.fromkeys(commands()))))
 def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand):
     settings = project / "settings.py"
     settings.write_text(settings.read_text().replace("4730", str(own_gearmand.port)))
     example = "gearman_example_client" in command
+    stays = command.startswith(LONG_RUNNING) and "--check" not in command
     if example:
         settings.write_text(settings.read_text() + "INSTALLED_APPS += ['gearman_example']\n")
     output = project / "worker.log"
@@ -127,7 +144,7 @@ def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand
         worker = subprocess.Popen(
             [
                 sys.executable,
-                *(command if command.startswith(LONG_RUNNING) else LONG_RUNNING).split()[1:],
+                *(command if stays else LONG_RUNNING).split()[1:],
             ],
             cwd=project,
             env=environment("settings"),
@@ -136,7 +153,7 @@ def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand
         )
     try:
         wait_until(lambda: own_gearmand.totals().get("send-mail", [0, 0, 0])[2], "a worker")
-        if not command.startswith(LONG_RUNNING):
+        if not stays:
             run = subprocess.run(
                 command.replace("gearman -f", f"gearman -h 127.0.0.1 -p {own_gearmand.port} -f"),
                 shell=True,
@@ -165,6 +182,40 @@ def test_the_targets_of_the_readme_exist(command):
     )
 
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.gearmand
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith(SERVER)])
+def test_gearmand_takes_these_options(command, tmp_path):
+    words = command.replace("/var/lib/gearman", str(tmp_path)).split()
+
+    with Gearmand(*(word for word in words[1:] if word != "--log-file=stderr")) as server:
+        assert server.ask("status") == ".\n"
+
+
+def test_logs_name_their_job(project):
+    script = project / "log.py"
+    script.write_text("import django; django.setup()\nimport logging; logging.error('said')\n")
+
+    run = subprocess.run(
+        [sys.executable, script.name],
+        cwd=project,
+        env=environment("settings_for_production"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert run.stderr == "ERROR [ ] said\n"
+
+
+def test_the_numbers_are_those_of_a_whole_soak_that_passed():
+    [told] = blocks("text", DOCS["reliability.md"])
+    scenarios = [path.stem for path in (ROOT / "soak" / "scenarios").glob("[!_]*.py")]
+
+    assert sorted(re.findall(r"^(\w+): ", told, re.MULTILINE)) == sorted(scenarios)
+    assert told.count("  PASS in ") == len(scenarios)
+    assert "FAIL" not in told
 
 
 CONTRACT = "--ignore=tests/test_my_transport.py"  # which tests/backends runs on each transport

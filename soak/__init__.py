@@ -1,0 +1,8 @@
+"""
+Real workers and a real gearmand, killed, stopped, cut off and reloaded under load.
+
+    make soak
+    python -m soak --quick kills poison
+
+Each scenario prints its numbers and says whether what the README promises was kept.
+"""

@@ -1,0 +1,88 @@
+"""Jobs that leave their numbers in the file TRAIL, and jobs that harm their process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+
+from django_gearman import current_job, gearman_job
+
+from .number import RELEASE
+
+
+class Trouble(Exception):
+    """A failure that goes away."""
+
+
+def leave(word: str, number: int) -> None:
+    """Append a line, in one piece whatever the other processes do."""
+    trail = os.open(os.environ["TRAIL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(trail, f"{word} {number}\n".encode())
+    os.close(trail)
+
+
+@gearman_job
+def append(number: int, seconds: float) -> None:
+    leave("began", number)
+    time.sleep(seconds / 2)
+    leave("appended", number)
+    time.sleep(seconds / 2)
+    leave("ended", number)
+
+
+@gearman_job(queue="again", retries=30, backoff=0)
+def append_again(number: int, seconds: float, fails: bool) -> None:
+    """As `append`, with attempts to spare; `fails` in the first of them."""
+    append(number, seconds)
+    job = current_job()
+    if fails and job is not None and job.attempt == 1:
+        leave("raised", number)
+        raise Trouble(number)
+
+
+@gearman_job
+def release(seconds: float) -> int:
+    time.sleep(seconds)
+    return RELEASE
+
+
+# Poison
+
+
+def attempt() -> None:
+    job = current_job()
+    assert job is not None
+    leave(job.name.rpartition(".")[2], job.attempt)
+
+
+@gearman_job(retries=2, backoff=0)
+def exits() -> None:
+    attempt()
+    os._exit(1)
+
+
+@gearman_job(retries=2, backoff=0)
+def kills() -> None:
+    attempt()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@gearman_job
+def kills_without_retries() -> None:
+    attempt()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@gearman_job(timeout=1, retries=1, backoff=0)
+def never_ends() -> None:
+    """Loop in C, where no handler of a signal is run."""
+    attempt()
+    sum(itertools.repeat(1))
+
+
+@gearman_job(retries=1, backoff=0)
+def takes_memory() -> None:
+    attempt()
+    bytearray(1 << 30)

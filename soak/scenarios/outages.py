@@ -1,0 +1,71 @@
+"""Have the job server away for a while, and hung for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..ground import Ground, JobServer, Worker
+from ..report import Report
+
+TITLE = "gearmand down, and gearmand hung"
+
+WORKERS = 4
+SECONDS = 60.0  # within which the workers must be back
+
+
+def outage(
+    report: Report,
+    ground: Ground,
+    server: JobServer,
+    worker: Worker,
+    *,
+    how: str,
+    begin: Callable[[], None],
+    end: Callable[[], None],
+    seconds: float,
+) -> None:
+    is_back = f"job server {server.address} is back"
+    lost = worker.told("trying again until it is back")
+    back = worker.told(is_back)
+    begin()
+    percent, busiest = worker.cpu_percent(seconds)
+    said = worker.told("trying again until it is back") - lost
+    report.number(f"{how} for so many seconds", seconds)
+    report.number("CPU time of the parent and its four processes, per cent", percent)
+    report.number("... of the busiest of them", busiest)
+    report.number("processes that say so", len(said))
+    report.number("lines in which they say so", said.total())
+    report.check(busiest < 1.0, f"{how}: each process uses under 1 % of a CPU", busiest)
+    report.check(
+        sorted(said.values()) == [1] * WORKERS, f"{how}: each process says so once", dict(said)
+    )
+
+    started = time.monotonic()
+    end()
+    _ = server.client.submit_job("work.release", 0.0, poll_timeout=SECONDS * 2).result
+    report.number("then, seconds until the next job has run", time.monotonic() - started)
+
+    def all_back() -> bool:
+        return sorted((worker.told(is_back) - back).values()) == [1] * WORKERS
+
+    ground.wait(all_back, worker, "each process is back, and says so once")
+    took = time.monotonic() - started
+    report.number("seconds until all processes are back", took)
+    report.check(took < SECONDS, f"{how}: back within {SECONDS:g} s", took)
+
+
+def run(report: Report, ground: Ground, quick: bool) -> None:
+    seconds = 15.0 if quick else 30.0
+    server = ground.server()
+    worker = ground.worker(server.address, "-w", str(WORKERS))
+    ground.serving(server, worker, WORKERS)
+    time.sleep(2.0)
+    percent, _ = worker.cpu_percent(seconds / 3)
+    report.number("CPU time with nothing to do, per cent", percent)
+    down = {"how": "down", "begin": server.kill, "end": server.start}
+    hung = {"how": "hung", "begin": server.pause, "end": server.resume}
+    for kind in (down, hung):
+        outage(report, ground, server, worker, seconds=seconds, **kind)  # type: ignore[arg-type]
+    code, _ = worker.stop()
+    report.check(code == 0, "the worker exits with 0", code)
