@@ -17,9 +17,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import empty
 from django.utils.module_loading import import_string
 
-from .connection import Server
 from .exceptions import InvalidBackend
 from .instrumentation import active
+from .server import Server
 
 DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_BACKEND": "gearman",

@@ -85,7 +85,8 @@ def execute(
 
     Whatever the function raises fails the job, SystemExit too; KeyboardInterrupt alone goes on, and
     leaves the job in hand. Raises BackendError when the outcome could not be reported, or the next
-    attempt not be submitted: the server gives the job to another worker. `submit` takes a job that is to be run again.
+    attempt not be submitted: the server gives the job to another worker. `submit` takes a job that
+    is to be run again.
     """
     seconds = watch.began(assigned, job.timeout)
     run = Run(job, assigned, session, submit)

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from django_gearman.connection import Connection, Server, wait_readable
+from django_gearman.connection import Connection, wait_readable
 from django_gearman.exceptions import BackendError, ConnectionLost, ProtocolError
 from django_gearman.protocol import RESPONSE, Packet, PacketType, encode
+from django_gearman.server import Server
 from django_gearman.testing.server import free_port
 from tests.support.fake_server import PATIENCE, FakeServer, Peer, tls_proxy
 from tests.support.gearmand import wait_until
@@ -557,7 +558,8 @@ def test_a_tls_server_that_ends_is_a_lost_connection(authority, certificates, ow
 def test_a_fork_leaves_the_connection_to_the_parent(gearmand):
     script = """
         import os, sys, threading, time
-        from django_gearman.connection import Connection, Server
+        from django_gearman.connection import Connection
+        from django_gearman.server import Server
         from django_gearman.exceptions import ConnectionLost
         from django_gearman.protocol import PacketType, encode
 

@@ -26,8 +26,10 @@ LAYERS: dict[str, set[str]] = {
         "supervisor.process",
         "supervisor.reload",
     },
+    "server": set(),
     "protocol": {"exceptions"},
-    "connection": {"exceptions", "protocol"},
+    "connection": {"exceptions", "protocol", "server"},
+    "backends.uniques": {"backends.base"},
     "json_types": {"exceptions"},
     "serializers": {"exceptions", "json_types"},
     "remote_error": set(),
@@ -36,12 +38,14 @@ LAYERS: dict[str, set[str]] = {
     "context": {"backends.base", "serializers"},
     "watch": {"backends.base"},
     "registry": {"exceptions"},
-    "conf": {"connection", "exceptions", "instrumentation"},
-    "backends.base": {"connection", "exceptions"},
-    "backends.memory": {"connection", "exceptions", "backends.base"},
+    "conf": {"exceptions", "instrumentation", "server"},
+    "backends.base": {"exceptions", "server"},
+    "backends.memory": {"exceptions", "server", "backends.base", "backends.uniques"},
     "backends.real_servers": {"exceptions", "protocol", "backends.base"},
-    "backends.python_gearman_bindings": {"connection", "exceptions", "backends.base"},
+    "backends.python_gearman_bindings": {"connection", "exceptions", "server", "backends.base"},
     "backends.python_gearman_client": {
+        "backends.uniques",
+        "server",
         "exceptions",
         "protocol",
         "backends.base",
@@ -49,6 +53,8 @@ LAYERS: dict[str, set[str]] = {
         "backends.python_gearman_bindings",
     },
     "backends.python_gearman_worker": {
+        "backends.uniques",
+        "server",
         "exceptions",
         "protocol",
         "backends.base",
@@ -56,6 +62,8 @@ LAYERS: dict[str, set[str]] = {
         "backends.python_gearman_bindings",
     },
     "backends.python_gearman": {
+        "backends.uniques",
+        "server",
         "connection",
         "exceptions",
         "protocol",
@@ -66,6 +74,8 @@ LAYERS: dict[str, set[str]] = {
         "backends.python_gearman_worker",
     },
     "backends.gearmand_client": {
+        "backends.uniques",
+        "server",
         "connection",
         "exceptions",
         "protocol",
@@ -74,6 +84,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "backends.prefetch": set(),
     "backends.gearmand_link": {
+        "backends.uniques",
+        "server",
         "connection",
         "exceptions",
         "protocol",
@@ -82,6 +94,8 @@ LAYERS: dict[str, set[str]] = {
         "backends.real_servers",
     },
     "backends.gearmand_worker": {
+        "backends.uniques",
+        "server",
         "backends.gearmand_link",
         "backends.prefetch",
         "connection",
@@ -93,6 +107,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "backends.last_words": {"exceptions", "protocol", "backends.base", "backends.gearmand_worker"},
     "backends.gearmand": {
+        "backends.uniques",
+        "server",
         "connection",
         "exceptions",
         "protocol",
@@ -180,6 +196,7 @@ LAYERS: dict[str, set[str]] = {
         "supervisor.__init__",
     },
     "backends.eager": {
+        "server",
         "exceptions",
         "backends.base",
         "backends.memory",
@@ -194,8 +211,10 @@ LAYERS: dict[str, set[str]] = {
 TOP = ("__init__", "apps", "checks", "management", "testing")
 WITHOUT_DJANGO = {
     "instrumentation",
+    "server",
     "protocol",
     "connection",
+    "backends.uniques",
     "supervisor.arbiter",
     "supervisor.board",
     "supervisor.process",

@@ -19,8 +19,8 @@ from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.gearmand import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.checks import check_settings
-from django_gearman.connection import Server
 from django_gearman.exceptions import InvalidBackend
+from django_gearman.server import Server
 from tests.app import gearman_jobs as jobs
 
 

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
-from ..connection import Server
 from ..exceptions import ConnectionLost
 from ..execution import Submit, execute, fail_unknown, functions_of
 from ..instrumentation import active
 from ..jobs import AnyJob
 from ..registry import registry
+from ..server import Server
 from .base import AssignedJob, JobSpec, JobStatus, Submission, WorkerSession, WorkFail
 from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
 

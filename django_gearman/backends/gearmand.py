@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 
-from ..connection import Server, ping
+from ..connection import ping
 from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ..protocol import PacketType, encode_parts, parse_status, parse_workers, to_bytes
+from ..server import Server
 from .base import (
     DELAYED,
     BaseBackend,
@@ -26,7 +27,6 @@ from .base import (
     Submission,
     UnsentSubmission,
     WorkerStatus,
-    wire_unique,
 )
 from .gearmand_client import Channel, SocketOptions
 from .gearmand_worker import SocketWorkerSession
@@ -39,6 +39,7 @@ from .real_servers import (
     unavailable,
     worker_rows,
 )
+from .uniques import wire_unique
 
 _SUBMIT = {
     (Priority.NORMAL, False): PacketType.SUBMIT_JOB,

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..connection import Connection, Server, wait_readable
+from ..connection import Connection, wait_readable
 from ..exceptions import (
     BackendError,
     ConnectionLost,
@@ -23,6 +23,7 @@ from ..exceptions import (
     ServerError,
 )
 from ..protocol import Packet, PacketType, encode, to_bytes, to_number, to_text
+from ..server import Server
 from .base import (
     JobSpec,
     JobStatus,

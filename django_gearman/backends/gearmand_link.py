@@ -10,16 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from ..connection import Connection, Server
+from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import Packet, PacketType, encode, to_bytes, to_text
-from .base import DELAYED, AssignedJob, from_wire_unique
+from ..server import Server
+from .base import DELAYED, AssignedJob
 from .gearmand_client import SocketOptions
 from .real_servers import REGRAB_SECONDS, backoff
+from .uniques import from_wire_unique
 
 logger = logging.getLogger(__name__)
 
-_OPENING_SECONDS = 0.05  # between looks at a connection that is being opened
+_OPENING_SECONDS = 0.05  # until a connection that is being opened is looked at; longer later on
 
 GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
@@ -35,6 +37,7 @@ class _Opening(threading.Thread):
         self._connection: Connection | None = None
         self._error: BaseException | None = None
         self._is_abandoned = False
+        self._began = time.monotonic()
         self.start()
 
     def run(self) -> None:
@@ -51,6 +54,11 @@ class _Opening(threading.Thread):
     @property
     def is_done(self) -> bool:
         return not self.is_alive()
+
+    @property
+    def next_look(self) -> float:
+        now = time.monotonic()
+        return now if self.is_done else now + _OPENING_SECONDS + (now - self._began) / 4
 
     def result(self) -> Connection:
         if self._connection is None:
@@ -104,7 +112,7 @@ class Link:
     def next_event(self) -> float:
         """When `tend` has something to do again."""
         if self._opening is not None:
-            return time.monotonic() + (0.0 if self._opening.is_done else _OPENING_SECONDS)
+            return self._opening.next_look
         if self.connection is None:
             return self.retry_at
         silent_at = max(self.asked_since, self.connection.heard_at) + self._options.reply_timeout

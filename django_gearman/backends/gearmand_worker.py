@@ -20,9 +20,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ..connection import Server, wait_readable
+from ..connection import wait_readable
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import PacketType, encode, encode_parts, to_bytes
+from ..server import Server
 from .base import (
     AssignedJob,
     Outcome,

@@ -25,8 +25,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ..connection import Server
 from ..exceptions import ConnectionLost, ResultUnavailable, ServerError
+from ..server import Server
 from .base import (
     AssignedJob,
     BaseBackend,
@@ -41,9 +41,8 @@ from .base import (
     WorkerSession,
     WorkerStatus,
     WorkStatus,
-    from_wire_unique,
-    wire_unique,
 )
+from .uniques import from_wire_unique, wire_unique
 
 _BAND = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 _handles = itertools.count(1)  # of all servers: a handle is of one job only

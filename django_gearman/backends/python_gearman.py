@@ -17,9 +17,10 @@ from typing import Any
 import gearman  # type: ignore[import-untyped]
 from gearman import errors
 
-from ..connection import Server, ping
+from ..connection import ping
 from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
 from ..protocol import to_bytes
+from ..server import Server
 from .base import (
     BaseBackend,
     FunctionStatus,

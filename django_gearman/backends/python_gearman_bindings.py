@@ -25,8 +25,9 @@ from typing import Any
 import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
-from ..connection import Server, keep_alive
+from ..connection import keep_alive
 from ..exceptions import BackendError, ConnectionLost, ProtocolError
+from ..server import Server
 from .base import (
     Update,
     WorkComplete,

@@ -18,9 +18,10 @@ from gearman import protocol
 
 from ..exceptions import BackendError, ServerError
 from ..protocol import to_bytes, to_number, to_text
-from .base import JobSpec, JobStatus, Priority, WorkStatus, wire_unique
+from .base import JobSpec, JobStatus, Priority, WorkStatus
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import WaitingSubmission, deliver
+from .uniques import wire_unique
 
 if TYPE_CHECKING:
     from .python_gearman import PythonGearmanBackend

@@ -23,9 +23,10 @@ from gearman import errors, protocol
 
 from ..exceptions import ConnectionLost
 from ..protocol import to_bytes, to_text
-from .base import DELAYED, AssignedJob, Outcome, Update, WorkerSession, from_wire_unique
+from .base import DELAYED, AssignedJob, Outcome, Update, WorkerSession
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
+from .uniques import from_wire_unique
 
 logger = logging.getLogger(__name__)
 

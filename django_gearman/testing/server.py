@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from ..backends.gearmand import GearmandBackend
-from ..connection import Server
 from ..exceptions import BackendError
+from ..server import Server
 
 _PLACES = "/usr/sbin:/usr/local/sbin"  # where it is installed, often not on an ordinary PATH
 _SECONDS = 30.0  # to start

@@ -9,7 +9,7 @@ import pytest
 from django_gearman.backends.base import BaseBackend, JobSpec
 from django_gearman.backends.gearmand import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
-from django_gearman.connection import Server
+from django_gearman.server import Server
 from django_gearman.testing.contract import TransportContract
 from tests.support.gearmand import Gearmand
 

@@ -38,7 +38,6 @@ from django_gearman.backends.base import (
     WorkStatus,
 )
 from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.connection import Server
 from django_gearman.exceptions import (
     BackendError,
     ConnectionLost,
@@ -50,6 +49,7 @@ from django_gearman.exceptions import (
     SubmitUncertain,
 )
 from django_gearman.protocol import Packet, PacketReader, PacketType, encode
+from django_gearman.server import Server
 from django_gearman.testing.server import free_port
 from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import Gearmand, wait_until
@@ -1024,7 +1024,7 @@ def test_a_forked_child_uses_the_backend_and_leaves_the_parent_alone(gearmand):
         import os, sys, threading, time
         from django_gearman.backends.base import JobSpec, WorkComplete
         from django_gearman.backends.gearmand import GearmandBackend
-        from django_gearman.connection import Server
+        from django_gearman.server import Server
         from django_gearman.exceptions import ConnectionLost
 
         address, function = sys.argv[1:]

@@ -12,7 +12,6 @@ import pytest
 from django_gearman.backends.base import BaseBackend, JobSpec, WorkComplete
 from django_gearman.backends.gearmand import GearmandBackend
 from django_gearman.backends.python_gearman import PythonGearmanBackend
-from django_gearman.connection import Server
 from django_gearman.exceptions import (
     ConnectionLost,
     InvalidBackend,
@@ -20,6 +19,7 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
+from django_gearman.server import Server
 from django_gearman.testing.server import free_port
 from tests.support.gearmand import Gearmand, wait_until
 

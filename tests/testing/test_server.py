@@ -10,7 +10,7 @@ import pytest
 
 from django_gearman.backends.base import JobSpec
 from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.connection import Server
+from django_gearman.server import Server
 from django_gearman.testing import GearmandNotInstalled, GearmanServer
 from django_gearman.testing import server as module
 from tests.support.gearmand import wait_until

@@ -1,0 +1,96 @@
+"""The address of a job server, as a setting writes it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_PORT = 4730
+
+_TLS_CONTEXT = {"cafile", "capath", "cadata"}
+_TLS_IDENTITY = {"certfile", "keyfile", "password"}
+_TLS = _TLS_CONTEXT | _TLS_IDENTITY | {"server_hostname", "check_hostname"}
+
+
+def _is_host_name(value: object) -> bool:
+    if not isinstance(value, str) or not value.isprintable() or set(value) & set(" /@"):
+        return False
+    try:
+        return bool(value.encode("idna"))
+    except UnicodeError:
+        return False
+
+
+@dataclass(frozen=True)
+class Server:
+    """The address of a job server, with TLS arguments where it is reached by TLS."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    tls: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, value: object) -> Server:
+        """
+        Make one of a setting's element.
+
+        That is "host", "host:port", "[::1]:port", ("host", port) or a dict with "host" and, by
+        choice, "port" and "tls". Raises ValueError or TypeError for anything else.
+        """
+        match value:
+            case Server():
+                return value
+            case str():
+                return cls._checked(*cls._split(value))
+            case (str() as host, port) if isinstance(value, (tuple, list)):
+                return cls._checked(host, port)
+            case {"host": str() as host, **rest} if rest.keys() <= {"port", "tls"}:
+                return cls._checked(host, rest.get("port", DEFAULT_PORT), rest.get("tls"))
+        raise TypeError(
+            f"{value!r} is no address of a job server: write 'host', 'host:port', '[::1]:4730', "
+            "('host', port) or {'host': ..., 'port': ..., 'tls': {...}}"
+        )
+
+    @staticmethod
+    def _split(text: str) -> tuple[str, object]:
+        if text.startswith("["):
+            host, bracket, port = text[1:].partition("]")
+            if bracket and (not port or port.startswith(":")):
+                return host, port[1:] if port else DEFAULT_PORT
+        elif text.count(":") <= 1:
+            host, colon, port = text.partition(":")
+            return host, port if colon else DEFAULT_PORT
+        raise ValueError(f"{text!r} is no host:port; write an IPv6 address as '[::1]:4730'")
+
+    @classmethod
+    def _checked(cls, host: str, port: object, tls: object = None) -> Server:
+        if not _is_host_name(host):
+            raise ValueError(f"{host!r} is no host name")
+        number = int(port) if isinstance(port, str) and port.isascii() and port.isdigit() else port
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 65536:
+            raise ValueError(f"{port!r} is no port number, in the address of job server {host!r}")
+        if tls is not None and not isinstance(tls, Mapping):
+            raise TypeError(
+                f"'tls' of job server {host!r} must be a dict, not {tls!r}; {{}} will do"
+            )
+        if tls is not None and (unknown := tls.keys() - _TLS):
+            raise ValueError(
+                f"'tls' of job server {host!r} has unknown {sorted(unknown)}; known: {sorted(_TLS)}"
+            )
+        if tls is not None and not _is_host_name(name := tls.get("server_hostname", host)):
+            raise ValueError(f"'server_hostname' of job server {host!r} is no host name: {name!r}")
+        return cls(host, number, tls)
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context for this server's TLS arguments; OSError or TypeError for wrong ones."""
+        tls = self.tls or {}
+        context = ssl.create_default_context(**{k: tls[k] for k in _TLS_CONTEXT & tls.keys()})
+        if identity := _TLS_IDENTITY & tls.keys():
+            context.load_cert_chain(**{k: tls[k] for k in identity})
+        context.check_hostname = bool(tls.get("check_hostname", True))
+        return context
