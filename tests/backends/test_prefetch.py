@@ -1,0 +1,259 @@
+"""How many jobs a worker holds, and that none waits for long because of it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+import pytest
+
+from django_gearman.backends.base import JobSpec, WorkComplete
+from django_gearman.backends.gearmand import GearmandBackend
+from django_gearman.backends.prefetch import HELD_SECONDS, MOST_HELD, QUICK_SECONDS, Pace
+from django_gearman.connection import Server
+from tests.support.gearmand import wait_until
+
+# The pace
+
+
+def ran(pace: Pace, function: str, *runs: float) -> None:
+    for seconds in runs:
+        pace.ran(function, seconds)
+
+
+def test_a_function_is_quick_after_some_quick_runs():
+    pace = Pace()
+    changes = [pace.ran("f", 0.001) for _ in range(30)]
+
+    assert changes.count(True) == 1
+    assert changes.index(True) == 19
+    assert pace.quick == {"f"}
+
+
+def test_one_slow_run_is_enough_not_to_be():
+    pace = Pace()
+    ran(pace, "f", *[0.001] * 500)
+
+    assert pace.ran("f", QUICK_SECONDS)
+    assert pace.quick == set()
+    ran(pace, "f", *[0.001] * 99)
+    assert pace.quick == set(), "it is forgotten too soon"
+    ran(pace, "f", *[0.001] * 101)
+    assert pace.quick == {"f"}
+
+
+def test_functions_are_judged_by_themselves():
+    pace = Pace()
+    ran(pace, "slow", *[1.0] * 50)
+    ran(pace, "quick", *[0.0001] * 50)
+
+    assert pace.quick == {"quick"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "window"),
+    [(0.0, MOST_HELD), (0.0001, MOST_HELD), (0.0025, 20), (0.0049, 10)],
+)
+def test_what_is_held_takes_no_longer_than_a_moment(seconds, window):
+    pace = Pace()
+    ran(pace, "f", *[seconds] * 50)
+
+    assert pace.window() == window
+    assert window * seconds <= HELD_SECONDS
+
+
+def test_the_slowest_of_the_quick_sets_the_measure():
+    pace = Pace()
+    ran(pace, "a", *[0.0001] * 50)
+    ran(pace, "b", *[0.004] * 50)
+
+    assert pace.window() == 12
+
+
+def test_nothing_is_held_at_first():
+    assert Pace().window() == 1
+
+
+# The worker
+
+
+@pytest.fixture
+def server(own_gearmand):
+    return own_gearmand
+
+
+@pytest.fixture
+def backend(server):
+    backend = GearmandBackend([Server.parse(server.address)])
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def register(backend):
+    sessions = []
+
+    def make(*functions: str, prefetch: int | None = None):
+        session = backend.register(functions, "worker")
+        session.prefetch = prefetch
+        sessions.append(session)
+        return session
+
+    yield make
+    for session in sessions:
+        session.close()
+
+
+def queue(backend, function: str, number: int) -> None:
+    backend.submit(
+        [JobSpec(function, b"%d" % each, background=True) for each in range(number)]
+    )
+
+
+def work(session, number: int, seconds: float = 0.0) -> list[bytes]:
+    """Run so many jobs; return their workloads."""
+    seen = []
+    for _ in range(number):
+        job = wait_until(lambda: session.grab_job(0.1), "a job")
+        if seconds:
+            time.sleep(seconds)
+        session.send(job, WorkComplete(b""))
+        seen.append(job.workload)
+    return seen
+
+
+def running(server, function: str) -> int:
+    return server.totals().get(function, (0, 0, 0))[1]
+
+
+@pytest.mark.gearmand
+def test_without_prefetch_nothing_is_assigned_ahead(backend, register, server):
+    queue(backend, "f", 100)
+    session = register("f", prefetch=0)
+
+    work(session, 50)
+
+    assert running(server, "f") == 0
+
+
+@pytest.mark.gearmand
+def test_a_fixed_number_is_assigned_ahead(backend, register, server):
+    queue(backend, "f", 100)
+    session = register("f", prefetch=5)
+
+    seen = work(session, 50)
+
+    wait_until(lambda: running(server, "f") == 5, "five are assigned ahead")
+    assert seen == [b"%d" % each for each in range(50)]
+
+
+@pytest.mark.gearmand
+def test_quick_jobs_are_held_and_each_is_done_once(backend, register, server):
+    queue(backend, "f", 1000)
+    session = register("f")
+
+    seen = work(session, 500)
+
+    wait_until(lambda: running(server, "f") > 5, "several are held")
+    seen += work(session, 500)
+    assert sorted(map(int, seen)) == list(range(1000))
+    assert session.grab_job(0.1) is None
+
+
+@pytest.mark.gearmand
+def test_slow_jobs_are_never_held(backend, register, server):
+    queue(backend, "f", 60)
+    session = register("f")
+
+    work(session, 25, seconds=0.006)
+
+    assert running(server, "f") <= 1
+
+
+@pytest.mark.gearmand
+def test_one_slow_run_gives_back_what_is_held(backend, register, server):
+    queue(backend, "f", 500)
+    session = register("f")
+    seen = work(session, 100)
+    wait_until(lambda: running(server, "f") > 5, "several are held")
+
+    seen += work(session, 1, seconds=0.02)
+    seen += work(session, 1)
+
+    assert running(server, "f") <= 1
+    seen += work(session, 398)
+    assert sorted(map(int, seen)) == list(range(500))
+
+
+@pytest.mark.gearmand
+def test_what_is_held_is_run_when_no_more_is_asked_for(backend, register, server):
+    queue(backend, "f", 500)
+    session = register("f")
+    seen = work(session, 100)
+
+    session.ask_no_more()
+    while session.holds_jobs and (job := session.grab_job(0)) is not None:
+        session.send(job, WorkComplete(b""))
+        seen.append(job.workload)
+    session.close()
+
+    assert 100 < len(seen) < 200
+    assert server.totals()["f"][0] == 500 - len(seen)
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.gearmand
+def test_no_job_waits_for_a_slow_one_of_another_function(backend, register, server):
+    # Given two workers, to which both functions are known
+    quick, slow = uuid.uuid4().hex, uuid.uuid4().hex
+    sessions = [register(quick, slow), register(quick, slow)]
+    queue(backend, quick, 400)
+    for session in sessions:
+        work(session, 200)
+    # When one of them runs a slow job, while quick ones are queued before and after it
+    queue(backend, quick, 100)
+    queue(backend, slow, 1)
+    queue(backend, quick, 100)
+    stuck, free = sessions
+    done = 0
+    while (job := wait_until(lambda: stuck.grab_job(0.1), "a job")).function != slow:
+        stuck.send(job, WorkComplete(b""))
+        done += 1
+    # Then the other one can have all that are left
+    began = time.monotonic()
+    done += len(work(free, 200 - done))
+    assert time.monotonic() - began < 10
+    assert done == 200
+    stuck.send(job, WorkComplete(b""))
+
+
+@pytest.mark.gearmand
+def test_quick_jobs_do_not_starve_others(backend, register):
+    session = register("quick", "other")
+    queue(backend, "quick", 100)
+    work(session, 100)
+    queue(backend, "quick", 3000)
+    queue(backend, "other", 1)
+
+    seen = []
+    for _ in range(3001):
+        job = wait_until(lambda: session.grab_job(0.1), "a job")
+        session.send(job, WorkComplete(b""))
+        seen.append(job.function)
+        time.sleep(0.0001)
+
+    assert seen.index("other") < 2000
+
+
+@pytest.mark.gearmand
+def test_a_lost_connection_loses_no_held_job(backend, register, server):
+    queue(backend, "f", 300)
+    session = register("f")
+    seen = work(session, 100)
+    wait_until(lambda: running(server, "f") > 5, "several are held")
+
+    for link in session._links:
+        session._lose(link, ConnectionError("cut"))
+
+    seen += work(session, 200)
+    assert set(map(int, seen)) == set(range(300))
