@@ -1,0 +1,76 @@
+"""Which cases are measured on which systems, and with how many jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import cases
+from .cases import Measured
+from .systems import System, compiled, ours, raw
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measurement, which is done once in each round."""
+
+    case: str
+    system: str
+    measure: Callable[[], Measured]
+
+
+class Plan:
+    """The steps of a round; `scale` shrinks the numbers of jobs, and notes tell what is left out."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.steps: list[Step] = []
+        self.notes: list[str] = []
+        self._scale = scale
+        self.gearman, self.bindings = ours("gearman"), ours("python-gearman")
+        self.memory, self.eager = ours("memory"), ours("eager")
+        self.raw = raw(1)
+        self.floors = [self.raw]
+        try:
+            self.floors.append(compiled())
+        except (FileNotFoundError, RuntimeError) as error:
+            self.notes.append(f"libgearman C is left out: {error}")
+
+    def jobs(self, count: int) -> int:
+        return max(20, int(count * self._scale))
+
+    def step(
+        self, case: Callable[..., Measured], system: System, *numbers: int, name: str = ""
+    ) -> None:
+        def measure() -> Measured:
+            return case(system, *numbers)
+
+        self.steps.append(Step(name or case.__name__, system.name, measure))
+
+    def add_all(self) -> None:
+        self._round_trips()
+        self._background()
+        self._others()
+
+    def _round_trips(self) -> None:
+        wire = [*self.floors, self.gearman, self.bindings]
+        for size, count in {100: 2000, 1000: 1000, 100_000: 300}.items():
+            for system in wire:
+                self.step(cases.round_trip, system, size, self.jobs(count))
+        for system in (self.memory, self.eager):
+            self.step(cases.round_trip, system, 100, self.jobs(2000))
+
+    def _background(self) -> None:
+        for size, count in {100: 20_000, 1000: 20_000, 100_000: 400}.items():
+            singly, in_bulk = count // 10, count - count // 10
+            for system in (*self.floors, self.gearman):
+                self.step(cases.background, system, size, self.jobs(singly), self.jobs(in_bulk))
+        for window in (10, 50):
+            self.step(cases.drain, raw(window), 100, self.jobs(20_000))
+        for system in (self.bindings, self.memory):
+            self.step(cases.background, system, 100, self.jobs(500), self.jobs(2000))
+
+    def _others(self) -> None:
+        self.step(cases.map_calls, self.gearman, self.jobs(500))
+        self.step(cases.worker_memory, self.gearman, self.jobs(200))
+        for system in (self.gearman, self.memory):
+            self.step(cases.queued, system, 100_000)
