@@ -2,11 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
 # The sessions that tests start compile each module once, even where the shell says not to.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration lint format types check bench matrix
+.PHONY: help demo test integration lint format types check bench peers matrix
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -45,7 +46,15 @@ types: $(READY)  ## Check the types
 check: lint types test  ## Lint, types and tests
 
 bench: $(READY)  ## Measure it all, beside the wire and beside others; takes about ten minutes
+	@$(MAKE) --no-print-directory peers || echo "The others could not be installed." >&2
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m benchmarks
+
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 matrix:  ## Run the tests on each supported pair of Python and Django that this machine has
 	@./matrix 3.11:5.2 3.12:6.0 3.13:6.1

@@ -81,7 +81,7 @@ def main() -> None:
     chosen_options = options()
     quick = chosen_options.quick
     plan = Plan(QUICK_SCALE if quick else 1.0)
-    plan.add_all()
+    plan.add_all(with_peers=not chosen_options.without_peers)
     results = Results(notes=plan.notes)
     rounds = chosen_options.rounds or (QUICK_ROUNDS if quick else ROUNDS)
     measure(results, chosen(plan.steps, chosen_options.only), rounds)

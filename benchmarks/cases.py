@@ -19,6 +19,8 @@ Measured = Iterator[tuple[str, str, float]]
 
 MICROSECONDS, PER_SECOND, SECONDS, MEGABYTES = "us", "jobs/s", "s", "MB"
 
+_FOR_P99 = 100  # calls
+
 
 def size_name(size: int) -> str:
     return f"{size // 1000} KB" if size >= 1000 else f"{size} B"
@@ -32,10 +34,15 @@ def round_trip(system: System, size: int, count: int) -> Measured:
     """Call a job that gives its argument back, one call after the other."""
     with Stage(system) as stage:
         stage.start_worker()
-        times = stage.call("round_trip", size=size, count=count)
+        yield from _calls(stage, size, count)
+
+
+def _calls(stage: Stage, size: int, count: int) -> Measured:
+    times = stage.call("round_trip", size=size, count=count)
     title = f"round trip, {size_name(size)}"
     yield f"{title}, p50", MICROSECONDS, statistics.median(times) * 1e6
-    yield f"{title}, p99", MICROSECONDS, percentile(times, 0.99) * 1e6
+    if count >= _FOR_P99:
+        yield f"{title}, p99", MICROSECONDS, percentile(times, 0.99) * 1e6
 
 
 def background(system: System, size: int, singly: int, in_bulk: int) -> Measured:
@@ -43,22 +50,33 @@ def background(system: System, size: int, singly: int, in_bulk: int) -> Measured
     with Stage(system) as stage:
         if system.worker is None:
             yield from _in_process(stage, size, singly, in_bulk)
-            return
-        stage.call("mark")
-        seconds = stage.call("submit", size=size, count=singly)
-        yield f"submit, {size_name(size)}", PER_SECOND, singly / seconds
-        if in_bulk:
-            seconds = stage.call("bulk", size=size, count=in_bulk)
-            yield f"submit in bulk, {size_name(size)}", PER_SECOND, in_bulk / seconds
-        stage.call("mark")
-        worker = stage.start_worker(wait=False)
-        assert worker is not None
-        first, last = stage.marks(2, worker)
-        yield f"drain, {size_name(size)}", PER_SECOND, (singly + in_bulk + 1) / (last - first)
-        stage.server.wait_until_empty()
-        if size == 100:
-            yield "start of a worker to its first job", SECONDS, first - worker.started_at
-            yield "memory of a worker after its jobs", MEGABYTES, pss(worker.pid)
+        else:
+            yield from _queue(stage, size, singly, in_bulk)
+
+
+def peer(system: System, jobs: int, calls: int) -> Measured:
+    """Do with a peer what `background` and `round_trip` do, with one start of its worker."""
+    with Stage(system) as stage:
+        yield from _queue(stage, 100, jobs, 0)
+        yield from _calls(stage, 100, calls)
+
+
+def _queue(stage: Stage, size: int, singly: int, in_bulk: int) -> Measured:
+    stage.call("mark")
+    seconds = stage.call("submit", size=size, count=singly)
+    yield f"submit, {size_name(size)}", PER_SECOND, singly / seconds
+    if in_bulk:
+        seconds = stage.call("bulk", size=size, count=in_bulk)
+        yield f"submit in bulk, {size_name(size)}", PER_SECOND, in_bulk / seconds
+    stage.call("mark")
+    worker = stage.start_worker(wait=False)
+    assert worker is not None
+    first, last = stage.marks(2, worker)
+    yield f"drain, {size_name(size)}", PER_SECOND, (singly + in_bulk + 1) / (last - first)
+    stage.server.wait_until_empty()
+    if size == 100:
+        yield "start of a worker to its first job", SECONDS, first - worker.started_at
+        yield "memory of a worker after its jobs", MEGABYTES, pss(worker.pid)
 
 
 def drain(system: System, size: int, count: int) -> Measured:

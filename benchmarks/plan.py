@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from . import cases
 from .cases import Measured
+from .peers.systems import COUNTS, peers
 from .systems import System, compiled, ours, raw
 
 
@@ -46,9 +47,11 @@ class Plan:
 
         self.steps.append(Step(name or case.__name__, system.name, measure))
 
-    def add_all(self) -> None:
+    def add_all(self, *, with_peers: bool = True) -> None:
         self._round_trips()
         self._background()
+        if with_peers:
+            self._peers()
         self._others()
 
     def _round_trips(self) -> None:
@@ -68,6 +71,16 @@ class Plan:
             self.step(cases.drain, raw(window), 100, self.jobs(20_000))
         for system in (self.bindings, self.memory):
             self.step(cases.background, system, 100, self.jobs(500), self.jobs(2000))
+
+    def _peers(self) -> None:
+        try:
+            systems = peers()
+        except FileNotFoundError as error:
+            self.notes.append(f"The peers are left out: {error}")
+            return
+        for system in systems:
+            jobs, calls = COUNTS[system.name]
+            self.step(cases.peer, system, self.jobs(jobs), calls)
 
     def _others(self) -> None:
         self.step(cases.map_calls, self.gearman, self.jobs(500))

@@ -91,10 +91,10 @@ def compile_floor() -> Path:
         raise FileNotFoundError("gcc is not installed")
     BUILD.mkdir(exist_ok=True)
     program, source = BUILD / "floor", ROOT / "benchmarks" / "floor.c"
-    command = [compiler, "-O2", "-Wall", "-o", program, source, "-lgearman"]
+    command: list[str | Path] = [compiler, "-O2", "-Wall", "-o", program, source, "-lgearman"]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
-        raise RuntimeError(f"libgearman: apt-get install libgearman-dev; {run.stderr[:300]}")
+        raise RuntimeError(f"Debian: apt-get install libgearman-dev; {run.stderr.strip()[:200]}")
     return program
 
 
