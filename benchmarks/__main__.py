@@ -12,11 +12,13 @@ backwards. Absolute figures differ from machine to machine: compare those of one
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 
+from .picture import write_svg
 from .plan import Plan, Step
 from .report import table, write_json
 from .results import Results
@@ -78,6 +80,8 @@ def measure(results: Results, steps: list[Step], rounds: int) -> None:
 def main() -> None:
     # As Ctrl-C: what runs is ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    # What is installed has its compiled files; so does what is measured here.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     chosen_options = options()
     quick = chosen_options.quick
     plan = Plan(QUICK_SCALE if quick else 1.0)
@@ -90,6 +94,7 @@ def main() -> None:
     directory = chosen_options.output or (None if partial else HERE)
     if directory is not None:
         write_json(directory / "results.json", results, rounds)
+        write_svg(directory / "results.svg", results)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from .systems import Stage, System
 #: A figure's title, its unit, and its value.
 Measured = Iterator[tuple[str, str, float]]
 
-MICROSECONDS, PER_SECOND, SECONDS, MEGABYTES = "us", "jobs/s", "s", "MB"
+MICROSECONDS, MILLISECONDS, SECONDS, PER_SECOND, MEGABYTES = "us", "ms", "s", "jobs/s", "MB"
 
 _FOR_P99 = 100  # calls
 

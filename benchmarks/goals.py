@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .results import Figure, Results, ratio
+from .results import Results, ratio
 
 OURS, C, RAW = "gearman", "libgearman C", "raw Python"
 PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
@@ -40,10 +40,12 @@ def at_least(case: str, limit: float, of: str, measured: float | None) -> Verdic
     )
 
 
-def limit(case: str, most: float, unit: str, figure: Figure | None) -> Verdict:
-    text = "-" if figure is None else f"{figure.median:.1f}"
-    met = None if figure is None else figure.median <= most
-    return Verdict(case, f"<= {most:g} {unit}", text, met)
+def limit(results: Results, title: str, system: str, most: float) -> Verdict:
+    figure = results.get(title, system)
+    if figure is None:
+        return Verdict(title, f"<= {most:g}", "-", None)
+    measured = f"{figure.median:.1f} {figure.unit}"
+    return Verdict(title, f"<= {most:g} {figure.unit}", measured, figure.median <= most)
 
 
 def verdicts(results: Results) -> list[Verdict]:
@@ -66,19 +68,12 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least(many, 5, "one by one", within(many, singly)),
         *_against_celery(results),
         *_against_the_best(results),
-        limit(
-            "eager job over a plain call", 40, "us", results.get("eager job over a call", "eager")
-        ),
+        limit(results, "eager job, over a plain call", "eager", 40),
         at_most(
             "memory of 5 workers", 1.8, "one", within("memory of 5 workers", "memory of 1 worker")
         ),
-        limit(
-            "job in a test over a plain call",
-            50,
-            "us",
-            results.get("gearman_client job over a call", "eager"),
-        ),
-        limit("pytest plugin adds", 10, "ms", results.get("pytest plugin adds", "pytest")),
+        limit(results, "job in a test, over a plain call", "eager", 50),
+        limit(results, "pytest plugin, over a session without", "pytest", 10),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import cases
+from . import cases, local
 from .cases import Measured
 from .peers.systems import COUNTS, peers
 from .systems import System, compiled, ours, raw
@@ -86,4 +86,10 @@ class Plan:
         self.step(cases.map_calls, self.gearman, self.jobs(500))
         self.step(cases.worker_memory, self.gearman, self.jobs(200))
         for system in (self.gearman, self.memory):
-            self.step(cases.queued, system, 100_000)
+            self.step(cases.queued, system, self.jobs(100_000))
+        for case, name in {
+            local.job_costs: "eager",
+            local.session_costs: "pytest",
+            local.imports: "python",
+        }.items():
+            self.steps.append(Step(case.__name__, name, case))

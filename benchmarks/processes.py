@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).parent.parent
-STOP_SECONDS = 10.0
+STOP_SECONDS = 3.0
 _GUARD = shutil.which("setpriv")
 
 

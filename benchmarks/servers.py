@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +116,7 @@ def redis() -> Iterator[Server]:
 
 
 @contextmanager
-def sqlite(migrate: list[str | Path], variables: Environment) -> Iterator[Server]:
+def sqlite(migrate: Sequence[str | Path], variables: Environment) -> Iterator[Server]:
     """Make a database file, and its tables by the given command."""
     with TemporaryDirectory() as name:
         environment = {**variables, "BENCHMARK_DATABASE": str(Path(name) / "jobs.sqlite3")}

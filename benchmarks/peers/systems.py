@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from .. import servers
 from ..clients import Agent, Environment
@@ -11,7 +12,7 @@ from ..systems import Command, System
 
 VENV = ROOT / ".venv-peers"
 PYTHON = VENV / "bin" / "python"
-_MANAGE = [PYTHON, "-m", "django"]
+_MANAGE: list[str | Path] = [PYTHON, "-m", "django"]
 _TASKS_DB = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.tasks_db.settings"}
 
 #: How each worker is started, where jobs are on Redis.
@@ -25,7 +26,7 @@ _WORKERS = {
 #: How many jobs are queued and drained, and how many are waited for: what takes a second or two.
 COUNTS = {
     "celery": (2000, 200),
-    "rq": (200, 100),
+    "rq": (120, 100),
     "dramatiq": (2000, 200),
     "huey": (4000, 200),
     "django-tasks-db": (200, 3),
