@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from subprocess import SubprocessError
 
 from .picture import write_svg
 from .plan import Plan, Step
@@ -70,16 +71,16 @@ def measure(results: Results, steps: list[Step], rounds: int) -> None:
             show(f"round {number}: {step.case}, {step.system}", end="\r")
             try:
                 for title, unit, value in step.measure():
-                    results.add(number, step.system, title, unit, value)
-            except (OSError, RuntimeError) as error:
+                    results.add((number, step.turn), step.system, title, unit, value)
+            except (OSError, RuntimeError, SubprocessError) as error:
                 failed.add(step)
                 results.note(f"{step.case}, {step.system}: could not be measured: {error}")
         show(f"round {number} took {time.monotonic() - started:.0f} s")
 
 
 def main() -> None:
-    # As Ctrl-C: what runs is ended on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    for number in (signal.SIGTERM, signal.SIGINT):  # what runs is ended on the way out
+        signal.signal(number, lambda *_: sys.exit("stopped"))
     # What is installed has its compiled files; so does what is measured here.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     chosen_options = options()

@@ -1,4 +1,4 @@
-"""Processes that the benchmark starts, each with all that it starts; none outlives the benchmark."""
+"""Processes that the benchmark starts, and ends with all that they have started, also on Ctrl-C."""
 
 from __future__ import annotations
 

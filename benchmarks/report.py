@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 from django_gearman.testing.server import find_gearmand
 
+from .cases import MICROSECONDS, PER_SECOND
 from .goals import C, verdicts
+from .peers.systems import REQUIREMENTS
 from .results import Figure, Results, ratio
 
 _HEAD = ("figure", "system", "median", "least", "most", "unit", "of C")
-_ROW = "{:34} {:22} {:>10} {:>10} {:>10} {:7} {:>6}"
+_ROW = "{:38} {:22} {:>10} {:>10} {:>10} {:7} {:>6}"
 
 
 def number(value: float) -> str:
@@ -25,7 +29,7 @@ def number(value: float) -> str:
 
 def table(results: Results) -> str:
     """Return the table of all figures, what could not be measured, and the goals."""
-    lines = [_ROW.format(*_HEAD).rstrip(), "-" * 106]
+    lines = [_ROW.format(*_HEAD).rstrip(), "-" * 110]
     for title in results.titles():
         for place, figure in enumerate(results.of(title)):
             lines.append(_line(results, figure, title if place == 0 else ""))
@@ -36,7 +40,8 @@ def table(results: Results) -> str:
 
 
 def _line(results: Results, figure: Figure, title: str) -> str:
-    times = ratio(figure, results.get(figure.title, C)) if figure.system != C else None
+    comparable = figure.unit in (MICROSECONDS, PER_SECOND) and figure.system != C
+    times = ratio(figure, results.get(figure.title, C)) if comparable else None
     numbers = map(number, (figure.median, *figure.spread))
     of_c = "" if times is None else f"{times:.2f}"
     return _ROW.format(title, figure.system, *numbers, figure.unit, of_c).rstrip()
@@ -48,10 +53,10 @@ def write_json(path: Path, results: Results, rounds: int) -> None:
             "figure": figure.title,
             "system": figure.system,
             "unit": figure.unit,
-            "median": figure.median,
-            "min": figure.spread[0],
-            "max": figure.spread[1],
-            "rounds": [*figure.rounds.values()],
+            "median": _short(figure.median),
+            "min": _short(figure.spread[0]),
+            "max": _short(figure.spread[1]),
+            "rounds": [*map(_short, figure.rounds.values())],
         }
         for figure in results.figures.values()
     ]
@@ -65,13 +70,26 @@ def write_json(path: Path, results: Results, rounds: int) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def machine() -> dict[str, str | int | None]:
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def machine() -> dict[str, str | int | list[str] | None]:
     """Return what the figures depend on."""
-    told = subprocess.run([find_gearmand(), "--version"], capture_output=True, text=True).stdout
     return {
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "django": version("Django"),
-        "gearmand": " ".join(told.split()[:2]),
+        "gearmand": _version(find_gearmand()),
+        "redis": _version("redis-server"),
+        "peers": [line for line in REQUIREMENTS.read_text().splitlines() if "==" in line],
     }
+
+
+def _version(program: str) -> str | None:
+    if shutil.which(program) is None:
+        return None
+    run = subprocess.run([program, "--version"], capture_output=True, text=True)
+    found = re.search(r"\d+(\.\d+)+\S*", run.stdout + run.stderr)
+    return found[0] if found else None

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+#: The number of a round, and of the turn in it, of those cases that have several.
+Turn: TypeAlias = tuple[int, int]
 
 
 @dataclass
@@ -13,7 +17,7 @@ class Figure:
     title: str
     system: str
     unit: str
-    rounds: dict[int, float] = field(default_factory=dict)
+    rounds: dict[Turn, float] = field(default_factory=dict)
 
     @property
     def median(self) -> float:
@@ -31,9 +35,9 @@ class Results:
     figures: dict[tuple[str, str], Figure] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, number: int, system: str, title: str, unit: str, value: float) -> None:
+    def add(self, turn: Turn, system: str, title: str, unit: str, value: float) -> None:
         figure = self.figures.setdefault((title, system), Figure(title, system, unit))
-        figure.rounds[number] = value
+        figure.rounds[turn] = value
 
     def note(self, text: str) -> None:
         if text not in self.notes:

@@ -10,6 +10,7 @@ from ..clients import Agent, Environment
 from ..processes import ROOT
 from ..systems import Command, System
 
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 VENV = ROOT / ".venv-peers"
 PYTHON = VENV / "bin" / "python"
 _MANAGE: list[str | Path] = [PYTHON, "-m", "django"]
