@@ -2,11 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
 # The sessions that tests start compile each module once, even where the shell says not to.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration lint format types check bench soak matrix
+.PHONY: help demo test integration lint format types check bench peers soak matrix
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -44,8 +45,16 @@ types: $(READY)  ## Check the types
 
 check: lint types test  ## Lint, types and tests
 
-bench: $(READY)  ## Measure what testing costs
-	@$(BIN)/python benchmarks/testing.py
+bench: $(READY)  ## Measure it all, beside the wire and beside others; takes about ten minutes
+	@$(MAKE) --no-print-directory peers || echo "The others could not be installed." >&2
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m benchmarks
+
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 soak: $(READY)  ## Kill, stop, reload and cut off real workers under load, and print the numbers
 	@$(BIN)/python -m soak $(SCENARIOS)

@@ -105,9 +105,7 @@ def register(backend):
 
 
 def queue(backend, function: str, number: int) -> None:
-    backend.submit(
-        [JobSpec(function, b"%d" % each, background=True) for each in range(number)]
-    )
+    backend.submit([JobSpec(function, b"%d" % each, background=True) for each in range(number)])
 
 
 def work(session, number: int, seconds: float = 0.0) -> list[bytes]:

@@ -1,0 +1,102 @@
+"""
+Measure this library side by side with the wire and with what one might use instead.
+
+    make bench                              # all of it; about ten minutes
+    .venv/bin/python -m benchmarks --quick  # a first look: fewer rounds, fewer jobs
+
+Every figure is the median of rounds that take turns: in a round each case is measured on one system
+after the other, so that all of them meet the same moods of the machine; every other round goes
+backwards. Absolute figures differ from machine to machine: compare those of one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from subprocess import SubprocessError
+
+from .picture import write_svg
+from .plan import Plan, Step
+from .report import table, write_json
+from .results import Results
+
+ROUNDS, QUICK_ROUNDS, QUICK_SCALE = 5, 2, 0.1
+HERE = Path(__file__).parent
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and jobs")
+    parser.add_argument("--rounds", type=int, help=f"how many (default: {ROUNDS})")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="a case or a system; may be repeated"
+    )
+    parser.add_argument("--without-peers", action="store_true", help="only Gearman")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIRECTORY",
+        help="where results.json and results.svg go (default: benchmarks, for a full run only)",
+    )
+    return parser.parse_args()
+
+
+def chosen(steps: list[Step], only: list[str] | None) -> list[Step]:
+    if not only:
+        return steps
+    known = {step.case for step in steps} | {step.system for step in steps}
+    if unknown := set(only) - known:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return [step for step in steps if step.case in only or step.system in only]
+
+
+def show(text: str, end: str = "\n") -> None:
+    """Tell how far we are, to whoever sits at a terminal."""
+    if sys.stderr.isatty():
+        print(text, end=f"\033[K{end}", file=sys.stderr)
+
+
+def measure(results: Results, steps: list[Step], rounds: int) -> None:
+    failed: set[Step] = set()
+    for number in range(1, rounds + 1):
+        started = time.monotonic()
+        for step in steps if number % 2 else steps[::-1]:
+            if step in failed:
+                continue
+            show(f"round {number}: {step.case}, {step.system}", end="\r")
+            try:
+                for title, unit, value in step.measure():
+                    results.add((number, step.turn), step.system, title, unit, value)
+            except (OSError, RuntimeError, SubprocessError) as error:
+                failed.add(step)
+                results.note(f"{step.case}, {step.system}: could not be measured: {error}")
+        show(f"round {number} took {time.monotonic() - started:.0f} s")
+
+
+def main() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):  # what runs is ended on the way out
+        signal.signal(number, lambda *_: sys.exit("stopped"))
+    # What is installed has its compiled files; so does what is measured here.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    chosen_options = options()
+    quick = chosen_options.quick
+    plan = Plan(QUICK_SCALE if quick else 1.0)
+    plan.add_all(with_peers=not chosen_options.without_peers)
+    results = Results(notes=plan.notes)
+    rounds = chosen_options.rounds or (QUICK_ROUNDS if quick else ROUNDS)
+    measure(results, chosen(plan.steps, chosen_options.only), rounds)
+    print(table(results))
+    partial = quick or chosen_options.only or chosen_options.without_peers
+    directory = chosen_options.output or (None if partial else HERE)
+    if directory is not None:
+        write_json(directory / "results.json", results, rounds)
+        write_svg(directory / "results.svg", results)
+
+
+if __name__ == "__main__":
+    main()

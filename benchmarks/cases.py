@@ -1,0 +1,129 @@
+"""
+What is measured, on one system at a time.
+
+A drain is measured by its jobs: the first and the last of the queue are marked, and a marked job writes
+the time at which it runs. So no system's start or end is counted, nor how a queue is asked for its
+length. The queue is filled before the worker starts; what fills it is measured too.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from .processes import pss
+from .systems import Stage, System
+
+#: A figure's title, its unit, and its value.
+Measured = Iterator[tuple[str, str, float]]
+
+MICROSECONDS, MILLISECONDS, SECONDS, PER_SECOND, MEGABYTES = "us", "ms", "s", "jobs/s", "MB"
+
+_FOR_P99 = 100  # calls
+
+
+def size_name(size: int) -> str:
+    return f"{size // 1000} KB" if size >= 1000 else f"{size} B"
+
+
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
+
+
+def round_trip(system: System, size: int, count: int) -> Measured:
+    """Call a job that gives its argument back, one call after the other."""
+    with Stage(system) as stage:
+        stage.start_worker()
+        yield from _calls(stage, size, count)
+
+
+def _calls(stage: Stage, size: int, count: int) -> Measured:
+    times = stage.call("round_trip", size=size, count=count)
+    title = f"round trip, {size_name(size)}"
+    yield f"{title}, p50", MICROSECONDS, statistics.median(times) * 1e6
+    if count >= _FOR_P99:
+        yield f"{title}, p99", MICROSECONDS, percentile(times, 0.99) * 1e6
+
+
+def background(system: System, size: int, singly: int, in_bulk: int) -> Measured:
+    """Queue jobs that do nothing, one by one and then in bulk, and have one worker run them all."""
+    with Stage(system) as stage:
+        if system.worker is None:
+            yield from _in_process(stage, size, singly, in_bulk)
+        else:
+            yield from _queue(stage, size, singly, in_bulk)
+
+
+def peer(system: System, jobs: int, calls: int) -> Measured:
+    """Do with a peer what `background` and `round_trip` do, with one start of its worker."""
+    with Stage(system) as stage:
+        yield from _queue(stage, 100, jobs, 0)
+        yield from _calls(stage, 100, calls)
+
+
+def _queue(stage: Stage, size: int, singly: int, in_bulk: int) -> Measured:
+    stage.call("mark")
+    seconds = stage.call("submit", size=size, count=singly)
+    yield f"submit, {size_name(size)}", PER_SECOND, singly / seconds
+    if in_bulk:
+        seconds = stage.call("bulk", size=size, count=in_bulk)
+        yield f"submit in bulk, {size_name(size)}", PER_SECOND, in_bulk / seconds
+    stage.call("mark")
+    worker = stage.start_worker(wait=False)
+    assert worker is not None
+    first, last = stage.marks(2, worker)
+    yield f"drain, {size_name(size)}", PER_SECOND, (singly + in_bulk + 1) / (last - first)
+    stage.server.wait_until_empty()
+    if size == 100:
+        yield "start of a worker to its first job", SECONDS, first - worker.started_at
+        yield "memory of a worker after its jobs", MEGABYTES, pss(worker.pid)
+
+
+def drain(system: System, size: int, count: int) -> Measured:
+    """Measure `background` for what it says of the worker."""
+    for title, unit, value in background(system, size, 1, count - 1):
+        if title.startswith("drain"):
+            yield title, unit, value
+
+
+def _in_process(stage: Stage, size: int, singly: int, in_bulk: int) -> Measured:
+    seconds = stage.call("submit", size=size, count=singly)
+    yield f"submit, {size_name(size)}", PER_SECOND, singly / seconds
+    seconds = stage.call("bulk", size=size, count=in_bulk)
+    yield f"submit in bulk, {size_name(size)}", PER_SECOND, in_bulk / seconds
+    seconds = stage.call("drain")
+    yield f"drain, {size_name(size)}", PER_SECOND, (singly + in_bulk) / seconds
+
+
+def map_calls(system: System, count: int) -> Measured:
+    """Call a job over two workers: one call after the other, and many at once."""
+    with Stage(system) as stage:
+        stage.start_worker(2)
+        times = stage.call("round_trip", size=100, count=count)
+        yield "two workers, one by one", PER_SECOND, count / sum(times)
+        for items in (50, 1000):
+            seconds = stage.call("map", size=100, count=items)
+            yield f"two workers, map of {items:,}", PER_SECOND, items / seconds
+
+
+def worker_memory(system: System, calls: int) -> Measured:
+    """Weigh one worker process and five, with the process that keeps them, after some jobs."""
+    for processes in (1, 5):
+        with Stage(system) as stage:
+            worker = stage.start_worker(processes)
+            assert worker is not None
+            stage.call("map", size=100, count=calls * processes)
+            noun = "worker" if processes == 1 else "workers"
+            yield f"memory of {processes} {noun}", MEGABYTES, pss(worker.pid)
+
+
+def queued(system: System, count: int) -> Measured:
+    """Queue many jobs of 100 B, and see by how much what holds them grows."""
+    with Stage(system) as stage:
+        real = system.worker is not None
+        before = stage.server.memory() if real else 0.0
+        seconds, grown = stage.call("queue", count=count)
+        if real:
+            grown = stage.server.memory() - before
+        yield f"queue {count:,} jobs, time", SECONDS, seconds
+        yield f"queue {count:,} jobs, growth", MEGABYTES, grown

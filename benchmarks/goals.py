@@ -1,0 +1,105 @@
+"""What the library is meant to reach, as ratios within one run, and whether it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .results import Results, ratio
+
+OURS, C, RAW = "gearman", "libgearman C", "raw Python"
+PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
+
+ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 100 B"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One goal and what was measured; None where it could not be."""
+
+    case: str
+    goal: str
+    measured: str
+    met: bool | None
+
+    def __str__(self) -> str:
+        verdict = {True: "met", False: "missed", None: "not measured"}[self.met]
+        return f"{self.case:50} goal: {self.goal:28} measured {self.measured:>9}: {verdict}"
+
+
+def at_most(case: str, limit: float, of: str, measured: float | None) -> Verdict:
+    text = "-" if measured is None else f"{measured:.2f}"
+    return Verdict(
+        case, f"<= {limit:g} x {of}", text, None if measured is None else measured <= limit
+    )
+
+
+def at_least(case: str, limit: float, of: str, measured: float | None) -> Verdict:
+    text = "-" if measured is None else f"{measured:.2f}"
+    return Verdict(
+        case, f">= {limit:g} x {of}", text, None if measured is None else measured >= limit
+    )
+
+
+def limit(results: Results, title: str, system: str, most: float) -> Verdict:
+    figure = results.get(title, system)
+    if figure is None:
+        return Verdict(title, f"<= {most:g}", "-", None)
+    measured = f"{figure.median:.1f} {figure.unit}"
+    return Verdict(title, f"<= {most:g} {figure.unit}", measured, figure.median <= most)
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Judge all goals."""
+
+    def against(title: str, other: str) -> float | None:
+        return ratio(results.get(title, OURS), results.get(title, other))
+
+    def within(one: str, other: str) -> float | None:
+        return ratio(results.get(one, OURS), results.get(other, OURS))
+
+    bulk, large = "submit in bulk, 100 B", "round trip, 100 KB, p50"
+    many, singly = "two workers, map of 1,000", "two workers, one by one"
+    return [
+        at_most(ROUND_TRIP, 1.15, C, against(ROUND_TRIP, C)),
+        at_most(large, 1, C, against(large, C)),
+        at_least(SUBMIT, 0.7, C, against(SUBMIT, C)),
+        at_least(bulk, 0.33, RAW, against(bulk, RAW)),
+        at_least(DRAIN, 1.5, C, against(DRAIN, C)),
+        at_least(many, 5, "one by one", within(many, singly)),
+        *_against_celery(results),
+        *_against_the_best(results),
+        limit(results, "eager job, over a plain call", "eager", 40),
+        at_most(
+            "memory of 5 workers", 1.8, "one", within("memory of 5 workers", "memory of 1 worker")
+        ),
+        limit(results, "job in a test, over a plain call", "eager", 50),
+        limit(results, "pytest plugin, over a session without", "pytest", 10),
+    ]
+
+
+def _better(results: Results, title: str, peer: str) -> float | None:
+    """Return how many times better we are than the peer."""
+    ours, theirs = results.get(title, OURS), results.get(title, peer)
+    return ratio(theirs, ours) if title == ROUND_TRIP else ratio(ours, theirs)
+
+
+def _against_celery(results: Results) -> list[Verdict]:
+    goals = {SUBMIT: 5, DRAIN: 15, ROUND_TRIP: 10}
+    return [
+        at_least(f"{title}: better than Celery", times, "Celery", _better(results, title, "celery"))
+        for title, times in goals.items()
+    ]
+
+
+def _against_the_best(results: Results) -> list[Verdict]:
+    found = []
+    for title, times in {SUBMIT: 1, DRAIN: 8, ROUND_TRIP: 1}.items():
+        ahead = {
+            peer: times_better
+            for peer in PEERS
+            if (times_better := _better(results, title, peer)) is not None
+        }
+        best = min(ahead, key=lambda peer: ahead[peer], default="")
+        case = f"{title}: better than the best peer"
+        found.append(at_least(case, times, best or "the best peer", ahead.get(best)))
+    return found

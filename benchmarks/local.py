@@ -1,0 +1,52 @@
+"""Cases without a server: what a job costs in tests, what the plugin costs pytest, and imports."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+from pathlib import Path
+
+from .cases import MICROSECONDS, MILLISECONDS, Measured
+from .clients import Agent
+from .processes import ROOT
+from .systems import PYTHON
+
+_IMPORTS = 5  # of each, in one round
+_CLOCK = "import time{0}; t = time.perf_counter(); {1}; print(time.perf_counter() - t)"
+_VARIABLES = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "GEARMAN_BACKEND": "eager"}
+
+
+def job_costs() -> Measured:
+    """See `benchmarks.testing`."""
+    with Agent(PYTHON, "benchmarks.testing:Client", _VARIABLES) as client:
+        costs = client.call("job_costs")
+        yield "plain call of a job", MICROSECONDS, costs["call"]
+        yield "eager job, over a plain call", MICROSECONDS, costs["eager"] - costs["call"]
+        more = costs["gearman_client"] - costs["call"]
+        yield "job in a test, over a plain call", MICROSECONDS, more
+
+
+def session_costs() -> Measured:
+    """See `benchmarks.testing`."""
+    with Agent(PYTHON, "benchmarks.testing:Client", _VARIABLES) as client:
+        without, more = client.call("sessions")
+    yield "pytest session of one empty test", MILLISECONDS, without * 1000
+    yield "pytest plugin, over a session without", MILLISECONDS, more * 1000
+
+
+def imports() -> Measured:
+    """Import in a new process: the package, what a project takes of it, and the plugin."""
+    names = "from django_gearman import GearmanClient, gearman_job"
+    plugin = "import django_gearman.testing.plugin"
+    yield "import django_gearman", MILLISECONDS, _import_time("import django_gearman")
+    yield "import its client and decorator", MILLISECONDS, _import_time(names)
+    yield "import the pytest plugin, after pytest", MILLISECONDS, _import_time(plugin, ", pytest")
+
+
+def _import_time(statement: str, before: str = "") -> float:
+    program: list[str | Path] = [PYTHON, "-c", _CLOCK.format(before, statement)]
+    times = [
+        float(subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+        for _ in range(_IMPORTS)
+    ]
+    return statistics.median(times) * 1000

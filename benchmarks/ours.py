@@ -1,0 +1,74 @@
+"""Our own client, through the public API only; the transport is that of GEARMAN_BACKEND."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+
+from benchmarks.agent import batches, seconds, timed  # noqa: E402
+from benchmarks.gearman_jobs import echo, noop  # noqa: E402
+from benchmarks.marks import MARK  # noqa: E402
+from django_gearman import GearmanClient, GearmanWorker  # noqa: E402
+
+WARM_UP = 50
+
+
+class Client:
+    def __init__(self) -> None:
+        self._client = GearmanClient()
+        self._serving: GearmanWorker | None = None
+
+    def _serve(self) -> None:
+        """Have jobs of the memory transport run, in a thread of this process."""
+        if settings.GEARMAN_BACKEND == "memory" and self._serving is None:
+            self._serving = GearmanWorker()
+            threading.Thread(target=self._serving.work, daemon=True).start()
+
+    def mark(self) -> None:
+        noop.do_background(MARK)
+
+    def round_trip(self, size: int, count: int) -> list[float]:
+        self._serve()
+        payload = "x" * size
+        timed(lambda: echo.do(payload), WARM_UP)
+        return timed(lambda: echo.do(payload), count)
+
+    def map(self, size: int, count: int) -> float:
+        self._serve()
+        payloads = ["x" * size] * count
+        echo.map(payloads[:WARM_UP])
+        return seconds(lambda: echo.map(payloads))
+
+    def submit(self, size: int, count: int) -> float:
+        payload = "x" * size
+        return sum(timed(lambda: noop.do_background(payload), count))
+
+    def bulk(self, size: int, count: int) -> float:
+        payload = "x" * size
+        started = time.perf_counter()
+        for batch in batches(count):
+            self._client.submit_multiple_jobs(
+                [{"task": noop, "data": payload} for _ in range(batch)], background=True
+            )
+        return time.perf_counter() - started
+
+    def drain(self) -> float:
+        """Run queued jobs in this process, for the transport that has them here."""
+        return seconds(lambda: GearmanWorker().work(burst=True))
+
+    def queue(self, count: int) -> tuple[float, float]:
+        """Queue jobs of 100 B; return the seconds, and by how many MB this process has grown."""
+        before = resident()
+        return self.bulk(100, count), resident() - before
+
+
+def resident() -> float:
+    with open("/proc/self/status") as status:
+        [line] = [line for line in status if line.startswith("VmRSS:")]
+    return int(line.split()[1]) / 1024

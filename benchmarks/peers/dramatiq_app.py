@@ -1,0 +1,35 @@
+"""Dramatiq on Redis: eight threads in its one process, as it has by default."""
+
+from __future__ import annotations
+
+import os
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.results import Results
+from dramatiq.results.backends import RedisBackend
+
+from benchmarks.marks import note
+from benchmarks.peers.client import PeerClient
+
+broker = RedisBroker(url=os.environ["REDIS_URL"])
+broker.add_middleware(Results(backend=RedisBackend(url=os.environ["REDIS_URL"])))
+dramatiq.set_broker(broker)
+
+
+@dramatiq.actor
+def noop(payload: str) -> None:
+    note(payload)
+
+
+@dramatiq.actor(store_results=True)
+def echo(payload: str) -> str:
+    return payload
+
+
+class Client(PeerClient):
+    def enqueue(self, payload: str) -> object:
+        return noop.send(payload)
+
+    def echo(self, payload: str) -> object:
+        return echo.send(payload).get_result(block=True, timeout=30_000)

@@ -1,0 +1,35 @@
+"""
+Huey on Redis: one thread, as it has by default.
+
+Whoever waits for a result asks for it again and again, the first time after 0.1 s, unless
+`notify_result` is on: it is, as that is what a user who waits would choose.
+"""
+
+from __future__ import annotations
+
+import os
+
+from huey import RedisHuey
+
+from benchmarks.marks import note
+from benchmarks.peers.client import PeerClient
+
+huey = RedisHuey("benchmark", url=os.environ["REDIS_URL"], notify_result=True)
+
+
+@huey.task()
+def noop(payload: str) -> None:
+    note(payload)
+
+
+@huey.task()
+def echo(payload: str) -> str:
+    return payload
+
+
+class Client(PeerClient):
+    def enqueue(self, payload: str) -> object:
+        return noop(payload)
+
+    def echo(self, payload: str) -> object:
+        return echo(payload)(blocking=True, timeout=30)

@@ -1,0 +1,100 @@
+"""Which cases are measured on which systems, and with how many jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import cases, local
+from .cases import Measured
+from .peers.systems import COUNTS, peers
+from .systems import System, compiled, ours, raw
+
+#: The kernel places processes anew each time, which can double a round trip or halve it.
+TURNS = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measurement; those that depend on where processes run have several turns in a round."""
+
+    case: str
+    system: str
+    measure: Callable[[], Measured]
+    turn: int = 0
+
+
+class Plan:
+    """The steps of a round; `scale` shrinks the numbers of jobs, and notes tell what is left out."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.steps: list[Step] = []
+        self.notes: list[str] = []
+        self._scale = scale
+        self.gearman, self.bindings = ours("gearman"), ours("python-gearman")
+        self.memory, self.eager = ours("memory"), ours("eager")
+        self.raw = raw(1)
+        self.floors = [self.raw]
+        try:
+            self.floors.append(compiled())
+        except (FileNotFoundError, RuntimeError) as error:
+            self.notes.append(f"libgearman C is left out: {error}")
+
+    def jobs(self, count: int) -> int:
+        return max(20, int(count * self._scale))
+
+    def step(
+        self, case: Callable[..., Measured], system: System, *numbers: int, turn: int = 0
+    ) -> None:
+        def measure() -> Measured:
+            return case(system, *numbers)
+
+        self.steps.append(Step(case.__name__, system.name, measure, turn))
+
+    def add_all(self, *, with_peers: bool = True) -> None:
+        self._round_trips()
+        self._background()
+        if with_peers:
+            self._peers()
+        self._others()
+
+    def _round_trips(self) -> None:
+        wire = [*self.floors, self.gearman, self.bindings]
+        for size, count in {100: 1000, 1000: 1000, 100_000: 300}.items():
+            for turn in range(1 if size == 1000 else TURNS):
+                for system in wire:
+                    self.step(cases.round_trip, system, size, self.jobs(count), turn=turn)
+        for system in (self.memory, self.eager):
+            self.step(cases.round_trip, system, 100, self.jobs(2000))
+
+    def _background(self) -> None:
+        for size, count in {100: 20_000, 1000: 20_000, 100_000: 400}.items():
+            singly, in_bulk = count // 10, count - count // 10
+            for system in (*self.floors, self.gearman):
+                self.step(cases.background, system, size, self.jobs(singly), self.jobs(in_bulk))
+        for window in (10, 50):
+            self.step(cases.drain, raw(window), 100, self.jobs(20_000))
+        for system in (self.bindings, self.memory):
+            self.step(cases.background, system, 100, self.jobs(500), self.jobs(2000))
+
+    def _peers(self) -> None:
+        try:
+            systems = peers()
+        except FileNotFoundError as error:
+            self.notes.append(f"The peers are left out: {error}")
+            return
+        for system in systems:
+            jobs, calls = COUNTS[system.name]
+            self.step(cases.peer, system, self.jobs(jobs), calls)
+
+    def _others(self) -> None:
+        self.step(cases.map_calls, self.gearman, self.jobs(500))
+        self.step(cases.worker_memory, self.gearman, self.jobs(200))
+        for system in (self.gearman, self.memory):
+            self.step(cases.queued, system, self.jobs(100_000))
+        for case, name in {
+            local.job_costs: "eager",
+            local.session_costs: "pytest",
+            local.imports: "python",
+        }.items():
+            self.steps.append(Step(case.__name__, name, case))

@@ -1,0 +1,120 @@
+"""Processes that the benchmark starts, and ends with all that they have started, also on Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).parent.parent
+STOP_SECONDS = 3.0
+_GUARD = shutil.which("setpriv")
+
+
+def wait_until(ready: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    """Look every other millisecond; TimeoutError when it takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} took more than {seconds:g} s")
+        time.sleep(0.002)
+
+
+def tree(process: int) -> list[int]:
+    """Return the process and all that descend from it."""
+    found = [process]
+    for each in found:
+        for children in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):  # it has just ended
+                found += map(int, children.read_text().split())
+    return found
+
+
+def pss(process: int) -> float:
+    """Return the resident memory, in MB, of a process and its descendants; shared pages by shares."""
+    total = 0
+    for each in tree(process):
+        with suppress(OSError):
+            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+    return total / 1024
+
+
+class Program:
+    """A running program; leaving the block ends it, politely at first. What it tells is kept."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: Path = ROOT,
+        talks: bool = False,
+    ) -> None:
+        guard = [_GUARD, "--pdeathsig", "KILL"] if _GUARD else []
+        pipe = subprocess.PIPE if talks else None
+        self.name = " ".join(map(str, command))
+        self._log = TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(
+            [*guard, *map(str, command)],
+            cwd=directory,
+            env={**os.environ, **(environment or {})},
+            stdin=pipe or subprocess.DEVNULL,
+            stdout=pipe or self._log,
+            stderr=self._log,
+            text=True,
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def told(self) -> str:
+        """Return the end of what it has written."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")[-2000:]
+
+    def check(self) -> None:
+        """Raise RuntimeError if it has ended."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended: {self.told()}")
+
+    def stop(self) -> None:
+        """Ask it to end, and kill what is left of it."""
+        everything = tree(self.pid)
+        if self.process.poll() is None:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        for each in everything[::-1]:
+            if each != self.pid and os.path.exists(f"/proc/{each}"):
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+        for stream in (self.process.stdin, self.process.stdout, self._log):
+            if stream is not None:
+                stream.close()

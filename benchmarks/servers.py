@@ -1,0 +1,127 @@
+"""
+Servers, each started for one measurement and ended with it, so that all systems find the same.
+
+gearmand gives its connections to its threads in turn, and whether client and worker share one changes a
+round trip by half. So every measurement opens the same connections in the same order: one that is
+watched by the driver, then the workers, then the client.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from django_gearman.testing import GearmanServer
+from django_gearman.testing.server import free_port
+
+from .clients import Environment
+from .processes import Program, pss, wait_until
+
+
+@dataclass
+class Server:
+    """What a measurement needs to know of a server: how it is found, for clients and workers."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many workers are there, if the server can tell."""
+
+    def wait_until_empty(self) -> None:
+        """Wait until no job is left, if the server can tell."""
+
+    def memory(self) -> float:
+        """Return its resident memory in MB."""
+        raise NotImplementedError
+
+
+class Gearmand(Server):
+    def __init__(self, server: GearmanServer) -> None:
+        super().__init__({"GEARMAN_SERVERS": server.address})
+        self._process = server.process.pid
+        self._admin = socket.create_connection(("127.0.0.1", server.port))
+
+    def _rows(self) -> list[list[str]]:
+        """Return function, total, running and workers of each function."""
+        self._admin.sendall(b"status\n")
+        answer = b""
+        while not (answer == b".\n" or answer.endswith(b"\n.\n")):
+            answer += self._admin.recv(65536)
+        return [line.split("\t") for line in answer.decode().splitlines()[:-1]]
+
+    def wait_for_workers(self, count: int) -> None:
+        def there() -> bool:
+            return max((int(workers) for *_, workers in self._rows()), default=0) >= count
+
+        wait_until(there, f"the start of {count} workers")
+
+    def wait_until_empty(self) -> None:
+        wait_until(
+            lambda: not any(int(total) for _, total, *_ in self._rows()), "the end of the jobs"
+        )
+
+    def memory(self) -> float:
+        return pss(self._process)
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+@contextmanager
+def gearmand() -> Iterator[Server]:
+    """Run a gearmand with its default options."""
+    with GearmanServer() as process:
+        server = Gearmand(process)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@contextmanager
+def no_server() -> Iterator[Server]:
+    """Run nothing: the system needs no server."""
+    yield Server()
+
+
+@contextmanager
+def redis() -> Iterator[Server]:
+    """Run a Redis that keeps its data in memory only, as gearmand does."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise FileNotFoundError(
+            "redis-server is not installed; Debian: apt-get install redis-server"
+        )
+    port = free_port()
+
+    def answers() -> bool:
+        process.check()
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(100) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+    with TemporaryDirectory() as name:
+        options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", name, "--save", ""]
+        with Program([program, *options]) as process:
+            wait_until(answers, "the start of Redis")
+            yield Server({"REDIS_URL": f"redis://127.0.0.1:{port}/0"})
+
+
+@contextmanager
+def sqlite(migrate: Sequence[str | Path], variables: Environment) -> Iterator[Server]:
+    """Make a database file, and its tables by the given command."""
+    with TemporaryDirectory() as name:
+        environment = {**variables, "BENCHMARK_DATABASE": str(Path(name) / "jobs.sqlite3")}
+        with Program(migrate, environment=environment) as process:
+            wait_until(lambda: process.process.poll() is not None, "the making of tables")
+            if process.process.returncode:
+                raise RuntimeError(f"the tables could not be made: {process.told()}")
+        yield Server(environment)

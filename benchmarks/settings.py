@@ -1,0 +1,11 @@
+"""A Django project as small as the benchmark needs; the benchmark says by which servers it works."""
+
+import os
+
+SECRET_KEY = "only for the benchmark"
+USE_TZ = True
+INSTALLED_APPS = ["django_gearman", "benchmarks"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+
+GEARMAN_BACKEND = os.environ.get("GEARMAN_BACKEND", "gearman")
+GEARMAN_SERVERS = os.environ.get("GEARMAN_SERVERS", "127.0.0.1:4730").split(",")

@@ -1,0 +1,135 @@
+"""The systems that are compared: how each is served, asked and worked for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, Self
+
+from . import servers
+from .clients import Agent, Client, CompiledClient, Environment
+from .marks import FILE
+from .processes import ROOT, Program, wait_until
+from .servers import Server
+
+PYTHON = Path(sys.executable)
+BUILD = ROOT / "benchmarks" / "build"
+
+Command = Iterable[str | Path]
+
+
+@dataclass(frozen=True)
+class System:
+    """
+    One of the systems; `worker`, from the environment and the number of processes, is the command
+    of its workers, and None where jobs run in the client's own process.
+    """
+
+    name: str
+    server: Callable[[], AbstractContextManager[Server]]
+    client: Callable[[Environment], Client]
+    worker: Callable[[Environment, int], Command] | None = None
+
+
+class Stage:
+    """A system with a server and a client of its own; what is started ends with the block."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            marks = stack.enter_context(NamedTemporaryFile(prefix="marks-"))
+            self._marks = Path(marks.name)
+            self.server = stack.enter_context(self.system.server())
+            self.environment = {**self.server.environment, FILE: marks.name}
+            self._client = stack.enter_context(self.system.client(self.environment))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def call(self, method: str, **arguments: int) -> Any:
+        return self._client.call(method, **arguments)
+
+    def start_worker(self, processes: int = 1, *, wait: bool = True) -> Program | None:
+        """Start the system's worker, if it has any, and wait until it is there."""
+        if self.system.worker is None:
+            return None
+        command = self.system.worker(self.environment, processes)
+        worker = self._stack.enter_context(Program([*command], environment=self.environment))
+        if wait:
+            self.server.wait_for_workers(processes)
+        return worker
+
+    def marks(self, count: int, worker: Program) -> list[float]:
+        """Wait until so many marked jobs have run, and return when they did."""
+
+        def all_there() -> bool:
+            worker.check()
+            return len(self._read()) >= count
+
+        wait_until(all_there, f"{self.system.name}: jobs", 120)
+        return self._read()
+
+    def _read(self) -> list[float]:
+        return [float(line) for line in self._marks.read_text().splitlines()]
+
+
+def compile_floor() -> Path:
+    """Compile the floor in C; FileNotFoundError or RuntimeError where that is not possible."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        raise FileNotFoundError("gcc is not installed")
+    BUILD.mkdir(exist_ok=True)
+    program, source = BUILD / "floor", ROOT / "benchmarks" / "floor.c"
+    command: list[str | Path] = [compiler, "-O2", "-Wall", "-o", program, source, "-lgearman"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"Debian: apt-get install libgearman-dev; {run.stderr.strip()[:200]}")
+    return program
+
+
+def port(environment: Environment) -> str:
+    return environment["GEARMAN_SERVERS"].rpartition(":")[2]
+
+
+def ours(backend: str) -> System:
+    variables = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "GEARMAN_BACKEND": backend}
+    real = backend in ("gearman", "python-gearman")
+
+    def client(environment: Environment) -> Client:
+        return Agent(PYTHON, "benchmarks.ours:Client", {**environment, **variables})
+
+    def worker(environment: Environment, processes: int) -> Command:
+        prefix = ["env", *(f"{name}={value}" for name, value in variables.items())]
+        return [*prefix, PYTHON, "manage.py", "gearman_worker", "-w", str(processes)]
+
+    server = servers.gearmand if real else servers.no_server
+    return System(backend, server, client, worker if real else None)
+
+
+def raw(window: int) -> System:
+    name = "raw Python" if window == 1 else f"raw Python, window {window}"
+
+    def worker(environment: Environment, processes: int) -> Command:
+        return [PYTHON, "-m", "benchmarks.raw", port(environment), str(window)]
+
+    return System(name, servers.gearmand, partial(Agent, PYTHON, "benchmarks.raw:Client"), worker)
+
+
+def compiled() -> System:
+    program = compile_floor()
+
+    def worker(environment: Environment, processes: int) -> Command:
+        return [program, "worker", port(environment)]
+
+    return System("libgearman C", servers.gearmand, partial(CompiledClient, program), worker)
