@@ -64,6 +64,7 @@ def _mapping(kwargs: object) -> dict[str, Any]:
     return dict(kwargs)
 
 
+_SHORT = {"task", "data"}
 _JOB_KEYS = ("task", "data", "unique", "priority", "args", "kwargs")
 
 
@@ -74,6 +75,8 @@ def read_job(entry: object) -> tuple[Any, Call, Any, Any]:
     `data` that is a call already, a dict of a list "args" and a dict "kwargs" and no more, is taken
     as that call, as ever.
     """
+    if type(entry) is dict and entry.keys() == _SHORT and type(entry["data"]) is not dict:
+        return entry["task"], Call([entry["data"]]), None, None  # as most are
     if not isinstance(entry, Mapping) or "task" not in entry:
         raise TypeError(f"a job to submit is a dict with at least 'task', not {entry!r}")
     if unknown := [key for key in entry if key not in _JOB_KEYS]:

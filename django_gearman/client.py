@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import conf
-from .backends import get_backend, get_backend_class
+from .backends import get_backend
 from .backends.base import JobSpec
 from .calls import MISSING, check_flags, collect_call, read_job
-from .context import current_job
 from .delivery import deliver, wait_for
 from .exceptions import (
     BackendError,
-    JobNotRegistered,
-    SerializationError,
     SubmitUncertain,
 )
 from .instrumentation import active
-from .options import Options
-from .registry import registry
+from .options import DEFAULT, Options
+from .preparation import Preparation
 from .request import GearmanJob, JobRequest
 from .serializers import Call, get_serializer
 
@@ -43,7 +39,7 @@ class GearmanClient:
         self._servers = (
             None if host_list is None else conf.parse_servers(host_list, source="host_list")
         )
-        self._options = Options()
+        self._options = DEFAULT
 
     @property
     def options(self) -> Options:
@@ -131,29 +127,22 @@ class GearmanClient:
         a job is acknowledged, SubmitUncertain is raised, with the requests of all as `requests`.
         """
         check_flags(background=background, wait_until_complete=wait_until_complete)
-        requests = [
-            self.prepare(
-                task,
-                call,
-                bool(background),
-                unique=unique,
-                priority=priority,
-                max_retries=max_retries,
-                timeout=poll_timeout,
-            )
-            for task, call, unique, priority in map(read_job, jobs_to_submit)
-        ]
+        explicit = {"max_retries": max_retries, "timeout": poll_timeout}
+        preparation = Preparation(self._options, bool(background), **explicit)
+        requests = [preparation.request(*read_job(entry)) for entry in jobs_to_submit]
         return self._submit_many(requests, wait_until_complete is not False and not background)
 
     def submit_calls(
         self, task: str | AnyJob, calls: Iterable[Call], *, background: bool = False, **options: Any
     ) -> list[JobRequest]:
         """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
-        requests = [self.prepare(task, call, background, **options) for call in calls]
+        preparation = Preparation(self._options, background, **options)
+        requests = [preparation.request(task, call) for call in calls]
         return self._submit_many(requests, not background)
 
     def _submit_many(self, requests: list[JobRequest], wait: bool) -> list[JobRequest]:
-        if len({request.options.delivery for request in requests}) > 1:
+        several = {id(request.options): request.options for request in requests}.values()
+        if len({options.delivery for options in several}) > 1:
             raise ValueError(
                 "jobs that are submitted together must agree on on_commit, max_retries and timeout; "
                 "submit the others by themselves"
@@ -243,87 +232,6 @@ class GearmanClient:
         self, task: str | AnyJob, call: Call, background: bool, **explicit: Any
     ) -> JobRequest:
         """Check a call, and return the request that `deliver` takes; nothing is sent."""
-        job = resolve(task)
-        options = self._options
-        if not isinstance(task, str) and task.options is not options:
-            options = task.options.over(options)
-        options = options.updated(**explicit)
-        if not background:
-            options.check_foreground()
-        elif options.on_commit is None:
-            options = options.updated(on_commit=conf.submit_on_commit())
-        name = job.name if job is not None else str(task)
-        if job is not None:
-            call = job.check_call(call)
-        if job is not None and options.serializer is not None:
-            raise ValueError(
-                f"job {name} declares its serializer: @gearman_job(serializer=...); "
-                "using(serializer=...) is for jobs of other programs"
-            )
-        chosen = options.serializer if job is None else job.serializer
-        serializer = get_serializer(chosen or conf.serializer(), f"serializer of job {name}")
-        context = _context()
-        try:
-            workload = serializer.dumps_call(replace(call, context=context) if context else call)
-            same = job.canonical_call(call) if job is not None and options.unique is True else call
-            unique = options.unique_for(
-                workload if same is call and not context else serializer.dumps_call(same)
-            )
-        except SerializationError as error:
-            raise SerializationError(f"job {name}: {error}") from error
-        if not workload:
-            raise SerializationError(
-                f"job {name}: the workload is empty, and a job server that keeps its queue on disk "
-                "does not start again with such a job; send at least one byte"
-            )
-        spec = JobSpec(
-            conf.function_name(name),
-            workload,
-            unique,
-            options.queue_priority,
-            background,
-            options.run_at(),
-        )
-        data = {"args": list(call.args), "kwargs": dict(call.kwargs)}
-        return JobRequest(GearmanJob(name, unique, data), spec, serializer, options)
-
-
-def _context() -> dict[str, Any]:
-    """Return what goes with a job: what the running one came with, and what the project adds."""
-    outer = current_job()
-    own = conf.submission_context()
-    return {**outer.context, **own} if outer is not None and outer.context else own
-
-
-def _check_external(name: str) -> None:
-    """Raise JobNotRegistered unless another program may serve a job of this name."""
-    is_local = get_backend_class().local
-    if is_local and conf.external_jobs() is not None and conf.is_external(name):
-        raise JobNotRegistered(
-            f"job {name!r} is served by another program, as GEARMAN_EXTERNAL_JOBS says, and jobs do "
-            "not leave this process; in a test, gearman_client.stub() answers for it"
-        )
-    if is_local or not conf.is_external(name):
-        registry.get(name)
-
-
-def resolve(task: str | AnyJob) -> AnyJob | None:
-    """
-    Return the job that a name means, or None for one that another program serves.
-
-    Raises JobNotRegistered for a name that nobody serves, TypeError for what is no job.
-    """
-    if isinstance(task, str):
-        job = registry.find(task)
-        if job is None:
-            conf.check_name(task, "job name")
-            if not active().answers(task):
-                _check_external(task)
-        return job
-    job = registry.find(getattr(task, "name", ""))
-    if job is None or job.func is not getattr(task, "func", None):
-        raise TypeError(
-            f"a task is a job's name, or a function declared with @gearman_job, not {task!r}"
-            + (f"; {job.name} has been declared again since, {job.location}" if job else "")
-        )
-    return job
+        unique, priority = explicit.pop("unique", None), explicit.pop("priority", None)
+        preparation = Preparation(self._options, background, **explicit)
+        return preparation.request(task, call, unique, priority)

@@ -207,6 +207,11 @@ class Connection:
         except ProtocolError as error:
             raise ProtocolError(f"job server {self.server}: {error}") from None
 
+    def has_news(self, timeout: float = 0.0) -> bool:
+        """Wait up to `timeout` seconds until something has arrived; ConnectionLost if it is closed."""
+        self.fileno()
+        return bool(self._readable.poll(_milliseconds(timeout)))
+
     def take_in(self) -> None:
         """Read what has arrived, without waiting; ConnectionLost when the connection is broken."""
         self.fileno()
@@ -215,10 +220,7 @@ class Connection:
 
     def _read(self, timeout: float) -> bytes | None:
         """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
-        self.fileno()
-        if not self._readable.poll(_milliseconds(timeout)):
-            return None
-        return self._receive_bytes()
+        return self._receive_bytes() if self.has_news(timeout) else None
 
     def _receive_bytes(self) -> bytes:
         try:

@@ -93,5 +93,5 @@ def _send_once(requests: list[JobRequest], servers: Servers) -> None:
     submissions = active().submit(get_backend(servers), requests)
     for request, submission in zip(requests, submissions, strict=True):
         request.sent(submission)
-        if submission.error is None:
+        if submission.error is None and job_submitted.receivers:
             job_submitted.send_robust(registry.find(request.job.task), request=request)

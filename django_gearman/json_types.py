@@ -30,7 +30,8 @@ class CannotPack(Exception):
     """There is something in the value that JSON cannot bring back."""
 
 
-_PLAIN = {str, int, bool, type(None)}
+#: What JSON has itself.
+PLAIN = {str, int, bool, type(None)}
 _KEYS = {str}
 
 
@@ -77,15 +78,15 @@ _TAG_OF = {kind: tag for tag, (kind, _, _) in _TAGGED.items()}
 def pack(value: Any) -> Any:
     """Return what JSON can bring back of `value`."""
     kind = type(value)
-    if kind in _PLAIN or (kind is float and math.isfinite(value)):
+    if kind in PLAIN or (kind is float and math.isfinite(value)):
         return value
     if kind is list:
-        return [item if type(item) in _PLAIN else pack(item) for item in value]
+        return [item if type(item) in PLAIN else pack(item) for item in value]
     if kind is dict:
         if not set(map(type, value)) <= _KEYS:
             raise CannotPack
         if TAG not in value:
-            return {k: v if type(v) in _PLAIN else pack(v) for k, v in value.items()}
+            return {k: v if type(v) in PLAIN else pack(v) for k, v in value.items()}
     tag = _TAG_OF.get(kind)
     if tag is None:
         # freezegun's datetimes are a subclass, and say so only to isinstance

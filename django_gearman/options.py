@@ -6,8 +6,8 @@ import datetime
 import difflib
 import hashlib
 import json
-import secrets
-from dataclasses import dataclass, fields, replace
+import os
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.utils import timezone
@@ -76,7 +76,7 @@ class Options:
         changes = {name: value for name, value in changes.items() if value is not None}
         if not changes:
             return self
-        known = [field.name for field in fields(self)]
+        known = vars(self)
         if unknown := [name for name in changes if name not in known]:
             close = difflib.get_close_matches(unknown[0], known, n=1)
             raise TypeError(
@@ -89,7 +89,7 @@ class Options:
 
     def over(self, other: Options) -> Options:
         """Return these options, and the other's where these have the default."""
-        return other.updated(**{field.name: getattr(self, field.name) for field in fields(self)})
+        return self if other == DEFAULT else other.updated(**vars(self))
 
     def check_foreground(self) -> None:
         """Raise ValueError for what only a background job can do."""
@@ -131,7 +131,7 @@ class Options:
         """Return the unique to send: a new one where none is asked for."""
         if self.unique is True:
             return hashlib.blake2b(_canonical(workload), digest_size=16).hexdigest()
-        return self.unique or secrets.token_hex(16)
+        return self.unique or os.urandom(16).hex()
 
 
 def _canonical(workload: bytes) -> bytes:
@@ -149,3 +149,7 @@ def _check_number(name: str, value: float | None, kinds: Any, what: str) -> None
         raise TypeError(f"{name} is {what}, not {value!r}")
     if not value >= 0:  # this way round for NaN
         raise ValueError(f"{name} is {what}, 0 or more, not {value!r}")
+
+
+#: Where nothing was said.
+DEFAULT = Options()

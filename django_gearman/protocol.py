@@ -128,10 +128,11 @@ def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
 def encode_parts(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
     """Return a packet in two parts, the second being the last argument itself: nothing is copied."""
     *head, last = args or (b"",)
-    if any(b"\0" in argument for argument in head):
+    start = b"\0".join([*head, b""]) if head else b""
+    if start.count(b"\0") != len(head):
         raise ValueError(f"a NUL byte in the arguments {head!r}; only the last one may hold NULs")
-    start = b"".join([argument + b"\0" for argument in head])
-    size = len(start) + memoryview(last).nbytes  # TypeError for what is not bytes
+    length = len(last) if type(last) is bytes else memoryview(last).nbytes  # TypeError for no bytes
+    size = len(start) + length
     if size > _MAX_SIZE:
         raise ValueError(f"{size} bytes are too much for a Gearman packet, which holds {_MAX_SIZE}")
     return _HEADER.pack(magic, kind, size) + start, last

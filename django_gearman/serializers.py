@@ -17,6 +17,7 @@ import json
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ from django.core.signing import BadSignature, Signer
 from django.utils.module_loading import import_string
 
 from .exceptions import SerializationError
-from .json_types import TAG, CannotPack, complaint, locate, pack, unpack
+from .json_types import PLAIN, TAG, CannotPack, complaint, locate, pack, unpack
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
@@ -120,6 +121,15 @@ class JSONSerializer(Serializer):
                 f"not JSON: {shown!r} ({error}); a sender that sends plain bytes wants a job with "
                 'serializer="raw"'
             ) from error
+
+    def dumps_call(self, call: Call) -> bytes:
+        plain = PLAIN.issuperset(map(type, call.args)) and PLAIN.issuperset(
+            map(type, call.kwargs.values())
+        )
+        if plain and call.attempt == 1 and not call.context:  # as most are
+            with suppress(ValueError):  # which `dumps` explains
+                return _to_json({"args": list(call.args), "kwargs": dict(call.kwargs)}).encode()
+        return super().dumps_call(call)
 
 
 class PickleSerializer(Serializer):

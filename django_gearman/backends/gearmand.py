@@ -102,6 +102,12 @@ class GearmandBackend(BaseBackend):
 
     def _route(self, specs: Sequence[JobSpec], places: Sequence[int]) -> dict[Channel, list[int]]:
         """Choose a live connection for each job."""
+        if len(self._servers) == 1:
+            [server] = self._servers.values()
+            only = self._reach(server)
+            if only is None:
+                raise self._unavailable([server], "submit the job")
+            return {only: list(places)}
         routes: dict[Channel, list[int]] = {}
         reached: dict[Server, Channel | None] = {}
         for place in places:

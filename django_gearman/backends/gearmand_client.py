@@ -12,10 +12,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..connection import Connection, wait_readable
+from ..connection import Connection
 from ..exceptions import (
     BackendError,
     ConnectionLost,
@@ -128,6 +128,7 @@ class Channel:
     def __init__(self, server: Server, options: SocketOptions) -> None:
         self.server = server
         self.options = options
+        self._prefix = f"{server}//"
         self._connection = options.connect(server)
         self._unanswered: deque[_Request] = deque()
         self._asked_at = 0.0  # when the oldest of them may have been sent
@@ -139,9 +140,14 @@ class Channel:
 
     def is_alive(self) -> bool:
         """Take in what has arrived, to learn whether the server has hung up."""
+        if self._connection.inherited:
+            return False  # and the lock may be held for ever
         with contextlib.suppress(BackendError):
+            with self._lock:
+                if self.broken is None and (self._someone_reads or not self._connection.has_news()):
+                    return True
             self.wait(lambda: False, until=0.0)
-        return self.broken is None and not self._connection.inherited
+        return self.broken is None
 
     def close(self) -> None:
         if self._connection.inherited:
@@ -171,14 +177,18 @@ class Channel:
 
     def _request(self, slots: Sequence[_Request], chunks: Sequence[bytes]) -> None:
         self._connection.check_process()
-        with self._sending, self._breaking():
-            with self._lock:
-                if not self._unanswered:
-                    self._asked_at = time.monotonic()
-                self._unanswered.extend(slots)
-                if self.broken is not None:
-                    raise self.broken.with_traceback(None)
-            self._connection.send(*chunks)
+        with self._sending:
+            try:
+                with self._lock:
+                    if not self._unanswered:
+                        self._asked_at = time.monotonic()
+                    self._unanswered.extend(slots)
+                    if self.broken is not None:
+                        raise self.broken.with_traceback(None)
+                self._connection.send(*chunks)
+            except BaseException as error:
+                self._give_up(error)
+                raise
 
     def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> None:
         """Wait for an answer until the given time; ConnectionLost when the server falls silent."""
@@ -224,33 +234,42 @@ class Channel:
         """Wait, without the lock, for something to arrive, and hand it out."""
         self._someone_reads = True
         self._lock.release()
+        arrived = True
         try:
             with contextlib.suppress(ConnectionLost):  # which shows again below
-                wait_readable([self._connection], timeout)
+                arrived = self._connection.has_news(timeout)
         finally:
             self._lock.acquire()
             self._someone_reads = False
             self._lock.notify_all()
-        with self._breaking():
-            while self.broken is None and (packet := self._connection.receive(0)) is not None:
+        try:
+            if self.broken is None and arrived:
+                self._connection.take_in()
+            while self.broken is None and (packet := self._connection.next_packet()) is not None:
                 self._hand_out(packet)
+        except BaseException as error:
+            self._give_up(error)
+            raise
 
     def _hand_out(self, packet: Packet) -> None:
-        if packet.type in _UPDATES:
+        kind = packet.type
+        if kind in _UPDATES:
             # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
             handle, *arguments = packet.args
-            update = _UPDATES[packet.type](*arguments)
+            update = _UPDATES[kind](*arguments)
             deliver(self._running, to_text(handle.rstrip(b"\0")), update)
             return
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {packet.type.name} unasked")
         slot = self._unanswered[0]
+        if kind is PacketType.JOB_CREATED and type(slot) is SocketSubmission:
+            own_handle = to_text(packet.args[0])
+            slot.handle = self._prefix + own_handle
+            if not slot.background:
+                self._running.setdefault(own_handle, deque()).append(slot)
+            self._unanswered.popleft()
+            return
         match packet.type, slot:
-            case PacketType.JOB_CREATED, SocketSubmission():
-                own_handle = to_text(packet.args[0])
-                slot.handle = f"{self.server}//{own_handle}"
-                if not slot.background:
-                    self._running.setdefault(own_handle, deque()).append(slot)
             case PacketType.STATUS_RES, _StatusQuery():
                 known, running, numerator, denominator = map(to_number, packet.args[1:])
                 slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
@@ -262,15 +281,10 @@ class Channel:
                 raise ProtocolError(f"job server {self.server} gave {packet.type.name} as answer")
         self._unanswered.popleft()
 
-    @contextlib.contextmanager
-    def _breaking(self) -> Iterator[None]:
-        """Give up the connection when anything at all goes wrong in the block."""
-        try:
-            yield
-        except BaseException as error:
-            cause = error if isinstance(error, BackendError) else None
-            self._break(cause or ConnectionLost(f"job server {self.server}: interrupted"))
-            raise
+    def _give_up(self, error: BaseException) -> None:
+        """Give up the connection because of whatever has gone wrong halfway."""
+        cause = error if isinstance(error, BackendError) else None
+        self._break(cause or ConnectionLost(f"job server {self.server}: interrupted"))
 
     def _break(self, error: BackendError) -> None:
         """Give up the connection, and tell every request that is still open."""

@@ -135,10 +135,10 @@ class WaitingSubmission(Submission):
         self.background = spec.background
         self._function = spec.function
         self._status_interval = status_interval
-        self._updates: deque[Update] = deque()
+        self._updates: deque[Update] | tuple[()] = ()  # until there is one
         self._finished = False
         self._lost: JobLost | None = None
-        self._heard = time.monotonic()
+        self._heard = 0.0 if spec.background else time.monotonic()
 
     @abstractmethod
     def _wait(self, ready: Callable[[], bool], until: float) -> bool:
@@ -157,6 +157,8 @@ class WaitingSubmission(Submission):
         self.error.__cause__ = cause
 
     def deliver(self, update: Update) -> None:
+        if not isinstance(self._updates, deque):
+            self._updates = deque()
         self._updates.append(update)
         self._finished = isinstance(update, Outcome)
         self._heard = time.monotonic()
@@ -181,7 +183,7 @@ class WaitingSubmission(Submission):
             if time.monotonic() >= deadline:
                 break
         try:
-            return self._updates.popleft()
+            return self._updates.popleft() if isinstance(self._updates, deque) else None
         except IndexError:  # the outcome has been handed out, or the time is up
             return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 
 from .base import JobSpec
 
@@ -21,7 +21,7 @@ def wire_unique(spec: JobSpec) -> bytes:
     """
     prefix = b"b:" if spec.background else b"f:"
     if not spec.unique:
-        return prefix + secrets.token_hex(16).encode()
+        return prefix + os.urandom(16).hex().encode()
     unique = spec.unique.encode(errors="surrogatepass")
     if len(unique) > MAX_UNIQUE_BYTES - len(prefix) or not spec.unique.isprintable():
         unique = hashlib.blake2b(unique, digest_size=24).hexdigest().encode()

@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from typing import Any
 
 from ..backends.eager import EagerBackend
-from ..client import GearmanClient, resolve
+from ..client import GearmanClient
 from ..context import JobContext
 from ..instrumentation import active
 from ..jobs import AnyJob, Job
+from ..preparation import resolve
 from ..registry import registry
 from ..serializers import Call
 from ..signals import job_finished

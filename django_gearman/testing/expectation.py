@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..calls import MISSING, collect_call
-from ..client import resolve
 from ..exceptions import JobNotRegistered
 from ..jobs import AnyJob, Job
 from ..options import Options
+from ..preparation import resolve
 from ..registry import registry
 from ..serializers import Call
 from .describe import describe, describe_call, show

@@ -1,0 +1,159 @@
+"""From a call of a job to a request that can be delivered; nothing is sent here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from . import conf
+from .backends import get_backend_class
+from .backends.base import JobSpec
+from .context import current_job
+from .exceptions import JobNotRegistered, SerializationError
+from .instrumentation import active
+from .options import Options
+from .registry import registry
+from .request import GearmanJob, JobRequest
+from .serializers import Call, Serializer, get_serializer
+
+if TYPE_CHECKING:
+    from .jobs import AnyJob
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What the calls of one task have in common."""
+
+    task: str | AnyJob
+    job: AnyJob | None
+    name: str
+    function: str
+    serializer: Serializer
+    options: Options
+
+
+class Preparation:
+    """
+    Makes requests of calls that are submitted together, and reads the settings once for all.
+
+    `options` are those of the client; `explicit` ones go before those, and before the job's.
+    """
+
+    def __init__(self, options: Options, background: bool, **explicit: Any) -> None:
+        self._options = options
+        self._background = background
+        self._explicit = explicit
+        self._context = _context()
+        self._targets: dict[str | int, _Target] = {}
+
+    def request(
+        self,
+        task: str | AnyJob,
+        call: Call,
+        unique: str | bool | None = None,
+        priority: str | None = None,
+    ) -> JobRequest:
+        """Check a call, and return the request that `deliver` takes."""
+        key = task if type(task) is str else id(task)
+        target = self._targets.get(key)
+        if target is None:
+            target = self._targets[key] = self._target(task)
+        job, options = target.job, target.options
+        if unique is not None or priority is not None:
+            options = options.updated(unique=unique, priority=priority)
+        if job is not None:
+            call = job.check_call(call)
+        workload, unique = self._write(target, options, call)
+        spec = JobSpec(
+            target.function,
+            workload,
+            unique,
+            options.queue_priority,
+            self._background,
+            None if options.run_after is None else options.run_at(),
+        )
+        data = {"args": list(call.args), "kwargs": dict(call.kwargs)}
+        return JobRequest(GearmanJob(target.name, unique, data), spec, target.serializer, options)
+
+    def _target(self, task: str | AnyJob) -> _Target:
+        job = resolve(task)
+        name = job.name if job is not None else str(task)
+        options = self._options
+        if not isinstance(task, str) and task.options is not options:
+            options = task.options.over(options)
+        options = options.updated(**self._explicit)
+        if not self._background:
+            options.check_foreground()
+        elif options.on_commit is None and (on_commit := conf.submit_on_commit()):
+            options = options.updated(on_commit=on_commit)
+        if job is not None and options.serializer is not None:
+            raise ValueError(
+                f"job {name} declares its serializer: @gearman_job(serializer=...); "
+                "using(serializer=...) is for jobs of other programs"
+            )
+        chosen = options.serializer if job is None else job.serializer
+        serializer = get_serializer(chosen or conf.serializer(), f"serializer of job {name}")
+        return _Target(task, job, name, conf.function_name(name), serializer, options)
+
+    def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str]:
+        """Return the workload and the unique of a call."""
+        job, serializer = target.job, target.serializer
+        try:
+            if self._context:
+                workload = serializer.dumps_call(replace(call, context=self._context))
+            else:
+                workload = serializer.dumps_call(call)
+            if options.unique is True:
+                same = call if job is None else job.canonical_call(call)
+                unique = options.unique_for(serializer.dumps_call(same))
+            else:
+                unique = options.unique_for(workload)
+        except SerializationError as error:
+            raise SerializationError(f"job {target.name}: {error}") from error
+        if not workload:
+            raise SerializationError(
+                f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
+                "disk does not start again with such a job; send at least one byte"
+            )
+        return workload, unique
+
+
+def _context() -> dict[str, Any]:
+    """Return what goes with a job: what the running one came with, and what the project adds."""
+    outer = current_job()
+    own = conf.submission_context()
+    return {**outer.context, **own} if outer is not None and outer.context else own
+
+
+def _check_external(name: str) -> None:
+    """Raise JobNotRegistered unless another program may serve a job of this name."""
+    is_local = get_backend_class().local
+    if is_local and conf.external_jobs() is not None and conf.is_external(name):
+        raise JobNotRegistered(
+            f"job {name!r} is served by another program, as GEARMAN_EXTERNAL_JOBS says, and jobs do "
+            "not leave this process; in a test, gearman_client.stub() answers for it"
+        )
+    if is_local or not conf.is_external(name):
+        registry.get(name)
+
+
+def resolve(task: str | AnyJob) -> AnyJob | None:
+    """
+    Return the job that a name means, or None for one that another program serves.
+
+    Raises JobNotRegistered for a name that nobody serves, TypeError for what is no job.
+    """
+    if isinstance(task, str):
+        job = registry.find(task)
+        if job is None:
+            conf.check_name(task, "job name")
+            if not active().answers(task):
+                _check_external(task)
+        return job
+    job = registry.find(getattr(task, "name", ""))
+    if job is None or job.func is not getattr(task, "func", None):
+        raise TypeError(
+            f"a task is a job's name, or a function declared with @gearman_job, not {task!r}"
+            + (f"; {job.name} has been declared again since, {job.location}" if job else "")
+        )
+    return job
