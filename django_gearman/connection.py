@@ -263,7 +263,7 @@ class Connection:
 
     def __del__(self) -> None:
         if hasattr(self, "_socket"):
-            self.close()
+            self._socket.close()
 
 
 def ping(server: Server, timeout: float) -> BackendError | None:

@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 
 _OPENING_SECONDS = 0.05  # until a connection that is being opened is looked at; longer later on
 
-GRAB = encode(PacketType.GRAB_JOB_UNIQ)
+_GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
+_GRAB_AND_SLEEP = _GRAB + _SLEEP
 
 
 class _Opening(threading.Thread):
@@ -87,7 +88,9 @@ class Link:
         client_id: str,
         functions: Iterable[str],
         options: SocketOptions,
+        is_quick: bool = False,
     ) -> None:
+        self.is_quick = is_quick
         self.server = server
         self.name = name  # of its socket, for whoever is told of that
         self.functions = list(functions)
@@ -95,8 +98,12 @@ class Link:
         self.is_known = False  # the server has answered since it was told what this worker serves
         self.held: deque[AssignedJob] = deque()
         self.asked = 0  # GRAB_JOBs without an answer
+        self.flow = (
+            0  # how many jobs it was last asked for at once: more while there are always some
+        )
         self.asked_since = math.inf
         self.asleep_since = math.inf
+        self._sleeps = False  # PRE_SLEEP was sent with the last GRAB_JOB
         self.retry_at = 0.0
         self._failures = 0
         self._opening: _Opening | None = None
@@ -177,28 +184,36 @@ class Link:
 
     def asking(self, number: int) -> bytes:
         """Return what asks for so many jobs; it is to be sent at once."""
-        if number > 0:
-            if not self.asked:
-                self.asked_since = time.monotonic()
-            self.asked += number
-        return GRAB * number
+        if not self.asked:
+            self.asked_since = time.monotonic()
+        self.asked += number
+        self.asleep_since = math.inf
+        # Asked for one, it is asleep already when there is none: that saves a round trip.
+        self._sleeps = self.asked == 1
+        return _GRAB_AND_SLEEP if self._sleeps else _GRAB * number
 
     def ask(self, number: int = 1) -> None:
-        if self.connection is not None and number > 0:
+        if self.connection is not None:
             self.connection.send(self.asking(number))
 
-    def take_in(self) -> None:
-        """Note what the packets that have arrived say."""
-        connection = self.connection
-        while connection is not None and (packet := connection.next_packet()) is not None:
+    def read(self) -> None:
+        """Take in what has arrived."""
+        if self.connection is not None:
+            self.connection.take_in()
+            self._note(self.connection)
+
+    def _note(self, connection: Connection) -> None:
+        while (packet := connection.next_packet()) is not None:
             kind = packet.type
             if kind is PacketType.JOB_ASSIGN_UNIQ:
                 self._answered()
                 self._assigned(packet)
             elif kind is PacketType.NO_JOB:
                 self._answered()
+                self.flow = 0
                 if not self.asked and not self.held:
-                    connection.send(_SLEEP)
+                    if not self._sleeps:
+                        connection.send(_SLEEP)
                     self.asleep_since = time.monotonic()
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ..connection import wait_readable
+from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import PacketType, encode, encode_parts, to_bytes
 from ..server import Server
@@ -43,6 +44,7 @@ from .real_servers import PATIENCE_SECONDS
 
 _T = TypeVar("_T")
 
+_LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
 
 
@@ -84,6 +86,10 @@ class SocketWorkerSession(WorkerSession):
         self._pace = Pace()
         self._began = 0.0
         self._look_at = 0.0
+        self._tend_at = 0.0
+        self._polled: list[Connection] = []
+        self._poller = select.poll()
+        self._by_number: dict[int, Link] = {}
         self._is_to_move = False
         self._asks = True
         self._options = options
@@ -113,11 +119,10 @@ class SocketWorkerSession(WorkerSession):
         if any(link.held for link in self._links):
             self._wait(now)  # which takes in what has arrived elsewhere
         while True:
-            for link in self._links:
-                if link.functions:
-                    self._guard(link, partial(link.tend, self.on_connect))
-                self._guard(link, link.take_in)
-            now = time.monotonic()
+            if now >= self._tend_at:
+                for link in self._links:
+                    if link.functions:
+                        self._guard(link, partial(link.tend, self.on_connect))
             if (ready := self._next_link(now)) is not None:
                 self._look_at = now + _LOOK_SECONDS
                 return self._hand_out(ready, now)
@@ -129,33 +134,39 @@ class SocketWorkerSession(WorkerSession):
                 self._wait(deadline if not asked else now + PATIENCE_SECONDS)
             else:
                 return None
+            now = time.monotonic()
 
     def _is_asked(self, now: float) -> bool:
         """Whether the answer of a server may come any moment."""
-        if all(link.connection is None for link in self._links):
-            return any(link.opens_first for link in self._links)
-        return any(0 <= now - link.asked_since < PATIENCE_SECONDS for link in self._links)
+        is_connected = False
+        for link in self._links:
+            if now - link.asked_since < PATIENCE_SECONDS and link.asked:
+                return True
+            is_connected = is_connected or link.connection is not None
+        return not is_connected and any(link.opens_first for link in self._links)
 
     def _idle_link(self) -> Link | None:
-        """Return the one whose turn it is to be asked; a quick lane not while another job waits."""
-        waiting = any(link.held for link in self._links)
+        """Return the one whose turn it is to be asked: none while a job waits that is assigned."""
+        found = None
         for link in self._links:
-            if link.is_idle and link.functions and not waiting:
-                return link
-        return None
+            if link.held:
+                return None
+            if found is None and link.is_idle and link.functions:
+                found = link
+        return found
 
     def _next_link(self, now: float) -> Link | None:
         """Return the one whose job is next: quick ones first, so that none is held behind another."""
         others = None
         is_lane_asked = False
-        lanes = self._lanes.values()
         for link in self._links:
-            if link in lanes:
-                if link.held:
-                    return link
-                is_lane_asked |= 0 <= now - link.asked_since < PATIENCE_SECONDS
-            elif link.held and others is None:
-                others = link
+            if not link.is_quick:
+                if others is None and link.held:
+                    others = link
+            elif link.held:
+                return link
+            elif link.asked and now - link.asked_since < PATIENCE_SECONDS:
+                is_lane_asked = True
         return None if is_lane_asked else others
 
     def _hand_out(self, link: Link, now: float) -> AssignedJob:
@@ -179,26 +190,42 @@ class SocketWorkerSession(WorkerSession):
             handle: held for handle, held in self._in_hand.items() if held[1] is not link
         }
         link.lose(error)
+        self._tend_at = 0.0
 
     def _wait(self, until: float) -> None:
-        links = [link for link in self._links if link.functions]
-        until = min([until, *(link.next_event for link in links)])
-        timeout = max(0.0, until - time.monotonic())
-        connected = {link.connection: link for link in self._links if link.connection is not None}
-        if connected:
-            with contextlib.suppress(ConnectionLost):  # which shows when it is tended
-                for connection in wait_readable(list(connected), timeout):
-                    self._guard(connected[connection], connection.take_in)
-        elif opening := [link for link in links if link.is_opening]:
-            opening[0].wait_opened(timeout)
-        else:
-            time.sleep(timeout)
+        """Wait for what servers say, up to the given time or until something is to be done."""
+        self._tend_at = min(link.next_event for link in self._links if link.functions)
+        timeout = max(0.0, min(until, self._tend_at) - time.monotonic())
+        connections = [link.connection for link in self._links if link.connection is not None]
+        if not connections:
+            opening = [link for link in self._links if link.is_opening]
+            if opening:
+                opening[0].wait_opened(timeout)
+            else:
+                time.sleep(timeout)
+            return
+        if connections != self._polled:
+            self._poll_anew(connections)
+        for number, _ in self._poller.poll(min(timeout, _LONGEST_WAIT) * 1000):
+            link = self._by_number[number]
+            self._guard(link, link.read)
+
+    def _poll_anew(self, connections: list[Connection]) -> None:
+        self._polled = connections
+        self._poller = select.poll()
+        self._by_number.clear()
+        for link in self._links:
+            if link.connection is not None:
+                number = self._guard(link, link.connection.fileno)
+                if number is not None:
+                    self._by_number[number] = link
+                    self._poller.register(number, select.POLLIN)
 
     # From the worker to the servers
 
     def send(self, job: AssignedJob, update: Update) -> None:
         held, link = self._in_hand.get(job.handle, (None, None))
-        if held != job or link is None or link.connection is None:
+        if (held is not job and held != job) or link is None or link.connection is None:
             raise ConnectionLost(
                 f"job {job.handle} is not in hand any more: the connection to its server was lost "
                 "meanwhile, and the server gives the job to another worker"
@@ -206,7 +233,8 @@ class SocketWorkerSession(WorkerSession):
         packets = encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
         if isinstance(update, Outcome):
             del self._in_hand[job.handle]
-            packets = *packets, link.asking(self._ahead(job, link))
+            if ahead := self._ahead(job, link):
+                packets = *packets, link.asking(ahead)
         try:
             link.connection.send(*packets)
         except ConnectionLost as error:
@@ -227,23 +255,24 @@ class SocketWorkerSession(WorkerSession):
         if most is None:
             if self._pace.ran(job.function, time.monotonic() - self._began):
                 self._is_to_move = True
-            most = self._pace.window() if link in self._lanes.values() else 1
+            most = self._pace.window() if link.is_quick else 1
         if not self._asks or not most or self._is_to_move:
             return 0
-        others = [each for each in self._links if each is not link and each.functions]
-        if any(each.held for each in others) or (others and link not in self._lanes.values()):
-            return 0  # the others have their turn
-        link.asleep_since = math.inf
-        return max(0, most - link.asked - len(link.held))
+        if len(self._links) > 1:
+            others = [each for each in self._links if each is not link and each.functions]
+            if any(each.held for each in others) or (others and not link.is_quick):
+                return 0  # the others have their turn
+        link.flow = min(most, max(1, link.flow * 2))
+        return max(0, link.flow - link.asked - len(link.held))
 
     def _move(self) -> None:
         """Have each function served over the connection for its pace; none of its jobs is in hand."""
         self._is_to_move = False
-        for link in [each for each in self._links if each not in self._lanes.values()]:
+        for link in [each for each in self._links if not each.is_quick]:
             lane = self._lanes.get(link)
             if lane is None:
                 name = f"{link.name}#quick"
-                lane = Link(link.server, name, self._client_id, [], self._options)
+                lane = Link(link.server, name, self._client_id, [], self._options, is_quick=True)
                 self._lanes[link] = lane
                 self._links.append(lane)
             quick = [name for name in link.functions if name in self._pace.quick]
