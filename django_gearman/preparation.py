@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import conf
 from .backends import get_backend_class
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from .jobs import AnyJob
 
 
-@dataclass(frozen=True)
-class _Target:
+class _Target(NamedTuple):
     """What the calls of one task have in common."""
 
     task: str | AnyJob

@@ -22,6 +22,7 @@ from .uniques import from_wire_unique
 logger = logging.getLogger(__name__)
 
 _OPENING_SECONDS = 0.05  # until a connection that is being opened is looked at; longer later on
+_OPENING_AT_ONCE_SECONDS = 0.2  # that a worker waits for a second connection
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
@@ -153,6 +154,11 @@ class Link:
             raise ConnectionLost(
                 f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
             )
+
+    def open_at_once(self) -> None:
+        """Open the connection to a server that has just answered elsewhere, which takes a moment."""
+        self._opening = _Opening(lambda: self._options.connect(self.server))
+        self._opening.join(_OPENING_AT_ONCE_SECONDS)
 
     def wait_opened(self, timeout: float) -> None:
         if self._opening is not None:

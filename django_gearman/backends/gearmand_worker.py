@@ -275,6 +275,8 @@ class SocketWorkerSession(WorkerSession):
                 lane = Link(link.server, name, self._client_id, [], self._options, is_quick=True)
                 self._lanes[link] = lane
                 self._links.append(lane)
+                lane.open_at_once()
+                self._tend_at = 0.0
             quick = [name for name in link.functions if name in self._pace.quick]
             slow = [name for name in lane.functions if name not in self._pace.quick]
             for source, target, names in ((link, lane, quick), (lane, link, slow)):
