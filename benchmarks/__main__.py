@@ -94,6 +94,7 @@ def main() -> None:
     partial = quick or chosen_options.only or chosen_options.without_peers
     directory = chosen_options.output or (None if partial else HERE)
     if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / "results.json", results, rounds)
         write_svg(directory / "results.svg", results)
 

@@ -331,6 +331,7 @@ def test_of_a_broken_batch_the_acknowledged_jobs_are_known(open_backend):
     def serve_three(peer: Peer) -> None:
         peer.handshake()
         peer.acknowledge(3)
+        peer.hang_up()
         peer.read()
 
     with FakeServer(serve_three) as server:
@@ -348,6 +349,7 @@ def test_batches_that_were_not_sent_go_on_elsewhere(open_backend, gearmand):
     def serve_three(peer: Peer) -> None:
         peer.handshake()
         peer.acknowledge(3)
+        peer.hang_up()
 
     with FakeServer(serve_three) as server:
         backend = open_backend(server.address, gearmand.address)
@@ -367,6 +369,7 @@ def test_batches_that_were_not_sent_and_have_no_other_server_say_so(open_backend
         if peer.number == 0:
             peer.handshake()
             peer.acknowledge(3)
+            peer.hang_up()
 
     with FakeServer(serve_three) as server:
         submissions = open_backend(server.address).submit([background("f")] * 100_000)

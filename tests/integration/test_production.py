@@ -289,3 +289,19 @@ def test_health_asks_every_server(launch, own_gearmand):
     down = launch("gearman_health")
     assert down.process.wait(30) == 1
     assert "refused" in down.output
+
+
+def test_sigterm_among_quick_jobs_loses_and_doubles_none(launch, client, own_gearmand, trail):
+    entries = [{"task": "tests.integration.mark", "data": number} for number in range(6000)]
+    client.submit_multiple_jobs(entries, background=True)
+
+    stops = 0
+    while not is_idle(own_gearmand):
+        worker = launch("gearman_worker", "-w", "2")
+        reached = len(trail()) + 1500
+        wait_until(lambda: len(trail()) >= min(6000, reached), "some have run")
+        assert worker.stop() == 0
+        stops += 1
+
+    assert stops >= 2
+    assert sorted(map(int, trail())) == list(range(6000))

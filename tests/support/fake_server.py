@@ -66,6 +66,11 @@ class Peer:
         while self.read() is not None:
             pass
 
+    def hang_up(self) -> None:
+        """Say no more; a close with something unread would cost the other side what was said."""
+        self._socket.shutdown(socket.SHUT_WR)
+        self.wait_for_end()
+
     def reset(self) -> None:
         """Close so that the other side sees a reset."""
         linger = struct.pack("ii", 1, 0)
