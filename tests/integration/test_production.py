@@ -298,8 +298,8 @@ def test_sigterm_among_quick_jobs_loses_and_doubles_none(launch, client, own_gea
     stops = 0
     while not is_idle(own_gearmand):
         worker = launch("gearman_worker", "-w", "2")
-        reached = len(trail()) + 1500
-        wait_until(lambda: len(trail()) >= min(6000, reached), "some have run")
+        enough = min(6000, len(trail()) + 1500)
+        wait_until(lambda enough=enough: len(trail()) >= enough, "some have run")
         assert worker.stop() == 0
         stops += 1
 
