@@ -26,7 +26,7 @@ from django.core.signing import BadSignature, Signer
 from django.utils.module_loading import import_string
 
 from .exceptions import SerializationError
-from .json_types import PLAIN, TAG, CannotPack, complaint, locate, pack, unpack
+from .json_types import PLAIN, TAG, CannotPack, complaint, locate, pack, unpack, write_plain
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
@@ -97,9 +97,9 @@ class JSONSerializer(Serializer):
     """JSON that brings back what went in."""
 
     def dumps(self, value: Any) -> bytes:
-        if value is None:  # the result of most jobs
-            return b"null"
         try:
+            if type(value) in PLAIN:  # as most results are
+                return write_plain(value).encode()
             return _to_json(pack(value)).encode()
         except CannotPack:
             where, culprit = locate(value)
@@ -123,12 +123,14 @@ class JSONSerializer(Serializer):
             ) from error
 
     def dumps_call(self, call: Call) -> bytes:
-        plain = PLAIN.issuperset(map(type, call.args)) and PLAIN.issuperset(
-            map(type, call.kwargs.values())
-        )
-        if plain and call.attempt == 1 and not call.context:  # as most are
-            with suppress(ValueError):  # which `dumps` explains
-                return _to_json({"args": list(call.args), "kwargs": dict(call.kwargs)}).encode()
+        if call.attempt == 1 and not call.context:
+            with suppress(KeyError, ValueError):  # there is more to it than most calls have
+                args = ",".join(map(write_plain, call.args))
+                kwargs = ",".join(
+                    f"{write_plain(name)}:{write_plain(value)}"
+                    for name, value in call.kwargs.items()
+                )
+                return f'{{"args":[{args}],"kwargs":{{{kwargs}}}}}'.encode()
         return super().dumps_call(call)
 
 

@@ -324,3 +324,19 @@ def test_uuid_is_carried_as_text():
     value = uuid.UUID(int=5)
 
     assert json.loads(JSON.dumps(value)) == {TAG: "uuid", "value": str(value)}
+
+
+@given(
+    text=st.text(max_size=30),
+    place=st.integers(0, 3000),
+    filling=st.sampled_from(["x", "é", "\ud800", "\x7f", "]"]),
+)
+def test_long_texts_are_written_like_short_ones(text, place, filling):
+    serializer = get_serializer("json")
+    filled = filling * 3000
+    value = filled[:place] + text + filled[place:]
+
+    assert serializer.loads(serializer.dumps(value)) == value
+    written = serializer.dumps_call(Call([value], {"text": value}))
+    assert serializer.loads_call(written) == Call([value], {"text": value})
+    assert json.loads(written) == {"args": [value], "kwargs": {"text": value}}
