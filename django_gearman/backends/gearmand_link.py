@@ -112,6 +112,11 @@ class Link:
         self._options = options
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether there is to be a connection: a quick lane is none without functions."""
+        return bool(self.functions) or not self.is_quick
+
+    @property
     def is_idle(self) -> bool:
         """Whether it may be asked for a job, and is not."""
         return self.connection is not None and not self.asked and self.asleep_since == math.inf
@@ -233,7 +238,8 @@ class Link:
             self.asked_since = math.inf
         if not self.is_known:
             self.is_known = True
-            if self._failures:  # only now: some jobs cost every worker its connection
+            # Only now: some jobs cost every worker its connection.
+            if self._failures and not self.is_quick:
                 logger.warning("job server %s is back", self.server)
             self._failures = 0
 
@@ -260,7 +266,7 @@ class Link:
     def lose(self, error: BackendError) -> None:
         """Drop the connection; say so once, and not again until it was back."""
         self.disconnect()
-        if not self._failures:
+        if not self._failures and not self.is_quick:  # the other connection says so
             logger.warning("%s; trying again until it is back", error)
         self.retry_at = time.monotonic() + backoff(self._failures)
         self._failures = min(self._failures + 1, 10)

@@ -121,7 +121,7 @@ class SocketWorkerSession(WorkerSession):
         while True:
             if now >= self._tend_at:
                 for link in self._links:
-                    if link.functions:
+                    if link.is_wanted:
                         self._guard(link, partial(link.tend, self.on_connect))
             if (ready := self._next_link(now)) is not None:
                 self._look_at = now + _LOOK_SECONDS
@@ -151,7 +151,7 @@ class SocketWorkerSession(WorkerSession):
         for link in self._links:
             if link.held:
                 return None
-            if found is None and link.is_idle and link.functions:
+            if found is None and link.is_idle:
                 found = link
         return found
 
@@ -194,7 +194,7 @@ class SocketWorkerSession(WorkerSession):
 
     def _wait(self, until: float) -> None:
         """Wait for what servers say, up to the given time or until something is to be done."""
-        self._tend_at = min(link.next_event for link in self._links if link.functions)
+        self._tend_at = min(link.next_event for link in self._links if link.is_wanted)
         timeout = max(0.0, min(until, self._tend_at) - time.monotonic())
         connections = [link.connection for link in self._links if link.connection is not None]
         if not connections:
@@ -268,6 +268,7 @@ class SocketWorkerSession(WorkerSession):
     def _move(self) -> None:
         """Have each function served over the connection for its pace; none of its jobs is in hand."""
         self._is_to_move = False
+        self._tend_at = 0.0
         for link in [each for each in self._links if not each.is_quick]:
             lane = self._lanes.get(link)
             if lane is None:
@@ -276,7 +277,6 @@ class SocketWorkerSession(WorkerSession):
                 self._lanes[link] = lane
                 self._links.append(lane)
                 lane.open_at_once()
-                self._tend_at = 0.0
             quick = [name for name in link.functions if name in self._pace.quick]
             slow = [name for name in lane.functions if name not in self._pace.quick]
             for source, target, names in ((link, lane, quick), (lane, link, slow)):

@@ -251,3 +251,20 @@ def test_a_lost_connection_loses_no_held_job(backend, register, server):
 
     seen += work(session, 200)
     assert set(map(int, seen)) == set(range(300))
+
+
+@pytest.mark.gearmand
+def test_a_restart_of_the_server_is_told_once_and_survived(backend, register, server, caplog):
+    queue(backend, "f", 200)
+    session = register("f")
+    work(session, 200)
+
+    server.kill()
+    wait_until(lambda: session.grab_job(0.1) is None and not session.is_known, "the loss")
+    server.start()
+    wait_until(lambda: session.grab_job(0.1) is None and "is back" in caplog.text, "it is back")
+
+    assert caplog.text.count("trying again") == 1
+    assert caplog.text.count("is back") == 1
+    queue(backend, "f", 100)
+    assert sorted(map(int, work(session, 100))) == list(range(100))
