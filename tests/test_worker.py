@@ -108,14 +108,13 @@ def test_an_idle_worker_lets_go_of_the_database(monkeypatch):
     monkeypatch.setattr(worker, "RELEASE_SECONDS", 0.0)
     closed = threading.Event()
 
-    def close() -> None:
-        closed.set()
-
     idle = GearmanWorker()
 
     def work() -> None:
-        connections["default"].ensure_connection()
-        connections["default"].close = close
+        connection = connections["default"]
+        connection.ensure_connection()
+        close = connection.close
+        connection.close = lambda: (closed.set(), close())
         idle.work()
 
     thread = threading.Thread(target=work)
