@@ -27,6 +27,7 @@ class Health:
         self._file = file
         self._told = ""
         self._was_ready = False
+        self._failed = False
         self._touched_at = 0.0
         self._watchdog_at = 0.0
         self._watchdog_seconds = _watchdog_seconds()
@@ -52,8 +53,11 @@ class Health:
     def _touch(self, file: Path) -> None:
         try:
             file.touch()
+            self._failed = False
         except OSError as error:
-            logger.error("--health-file: %s", error)
+            if not self._failed:
+                logger.error("--health-file: %s", error)
+            self._failed = True
 
     def forget(self) -> None:
         """Remove the file: nothing serves any more, or yet."""

@@ -57,6 +57,26 @@ def test_wrong_settings_are_an_error_before_anything_starts(settings):
         run("gearman_worker")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-q", "mail:0"], "1 process or more"),
+        (["-q", ":3"], "no job is in queue ''"),
+        (["-w", "3", "-q", "mail:2"], "number of processes of its own"),
+        (["--grace-period", "0"], "no number above 0"),
+        (["--max-memory", "abc"], "no number above 0"),
+        (["--max-jobs", "1.5"], "no whole number above 0"),
+        (["--prefetch", "many"], "not 'auto'"),
+        (["--log-format", "xml"], "invalid choice"),
+        (["--health-file", "/no/such/directory/file"], "cannot be written to"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused(settings, arguments, told):
+    settings.GEARMAN_BACKEND = "gearman"
+    with pytest.raises(CommandError, match=told):
+        run("gearman_worker", *arguments)
+
+
 # gearman_status
 
 

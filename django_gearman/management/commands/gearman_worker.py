@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ class Command(BaseCommand):
         try:
             places = list(self._places(**options))
             workers = [GearmanWorker(queues) for _, queues in places]
-            self._check(workers)
+            self._check(workers, options["health_file"])
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str(error)) from error
         if options["check"]:
@@ -139,8 +140,10 @@ class Command(BaseCommand):
             for n in range(1, number + 1):
                 yield f"worker {queue} {n}", [queue]
 
-    def _check(self, workers: list[GearmanWorker]) -> None:
+    def _check(self, workers: list[GearmanWorker], health_file: Path | None) -> None:
         check_settings()
+        if health_file is not None and not os.access(health_file.absolute().parent, os.W_OK):
+            raise ValueError(f"--health-file {health_file}: its directory cannot be written to")
         if get_backend_class().local:
             backend, _, _ = conf.backend_settings()
             raise CommandError(
