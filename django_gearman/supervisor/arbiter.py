@@ -235,7 +235,7 @@ class Supervisor:
         process.listen()  # what it told at the last
         self._processes.remove(process)
         is_overdue = process.board.deadline <= time.monotonic()
-        task = b"" if process.is_killed or code == 0 else process.board.task
+        task = b"" if process.is_killed else process.board.task
         is_running = process.board.phase is Phase.RUNNING
         how = "killed: its time was up" if is_overdue and code == -signal.SIGKILL else _how(code)
         if task and is_running and self._bury is not None:
@@ -253,7 +253,7 @@ class Supervisor:
         place, stage = process.place, process.board.stage
         if self._is_stopping or process.is_leaving or place is None:
             if task:
-                logger.error("%s %s, with %s", process.pid, how, self._describe(task))
+                logger.error("process %d %s, with %s", process.pid, how, self._describe(task))
             return
         if process in self._old:
             self._old.remove(process)

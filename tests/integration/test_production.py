@@ -25,7 +25,7 @@ def is_idle(server) -> bool:
 
 
 @pytest.mark.parametrize("backend", ["gearman", "python-gearman"])
-@pytest.mark.parametrize("how", ["exit", "kill", "crash"])
+@pytest.mark.parametrize("how", ["exit", "leave", "kill", "crash"])
 def test_a_poison_job_stops_after_its_attempts(launch, client, own_gearmand, trail, backend, how):
     worker = launch("gearman_worker", "-w", "2", backend=backend)
     workers_ready(own_gearmand, 2)

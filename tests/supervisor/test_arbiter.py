@@ -230,7 +230,7 @@ def test_code_that_cannot_start_replaces_nothing(launch):
 def test_a_task_of_an_adopted_process_is_minded_still(launch):
     family = launch(run="board.take(b'long', time.monotonic() + 4); time.sleep(60)")
     wait_until(family.children, "the process")
-    family.program.write_text(family.program.read_text().replace("time.sleep(60)", "pass"))
+    family.program.write_text(family.program.read_text().replace("time.sleep(60)", "board.drop()"))
 
     family.send(signal.SIGHUP)
 
