@@ -8,6 +8,7 @@ belongs to the process that opened it: after a fork the child must open its own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import select
@@ -102,7 +103,8 @@ class Connection:
 
     def send(self, *chunks: bytes) -> None:
         """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
-        self.fileno()
+        if os.getpid() != self._process:
+            self.check_process()
         try:
             if sum(map(len, chunks)) <= _JOINED or self._is_tls:
                 data = b"".join(chunks)
@@ -208,13 +210,15 @@ class Connection:
             raise ProtocolError(f"job server {self.server}: {error}") from None
 
     def has_news(self, timeout: float = 0.0) -> bool:
-        """Wait up to `timeout` seconds until something has arrived; ConnectionLost if it is closed."""
-        self.fileno()
+        """Wait up to `timeout` seconds until something has arrived, or the connection has ended."""
+        if os.getpid() != self._process:
+            self.check_process()
         return bool(self._readable.poll(_milliseconds(timeout)))
 
     def take_in(self) -> None:
         """Read what has arrived, without waiting; ConnectionLost when the connection is broken."""
-        self.fileno()
+        if os.getpid() != self._process:
+            self.check_process()
         if data := self._receive_bytes():
             self._packets.feed(data)
 
@@ -247,6 +251,8 @@ class Connection:
             raise self._lost("it belongs to the parent process; open another one after a fork")
 
     def _lost(self, reason: object) -> ConnectionLost:
+        if isinstance(reason, OSError) and reason.errno == errno.EBADF:
+            reason = "the connection was closed"
         return ConnectionLost(f"job server {self.server}: {reason}")
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ say of jobs comes in between and finds its submission by handle.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -134,7 +133,9 @@ class Channel:
         self._asked_at = 0.0  # when the oldest of them may have been sent
         self._running: dict[str, deque[SocketSubmission]] = {}
         self._sending = threading.Lock()  # taken before the other one
-        self._lock = threading.Condition()
+        self._lock = threading.RLock()
+        self._news = threading.Condition(self._lock)  # for the threads that do not read themselves
+        self._others_wait = 0
         self._someone_reads = False
         self.broken: BackendError | None = None
 
@@ -142,11 +143,13 @@ class Channel:
         """Take in what has arrived, to learn whether the server has hung up."""
         if self._connection.inherited:
             return False  # and the lock may be held for ever
-        with contextlib.suppress(BackendError):
+        try:
             with self._lock:
                 if self.broken is None and (self._someone_reads or not self._connection.has_news()):
                     return True
             self.wait(lambda: False, until=0.0)
+        except BackendError:
+            return False
         return self.broken is None
 
     def close(self) -> None:
@@ -158,9 +161,12 @@ class Channel:
     def submit(self, jobs: Sequence[tuple[JobSpec, tuple[bytes, bytes]]]) -> list[Submission]:
         """Send encoded jobs, and wait until each is acknowledged or known never to be."""
         submissions = [SocketSubmission(self, spec) for spec, _ in jobs]
-        with contextlib.suppress(BackendError):  # which each submission has in its .error
+        last = submissions[-1]
+        try:
             self._request(submissions, [part for _, parts in jobs for part in parts])
-            self.wait_answered(lambda: submissions[-1].answered)  # it is the last one to be
+            self.wait_answered(lambda: bool(last.handle) or last.error is not None)
+        except BackendError:
+            pass  # each submission has it as its .error
         return list[Submission](submissions)
 
     def job_status(self, handle: str) -> JobStatus:
@@ -225,7 +231,9 @@ class Channel:
                 remaining = min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
                 late = remaining == 0.0
                 if self._someone_reads:
-                    self._lock.wait(remaining)
+                    self._others_wait += 1
+                    self._news.wait(remaining)
+                    self._others_wait -= 1
                 else:
                     self._read(remaining)
             return True
@@ -236,12 +244,14 @@ class Channel:
         self._lock.release()
         arrived = True
         try:
-            with contextlib.suppress(ConnectionLost):  # which shows again below
-                arrived = self._connection.has_news(timeout)
+            arrived = self._connection.has_news(timeout)
+        except ConnectionLost:
+            pass  # it shows again below
         finally:
             self._lock.acquire()
             self._someone_reads = False
-            self._lock.notify_all()
+            if self._others_wait:
+                self._news.notify_all()
         try:
             if self.broken is None and arrived:
                 self._connection.take_in()
@@ -295,4 +305,4 @@ class Channel:
             while self._unanswered:
                 self._unanswered.popleft().lose(error)
             self._running.clear()
-            self._lock.notify_all()
+            self._news.notify_all()
