@@ -231,6 +231,7 @@ class Run:
 
     def _tell_retry(self, error: BaseException, delay: float) -> None:
         name, handle, extra = self.job.name, self.assigned.handle, self.log_fields
+        delay = round(delay, 3)
         if isinstance(error, RetryJob):
             logger.info("job %s (%s) runs again in %g s", name, handle, delay, extra=extra)
             return
