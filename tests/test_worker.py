@@ -116,6 +116,8 @@ def test_an_idle_worker_lets_go_of_the_database(monkeypatch):
         close = connection.close
         connection.close = lambda: (closed.set(), close())
         idle.work()
+        if connection.connection is not None:  # a database in memory is not closed by that
+            connection.connection.close()
 
     thread = threading.Thread(target=work)
     thread.start()
