@@ -53,7 +53,7 @@ def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:
 
 def _check_names() -> None:
     conf.function_name("app.job")
-    functions_of(job for jobs in registry.queues().values() for job in jobs)
+    functions_of(registry.jobs())
 
 
 def _retries_without_delays() -> list[CheckMessage]:
@@ -63,10 +63,7 @@ def _retries_without_delays() -> list[CheckMessage]:
     except InvalidBackend:
         return []  # as E001 tells
     retried = [
-        job.name
-        for jobs in registry.queues().values()
-        for job in jobs
-        if job.retries and job.retry_policy.delay_after(1)
+        job.name for job in registry.jobs() if job.retries and job.retry_policy.delay_after(1)
     ]
     if not retried:
         return []

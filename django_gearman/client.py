@@ -10,10 +10,7 @@ from .backends import get_backend
 from .backends.base import JobSpec
 from .calls import MISSING, check_flags, collect_call, read_job
 from .delivery import deliver, wait_for
-from .exceptions import (
-    BackendError,
-    SubmitUncertain,
-)
+from .exceptions import BackendError, SubmitUncertain
 from .instrumentation import active
 from .options import DEFAULT, Options
 from .preparation import Preparation
@@ -232,6 +229,4 @@ class GearmanClient:
         self, task: str | AnyJob, call: Call, background: bool, **explicit: Any
     ) -> JobRequest:
         """Check a call, and return the request that `deliver` takes; nothing is sent."""
-        unique, priority = explicit.pop("unique", None), explicit.pop("priority", None)
-        preparation = Preparation(self._options, background, **explicit)
-        return preparation.request(task, call, unique, priority)
+        return Preparation(self._options, background, **explicit).request(task, call)

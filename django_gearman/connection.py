@@ -94,8 +94,7 @@ class Connection:
 
     def fileno(self) -> int:
         """Return the descriptor; ConnectionLost if this process has none, or none any more."""
-        if os.getpid() != self._process:
-            self.check_process()
+        self.check_process()
         number = self._socket.fileno()
         if number < 0:
             raise self._lost("the connection was closed")
@@ -103,8 +102,7 @@ class Connection:
 
     def send(self, *chunks: bytes) -> None:
         """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
-        if os.getpid() != self._process:
-            self.check_process()
+        self.check_process()
         try:
             if sum(map(len, chunks)) <= _JOINED or self._is_tls:
                 data = b"".join(chunks)
@@ -211,14 +209,12 @@ class Connection:
 
     def has_news(self, timeout: float = 0.0) -> bool:
         """Wait up to `timeout` seconds until something has arrived, or the connection has ended."""
-        if os.getpid() != self._process:
-            self.check_process()
+        self.check_process()
         return bool(self._readable.poll(_milliseconds(timeout)))
 
     def take_in(self) -> None:
         """Read what has arrived, without waiting; ConnectionLost when the connection is broken."""
-        if os.getpid() != self._process:
-            self.check_process()
+        self.check_process()
         if data := self._receive_bytes():
             self._packets.feed(data)
 
@@ -257,9 +253,7 @@ class Connection:
 
     def close(self) -> None:
         """Close it; a thread that waits for it is woken."""
-        if (
-            self.inherited
-        ):  # the connection is the parent's still, and its lock may never open again
+        if self.inherited:  # it is the parent's still, and its lock may never open again
             self._socket.close()
             return
         with self._lock, contextlib.suppress(OSError):

@@ -136,7 +136,7 @@ class Run:
         self.was_called = False
         self._session = session
         self._submit = submit
-        self._serializer = get_serializer(job.serializer or conf.serializer(), "of a job")
+        self._serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
         self._unreadable: Exception | None = None
         try:
             self.call = self._serializer.loads_call(assigned.workload)

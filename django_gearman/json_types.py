@@ -31,11 +31,7 @@ class CannotPack(Exception):
     """There is something in the value that JSON cannot bring back."""
 
 
-#: What JSON has itself.
-PLAIN = {str, int, bool, type(None)}
 _KEYS = {str}
-
-
 _LONG = 1000  # characters
 _ESCAPED = [*map(chr, range(32)), '"', "\\"]
 
@@ -54,6 +50,8 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     type(None): lambda value: "null",
 }
+#: What JSON has itself.
+PLAIN = frozenset(_WRITERS)
 
 
 def write_plain(value: Any) -> str:

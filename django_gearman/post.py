@@ -22,12 +22,10 @@ from .worker import GearmanWorker
 #: Seconds that a job may go on after its JobTimeLimitExceeded, before its process is killed.
 HARD_LIMIT_SECONDS = 5.0
 
-_MAX_WORKLOAD = (
-    1 << 17
-)  # bytes that the board keeps of a job; a larger one cannot be submitted again
-_SPLAY = (
-    0.1  # by which each process stays below its limits, at random, so that not all leave at once
-)
+# Bytes that the board keeps of a job; a larger one cannot be submitted again.
+_MAX_WORKLOAD = 1 << 17
+# By which each process stays below its limits, at random, so that not all leave at once.
+_SPLAY = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,6 @@ class Post(Watch):
         self._board = board
         self._line = line
         self._limits = limits.splayed()
-        self._has_limits = limits != Limits()
         self._timeout = timeout  # of jobs that declare none
         self._born = time.monotonic()
 
@@ -87,19 +84,22 @@ class Post(Watch):
         self._board.drop()
 
     def is_over(self, count: int) -> bool:
-        if not self._has_limits or not self._is_old(count):
-            return False
-        self._board.leave()
-        return True
+        is_over = self._is_old(count)
+        if is_over:
+            self._board.leave()
+        return is_over
 
     def _is_old(self, count: int) -> bool:
-        limits = self._limits
-        if limits.max_jobs is not None and count >= limits.max_jobs:
-            return True
-        lived = time.monotonic() - self._born
-        if limits.max_lifetime is not None and lived >= limits.max_lifetime:
-            return True
-        return limits.max_memory is not None and resident_memory() >= limits.max_memory
+        jobs, memory, lifetime = (
+            self._limits.max_jobs,
+            self._limits.max_memory,
+            self._limits.max_lifetime,
+        )
+        return (
+            (jobs is not None and count >= jobs)
+            or (lifetime is not None and time.monotonic() - self._born >= lifetime)
+            or (memory is not None and resident_memory() >= memory)
+        )
 
 
 def resident_memory() -> float:

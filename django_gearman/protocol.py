@@ -164,32 +164,31 @@ class PacketReader:
 
     def next_packet(self) -> Packet | None:
         """Return the next whole packet, or None until more has been fed; ProtocolError for noise."""
-        if self._available >= self._needed:
-            if self._later:
-                self._join()
-            data, start = self._data, self._position
-            magic, number, size = _HEADER.unpack_from(data, start)
-            known = _KNOWN.get(number)
-            if magic != self._magic or known is None:
-                raise ProtocolError(
-                    f"not a Gearman packet: {data[start : start + 12]!r}; "
-                    "is this really a job server?"
-                )
-            self._needed = whole = _HEADER.size + size
-            if self._available < whole:
-                return None
-            kind, count = known
-            end = start + whole
-            args = data[start + _HEADER.size : end].split(b"\0", count - 1) if count else []
-            if len(args) != count:
-                raise ProtocolError(
-                    f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
-                )
-            self._needed = _HEADER.size
-            self._position = end
-            self._available -= whole
-            return Packet(kind, tuple(args))
-        return None
+        if self._available < self._needed:
+            return None
+        if self._later:
+            self._join()
+        data, start = self._data, self._position
+        magic, number, size = _HEADER.unpack_from(data, start)
+        known = _KNOWN.get(number)
+        if magic != self._magic or known is None:
+            raise ProtocolError(
+                f"not a Gearman packet: {data[start : start + 12]!r}; is this really a job server?"
+            )
+        self._needed = whole = _HEADER.size + size
+        if self._available < whole:
+            return None
+        kind, count = known
+        end = start + whole
+        args = data[start + _HEADER.size : end].split(b"\0", count - 1) if count else []
+        if len(args) != count:
+            raise ProtocolError(
+                f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
+            )
+        self._needed = _HEADER.size
+        self._position = end
+        self._available -= whole
+        return Packet(kind, tuple(args))
 
     def _join(self) -> None:
         self._data = b"".join([memoryview(self._data)[self._position :], *self._later])

@@ -68,6 +68,10 @@ class JobRegistry:
             queues.setdefault(job.queue, []).append(job)
         return dict(sorted(queues.items()))
 
+    def jobs(self) -> list[AnyJob]:
+        """Return all jobs, by queue."""
+        return [job for jobs in self.queues().values() for job in jobs]
+
     def select(self, queues: Iterable[str] | None = None) -> list[AnyJob]:
         """
         Return the jobs of these queues; of all for None, and where "*" is among them.

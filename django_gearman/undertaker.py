@@ -38,8 +38,7 @@ def bury(death: Death) -> None:
     server = assigned.handle.partition("//")[0]
     # Which of the connections to the server has the job is not known; the others' word is nothing.
     opened = [each for name, each in death.sockets.items() if name.partition("#")[0] == server]
-    jobs = [job for jobs in registry.queues().values() for job in jobs]
-    job = functions_of(jobs).get(assigned.function)
+    job = functions_of(registry.jobs()).get(assigned.function)
     if not opened or (job is not None and not _is_to_end(job, assigned, has_workload, death)):
         told = "job %s (%s) is given to another worker: its process %s"
         logger.warning(told, assigned.function, assigned.handle, death.how)

@@ -45,7 +45,6 @@ LAYERS: dict[str, set[str]] = {
     "backends.python_gearman_bindings": {"connection", "exceptions", "server", "backends.base"},
     "backends.python_gearman_client": {
         "backends.uniques",
-        "server",
         "exceptions",
         "protocol",
         "backends.base",
@@ -54,7 +53,6 @@ LAYERS: dict[str, set[str]] = {
     },
     "backends.python_gearman_worker": {
         "backends.uniques",
-        "server",
         "exceptions",
         "protocol",
         "backends.base",
@@ -62,7 +60,6 @@ LAYERS: dict[str, set[str]] = {
         "backends.python_gearman_bindings",
     },
     "backends.python_gearman": {
-        "backends.uniques",
         "server",
         "connection",
         "exceptions",
@@ -74,7 +71,6 @@ LAYERS: dict[str, set[str]] = {
         "backends.python_gearman_worker",
     },
     "backends.gearmand_client": {
-        "backends.uniques",
         "server",
         "connection",
         "exceptions",
@@ -94,7 +90,6 @@ LAYERS: dict[str, set[str]] = {
         "backends.real_servers",
     },
     "backends.gearmand_worker": {
-        "backends.uniques",
         "server",
         "backends.gearmand_link",
         "backends.prefetch",
@@ -152,7 +147,6 @@ LAYERS: dict[str, set[str]] = {
         "exceptions",
         "instrumentation",
         "options",
-        "registry",
         "request",
         "serializers",
     },
@@ -212,7 +206,6 @@ LAYERS: dict[str, set[str]] = {
         "exceptions",
         "backends.base",
         "backends.memory",
-        "connection",
         "execution",
         "instrumentation",
         "jobs",

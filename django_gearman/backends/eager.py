@@ -123,7 +123,6 @@ class EagerBackend(MemoryBackend):
     def _job_of(self, function: str) -> AnyJob | None:
         job = self._functions.get(function)
         if job is None or registry.find(job.name) is not job:
-            jobs = [job for queue in registry.queues().values() for job in queue]
-            self._functions = functions_of(jobs)
+            self._functions = functions_of(registry.jobs())
             job = self._functions.get(function)
         return job

@@ -75,8 +75,9 @@ class GearmandBackend(BaseBackend):
             connect_timeout, send_timeout, reply_timeout, status_interval, down_time
         )
         check_seconds(asdict(self._options))
-        self._channels: dict[Server, Channel] = {}
-        self._down: dict[Server, tuple[float, BackendError]] = {}  # until when, and why
+        # By address; of those that are down, until when and why.
+        self._channels: dict[str, Channel] = {}
+        self._down: dict[str, tuple[float, BackendError]] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         encoded = [_encode_job(spec) for spec in specs]  # all of them, before anything is sent
@@ -102,65 +103,59 @@ class GearmandBackend(BaseBackend):
 
     def _route(self, specs: Sequence[JobSpec], places: Sequence[int]) -> dict[Channel, list[int]]:
         """Choose a live connection for each job."""
-        if len(self._servers) == 1:
-            [server] = self._servers.values()
-            only = self._reach(server)
-            if only is None:
-                raise self._unavailable([server], "submit the job")
-            return {only: list(places)}
         routes: dict[Channel, list[int]] = {}
-        reached: dict[Server, Channel | None] = {}
+        reached: dict[str, Channel | None] = {}
         for place in places:
-            for server in self._preferred(specs[place]):
-                if server not in reached:
-                    reached[server] = self._reach(server)
-                channel = reached[server]
+            for address in self._preferred(specs[place]):
+                if address not in reached:
+                    reached[address] = self._reach(address)
+                channel = reached[address]
                 if channel is not None:
                     routes.setdefault(channel, []).append(place)
                     break
             else:
-                raise self._unavailable(self._servers.values(), "submit the job")
+                raise self._unavailable(self._servers, "submit the job")
         return routes
 
-    def _preferred(self, spec: JobSpec) -> list[Server]:
+    def _preferred(self, spec: JobSpec) -> list[str]:
         """Order the servers for a job: equal uniques agree, and those believed down come last."""
-        servers = list(self._servers.values())
-        if len(servers) > 1:
+        addresses = list(self._servers)
+        if len(addresses) > 1:
             now = time.monotonic()
-            servers.sort(
-                key=lambda server: (
-                    server in self._down and self._down[server][0] > now,
-                    rank(spec.unique or str(now), str(server)),
+            addresses.sort(
+                key=lambda address: (
+                    address in self._down and self._down[address][0] > now,
+                    rank(spec.unique or str(now), address),
                 )
             )
-        return servers
+        return addresses
 
-    def _reach(self, server: Server) -> Channel | None:
+    def _reach(self, address: str) -> Channel | None:
         """Return a connection to the server, the one there was if it lives; None if it is down."""
-        channel = self._channels.get(server)
+        channel = self._channels.get(address)
         if channel is not None:
             if channel.is_alive():
                 return channel
             channel.close()
         try:
-            channel = Channel(server, self._options)
+            channel = Channel(self._servers[address], self._options)
         except BackendError as error:
-            self._channels.pop(server, None)
-            self._down[server] = (time.monotonic() + self._options.down_time, error)
+            self._channels.pop(address, None)
+            self._down[address] = (time.monotonic() + self._options.down_time, error)
             return None
-        self._channels[server] = channel
-        self._down.pop(server, None)
+        self._channels[address] = channel
+        self._down.pop(address, None)
         return channel
 
-    def _unavailable(self, servers: Iterable[Server], purpose: str) -> ServerUnavailable:
-        return unavailable(purpose, [self._down[each][1] for each in servers if each in self._down])
+    def _unavailable(self, addresses: Iterable[str], purpose: str) -> ServerUnavailable:
+        reasons = [self._down[each][1] for each in addresses if each in self._down]
+        return unavailable(purpose, reasons)
 
     def job_status(self, handle: str) -> JobStatus:
         address, own_handle = split_handle(handle, self._servers)
-        server = self._servers[address]
-        channel = self._reach(server)
+        channel = self._reach(address)
         if channel is None:
-            raise self._unavailable([server], f"ask about job {handle}")
+            raise self._unavailable([address], f"ask about job {handle}")
         return channel.job_status(own_handle)
 
     def functions(self) -> list[FunctionStatus]:

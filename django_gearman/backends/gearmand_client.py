@@ -63,11 +63,9 @@ class SocketOptions:
     status_interval: float = 5.0
     down_time: float = 10.0
 
-    def connect(self, server: Server, within: float = math.inf) -> Connection:
+    def connect(self, server: Server) -> Connection:
         return Connection(
-            server,
-            connect_timeout=min(within, self.connect_timeout),
-            send_timeout=self.send_timeout,
+            server, connect_timeout=self.connect_timeout, send_timeout=self.send_timeout
         )
 
 
@@ -164,7 +162,7 @@ class Channel:
         last = submissions[-1]
         try:
             self._request(submissions, [part for _, parts in jobs for part in parts])
-            self.wait_answered(lambda: bool(last.handle) or last.error is not None)
+            self.wait_answered(lambda: last.answered)
         except BackendError:
             pass  # each submission has it as its .error
         return list[Submission](submissions)

@@ -99,9 +99,8 @@ class Link:
         self.is_known = False  # the server has answered since it was told what this worker serves
         self.held: deque[AssignedJob] = deque()
         self.asked = 0  # GRAB_JOBs without an answer
-        self.flow = (
-            0  # how many jobs it was last asked for at once: more while there are always some
-        )
+        #: How many jobs it was last asked for at once: more while there are always some.
+        self.flow = 0
         self.asked_since = math.inf
         self.asleep_since = math.inf
         self._sleeps = False  # PRE_SLEEP was sent with the last GRAB_JOB
@@ -152,7 +151,7 @@ class Link:
                     on_connect(self.name, self.connection.plain_socket)
                 self.connection.send(self._greeting())
         elif self.connection is None:
-            self._opening = _Opening(lambda: self._options.connect(self.server))
+            self._open()
         elif self.asleep_since < math.inf:
             self.asleep_since = math.inf
         else:
@@ -162,8 +161,11 @@ class Link:
 
     def open_at_once(self) -> None:
         """Open the connection to a server that has just answered elsewhere, which takes a moment."""
+        self._open()
+        self.wait_opened(_OPENING_AT_ONCE_SECONDS)
+
+    def _open(self) -> None:
         self._opening = _Opening(lambda: self._options.connect(self.server))
-        self._opening.join(_OPENING_AT_ONCE_SECONDS)
 
     def wait_opened(self, timeout: float) -> None:
         if self._opening is not None:
@@ -203,7 +205,7 @@ class Link:
         self._sleeps = self.asked == 1
         return _GRAB_AND_SLEEP if self._sleeps else _GRAB * number
 
-    def ask(self, number: int = 1) -> None:
+    def ask(self, number: int) -> None:
         if self.connection is not None:
             self.connection.send(self.asking(number))
 

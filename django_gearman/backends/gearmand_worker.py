@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ..connection import Connection
+from ..connection import wait_readable
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import PacketType, encode, encode_parts, to_bytes
 from ..server import Server
@@ -44,7 +43,6 @@ from .real_servers import PATIENCE_SECONDS
 
 _T = TypeVar("_T")
 
-_LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
 
 
@@ -87,9 +85,6 @@ class SocketWorkerSession(WorkerSession):
         self._began = 0.0
         self._look_at = 0.0
         self._tend_at = 0.0
-        self._polled: list[Connection] = []
-        self._poller = select.poll()
-        self._by_number: dict[int, Link] = {}
         self._is_to_move = False
         self._asks = True
         self._options = options
@@ -196,30 +191,19 @@ class SocketWorkerSession(WorkerSession):
         """Wait for what servers say, up to the given time or until something is to be done."""
         self._tend_at = min(link.next_event for link in self._links if link.is_wanted)
         timeout = max(0.0, min(until, self._tend_at) - time.monotonic())
-        connections = [link.connection for link in self._links if link.connection is not None]
-        if not connections:
-            opening = [link for link in self._links if link.is_opening]
-            if opening:
-                opening[0].wait_opened(timeout)
-            else:
-                time.sleep(timeout)
-            return
-        if connections != self._polled:
-            self._poll_anew(connections)
-        for number, _ in self._poller.poll(min(timeout, _LONGEST_WAIT) * 1000):
-            link = self._by_number[number]
-            self._guard(link, link.read)
-
-    def _poll_anew(self, connections: list[Connection]) -> None:
-        self._polled = connections
-        self._poller = select.poll()
-        self._by_number.clear()
-        for link in self._links:
-            if link.connection is not None:
-                number = self._guard(link, link.connection.fileno)
-                if number is not None:
-                    self._by_number[number] = link
-                    self._poller.register(number, select.POLLIN)
+        connected = {link.connection: link for link in self._links if link.connection is not None}
+        opening = [link for link in self._links if link.is_opening]
+        if connected:
+            try:
+                ready = wait_readable(list(connected), timeout)
+            except ConnectionLost:  # one has been closed meanwhile; to read tells which
+                ready = list(connected)
+            for connection in ready:
+                self._guard(connected[connection], connected[connection].read)
+        elif opening:
+            opening[0].wait_opened(timeout)
+        else:
+            time.sleep(timeout)
 
     # From the worker to the servers
 

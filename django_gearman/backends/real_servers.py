@@ -135,7 +135,7 @@ class WaitingSubmission(Submission):
         self.background = spec.background
         self._function = spec.function
         self._status_interval = status_interval
-        self._updates: deque[Update] | tuple[()] = ()  # until there is one
+        self._updates: deque[Update] | None = None  # until there is one
         self._finished = False
         self._lost: JobLost | None = None
         self._heard = 0.0 if spec.background else time.monotonic()
@@ -157,7 +157,7 @@ class WaitingSubmission(Submission):
         self.error.__cause__ = cause
 
     def deliver(self, update: Update) -> None:
-        if not isinstance(self._updates, deque):
+        if self._updates is None:
             self._updates = deque()
         self._updates.append(update)
         self._finished = isinstance(update, Outcome)
@@ -183,7 +183,7 @@ class WaitingSubmission(Submission):
             if time.monotonic() >= deadline:
                 break
         try:
-            return self._updates.popleft() if isinstance(self._updates, deque) else None
+            return self._updates.popleft() if self._updates else None
         except IndexError:  # the outcome has been handed out, or the time is up
             return None
 

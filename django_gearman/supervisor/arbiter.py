@@ -212,19 +212,18 @@ class Supervisor:
 
     def _replace_old(self) -> None:
         """Start a process beside an old one, and stop that when the new one serves."""
-        for old in self._old[:1]:
-            if old.place is None:
-                self._old.remove(old)
-                old.stop()
-                continue
-            new = [p for p in self._processes if p.place is old.place and p is not old]
-            new = [process for process in new if not process.is_leaving]
-            started = any(process.board.stage is Stage.STARTED for process in new)
-            if any(p.is_serving for p in new) or (started and not old.is_serving):
-                self._old.remove(old)
-                old.stop()
-            elif not new and old.place.vacant_until <= time.monotonic():
-                self._spawn(old.place)
+        if not self._old:
+            return
+        old = self._old[0]
+        same = [process for process in self._processes if process.place is old.place]
+        new = [process for process in same if process is not old and not process.is_leaving]
+        started = any(process.board.stage is Stage.STARTED for process in new)
+        serving = any(process.is_serving for process in new)
+        if old.place is None or serving or (started and not old.is_serving):
+            self._old.remove(old)
+            old.stop()
+        elif not new and old.place.vacant_until <= time.monotonic():
+            self._spawn(old.place)
 
     def _spawn(self, place: Place) -> None:
         self._processes.append(spawn(place, self._processes))

@@ -134,12 +134,10 @@ def spawn(place: Place, others: Iterable[Process]) -> Process:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     for end in (ours, theirs):
         end.setblocking(False)
-    pid = _fork()
+    pid = _fork(others)
     if pid:
         theirs.close()
         return Process(pid, place, board, ours)
-    for other in others:
-        other.forget()
     ours.close()
     _be_process(place.start, board, theirs)
     raise AssertionError("unreachable")
@@ -147,17 +145,16 @@ def spawn(place: Place, others: Iterable[Process]) -> Process:
 
 def spawn_once(work: Callable[[], object], others: Iterable[Process]) -> int:
     """Fork a process that does this and ends; return its id."""
-    pid = _fork()
+    pid = _fork(others)
     if pid:
         return pid
-    for other in others:
-        other.forget()
     _reset_signals(lambda *_: None)
     _leave(work)
     raise AssertionError("unreachable")
 
 
-def _fork() -> int:
+def _fork(others: Iterable[Process]) -> int:
+    """Fork; the child dies with its parent, and lets go of what that knows of `others`."""
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -169,6 +166,8 @@ def _fork() -> int:
         return pid
     signal.set_wakeup_fd(-1)
     _die_with(parent)
+    for other in others:
+        other.forget()
     return 0
 
 

@@ -265,5 +265,4 @@ class Runner:
         )
 
     def _job_of(self, spec: JobSpec) -> AnyJob | None:
-        jobs = [job for jobs in registry.queues().values() for job in jobs]
-        return functions_of(jobs).get(spec.function)
+        return functions_of(registry.jobs()).get(spec.function)
