@@ -16,13 +16,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
 
-from .exceptions import BackendError, ConnectionLost, ProtocolError
+from .exceptions import BackendError, ConnectionLost
 from .protocol import Packet, PacketReader, PacketType, encode
 from .server import Server
 
-_JOINED = 65536  # bytes that are joined for one send(): copying so few costs less than a call
+_JOINED = (
+    32768  # bytes of a chunk, on average, up to which copying costs less than a buffer of its own
+)
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
 _LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
@@ -57,7 +58,9 @@ class Connection:
         self.heard_at = time.monotonic()
         self._send_timeout = send_timeout
         self._process = os.getpid()
-        self._packets = PacketReader()
+        self._packets = PacketReader(source=f"job server {server}")
+        #: Return the next packet of what has been taken in; ProtocolError if it is noise.
+        self.next_packet = self._packets.next_packet
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = time.monotonic() + connect_timeout
         self._socket = self._open(connect_timeout, deadline)
@@ -104,7 +107,7 @@ class Connection:
         """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
         self.check_process()
         try:
-            if sum(map(len, chunks)) <= _JOINED or self._is_tls:
+            if self._is_tls or sum(map(len, chunks)) <= _JOINED * len(chunks):
                 data = b"".join(chunks)
                 if (sent := self._try_to_send(data)) < len(data):
                     self._send_buffers([memoryview(data)[sent:]])
@@ -146,7 +149,7 @@ class Connection:
     def _wait_writable(self) -> None:
         poller = select.poll()
         poller.register(self, select.POLLOUT)
-        if not poller.poll(_milliseconds(self._send_timeout)):
+        if not poller.poll(milliseconds(self._send_timeout)):
             raise self._lost(f"it took no more bytes for {self._send_timeout:g} s")
 
     def receive(self, timeout: float | None = None) -> Packet | None:
@@ -200,33 +203,26 @@ class Connection:
             answer += data
         return answer[:-2].decode(errors="replace")
 
-    def next_packet(self) -> Packet | None:
-        """Return the next packet of what has been taken in; ProtocolError if it is noise."""
-        try:
-            return self._packets.next_packet()
-        except ProtocolError as error:
-            raise ProtocolError(f"job server {self.server}: {error}") from None
-
     def has_news(self, timeout: float = 0.0) -> bool:
         """Wait up to `timeout` seconds until something has arrived, or the connection has ended."""
-        self.check_process()
-        return bool(self._readable.poll(_milliseconds(timeout)))
+        return bool(self._readable.poll(milliseconds(timeout)))
 
     def take_in(self) -> None:
         """Read what has arrived, without waiting; ConnectionLost when the connection is broken."""
-        self.check_process()
         if data := self._receive_bytes():
             self._packets.feed(data)
 
     def _read(self, timeout: float) -> bytes | None:
         """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
+        self.check_process()
         return self._receive_bytes() if self.has_news(timeout) else None
 
     def _receive_bytes(self) -> bytes:
         try:
             # Never less than a TLS record holds, so that nothing is left which poll() does not show.
+            missing = self._packets.missing
             with self._lock:
-                data = self._socket.recv(min(max(65536, self._packets.missing), 1 << 20))
+                data = self._socket.recv(65536 if missing <= 65536 else min(missing, 1 << 20))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b""
         except OSError as error:
@@ -277,15 +273,6 @@ def ping(server: Server, timeout: float) -> BackendError | None:
     return None
 
 
-def wait_readable(connections: Sequence[Connection], timeout: float) -> list[Connection]:
-    """Wait up to `timeout` seconds until something has arrived; return where it did."""
-    poller = select.poll()
-    by_number = {}
-    for connection in connections:
-        by_number[number := connection.fileno()] = connection
-        poller.register(number, select.POLLIN)
-    return [by_number[number] for number, _ in poller.poll(_milliseconds(timeout))]
-
-
-def _milliseconds(timeout: float) -> float:
+def milliseconds(timeout: float) -> float:
+    """Return what poll() takes for so many seconds."""
     return min(timeout, _LONGEST_WAIT) * 1000

@@ -68,9 +68,9 @@ def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
 
 
 def _try_to_send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
-    retries = requests[0].options.max_retries or 0
-    timeout = requests[0].options.timeout
-    deadline = None if timeout is None else time.monotonic() + timeout
+    options = requests[0].options
+    retries = options.max_retries or 0
+    deadline = None if options.timeout is None else time.monotonic() + options.timeout
     for attempt in range(retries + 1):
         try:
             _send_once(requests, servers)

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -221,7 +220,7 @@ class Run:
 
     def _submit_again(self, delay: float) -> str:
         """Queue the next attempt before this one ends: a crash in between loses nothing."""
-        again = self._serializer.dumps_call(replace(self.call, attempt=self.call.attempt + 1))
+        again = self._serializer.dumps_call(self.call._replace(attempt=self.call.attempt + 1))
         run_at = time.time() + delay if delay > 0 else None
         spec = JobSpec(self.assigned.function, again, background=True, run_at=run_at)
         [submission] = self._submit([spec])

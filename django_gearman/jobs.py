@@ -7,7 +7,6 @@ import datetime
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -109,7 +108,7 @@ class Job(Generic[_Called, _P, _R]):
             self._signature.bind(*call.args, **call.kwargs)
         except TypeError as error:
             if list(call.args) == [None] and not call.kwargs and not self._signature.parameters:
-                return replace(call, args=())
+                return call._replace(args=())
             raise TypeError(f"job {self.name}{self._signature}: {error}") from None
         return call
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import conf
@@ -71,7 +70,7 @@ class Preparation:
             self._background,
             None if options.run_after is None else options.run_at(),
         )
-        data = {"args": list(call.args), "kwargs": dict(call.kwargs)}
+        data = {"args": [*call.args], "kwargs": {**call.kwargs}}
         return JobRequest(GearmanJob(target.name, unique, data), spec, target.serializer, options)
 
     def _target(self, task: str | AnyJob) -> _Target:
@@ -99,7 +98,7 @@ class Preparation:
         job, serializer = target.job, target.serializer
         try:
             if self._context:
-                workload = serializer.dumps_call(replace(call, context=self._context))
+                workload = serializer.dumps_call(call._replace(context=self._context))
             else:
                 workload = serializer.dumps_call(call)
             if options.unique is True:

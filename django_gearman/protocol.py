@@ -28,6 +28,8 @@ _WORKER = re.compile(r"\d+ ([^ ]+) (.*) :((?: [^ ]+)*) ?", re.DOTALL)
 class PacketType(enum.IntEnum):
     """The packet types that this library sends or understands."""
 
+    __hash__ = int.__hash__  # an Enum's own is written in Python, and each look-up would call it
+
     CAN_DO = 1
     CANT_DO = 2
     PRE_SLEEP = 4
@@ -105,6 +107,9 @@ class Packet(NamedTuple):
     args: tuple[bytes, ...] = ()
 
 
+_new = tuple.__new__  # what Packet() calls, without the call in between
+
+
 def to_text(argument: bytes) -> str:
     """Decode a name; bytes that are no UTF-8 survive the way back."""
     return argument.decode(errors="surrogateescape")
@@ -139,20 +144,22 @@ def encode_parts(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> tupl
 
 
 class PacketReader:
-    """Turns a stream of bytes, cut anywhere, into packets whose magic is `magic`."""
+    """
+    Turns a stream of bytes, cut anywhere, into packets whose magic is `magic`.
 
-    def __init__(self, magic: bytes = RESPONSE) -> None:
+    `source` is where they come from, for the error that says that they are none.
+    """
+
+    def __init__(self, magic: bytes = RESPONSE, source: str = "the stream") -> None:
         self._magic = magic
+        self._source = source
         self._data = b""
         self._position = 0  # of the next packet
         self._later: list[bytes] = []  # what has arrived since, to be joined when it is enough
         self._available = 0  # bytes from the position on, with those in `_later`
         self._needed = _HEADER.size  # bytes from there until something can be parsed
-
-    @property
-    def missing(self) -> int:
-        """How many more bytes the packet that has begun needs, at least."""
-        return self._needed - self._available
+        #: How many more bytes were needed, at least, when there was no packet.
+        self.missing = _HEADER.size
 
     def feed(self, data: bytes) -> None:
         """Take in what has arrived."""
@@ -165,6 +172,7 @@ class PacketReader:
     def next_packet(self) -> Packet | None:
         """Return the next whole packet, or None until more has been fed; ProtocolError for noise."""
         if self._available < self._needed:
+            self.missing = self._needed - self._available
             return None
         if self._later:
             self._join()
@@ -173,22 +181,24 @@ class PacketReader:
         known = _KNOWN.get(number)
         if magic != self._magic or known is None:
             raise ProtocolError(
-                f"not a Gearman packet: {data[start : start + 12]!r}; is this really a job server?"
+                f"{self._source}: not a Gearman packet: {data[start : start + 12]!r}; is this really "
+                "a job server?"
             )
         self._needed = whole = _HEADER.size + size
         if self._available < whole:
+            self.missing = whole - self._available
             return None
         kind, count = known
         end = start + whole
         args = data[start + _HEADER.size : end].split(b"\0", count - 1) if count else []
         if len(args) != count:
             raise ProtocolError(
-                f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
+                f"{self._source}: {kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
             )
         self._needed = _HEADER.size
         self._position = end
         self._available -= whole
-        return Packet(kind, tuple(args))
+        return _new(Packet, (kind, tuple(args)))
 
     def _join(self) -> None:
         self._data = b"".join([memoryview(self._data)[self._position :], *self._later])

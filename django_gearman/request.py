@@ -71,6 +71,15 @@ class JobRequest:
     progress; `data_updates` and `warning_updates` hold what the job sent while it ran.
     """
 
+    # As they are at first: what never changes need not be set for each of many requests.
+    connection_attempts = 0
+    state = JOB_UNKNOWN
+    timed_out = False
+    exception: GearmanError | None = None
+    _submission: Submission | None = None
+    _result: bytes = b""
+    _raised: Mapping[str, str] | None = None
+
     def __init__(
         self,
         job: GearmanJob,
@@ -80,25 +89,19 @@ class JobRequest:
     ) -> None:
         self.job = job
         self.spec = spec
-        self.options = options
-        self.priority = options.priority
         self.background = spec.background
-        self.connection_attempts = 0
-        self.max_connection_attempts = (options.max_retries or 0) + 1
-        self.state = JOB_UNKNOWN
-        self.timed_out = False
-        self.exception: GearmanError | None = None
-        self.status: dict[str, Any] = {}
         self.serializer = serializer
-        self._submission: Submission | None = None
-        self._result: bytes = b""
-        self._raised: Mapping[str, str] = {}
+        self.options = options
 
     def __repr__(self) -> str:
         kind = "background" if self.background else "foreground"
         return f"<JobRequest {self.job.task} {kind} {self.state} {self.handle or 'without handle'}>"
 
     # Made when there is something to keep, or to look at: a deque is half a kilobyte.
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        return {}
 
     @cached_property
     def data_updates(self) -> deque[Any]:
@@ -115,6 +118,14 @@ class JobRequest:
     @property
     def gearman_job(self) -> GearmanJob:
         return self.job
+
+    @property
+    def priority(self) -> str | None:
+        return self.options.priority
+
+    @property
+    def max_connection_attempts(self) -> int:
+        return (self.options.max_retries or 0) + 1
 
     @property
     def server_status(self) -> dict[str, Any]:
@@ -211,6 +222,8 @@ class JobRequest:
     def take(self, update: Update) -> Update | None:
         """Note what an update says; return it as the caller should see it, if at all."""
         match update:
+            case WorkComplete(data):
+                self.state, self._result = JOB_COMPLETE, data
             case WorkStatus(numerator, denominator):
                 self.set_status(JobStatus(True, True, numerator, denominator))
                 self.status_updates.append((numerator, denominator))
@@ -220,14 +233,12 @@ class JobRequest:
                 self.data_updates.append(decoded.data)
                 return decoded
             case WorkWarning(data):
-                self._raised = read_error(data) or {}
+                self._raised = read_error(data)
                 if self._raised:
                     return None  # our workers' way to tell why the job is about to fail
                 warning = replace(update, data=self._decode(data))
                 self.warning_updates.append(warning.data)
                 return warning
-            case WorkComplete(data):
-                self.state, self._result = JOB_COMPLETE, data
             case WorkException(data):
                 text = data.rstrip(b"\0").decode(errors="replace")
                 self.fail(JobRaised(self._name, message=text))

@@ -17,9 +17,8 @@ import json
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import BadSignature, Signer
@@ -29,21 +28,23 @@ from .exceptions import SerializationError
 from .json_types import PLAIN, TAG, CannotPack, complaint, locate, pack, unpack, write_plain
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-_from_json = json.JSONDecoder().decode
-_from_tagged_json = json.JSONDecoder(object_hook=unpack).decode
+_plain: Any = json.JSONDecoder()  # Any: typeshed does not know scan_once
+_tagged: Any = json.JSONDecoder(object_hook=unpack)
 
 
 _ENVELOPE = {"args", "kwargs", "attempt", "context"}
 
 
-@dataclass(frozen=True)
-class Call:
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Call(NamedTuple):
     """The arguments of one run of a job, which attempt it is, and the submitter's context."""
 
     args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = _NOTHING
     attempt: int = 1
-    context: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = _NOTHING
 
 
 class Serializer(ABC):
@@ -112,7 +113,12 @@ class JSONSerializer(Serializer):
     def loads(self, data: bytes) -> Any:
         try:
             text = data.decode()
-            return _from_tagged_json(text) if TAG in text else _from_json(text)
+            decoder = _tagged if TAG in text else _plain
+            try:
+                value, end = decoder.scan_once(text, 0)
+            except StopIteration:
+                end = -1
+            return value if end == len(text) else decoder.decode(text)  # with space around it, say
         except SerializationError:
             raise
         except (ValueError, RecursionError) as error:
@@ -124,13 +130,14 @@ class JSONSerializer(Serializer):
 
     def dumps_call(self, call: Call) -> bytes:
         if call.attempt == 1 and not call.context:
-            with suppress(KeyError, ValueError):  # there is more to it than most calls have
-                args = ",".join(map(write_plain, call.args))
+            try:
+                args = ",".join([write_plain(value) for value in call.args])
                 kwargs = ",".join(
-                    f"{write_plain(name)}:{write_plain(value)}"
-                    for name, value in call.kwargs.items()
+                    [f"{write_plain(k)}:{write_plain(v)}" for k, v in call.kwargs.items()]
                 )
                 return f'{{"args":[{args}],"kwargs":{{{kwargs}}}}}'.encode()
+            except (KeyError, ValueError):
+                pass  # there is more to it than most calls have
         return super().dumps_call(call)
 
 

@@ -108,6 +108,7 @@ def test_the_reader_says_how_much_is_missing(packet):
         assert reader.missing == len(stream) - 12
         reader.feed(stream[12:])
         assert reader.next_packet() == packet
+    assert reader.next_packet() is None
     assert reader.missing == 12
 
 

@@ -43,6 +43,8 @@ DELAYED = "@delayed"
 class Priority(enum.Enum):
     """Where a job queues among the others of its function."""
 
+    __hash__ = object.__hash__  # an Enum's own is written in Python, and each look-up would call it
+
     LOW = "LOW"
     NORMAL = "NORMAL"
     HIGH = "HIGH"

@@ -80,7 +80,7 @@ class GearmandBackend(BaseBackend):
         self._down: dict[str, tuple[float, BackendError]] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        encoded = [_encode_job(spec) for spec in specs]  # all of them, before anything is sent
+        jobs = [(spec, _encode_job(spec)) for spec in specs]  # all of them, before anything is sent
         submissions: dict[int, Submission] = {}
         unsent: Sequence[int] = range(len(specs))
         while unsent:
@@ -97,12 +97,19 @@ class GearmandBackend(BaseBackend):
                     if channel.broken:  # with an earlier batch; this one can go elsewhere
                         unsent += batch
                         continue
-                    sent = channel.submit([(specs[place], encoded[place]) for place in batch])
+                    sent = channel.submit([jobs[place] for place in batch])
                     submissions.update(zip(batch, sent, strict=True))
         return [submissions[place] for place in range(len(specs))]
 
-    def _route(self, specs: Sequence[JobSpec], places: Sequence[int]) -> dict[Channel, list[int]]:
+    def _route(
+        self, specs: Sequence[JobSpec], places: Sequence[int]
+    ) -> Mapping[Channel, Sequence[int]]:
         """Choose a live connection for each job."""
+        if len(self._servers) == 1:
+            [address] = self._servers
+            if (only := self._reach(address)) is None:
+                raise self._unavailable(self._servers, "submit the job")
+            return {only: places}
         routes: dict[Channel, list[int]] = {}
         reached: dict[str, Channel | None] = {}
         for place in places:
@@ -119,16 +126,14 @@ class GearmandBackend(BaseBackend):
 
     def _preferred(self, spec: JobSpec) -> list[str]:
         """Order the servers for a job: equal uniques agree, and those believed down come last."""
-        addresses = list(self._servers)
-        if len(addresses) > 1:
-            now = time.monotonic()
-            addresses.sort(
-                key=lambda address: (
-                    address in self._down and self._down[address][0] > now,
-                    rank(spec.unique or str(now), address),
-                )
-            )
-        return addresses
+        now = time.monotonic()
+        return sorted(
+            self._servers,
+            key=lambda address: (
+                address in self._down and self._down[address][0] > now,
+                rank(spec.unique or str(now), address),
+            ),
+        )
 
     def _reach(self, address: str) -> Channel | None:
         """Return a connection to the server, the one there was if it lives; None if it is down."""

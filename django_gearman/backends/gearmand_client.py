@@ -75,7 +75,6 @@ class _StatusQuery:
     status: JobStatus | None = None
     error: BackendError | None = None
 
-    @property
     def answered(self) -> bool:
         return self.status is not None or self.error is not None
 
@@ -86,12 +85,12 @@ class _StatusQuery:
 class SocketSubmission(WaitingSubmission):
     """A job submitted over a channel."""
 
+    _query: _StatusQuery | None = None
+
     def __init__(self, channel: Channel, spec: JobSpec) -> None:
         super().__init__(spec, channel.options.status_interval)
         self._channel = channel
-        self._query: _StatusQuery | None = None
 
-    @property
     def answered(self) -> bool:
         return bool(self.handle) or self.error is not None
 
@@ -102,8 +101,8 @@ class SocketSubmission(WaitingSubmission):
         if self._query is None:
             self._query = self._channel.ask_status(self.handle.rpartition("//")[2])
         query = self._query
-        self._channel.wait_answered(lambda: query.answered or self.has_news(), until=until)
-        if not query.answered:
+        self._channel.wait_answered(lambda: query.answered() or self.has_news(), until=until)
+        if not query.answered():
             return None
         self._query = None
         if query.error is not None:
@@ -162,7 +161,7 @@ class Channel:
         last = submissions[-1]
         try:
             self._request(submissions, [part for _, parts in jobs for part in parts])
-            self.wait_answered(lambda: last.answered)
+            self.wait_answered(last.answered)
         except BackendError:
             pass  # each submission has it as its .error
         return list[Submission](submissions)
@@ -170,7 +169,7 @@ class Channel:
     def job_status(self, handle: str) -> JobStatus:
         """Ask for a job's status by the server's own handle."""
         query = self.ask_status(handle)
-        self.wait_answered(lambda: query.answered)
+        self.wait_answered(query.answered)
         if query.status is None:
             raise query.error or ConnectionLost(f"job server {self.server} told no status")
         return query.status
@@ -226,11 +225,12 @@ class Channel:
                     raise self.broken.with_traceback(None)
                 if late:
                     return False
-                remaining = min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
-                late = remaining == 0.0
+                remaining = until - time.monotonic()
+                if remaining <= 0.0:
+                    remaining, late = 0.0, True
                 if self._someone_reads:
                     self._others_wait += 1
-                    self._news.wait(remaining)
+                    self._news.wait(min(remaining, threading.TIMEOUT_MAX))
                     self._others_wait -= 1
                 else:
                     self._read(remaining)
@@ -238,55 +238,51 @@ class Channel:
 
     def _read(self, timeout: float) -> None:
         """Wait, without the lock, for something to arrive, and hand it out."""
+        connection = self._connection
         self._someone_reads = True
         self._lock.release()
-        arrived = True
         try:
-            arrived = self._connection.has_news(timeout)
-        except ConnectionLost:
-            pass  # it shows again below
+            arrived = connection.has_news(timeout)
         finally:
             self._lock.acquire()
             self._someone_reads = False
             if self._others_wait:
                 self._news.notify_all()
+        if not arrived or self.broken is not None:
+            return
         try:
-            if self.broken is None and arrived:
-                self._connection.take_in()
-            while self.broken is None and (packet := self._connection.next_packet()) is not None:
+            connection.take_in()
+            while (packet := connection.next_packet()) is not None:
                 self._hand_out(packet)
         except BaseException as error:
             self._give_up(error)
             raise
 
     def _hand_out(self, packet: Packet) -> None:
-        kind = packet.type
+        kind, args = packet
         if kind in _UPDATES:
             # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
-            handle, *arguments = packet.args
-            update = _UPDATES[kind](*arguments)
-            deliver(self._running, to_text(handle.rstrip(b"\0")), update)
+            update = _UPDATES[kind](*args[1:])
+            deliver(self._running, to_text(args[0].rstrip(b"\0")), update)
             return
         if not self._unanswered:
-            raise ProtocolError(f"job server {self.server} sent {packet.type.name} unasked")
+            raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
         slot = self._unanswered[0]
-        if kind is PacketType.JOB_CREATED and type(slot) is SocketSubmission:
-            own_handle = to_text(packet.args[0])
-            slot.handle = self._prefix + own_handle
-            if not slot.background:
-                self._running.setdefault(own_handle, deque()).append(slot)
-            self._unanswered.popleft()
-            return
-        match packet.type, slot:
+        match kind, slot:
+            case PacketType.JOB_CREATED, SocketSubmission():
+                own_handle = to_text(args[0])
+                slot.handle = self._prefix + own_handle
+                if not slot.background:
+                    self._running.setdefault(own_handle, deque()).append(slot)
             case PacketType.STATUS_RES, _StatusQuery():
-                known, running, numerator, denominator = map(to_number, packet.args[1:])
+                known, running, numerator, denominator = map(to_number, args[1:])
                 slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
             case PacketType.ERROR, _:
-                code, text = map(to_text, packet.args)
+                code, text = map(to_text, args)
                 message = f"job server {self.server} refused: {text} ({code})"
                 slot.error = ServerError(message, code=code, text=text)
             case _:
-                raise ProtocolError(f"job server {self.server} gave {packet.type.name} as answer")
+                raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
         self._unanswered.popleft()
 
     def _give_up(self, error: BaseException) -> None:

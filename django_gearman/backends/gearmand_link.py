@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
-from ..protocol import Packet, PacketType, encode, to_bytes, to_text
+from ..protocol import PacketType, encode, to_bytes, to_text
 from ..server import Server
 from .base import DELAYED, AssignedJob
 from .gearmand_client import SocketOptions
@@ -94,6 +94,7 @@ class Link:
         self.is_quick = is_quick
         self.server = server
         self.name = name  # of its socket, for whoever is told of that
+        self._prefix = f"{server}//"
         self.functions = list(functions)
         self.connection: Connection | None = None
         self.is_known = False  # the server has answered since it was told what this worker serves
@@ -211,16 +212,15 @@ class Link:
 
     def read(self) -> None:
         """Take in what has arrived."""
-        if self.connection is not None:
-            self.connection.take_in()
-            self._note(self.connection)
-
-    def _note(self, connection: Connection) -> None:
+        connection = self.connection
+        if connection is None:
+            return
+        connection.take_in()
         while (packet := connection.next_packet()) is not None:
-            kind = packet.type
+            kind, args = packet
             if kind is PacketType.JOB_ASSIGN_UNIQ:
                 self._answered()
-                self._assigned(packet)
+                self._assigned(*args)
             elif kind is PacketType.NO_JOB:
                 self._answered()
                 self.flow = 0
@@ -231,7 +231,7 @@ class Link:
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf
             elif kind is PacketType.ERROR:
-                code, text = map(to_text, packet.args)
+                code, text = map(to_text, args)
                 logger.warning("job server %s refused: %s (%s)", self.server, text, code)
 
     def _answered(self) -> None:
@@ -245,14 +245,13 @@ class Link:
                 logger.warning("job server %s is back", self.server)
             self._failures = 0
 
-    def _assigned(self, packet: Packet) -> None:
-        handle, function, unique, workload = packet.args
+    def _assigned(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> None:
         name = to_text(function).removesuffix(DELAYED)
         if name not in self.functions:
             return  # it was on its way when that was left: another worker has it now
         text, background = from_wire_unique(unique)
-        handle_text = f"{self.server}//{to_text(handle)}"
-        self.held.append(AssignedJob(handle_text, name, text, workload, background))
+        job = AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
+        self.held.append(job)
 
     def disconnect(self) -> None:
         if self._opening is not None:

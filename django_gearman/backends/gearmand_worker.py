@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from ..connection import wait_readable
+from ..connection import milliseconds
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import PacketType, encode, encode_parts, to_bytes
 from ..server import Server
@@ -44,11 +45,14 @@ from .real_servers import PATIENCE_SECONDS
 _T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
+_TEND_SECONDS = 0.1  # between looks at what time asks for, where nothing is known to be due
 
 
 def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
     """Return the packet, in parts, by which a worker reports on a job."""
     match update:
+        case WorkComplete(data):
+            return encode_parts(PacketType.WORK_COMPLETE, handle, data)
         case WorkStatus(numerator, denominator):
             numbers = b"%d" % numerator, b"%d" % denominator
             return (encode(PacketType.WORK_STATUS, handle, *numbers),)
@@ -56,8 +60,6 @@ def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
             return encode_parts(PacketType.WORK_DATA, handle, data)
         case WorkWarning(data):
             return encode_parts(PacketType.WORK_WARNING, handle, data)
-        case WorkComplete(data):
-            return encode_parts(PacketType.WORK_COMPLETE, handle, data)
         case WorkException(data):
             return encode_parts(PacketType.WORK_EXCEPTION, handle, data)
         case WorkFail():
@@ -79,6 +81,8 @@ class SocketWorkerSession(WorkerSession):
             Link(server, str(server), client_id, functions, options) for server in servers
         )
         self._lanes: dict[Link, Link] = {}  # the quick lane of each, once there is one
+        self._poller = select.poll()
+        self._watched: dict[int, Link] = {}  # by descriptor
         self._client_id = client_id
         self._in_hand: dict[str, tuple[AssignedJob, Link]] = {}
         self._pace = Pace()
@@ -112,57 +116,64 @@ class SocketWorkerSession(WorkerSession):
                     return self._hand_out(link, now)
         deadline = math.inf if timeout is None else now + timeout
         if any(link.held for link in self._links):
-            self._wait(now)  # which takes in what has arrived elsewhere
+            self._wait(now, now)  # which takes in what has arrived elsewhere
         while True:
             if now >= self._tend_at:
-                for link in self._links:
-                    if link.is_wanted:
-                        self._guard(link, partial(link.tend, self.on_connect))
-            if (ready := self._next_link(now)) is not None:
+                self._tend(now)
+            ready, idle, is_asked = self._look(now)
+            if ready is not None:
                 self._look_at = now + _LOOK_SECONDS
                 return self._hand_out(ready, now)
-            asked = self._is_asked(now)
-            idle = None if asked or not self._asks else self._idle_link()
-            if idle is not None:
+            if idle is not None and self._asks:
                 self._guard(idle, partial(idle.ask, self.prefetch or 1))
-            elif asked or now < deadline:
-                self._wait(deadline if not asked else now + PATIENCE_SECONDS)
-            else:
+                is_asked = True
+            if not is_asked and now >= deadline:
                 return None
+            self._wait(now + PATIENCE_SECONDS if is_asked else deadline, now)
             now = time.monotonic()
 
-    def _is_asked(self, now: float) -> bool:
-        """Whether the answer of a server may come any moment."""
-        is_connected = False
-        for link in self._links:
-            if now - link.asked_since < PATIENCE_SECONDS and link.asked:
-                return True
-            is_connected = is_connected or link.connection is not None
-        return not is_connected and any(link.opens_first for link in self._links)
+    def _look(self, now: float) -> tuple[Link | None, Link | None, bool]:
+        """
+        Return whose job is next, who is to be asked for one, and if an answer may come any moment.
 
-    def _idle_link(self) -> Link | None:
-        """Return the one whose turn it is to be asked: none while a job waits that is assigned."""
-        found = None
+        Jobs of quick functions are first, so that none is held behind another.
+        """
+        held = idle = None
+        is_asked = is_lane_asked = False
         for link in self._links:
             if link.held:
-                return None
-            if found is None and link.is_idle:
-                found = link
-        return found
-
-    def _next_link(self, now: float) -> Link | None:
-        """Return the one whose job is next: quick ones first, so that none is held behind another."""
-        others = None
-        is_lane_asked = False
-        for link in self._links:
-            if not link.is_quick:
-                if others is None and link.held:
-                    others = link
-            elif link.held:
-                return link
+                if link.is_quick:
+                    return link, None, False
+                held = held or link
             elif link.asked and now - link.asked_since < PATIENCE_SECONDS:
-                is_lane_asked = True
-        return None if is_lane_asked else others
+                is_asked = True
+                is_lane_asked = is_lane_asked or link.is_quick
+            elif link.is_idle:
+                idle = idle or link
+        if held is not None:
+            return (None if is_lane_asked else held), None, True
+        if is_asked or idle is not None:
+            return None, (None if is_asked else idle), is_asked
+        return None, None, not self._watched and any(link.opens_first for link in self._links)
+
+    def _tend(self, now: float) -> None:
+        """Do what time asks of the connections, and note when it may ask again."""
+        for link in self._links:
+            if link.is_wanted:
+                self._guard(link, partial(link.tend, self.on_connect))
+        self._tend_at = min(link.next_event for link in self._links if link.is_wanted)
+        self._tend_at = min(self._tend_at, now + _TEND_SECONDS)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have `_wait` look at the connections that there are now."""
+        self._poller = select.poll()
+        self._watched = {}
+        for link in self._links:
+            if link.connection is not None:
+                with contextlib.suppress(ConnectionLost):  # closed meanwhile: to use it tells
+                    self._watched[number := link.connection.fileno()] = link
+                    self._poller.register(number, select.POLLIN)
 
     def _hand_out(self, link: Link, now: float) -> AssignedJob:
         job = link.held.popleft()
@@ -186,22 +197,22 @@ class SocketWorkerSession(WorkerSession):
         }
         link.lose(error)
         self._tend_at = 0.0
+        self._watch()
 
-    def _wait(self, until: float) -> None:
+    def _wait(self, until: float, now: float) -> None:
         """Wait for what servers say, up to the given time or until something is to be done."""
-        self._tend_at = min(link.next_event for link in self._links if link.is_wanted)
-        timeout = max(0.0, min(until, self._tend_at) - time.monotonic())
-        connected = {link.connection: link for link in self._links if link.connection is not None}
+        timeout = max(0.0, min(until, self._tend_at) - now)
+        if self._watched:
+            for number, _ in self._poller.poll(milliseconds(timeout)):
+                if (
+                    link := self._watched.get(number)
+                ) is not None:  # it may have been lost just now
+                    self._guard(link, link.read)
+            return
         opening = [link for link in self._links if link.is_opening]
-        if connected:
-            try:
-                ready = wait_readable(list(connected), timeout)
-            except ConnectionLost:  # one has been closed meanwhile; to read tells which
-                ready = list(connected)
-            for connection in ready:
-                self._guard(connected[connection], connected[connection].read)
-        elif opening:
+        if opening:
             opening[0].wait_opened(timeout)
+            self._tend_at = 0.0
         else:
             time.sleep(timeout)
 
@@ -239,12 +250,11 @@ class SocketWorkerSession(WorkerSession):
         if most is None:
             if self._pace.ran(job.function, time.monotonic() - self._began):
                 self._is_to_move = True
-            most = self._pace.window() if link.is_quick else 1
+            most = self._pace.window if link.is_quick else 1
         if not self._asks or not most or self._is_to_move:
             return 0
-        if len(self._links) > 1:
-            others = [each for each in self._links if each is not link and each.functions]
-            if any(each.held for each in others) or (others and not link.is_quick):
+        for other in self._links:
+            if other is not link and other.functions and (other.held or not link.is_quick):
                 return 0  # the others have their turn
         link.flow = min(most, max(1, link.flow * 2))
         return max(0, link.flow - link.asked - len(link.held))
@@ -267,6 +277,7 @@ class SocketWorkerSession(WorkerSession):
                 if names:
                     self._guard(source, partial(source.leave, names))
                     self._guard(target, partial(target.serve, names))
+        self._watch()
 
     def close(self) -> None:
         for link in self._links:

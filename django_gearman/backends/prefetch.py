@@ -48,6 +48,8 @@ class Pace:
 
     def __init__(self) -> None:
         self.quick: set[str] = set()
+        #: How many jobs of the quick functions may be asked for ahead.
+        self.window = 1
         self._histories: dict[str, _History] = {}
 
     def ran(self, function: str, seconds: float) -> bool:
@@ -55,13 +57,15 @@ class Pace:
         history = self._histories.get(function)
         if history is None:
             history = self._histories[function] = _History()
+        was_slowest = history.slowest
         history.add(seconds)
-        if history.is_quick == (function in self.quick):
-            return False
-        self.quick ^= {function}
-        return True
+        has_changed = history.is_quick != (function in self.quick)
+        if has_changed:
+            self.quick ^= {function}
+        if has_changed or history.slowest != was_slowest:
+            self._set_window()
+        return has_changed
 
-    def window(self) -> int:
-        """Return how many jobs of the quick functions may be asked for ahead."""
+    def _set_window(self) -> None:
         slowest = max((self._histories[name].slowest for name in self.quick), default=HELD_SECONDS)
-        return max(1, min(MOST_HELD, int(HELD_SECONDS / max(slowest, 1e-6))))
+        self.window = max(1, min(MOST_HELD, int(HELD_SECONDS / max(slowest, 1e-6))))

@@ -86,6 +86,9 @@ def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
 
 def batches(items: Sequence[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
     """Cut a long list of jobs into what is written before its handles are read."""
+    if len(items) <= _BATCH_JOBS and sum(map(size_of, items)) <= _BATCH_BYTES:
+        yield list(items)
+        return
     batch: list[_T] = []
     size = 0
     for item in items:
@@ -131,13 +134,14 @@ def worker_rows(
 class WaitingSubmission(Submission):
     """A job whose updates are delivered as they arrive, and asked after when none do."""
 
+    _updates: deque[Update] | None = None  # until there is one
+    _finished = False
+    _lost: JobLost | None = None
+
     def __init__(self, spec: JobSpec, status_interval: float) -> None:
         self.background = spec.background
         self._function = spec.function
         self._status_interval = status_interval
-        self._updates: deque[Update] | None = None  # until there is one
-        self._finished = False
-        self._lost: JobLost | None = None
         self._heard = 0.0 if spec.background else time.monotonic()
 
     @abstractmethod

@@ -58,7 +58,7 @@ def test_what_is_held_takes_no_longer_than_a_moment(seconds, window):
     pace = Pace()
     ran(pace, "f", *[seconds] * 50)
 
-    assert pace.window() == window
+    assert pace.window == window
     assert window * seconds <= HELD_SECONDS
 
 
@@ -67,11 +67,11 @@ def test_the_slowest_of_the_quick_sets_the_measure():
     ran(pace, "a", *[0.0001] * 50)
     ran(pace, "b", *[0.004] * 50)
 
-    assert pace.window() == 12
+    assert pace.window == 12
 
 
 def test_nothing_is_held_at_first():
-    assert Pace().window() == 1
+    assert Pace().window == 1
 
 
 # The worker
