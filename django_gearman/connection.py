@@ -58,9 +58,8 @@ class Connection:
         self.heard_at = time.monotonic()
         self._send_timeout = send_timeout
         self._process = os.getpid()
-        self._packets = PacketReader(source=f"job server {server}")
-        #: Return the next packet of what has been taken in; ProtocolError if it is noise.
-        self.next_packet = self._packets.next_packet
+        self._reader = PacketReader(source=f"job server {server}")
+        self._packets: list[Packet] = []  # that have arrived with one that was waited for
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = time.monotonic() + connect_timeout
         self._socket = self._open(connect_timeout, deadline)
@@ -108,9 +107,7 @@ class Connection:
         self.check_process()
         try:
             if self._is_tls or sum(map(len, chunks)) <= _JOINED * len(chunks):
-                data = b"".join(chunks)
-                if (sent := self._try_to_send(data)) < len(data):
-                    self._send_buffers([memoryview(data)[sent:]])
+                self._send_buffers([b"".join(chunks)])
             else:
                 for start in range(0, len(chunks), _BUFFERS):
                     self._send_buffers([memoryview(c) for c in chunks[start : start + _BUFFERS]])
@@ -118,17 +115,7 @@ class Connection:
             self.close()
             raise
 
-    def _try_to_send(self, data: bytes) -> int:
-        """Send what goes out at once, which small packets do as a whole; return how much that was."""
-        try:
-            with self._lock:
-                return self._socket.send(data)
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return 0
-        except OSError as error:
-            raise self._lost(error) from error
-
-    def _send_buffers(self, buffers: list[memoryview]) -> None:
+    def _send_buffers(self, buffers: list[bytes | memoryview]) -> None:
         while buffers:
             try:
                 with self._lock:
@@ -144,7 +131,7 @@ class Connection:
             while buffers and sent >= len(buffers[0]):
                 sent -= len(buffers.pop(0))
             if sent:
-                buffers[0] = buffers[0][sent:]
+                buffers[0] = memoryview(buffers[0])[sent:]
 
     def _wait_writable(self) -> None:
         poller = select.poll()
@@ -158,19 +145,16 @@ class Connection:
 
         Raises ConnectionLost when the connection breaks, ProtocolError when the server sends noise.
         """
-        if (packet := self.next_packet()) is not None:
-            return packet
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while packet is None:
+        while not self._packets:
             remaining = max(0.0, deadline - time.monotonic())
             data = self._read(remaining)
             if data is None:
                 return None
-            self._packets.feed(data)
-            packet = self.next_packet()
+            self._packets = self._reader.feed(data)
             if not remaining:
                 break
-        return packet
+        return self._packets.pop(0) if self._packets else None
 
     def echo(self, timeout: float) -> None:
         """Wait until the server has processed all that was sent; ConnectionLost if it does not."""
@@ -207,10 +191,16 @@ class Connection:
         """Wait up to `timeout` seconds until something has arrived, or the connection has ended."""
         return bool(self._readable.poll(milliseconds(timeout)))
 
-    def take_in(self) -> None:
-        """Read what has arrived, without waiting; ConnectionLost when the connection is broken."""
-        if data := self._receive_bytes():
-            self._packets.feed(data)
+    def take_in(self) -> list[Packet]:
+        """
+        Read what has arrived, without waiting, and return the packets that are whole by it.
+
+        Raises ConnectionLost when the connection is broken, ProtocolError when the server sends noise.
+        """
+        packets = self._reader.feed(self._receive_bytes())
+        if self._packets:
+            packets, self._packets = self._packets + packets, []
+        return packets
 
     def _read(self, timeout: float) -> bytes | None:
         """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
@@ -220,7 +210,7 @@ class Connection:
     def _receive_bytes(self) -> bytes:
         try:
             # Never less than a TLS record holds, so that nothing is left which poll() does not show.
-            missing = self._packets.missing
+            missing = self._reader.missing
             with self._lock:
                 data = self._socket.recv(65536 if missing <= 65536 else min(missing, 1 << 20))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -20,6 +20,7 @@ REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
 
 _HEADER = struct.Struct(">4sII")
+_HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
 # descriptor, address ("::1" too), client id (any text), a colon, functions
 _WORKER = re.compile(r"\d+ ([^ ]+) (.*) :((?: [^ ]+)*) ?", re.DOTALL)
@@ -133,7 +134,7 @@ def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
 def encode_parts(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
     """Return a packet in two parts, the second being the last argument itself: nothing is copied."""
     *head, last = args or (b"",)
-    start = b"\0".join([*head, b""]) if head else b""
+    start = b"%b\0" * len(head) % tuple(head)
     if start.count(b"\0") != len(head):
         raise ValueError(f"a NUL byte in the arguments {head!r}; only the last one may hold NULs")
     length = len(last) if type(last) is bytes else memoryview(last).nbytes  # TypeError for no bytes
@@ -153,57 +154,52 @@ class PacketReader:
     def __init__(self, magic: bytes = RESPONSE, source: str = "the stream") -> None:
         self._magic = magic
         self._source = source
-        self._data = b""
-        self._position = 0  # of the next packet
-        self._later: list[bytes] = []  # what has arrived since, to be joined when it is enough
-        self._available = 0  # bytes from the position on, with those in `_later`
-        self._needed = _HEADER.size  # bytes from there until something can be parsed
-        #: How many more bytes were needed, at least, when there was no packet.
-        self.missing = _HEADER.size
+        self._parts: list[bytes] = []  # what has arrived of a packet that is not whole yet
+        self._available = 0  # bytes of that
+        #: How many more bytes are needed, at least, until there is a packet.
+        self.missing = _HEADER_SIZE
 
-    def feed(self, data: bytes) -> None:
-        """Take in what has arrived."""
+    def feed(self, data: bytes) -> list[Packet]:
+        """Take in what has arrived; return the packets that are whole by it. ProtocolError for noise."""
         if self._available:
-            self._later.append(data)
-        else:
-            self._data, self._position = data, 0
-        self._available += len(data)
-
-    def next_packet(self) -> Packet | None:
-        """Return the next whole packet, or None until more has been fed; ProtocolError for noise."""
-        if self._available < self._needed:
-            self.missing = self._needed - self._available
-            return None
-        if self._later:
-            self._join()
-        data, start = self._data, self._position
-        magic, number, size = _HEADER.unpack_from(data, start)
-        known = _KNOWN.get(number)
-        if magic != self._magic or known is None:
-            raise ProtocolError(
-                f"{self._source}: not a Gearman packet: {data[start : start + 12]!r}; is this really "
-                "a job server?"
-            )
-        self._needed = whole = _HEADER.size + size
-        if self._available < whole:
-            self.missing = whole - self._available
-            return None
-        kind, count = known
-        end = start + whole
-        args = data[start + _HEADER.size : end].split(b"\0", count - 1) if count else []
-        if len(args) != count:
-            raise ProtocolError(
-                f"{self._source}: {kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
-            )
-        self._needed = _HEADER.size
-        self._position = end
-        self._available -= whole
-        return _new(Packet, (kind, tuple(args)))
-
-    def _join(self) -> None:
-        self._data = b"".join([memoryview(self._data)[self._position :], *self._later])
-        self._position = 0
-        self._later.clear()
+            self._parts.append(data)
+            self._available += len(data)
+            self.missing -= len(data)
+            if self.missing > 0:
+                return []
+            data = b"".join(self._parts)
+            self._parts.clear()
+        packets: list[Packet] = []
+        start, end, needed = 0, len(data), _HEADER_SIZE
+        while start + _HEADER_SIZE <= end:
+            magic, number, size = _HEADER.unpack_from(data, start)
+            known = _KNOWN.get(number)
+            if known is None or magic != self._magic:
+                if packets:
+                    break  # the noise can wait until they have been taken
+                raise ProtocolError(
+                    f"{self._source}: not a Gearman packet: {data[start : start + 12]!r}; is this "
+                    "really a job server?"
+                )
+            body = start + _HEADER_SIZE
+            after = body + size
+            if after > end:
+                needed += size
+                break
+            kind, count = known
+            args = tuple(data[body:after].split(b"\0", count - 1)) if count else ()
+            if len(args) != count:
+                raise ProtocolError(
+                    f"{self._source}: {kind.name} with {len(args)} of its {count} arguments: "
+                    f"{args!r:.100}"
+                )
+            packets.append(_new(Packet, (kind, args)))
+            start = after
+        self._available = end - start
+        self.missing = needed - self._available
+        if self._available:
+            self._parts.append(data[start:])
+        return packets
 
 
 def _lines(text: str) -> list[str]:

@@ -48,12 +48,7 @@ def on_the_wire(sent: Iterable[Packet], magic: bytes = REQUEST) -> bytes:
 def read(chunks: Iterable[bytes], magic: bytes = REQUEST) -> list[Packet]:
     """Feed chunk by chunk, taking packets as soon as they are whole."""
     reader = PacketReader(magic)
-    found = []
-    for chunk in chunks:
-        reader.feed(chunk)
-        while (packet := reader.next_packet()) is not None:
-            found.append(packet)
-    return found
+    return [packet for chunk in chunks for packet in reader.feed(chunk)]
 
 
 # Packets
@@ -101,14 +96,11 @@ def test_the_reader_says_how_much_is_missing(packet):
     reader = PacketReader(REQUEST)
     assert reader.missing == 12
 
-    reader.feed(stream[:12])
-    assert (reader.next_packet() is not None) == (len(stream) == 12)
+    assert reader.feed(stream[:12]) == ([packet] if len(stream) == 12 else [])
 
     if len(stream) > 12:
         assert reader.missing == len(stream) - 12
-        reader.feed(stream[12:])
-        assert reader.next_packet() == packet
-    assert reader.next_packet() is None
+        assert reader.feed(stream[12:]) == [packet]
     assert reader.missing == 12
 
 
@@ -232,12 +224,8 @@ def test_a_damaged_stream_is_a_protocol_error_and_nothing_else(sent, data):
     ],
 )
 def test_wrong_magic_and_unknown_types_are_told(noise):
-    reader = PacketReader()
-    reader.feed(noise)
-
-    for _ in range(2):  # and stay wrong
-        with pytest.raises(ProtocolError, match="not a Gearman packet"):
-            reader.next_packet()
+    with pytest.raises(ProtocolError, match="not a Gearman packet"):
+        PacketReader().feed(noise)
 
 
 @pytest.mark.parametrize("kind", [kind for kind, count in ARGUMENTS.items() if count > 1])

@@ -251,8 +251,7 @@ class Channel:
         if not arrived or self.broken is not None:
             return
         try:
-            connection.take_in()
-            while (packet := connection.next_packet()) is not None:
+            for packet in connection.take_in():
                 self._hand_out(packet)
         except BaseException as error:
             self._give_up(error)

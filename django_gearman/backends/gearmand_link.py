@@ -103,7 +103,7 @@ class Link:
         #: How many jobs it was last asked for at once: more while there are always some.
         self.flow = 0
         self.asked_since = math.inf
-        self.asleep_since = math.inf
+        self.asleep_since = math.inf  # when it was told that there are no jobs; until NOOP
         self._sleeps = False  # PRE_SLEEP was sent with the last GRAB_JOB
         self.retry_at = 0.0
         self._failures = 0
@@ -115,11 +115,6 @@ class Link:
     def is_wanted(self) -> bool:
         """Whether there is to be a connection: a quick lane is none without functions."""
         return bool(self.functions) or not self.is_quick
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it may be asked for a job, and is not."""
-        return self.connection is not None and not self.asked and self.asleep_since == math.inf
 
     @property
     def next_event(self) -> float:
@@ -215,9 +210,7 @@ class Link:
         connection = self.connection
         if connection is None:
             return
-        connection.take_in()
-        while (packet := connection.next_packet()) is not None:
-            kind, args = packet
+        for kind, args in connection.take_in():
             if kind is PacketType.JOB_ASSIGN_UNIQ:
                 self._answered()
                 self._assigned(*args)

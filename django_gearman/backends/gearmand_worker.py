@@ -110,27 +110,27 @@ class SocketWorkerSession(WorkerSession):
         if self._is_to_move:
             self._move()
         now = time.monotonic()
-        if now < self._look_at:
-            for link in self._lanes.values():
-                if link.held:
-                    return self._hand_out(link, now)
         deadline = math.inf if timeout is None else now + timeout
-        if any(link.held for link in self._links):
-            self._wait(now, now)  # which takes in what has arrived elsewhere
+        has_looked = now < self._look_at  # at what has arrived over all connections
         while True:
             if now >= self._tend_at:
                 self._tend(now)
             ready, idle, is_asked = self._look(now)
-            if ready is not None:
-                self._look_at = now + _LOOK_SECONDS
+            if ready is None:
+                if idle is not None and self._asks:
+                    self._guard(idle, partial(idle.ask, self.prefetch or 1))
+                    is_asked = True
+                if not is_asked and now >= deadline:
+                    return None
+                until = now + PATIENCE_SECONDS if is_asked else deadline
+            elif has_looked:
                 return self._hand_out(ready, now)
-            if idle is not None and self._asks:
-                self._guard(idle, partial(idle.ask, self.prefetch or 1))
-                is_asked = True
-            if not is_asked and now >= deadline:
-                return None
-            self._wait(now + PATIENCE_SECONDS if is_asked else deadline, now)
+            else:
+                until = now
+            self._wait(until, now)
             now = time.monotonic()
+            has_looked = True
+            self._look_at = now + _LOOK_SECONDS
 
     def _look(self, now: float) -> tuple[Link | None, Link | None, bool]:
         """
@@ -145,11 +145,12 @@ class SocketWorkerSession(WorkerSession):
                 if link.is_quick:
                     return link, None, False
                 held = held or link
-            elif link.asked and now - link.asked_since < PATIENCE_SECONDS:
-                is_asked = True
-                is_lane_asked = is_lane_asked or link.is_quick
-            elif link.is_idle:
-                idle = idle or link
+            elif link.asked:
+                if now - link.asked_since < PATIENCE_SECONDS:
+                    is_asked = True
+                    is_lane_asked = is_lane_asked or link.is_quick
+            elif idle is None and link.asleep_since == math.inf and link.connection is not None:
+                idle = link
         if held is not None:
             return (None if is_lane_asked else held), None, True
         if is_asked or idle is not None:

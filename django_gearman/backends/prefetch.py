@@ -23,16 +23,22 @@ class _History:
     """How long a function's last runs took: the slowest of two batches, the older one first."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._is_known = False
+        self._left = _FEWEST  # runs until something changes, unless one is slower than all so far
         self._slowest_before = 0.0
         self._slowest_now = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.count += 1
-        if seconds > self._slowest_now:
-            self._slowest_now = seconds
-        if self.count % _RUNS == 0:
-            self._slowest_before, self._slowest_now = self._slowest_now, 0.0
+    def add(self, seconds: float) -> bool:
+        """Note a run; answer whether anything has changed by it."""
+        self._left -= 1
+        if self._left and seconds <= self._slowest_now:
+            return False
+        self._slowest_now = max(self._slowest_now, seconds)
+        if not self._left:
+            if self._is_known:
+                self._slowest_before, self._slowest_now = self._slowest_now, 0.0
+            self._is_known, self._left = True, _RUNS
+        return True
 
     @property
     def slowest(self) -> float:
@@ -40,7 +46,7 @@ class _History:
 
     @property
     def is_quick(self) -> bool:
-        return self.count >= _FEWEST and self.slowest < QUICK_SECONDS
+        return self._is_known and self.slowest < QUICK_SECONDS
 
 
 class Pace:
@@ -57,15 +63,11 @@ class Pace:
         history = self._histories.get(function)
         if history is None:
             history = self._histories[function] = _History()
-        was_slowest = history.slowest
-        history.add(seconds)
+        if not history.add(seconds):
+            return False
         has_changed = history.is_quick != (function in self.quick)
         if has_changed:
             self.quick ^= {function}
-        if has_changed or history.slowest != was_slowest:
-            self._set_window()
-        return has_changed
-
-    def _set_window(self) -> None:
         slowest = max((self._histories[name].slowest for name in self.quick), default=HELD_SECONDS)
         self.window = max(1, min(MOST_HELD, int(HELD_SECONDS / max(slowest, 1e-6))))
+        return has_changed

@@ -630,10 +630,10 @@ def raw_worker(server: Gearmand, function: str) -> tuple[socket.socket, Packet]:
     connection.sendall(
         encode(PacketType.CAN_DO, function.encode()) + encode(PacketType.GRAB_JOB_UNIQ)
     )
-    packets = PacketReader()
-    while (packet := packets.next_packet()) is None:
-        packets.feed(connection.recv(65536))
-    return connection, packet
+    reader = PacketReader()
+    while not (packets := reader.feed(connection.recv(65536))):
+        pass
+    return connection, packets[0]
 
 
 def test_the_exception_of_a_foreign_worker_is_understood(open_backend, gearmand):

@@ -22,18 +22,20 @@ class Peer:
         self.number = number  # of the connection, from 0
         self.received: list[Packet] = []
         self._socket = connection
-        self._packets = PacketReader(REQUEST)
+        self._reader = PacketReader(REQUEST)
+        self._packets: list[Packet] = []
 
     def read(self) -> Packet | None:
         """Wait for a packet; None when the other side has closed."""
-        while (packet := self._packets.next_packet()) is None:
+        while not self._packets:
             try:
                 data = self._socket.recv(65536)
             except ConnectionError:
                 return None
             if not data:
                 return None
-            self._packets.feed(data)
+            self._packets = self._reader.feed(data)
+        packet = self._packets.pop(0)
         self.received.append(packet)
         return packet
 
