@@ -25,8 +25,8 @@ _JOINED = (
     32768  # bytes of a chunk, on average, up to which copying costs less than a buffer of its own
 )
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
-_LOOKS_SECONDS = 0.0003  # that a thread looks for what is due, instead of sleeping
-_LOOKS_AGAIN_SECONDS = 0.03  # after it did in vain: at most a hundredth of the time is lost
+_LOOKS_SECONDS = 0.0003  # that a thread looks for what may come soon, instead of sleeping
+_LOOKS_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time is lost
 _LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
@@ -190,14 +190,14 @@ class Connection:
             answer += data
         return answer[:-2].decode(errors="replace")
 
-    def has_news(self, timeout: float = 0.0, *, soon: bool = False) -> bool:
+    def has_news(self, timeout: float = 0.0) -> bool:
         """
         Wait up to `timeout` seconds until something has arrived, or the connection has ended.
 
-        What is due `soon` is looked for on and on, for a moment, before the thread sleeps: to sleep
-        and to be woken would take longer than a server near by takes to answer.
+        For a moment it is looked for on and on, before the thread sleeps: to sleep and be woken would
+        take longer than a server near by takes to answer.
         """
-        if soon and self._looks_on(timeout):
+        if timeout and self._looks_on(timeout):
             return True
         return bool(self._readable.poll(milliseconds(timeout)))
 

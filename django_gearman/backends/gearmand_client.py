@@ -161,7 +161,7 @@ class Channel:
         last = submissions[-1]
         try:
             self._request(submissions, [part for _, parts in jobs for part in parts])
-            self.wait_answered(last.answered, soon=last.background)
+            self.wait_answered(last.answered)
         except BackendError:
             pass  # each submission has it as its .error
         return list[Submission](submissions)
@@ -169,7 +169,7 @@ class Channel:
     def job_status(self, handle: str) -> JobStatus:
         """Ask for a job's status by the server's own handle."""
         query = self.ask_status(handle)
-        self.wait_answered(query.answered, soon=True)
+        self.wait_answered(query.answered)
         if query.status is None:
             raise query.error or ConnectionLost(f"job server {self.server} told no status")
         return query.status
@@ -193,15 +193,9 @@ class Channel:
                 self._give_up(error)
                 raise
 
-    def wait_answered(
-        self, answered: Callable[[], bool], until: float = math.inf, *, soon: bool = False
-    ) -> None:
-        """
-        Wait for an answer until the given time; ConnectionLost when the server falls silent.
-
-        With `soon` there is nothing else to wait for then, so that it is worth not to sleep.
-        """
-        while not self.wait(answered, until=min(self._silent_at, until), soon=soon):
+    def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> None:
+        """Wait for an answer until the given time; ConnectionLost when the server falls silent."""
+        while not self.wait(answered, until=min(self._silent_at, until)):
             if time.monotonic() >= self._silent_at:
                 error = ConnectionLost(
                     f"job server {self.server} has not answered for {self.options.reply_timeout:g} s"
@@ -217,7 +211,7 @@ class Channel:
         """When the server, with a request open, will have sent nothing for too long."""
         return max(self._asked_at, self._connection.heard_at) + self.options.reply_timeout
 
-    def wait(self, ready: Callable[[], bool], *, until: float, soon: bool = False) -> bool:
+    def wait(self, ready: Callable[[], bool], *, until: float) -> bool:
         """
         Take in packets until `ready()` or the given time of the monotonic clock; say which.
 
@@ -239,16 +233,16 @@ class Channel:
                     self._news.wait(min(remaining, threading.TIMEOUT_MAX))
                     self._others_wait -= 1
                 else:
-                    self._read(remaining, soon)
+                    self._read(remaining)
             return True
 
-    def _read(self, timeout: float, soon: bool) -> None:
+    def _read(self, timeout: float) -> None:
         """Wait, without the lock, for something to arrive, and hand it out."""
         connection = self._connection
         self._someone_reads = True
         self._lock.release()
         try:
-            arrived = connection.has_news(timeout, soon=soon)
+            arrived = connection.has_news(timeout)
         finally:
             self._lock.acquire()
             self._someone_reads = False
