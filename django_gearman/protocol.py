@@ -133,8 +133,8 @@ def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
 
 def encode_parts(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
     """Return a packet in two parts, the second being the last argument itself: nothing is copied."""
-    *head, last = args or (b"",)
-    start = b"%b\0" * len(head) % tuple(head)
+    head, last = args[:-1], args[-1] if args else b""
+    start = b"\0".join((*head, b"")) if head else b""
     if start.count(b"\0") != len(head):
         raise ValueError(f"a NUL byte in the arguments {head!r}; only the last one may hold NULs")
     length = len(last) if type(last) is bytes else memoryview(last).nbytes  # TypeError for no bytes
