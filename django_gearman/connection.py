@@ -190,14 +190,14 @@ class Connection:
             answer += data
         return answer[:-2].decode(errors="replace")
 
-    def has_news(self, timeout: float = 0.0) -> bool:
+    def has_news(self, timeout: float = 0.0, *, soon: bool = False) -> bool:
         """
         Wait up to `timeout` seconds until something has arrived, or the connection has ended.
 
-        For a moment it is looked for on and on, before the thread sleeps: to sleep and be woken would
-        take longer than a server near by takes to answer.
+        What may come `soon` is looked for on and on, for a moment, before the thread sleeps: to sleep
+        and be woken would take longer than a server near by takes to answer.
         """
-        if timeout and self._looks_on(timeout):
+        if soon and self._looks_on(timeout):
             return True
         return bool(self._readable.poll(milliseconds(timeout)))
 

@@ -242,7 +242,9 @@ class Channel:
         self._someone_reads = True
         self._lock.release()
         try:
-            arrived = connection.has_news(timeout)
+            # Of many answers one is always there; and who prepares them, needs the processor.
+            waits_for_one = len(self._unanswered) + len(self._running) == 1
+            arrived = connection.has_news(timeout, soon=waits_for_one)
         finally:
             self._lock.acquire()
             self._someone_reads = False
