@@ -44,11 +44,13 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
 
 def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
     """Wait up to `timeout` seconds in all for every request."""
-    deadline = None if timeout is None else time.monotonic() + timeout
+    _wait_until(requests, None if timeout is None else time.monotonic() + timeout)
+
+
+def _wait_until(requests: Sequence[JobRequest], deadline: float | None) -> None:
     for request in requests:
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
         with suppress(BackendError):  # the request has it as its .exception
-            request.wait(remaining)
+            request.wait_until(deadline)
 
 
 def _send_committed(requests: list[JobRequest], servers: Servers) -> None:
@@ -63,35 +65,32 @@ def _send_committed(requests: list[JobRequest], servers: Servers) -> None:
 
 
 def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
-    with active().delivery(requests):
-        _try_to_send(requests, servers, wait)
-
-
-def _try_to_send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
     options = requests[0].options
     retries = options.max_retries or 0
     deadline = None if options.timeout is None else time.monotonic() + options.timeout
-    for attempt in range(retries + 1):
-        try:
-            _send_once(requests, servers)
-        except ServerUnavailable:
-            if attempt == retries and requests[0].exception is None:
-                raise  # otherwise an earlier attempt sent it, as its .exception tells
-        else:
+    with active().delivery(requests):
+        for attempt in range(retries + 1):
+            if attempt:
+                time.sleep(min(2.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0))
+            try:
+                _send_once(requests, servers)
+            except ServerUnavailable:
+                if attempt == retries and requests[0].exception is None:
+                    raise  # otherwise an earlier attempt sent it, as its .exception tells
+                continue
             if wait:
-                wait_for(
-                    requests, None if deadline is None else max(0.0, deadline - time.monotonic())
-                )
+                _wait_until(requests, deadline)
+            if attempt == retries:
+                return
             requests = [r for r in requests if isinstance(r.exception, _RETRIED)]
-        if not requests:
-            return
-        if attempt < retries:
-            time.sleep(min(2.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
+            if not requests:
+                return
 
 
 def _send_once(requests: list[JobRequest], servers: Servers) -> None:
     submissions = active().submit(get_backend(servers), requests)
+    tells = bool(job_submitted.receivers)
     for request, submission in zip(requests, submissions, strict=True):
         request.sent(submission)
-        if submission.error is None and job_submitted.receivers:
+        if tells and submission.error is None:
             job_submitted.send_robust(registry.find(request.job.task), request=request)

@@ -79,7 +79,8 @@ class Preparation:
         options = self._options
         if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
-        options = options.updated(**self._explicit)
+        if self._explicit:
+            options = options.updated(**self._explicit)
         if not self._background:
             options.check_foreground()
         elif options.on_commit is None and (on_commit := conf.submit_on_commit()):

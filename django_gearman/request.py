@@ -178,7 +178,10 @@ class JobRequest:
         Sets `state`, or `timed_out`. Raises ConnectionLost when the outcome can no longer come;
         what the job itself did is told by `state`, `exception` and `result`.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        return self.wait_until(None if timeout is None else time.monotonic() + timeout)
+
+    def wait_until(self, deadline: float | None) -> JobRequest:
+        """Do what `wait` does, until the given time of the monotonic clock (None: without limit)."""
         while self._next_update(deadline) is not None:
             pass
         return self

@@ -179,7 +179,6 @@ class Channel:
         return query
 
     def _request(self, slots: Sequence[_Request], chunks: Sequence[bytes]) -> None:
-        self._connection.check_process()
         with self._sending:
             try:
                 with self._lock:
