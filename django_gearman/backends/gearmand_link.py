@@ -100,7 +100,8 @@ class Link:
         self.is_known = False  # the server has answered since it was told what this worker serves
         self.held: deque[AssignedJob] = deque()
         self.asked = 0  # GRAB_JOBs without an answer
-        #: How many jobs it was last asked for at once: more while there are always some.
+        #: How many jobs it was last asked for at once, with an outcome: more while there are always
+        #: some, and 0 after there were none.
         self.flow = 0
         self.asked_since = math.inf
         self.asleep_since = math.inf  # when it was told that there are no jobs; until NOOP

@@ -257,7 +257,12 @@ class SocketWorkerSession(WorkerSession):
         for other in self._links:
             if other is not link and other.functions and (other.held or not link.is_quick):
                 return 0  # the others have their turn
-        link.flow = min(most, max(1, link.flow * 2))
+        if (
+            not link.flow
+        ):  # there were no more, so that the answer to this one need not wait for others
+            link.flow = 1
+            return 0
+        link.flow = min(most, link.flow * 2)
         return max(0, link.flow - link.asked - len(link.held))
 
     def _move(self) -> None:
