@@ -15,6 +15,7 @@ import math
 import uuid
 import zoneinfo
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -32,16 +33,25 @@ class CannotPack(Exception):
 
 
 _KEYS = {str}
-_LONG = 1000  # characters
+LONG = 1000  # characters: a text to be looked at as a whole
 _ESCAPED = [*map(chr, range(32)), '"', "\\"]
 
 
 def _write_string(value: str) -> str:
     # The encoder looks at each character; to look for each that it escapes is ten times as fast.
-    is_long = len(value) > _LONG and value.isascii()
+    is_long = len(value) > LONG and value.isascii()
     if is_long and not any(character in value for character in _ESCAPED):
         return f'"{value}"'
     return encode_basestring_ascii(value)
+
+
+def read_string(data: bytes) -> str | None:
+    """Read a long string without escapes, which takes the decoder ten times as long; None for others."""
+    is_long = len(data) > LONG and data.startswith(b'"') and data.find(b'"', 1) == len(data) - 1
+    if is_long and b"\\" not in data:
+        with suppress(UnicodeDecodeError):
+            return data[1:-1].decode()
+    return None
 
 
 _WRITERS: Mapping[type, Callable[[Any], str]] = {

@@ -25,11 +25,25 @@ from django.core.signing import BadSignature, Signer
 from django.utils.module_loading import import_string
 
 from .exceptions import SerializationError
-from .json_types import PLAIN, TAG, CannotPack, complaint, locate, pack, unpack, write_plain
+from .json_types import (
+    LONG,
+    PLAIN,
+    TAG,
+    CannotPack,
+    complaint,
+    locate,
+    pack,
+    read_string,
+    unpack,
+    write_plain,
+)
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-_plain: Any = json.JSONDecoder()  # Any: typeshed does not know scan_once
-_tagged: Any = json.JSONDecoder(object_hook=unpack)
+# Any, as typeshed does not know scan_once; not strict, so that short and long texts are read alike.
+_plain: Any = json.JSONDecoder(strict=False)
+_tagged: Any = json.JSONDecoder(strict=False, object_hook=unpack)
+
+_CALL_START, _CALL_END = b'{"args":[', b'],"kwargs":{}}'
 
 
 _ENVELOPE = {"args", "kwargs", "attempt", "context"}
@@ -112,8 +126,10 @@ class JSONSerializer(Serializer):
 
     def loads(self, data: bytes) -> Any:
         try:
+            if (string := read_string(data)) is not None:
+                return string
             text = data.decode()
-            decoder = _tagged if TAG in text else _plain
+            decoder = _tagged if "_" in text and TAG in text else _plain  # to look for one is quick
             try:
                 value, end = decoder.scan_once(text, 0)
             except StopIteration:
@@ -139,6 +155,14 @@ class JSONSerializer(Serializer):
             except (KeyError, ValueError):
                 pass  # there is more to it than most calls have
         return super().dumps_call(call)
+
+    def loads_call(self, workload: bytes) -> Call:
+        is_long = len(workload) > LONG and workload.startswith(_CALL_START)
+        if is_long and workload.endswith(_CALL_END):  # it may be of one long text
+            string = read_string(workload[len(_CALL_START) : -len(_CALL_END)])
+            if string is not None:
+                return Call([string])
+        return super().loads_call(workload)
 
 
 class PickleSerializer(Serializer):

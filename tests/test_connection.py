@@ -313,6 +313,45 @@ def test_sending_to_a_server_that_is_gone_is_a_lost_connection():
                 time.sleep(0.001)
 
 
+class Polls:
+    """Counts the looks at a connection, with what each might wait for, in milliseconds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.timeouts: list[float] = []
+        self._poll = connection._readable.poll
+        connection._readable = self
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        self.timeouts.append(timeout)
+        return self._poll(timeout)
+
+
+def test_what_is_due_soon_is_looked_for_before_the_thread_sleeps(monkeypatch):
+    monkeypatch.setattr("django_gearman.connection._LOOKS_AGAIN_SECONDS", PATIENCE)
+    with FakeServer(serve_echo) as server:
+        connection = connect(server.address)
+        polls = Polls(connection)
+
+        assert not connection.has_news(0.05, soon=True)
+        assert polls.timeouts.count(0) > 1
+        assert polls.timeouts[-1] == 50, "it has to sleep in the end"
+
+        polls.timeouts.clear()
+        assert not connection.has_news(0.001, soon=True)
+        assert polls.timeouts == [1], "it looks on again, although that was in vain just now"
+
+
+def test_what_is_there_ends_the_look():
+    with FakeServer(serve_echo) as server:
+        connection = connect(server.address)
+        connection.send(encode(PacketType.ECHO_REQ, b""))
+        assert connection.has_news(PATIENCE)
+        polls = Polls(connection)
+
+        assert connection.has_news(PATIENCE, soon=True)
+        assert polls.timeouts == [0]
+
+
 def test_a_closed_connection_is_lost_and_closing_twice_is_fine():
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)

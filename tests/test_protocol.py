@@ -224,8 +224,18 @@ def test_a_damaged_stream_is_a_protocol_error_and_nothing_else(sent, data):
     ],
 )
 def test_wrong_magic_and_unknown_types_are_told(noise):
+    with pytest.raises(ProtocolError, match="the server: not a Gearman packet"):
+        PacketReader(source="the server").feed(noise)
+
+
+def test_noise_waits_until_what_came_before_it_was_taken():
+    reader = PacketReader()
+
+    assert reader.feed(encode(PacketType.NOOP, magic=RESPONSE) + b"x" * 12) == [
+        Packet(PacketType.NOOP)
+    ]
     with pytest.raises(ProtocolError, match="not a Gearman packet"):
-        PacketReader().feed(noise)
+        reader.feed(b"")
 
 
 @pytest.mark.parametrize("kind", [kind for kind, count in ARGUMENTS.items() if count > 1])

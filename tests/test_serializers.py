@@ -337,6 +337,20 @@ def test_long_texts_are_written_like_short_ones(text, place, filling):
     value = filled[:place] + text + filled[place:]
 
     assert serializer.loads(serializer.dumps(value)) == value
+    assert serializer.loads_call(serializer.dumps_call(Call([value]))) == Call([value])
     written = serializer.dumps_call(Call([value], {"text": value}))
     assert serializer.loads_call(written) == Call([value], {"text": value})
     assert json.loads(written) == {"args": [value], "kwargs": {"text": value}}
+
+
+@pytest.mark.parametrize("length", [10, 10_000])
+def test_what_other_programs_write_is_read_alike_long_or_short(length):
+    text = "é" * length
+    for raw in (f'"{text}\n"', f' "{text}\n" ', f'"{text}\\n"', f'"{text}\\u000a"'):
+        assert JSON.loads(raw.encode()) == f"{text}\n"
+    for raw in ("{text}", '"{text}', '"{text}""', '"{text}" "{text}"', '"{text}\\"'):
+        with pytest.raises(SerializationError, match="not JSON"):
+            JSON.loads(raw.format(text=text).encode())
+    for broken in (b'"%b"', b'{"args":["%b"],"kwargs":{}}'):
+        with pytest.raises(SerializationError, match="not JSON"):
+            JSON.loads_call(broken % (b"\xff" * length))
