@@ -14,7 +14,7 @@ from .exceptions import BackendError, SubmitUncertain
 from .instrumentation import active
 from .options import DEFAULT, Options
 from .preparation import Preparation
-from .request import GearmanJob, JobRequest
+from .request import JobRequest
 from .serializers import Call, get_serializer
 
 if TYPE_CHECKING:
@@ -213,9 +213,9 @@ class GearmanClient:
         if isinstance(request_or_handle, JobRequest):
             request = request_or_handle
         elif isinstance(request_or_handle, str):
-            job = GearmanJob(task="", unique="", data={}, handle=request_or_handle)
             spec = JobSpec("", b"", background=True)
-            request = JobRequest(job, spec, get_serializer("json"), self._options)
+            request = JobRequest("", Call(), spec, get_serializer("json"), self._options)
+            request.handle = request_or_handle
         else:
             raise TypeError(f"a JobRequest or a handle has a status, not {request_or_handle!r}")
         backend = get_backend(self._servers)

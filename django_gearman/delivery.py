@@ -93,4 +93,4 @@ def _send_once(requests: list[JobRequest], servers: Servers) -> None:
     for request, submission in zip(requests, submissions, strict=True):
         request.sent(submission)
         if tells and submission.error is None:
-            job_submitted.send_robust(registry.find(request.job.task), request=request)
+            job_submitted.send_robust(registry.find(request.task), request=request)

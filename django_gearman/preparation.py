@@ -12,7 +12,7 @@ from .exceptions import JobNotRegistered, SerializationError
 from .instrumentation import active
 from .options import Options
 from .registry import registry
-from .request import GearmanJob, JobRequest
+from .request import JobRequest
 from .serializers import Call, Serializer, get_serializer
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ class Preparation:
             self._background,
             None if options.run_after is None else options.run_at(),
         )
-        data = {"args": [*call.args], "kwargs": {**call.kwargs}}
-        return JobRequest(GearmanJob(target.name, unique, data), spec, target.serializer, options)
+        return JobRequest(target.name, call, spec, target.serializer, options)
 
     def _target(self, task: str | AnyJob) -> _Target:
         job = resolve(task)

@@ -34,7 +34,7 @@ from .exceptions import (
 )
 from .options import Options
 from .remote_error import read_error
-from .serializers import Serializer
+from .serializers import Call, Serializer
 
 JOB_UNKNOWN = "UNKNOWN"
 JOB_PENDING = "PENDING"
@@ -72,6 +72,8 @@ class JobRequest:
     """
 
     # As they are at first: what never changes need not be set for each of many requests.
+    #: What names the job in `GearmanClient.get_job_status`, also from another process.
+    handle = ""
     connection_attempts = 0
     state = JOB_UNKNOWN
     timed_out = False
@@ -82,12 +84,14 @@ class JobRequest:
 
     def __init__(
         self,
-        job: GearmanJob,
+        task: str,
+        call: Call,
         spec: JobSpec,
         serializer: Serializer,
         options: Options,
     ) -> None:
-        self.job = job
+        self.task = task
+        self.call = call
         self.spec = spec
         self.background = spec.background
         self.serializer = serializer
@@ -95,9 +99,14 @@ class JobRequest:
 
     def __repr__(self) -> str:
         kind = "background" if self.background else "foreground"
-        return f"<JobRequest {self.job.task} {kind} {self.state} {self.handle or 'without handle'}>"
+        return f"<JobRequest {self.task} {kind} {self.state} {self.handle or 'without handle'}>"
 
     # Made when there is something to keep, or to look at: a deque is half a kilobyte.
+
+    @cached_property
+    def job(self) -> GearmanJob:
+        data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
+        return GearmanJob(self.task, self.unique, data, self.handle)
 
     @cached_property
     def status(self) -> dict[str, Any]:
@@ -132,13 +141,8 @@ class JobRequest:
         return self.status
 
     @property
-    def handle(self) -> str:
-        """What names the job in `GearmanClient.get_job_status`, also from another process."""
-        return self.job.handle
-
-    @property
     def unique(self) -> str:
-        return self.job.unique
+        return self.spec.unique
 
     @property
     def complete(self) -> bool:
@@ -260,7 +264,7 @@ class JobRequest:
 
     @property
     def _name(self) -> str:
-        return f"job {self.job.task} ({self.handle or 'no handle'})"
+        return f"job {self.task} ({self.handle or 'no handle'})"
 
     # What the client does to it
 
@@ -271,7 +275,9 @@ class JobRequest:
         if submission.error is not None:
             self.fail(submission.error)
         else:
-            self.job.handle = submission.handle
+            self.handle = submission.handle
+            if "job" in vars(self):
+                self.job.handle = self.handle
             self.state, self.exception = JOB_CREATED, None
 
     def fail(self, error: JobError | BackendError) -> None:

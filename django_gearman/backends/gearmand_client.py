@@ -260,10 +260,9 @@ class Channel:
 
     def _hand_out(self, packet: Packet) -> None:
         kind, args = packet
-        if kind in _UPDATES:
+        if (update := _UPDATES.get(kind)) is not None:
             # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
-            update = _UPDATES[kind](*args[1:])
-            deliver(self._running, to_text(args[0].rstrip(b"\0")), update)
+            deliver(self._running, to_text(args[0].rstrip(b"\0")), update(*args[1:]))
             return
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")

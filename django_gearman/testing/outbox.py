@@ -12,7 +12,7 @@ from typing import Any
 from ..backends.base import Outcome, Update, WorkException, WorkFail
 from ..exceptions import ResultUnavailable
 from ..registry import registry
-from ..request import GearmanJob, JobRequest
+from ..request import JobRequest
 from ..serializers import Call
 from .describe import describe_call
 
@@ -144,9 +144,9 @@ class SubmittedJob:
     def _told(self) -> JobRequest:
         """Return what a client that waits for the job has come to know, whether one does or not."""
         request = self.request
-        job = GearmanJob(self.name, request.unique, request.job.data, self.handle)
         spec = replace(request.spec, background=False, run_at=None)
-        client = JobRequest(job, spec, request.serializer, request.options)
+        client = JobRequest(self.name, request.call, spec, request.serializer, request.options)
+        client.handle = self.handle
         for update in self._updates:
             client.take(update)
         return client
