@@ -145,10 +145,10 @@ def context_provider() -> Callable[[], Any] | None:
 
 def submission_context() -> dict[str, Any]:
     """Return what GEARMAN_CONTEXT_PROVIDER gives here and now: {} where it is not set."""
-    if _read("GEARMAN_CONTEXT_PROVIDER") is None:
-        return {}
     provider = context_provider()
-    context = provider() if provider is not None else {}
+    if provider is None:
+        return {}
+    context = provider()
     if not isinstance(context, Mapping) or not all(isinstance(key, str) for key in context):
         raise ImproperlyConfigured(
             f"GEARMAN_CONTEXT_PROVIDER returns a dict with names as keys, not {context!r}"

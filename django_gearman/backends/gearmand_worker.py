@@ -3,7 +3,8 @@ A worker's standing with real job servers: it grabs from each in turn.
 
 Unless it may prefetch, at most one GRAB_JOB is open at a time, so that no job is assigned here while
 another one runs; only when a server does not answer at once is the next one asked meanwhile. With
-`prefetch` the answer to a job goes out together with the GRAB_JOB for the next.
+`prefetch` the answer to a job goes out together with the GRAB_JOB for the next, where there was a
+next one before: otherwise that would only be in the way of the answer.
 
 With `prefetch` None functions whose jobs are quick (see `prefetch.Pace`) move to a second connection,
 the quick lane of their server. Over that, and never over the first one, several jobs are asked for
@@ -45,7 +46,7 @@ from .real_servers import PATIENCE_SECONDS
 _T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
-_TEND_SECONDS = 0.1  # between looks at what time asks for, where nothing is known to be due
+_TEND_SECONDS = 0.2  # between looks at what time asks for, where nothing is known to be due
 
 
 def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:

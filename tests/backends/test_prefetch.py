@@ -11,6 +11,8 @@ from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.gearmand import GearmandBackend
 from django_gearman.backends.prefetch import HELD_SECONDS, MOST_HELD, QUICK_SECONDS, Pace
 from django_gearman.connection import Server
+from django_gearman.protocol import PacketType, encode
+from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import wait_until
 
 # The pace
@@ -143,6 +145,39 @@ def test_a_fixed_number_is_assigned_ahead(backend, register, server):
 
     wait_until(lambda: running(server, "f") == 5, "five are assigned ahead")
     assert seen == [b"%d" % each for each in range(50)]
+
+
+def test_the_next_job_is_asked_for_with_an_outcome_where_there_was_one():
+    # Given a server that has two jobs at first, and another one later
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        for number, answer in enumerate([1, 1, 0, 1, 0]):
+            peer.expect(PacketType.GRAB_JOB_UNIQ)
+            if answer:
+                handle = b"H:fake:%d" % number
+                peer.reply(PacketType.JOB_ASSIGN_UNIQ, handle, b"f", b"u", b"")
+            else:
+                peer.reply(PacketType.NO_JOB)
+                peer.expect(PacketType.PRE_SLEEP)
+                peer.reply(PacketType.NOOP)
+        peer.wait_for_end()
+
+    with FakeServer(serve) as server:
+        backend = GearmandBackend([Server.parse(server.address)], reply_timeout=0.5)
+        session = backend.register(["f"])
+        session.prefetch = 1
+        for _ in range(3):
+            work(session, 1)
+            session._links[0].connection.send(encode(PacketType.ECHO_REQ, b"what was sent by then"))
+        session.close()
+
+    told = {
+        PacketType.GRAB_JOB_UNIQ: "grab",
+        PacketType.WORK_COMPLETE: "outcome",
+        PacketType.ECHO_REQ: "|",
+    }
+    sent = " ".join(told[packet.type] for packet in server.received if packet.type in told)
+    assert sent.startswith("grab outcome | grab outcome grab | grab outcome |")
 
 
 @pytest.mark.gearmand
