@@ -88,7 +88,8 @@ class Plan:
             self.step(cases.peer, system, self.jobs(jobs), calls)
 
     def _others(self) -> None:
-        self.step(cases.map_calls, self.gearman, self.jobs(500))
+        for turn in range(TURNS):
+            self.step(cases.map_calls, self.gearman, self.jobs(500), turn=turn)
         self.step(cases.worker_memory, self.gearman, self.jobs(200))
         for system in (self.gearman, self.memory):
             self.step(cases.queued, system, self.jobs(100_000))
