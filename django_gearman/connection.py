@@ -21,9 +21,7 @@ from .exceptions import BackendError, ConnectionLost
 from .protocol import Packet, PacketReader, PacketType, encode
 from .server import Server
 
-_JOINED = (
-    32768  # bytes of a chunk, on average, up to which copying costs less than a buffer of its own
-)
+_JOINED = 32768  # bytes of a chunk, on average, up to which a copy costs less than a buffer
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
 _LOOKS_SECONDS = 0.0003  # that a thread looks for what may come soon, instead of sleeping
 _LOOKS_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time is lost

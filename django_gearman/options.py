@@ -93,8 +93,6 @@ class Options:
 
     def check_foreground(self) -> None:
         """Raise ValueError for what only a background job can do."""
-        if not self.run_after and not self.on_commit:
-            return
         for name in ("run_after", "on_commit"):
             if getattr(self, name):
                 raise ValueError(
