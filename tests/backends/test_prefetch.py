@@ -151,7 +151,7 @@ def test_the_next_job_is_asked_for_with_an_outcome_where_there_was_one():
     # Given a server that has two jobs at first, and another one later
     def serve(peer: Peer) -> None:
         peer.handshake()
-        for number, answer in enumerate([1, 1, 0, 1, 0]):
+        for number, answer in enumerate([1, 1, 0, 1]):
             peer.expect(PacketType.GRAB_JOB_UNIQ)
             if answer:
                 handle = b"H:fake:%d" % number
