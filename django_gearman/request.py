@@ -112,17 +112,21 @@ class JobRequest:
     def status(self) -> dict[str, Any]:
         return {}
 
-    @cached_property
+    @property
     def data_updates(self) -> deque[Any]:
-        return deque()
+        return self._kept("data_updates")
 
-    @cached_property
+    @property
     def warning_updates(self) -> deque[Any]:
-        return deque()
+        return self._kept("warning_updates")
 
-    @cached_property
+    @property
     def status_updates(self) -> deque[tuple[int, int]]:
-        return deque()
+        return self._kept("status_updates")
+
+    def _kept(self, name: str) -> deque[Any]:
+        kept: deque[Any] = vars(self).setdefault(name, deque())  # one for all threads
+        return kept
 
     @property
     def gearman_job(self) -> GearmanJob:
