@@ -206,9 +206,8 @@ class SocketWorkerSession(WorkerSession):
         timeout = max(0.0, min(until, self._tend_at) - now)
         if self._watched:
             for number, _ in self._poller.poll(milliseconds(timeout)):
-                if (
-                    link := self._watched.get(number)
-                ) is not None:  # it may have been lost just now
+                link = self._watched.get(number)
+                if link is not None:  # it may have been lost just now
                     self._guard(link, link.read)
             return
         opening = [link for link in self._links if link.is_opening]
