@@ -193,9 +193,10 @@ class Connection:
         Wait up to `timeout` seconds until something has arrived, or the connection has ended.
 
         What may come `soon` is looked for on and on, for a moment, before the thread sleeps: to sleep
-        and be woken would take longer than a server near by takes to answer.
+        and be woken would take longer than a server near by takes to answer. Other threads of this
+        process would pay for that, so it is done where there are none.
         """
-        if soon and self._looks_on(timeout):
+        if soon and threading.active_count() == 1 and self._looks_on(timeout):
             return True
         return bool(self._readable.poll(milliseconds(timeout)))
 

@@ -326,7 +326,13 @@ class Polls:
         return self._poll(timeout)
 
 
-def test_what_is_due_soon_is_looked_for_before_the_thread_sleeps(monkeypatch):
+@pytest.fixture
+def as_if_alone(monkeypatch):
+    """As in a process of one thread, though the fake server has some."""
+    monkeypatch.setattr("threading.active_count", lambda: 1)
+
+
+def test_what_is_due_soon_is_looked_for_before_the_thread_sleeps(as_if_alone, monkeypatch):
     monkeypatch.setattr("django_gearman.connection._LOOKS_AGAIN_SECONDS", PATIENCE)
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)
@@ -341,7 +347,16 @@ def test_what_is_due_soon_is_looked_for_before_the_thread_sleeps(monkeypatch):
         assert polls.timeouts == [1], "it looks on again, although that was in vain just now"
 
 
-def test_what_is_there_ends_the_look():
+def test_a_thread_among_others_sleeps_at_once():
+    with FakeServer(serve_echo) as server:
+        connection = connect(server.address)
+        polls = Polls(connection)
+
+        assert not connection.has_news(0.001, soon=True)
+        assert polls.timeouts == [1]
+
+
+def test_what_is_there_ends_the_look(as_if_alone):
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)
         connection.send(encode(PacketType.ECHO_REQ, b""))
