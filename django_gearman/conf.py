@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from django.conf import Settings, UserSettingsHolder, settings
+from django.conf import UserSettingsHolder, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import empty
 from django.utils.module_loading import import_string
@@ -46,8 +46,6 @@ def _read(name: str) -> Any:
     is not set: each of Django's layers says so by an error. A job needs six of them.
     """
     holder = object.__getattribute__(settings, "_wrapped")
-    if type(holder) is Settings:
-        return getattr(holder, name, DEFAULTS[name])
     if holder is empty:
         return getattr(settings, name, DEFAULTS[name])  # which sets them up
     while type(holder) is UserSettingsHolder:

@@ -78,8 +78,7 @@ class Preparation:
         options = self._options
         if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
-        if self._explicit:
-            options = options.updated(**self._explicit)
+        options = options.updated(**self._explicit)
         if not self._background:
             options.check_foreground()
         elif options.on_commit is None and (on_commit := conf.submit_on_commit()):

@@ -170,17 +170,15 @@ class PacketReader:
             data = b"".join(self._parts)
             self._parts.clear()
         packets: list[Packet] = []
+        noise = ""
         start, end, needed = 0, len(data), _HEADER_SIZE
         while start + _HEADER_SIZE <= end:
             magic, number, size = _HEADER.unpack_from(data, start)
             known = _KNOWN.get(number)
             if known is None or magic != self._magic:
-                if packets:
-                    break  # the noise can wait until they have been taken
-                raise ProtocolError(
-                    f"{self._source}: not a Gearman packet: {data[start : start + 12]!r}; is this "
-                    "really a job server?"
-                )
+                shown = data[start : start + _HEADER_SIZE]
+                noise = f"not a Gearman packet: {shown!r}; is this really a job server?"
+                break
             body = start + _HEADER_SIZE
             after = body + size
             if after > end:
@@ -189,16 +187,16 @@ class PacketReader:
             kind, count = known
             args = tuple(data[body:after].split(b"\0", count - 1)) if count else ()
             if len(args) != count:
-                raise ProtocolError(
-                    f"{self._source}: {kind.name} with {len(args)} of its {count} arguments: "
-                    f"{args!r:.100}"
-                )
+                noise = f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
+                break
             packets.append(_new(Packet, (kind, args)))
             start = after
         self._available = end - start
         self.missing = needed - self._available
         if self._available:
             self._parts.append(data[start:])
+        if noise and not packets:  # otherwise it can wait until they have been taken
+            raise ProtocolError(f"{self._source}: {noise}")
         return packets
 
 

@@ -224,17 +224,26 @@ def test_a_damaged_stream_is_a_protocol_error_and_nothing_else(sent, data):
     ],
 )
 def test_wrong_magic_and_unknown_types_are_told(noise):
-    with pytest.raises(ProtocolError, match="the server: not a Gearman packet"):
-        PacketReader(source="the server").feed(noise)
+    reader = PacketReader(source="the server")
+
+    for data in (noise, b""):  # and stay wrong
+        with pytest.raises(ProtocolError, match="the server: not a Gearman packet"):
+            reader.feed(data)
 
 
-def test_noise_waits_until_what_came_before_it_was_taken():
+@pytest.mark.parametrize(
+    ("noise", "told"),
+    [
+        (b"x" * 12, "not a Gearman packet"),
+        (encode(PacketType.WORK_COMPLETE, magic=RESPONSE), "1 of its 2 arguments"),
+    ],
+)
+def test_noise_waits_until_what_came_before_it_was_taken(noise, told):
     reader = PacketReader()
 
-    assert reader.feed(encode(PacketType.NOOP, magic=RESPONSE) + b"x" * 12) == [
-        Packet(PacketType.NOOP)
-    ]
-    with pytest.raises(ProtocolError, match="not a Gearman packet"):
+    whole = encode(PacketType.NOOP, magic=RESPONSE)
+    assert reader.feed(whole + noise) == [Packet(PacketType.NOOP)]
+    with pytest.raises(ProtocolError, match=told):
         reader.feed(b"")
 
 

@@ -118,6 +118,11 @@ class Link:
         return bool(self.functions) or not self.is_quick
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it may be asked for a job, and is not."""
+        return self.connection is not None and not self.asked and self.asleep_since == math.inf
+
+    @property
     def next_event(self) -> float:
         """When `tend` has something to do again."""
         if self._opening is not None:

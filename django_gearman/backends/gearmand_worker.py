@@ -150,8 +150,8 @@ class SocketWorkerSession(WorkerSession):
                 if now - link.asked_since < PATIENCE_SECONDS:
                     is_asked = True
                     is_lane_asked = is_lane_asked or link.is_quick
-            elif idle is None and link.asleep_since == math.inf and link.connection is not None:
-                idle = link
+            elif link.is_idle:
+                idle = idle or link
         if held is not None:
             return (None if is_lane_asked else held), None, True
         if is_asked or idle is not None:
@@ -163,8 +163,8 @@ class SocketWorkerSession(WorkerSession):
         for link in self._links:
             if link.is_wanted:
                 self._guard(link, partial(link.tend, self.on_connect))
-        self._tend_at = min(link.next_event for link in self._links if link.is_wanted)
-        self._tend_at = min(self._tend_at, now + _TEND_SECONDS)
+        events = [link.next_event for link in self._links if link.is_wanted]
+        self._tend_at = min(now + _TEND_SECONDS, *events)
         self._watch()
 
     def _watch(self) -> None:
@@ -199,16 +199,14 @@ class SocketWorkerSession(WorkerSession):
         }
         link.lose(error)
         self._tend_at = 0.0
-        self._watch()
 
     def _wait(self, until: float, now: float) -> None:
         """Wait for what servers say, up to the given time or until something is to be done."""
         timeout = max(0.0, min(until, self._tend_at) - now)
         if self._watched:
             for number, _ in self._poller.poll(milliseconds(timeout)):
-                link = self._watched.get(number)
-                if link is not None:  # it may have been lost just now
-                    self._guard(link, link.read)
+                link = self._watched[number]
+                self._guard(link, link.read)
             return
         opening = [link for link in self._links if link.is_opening]
         if opening:
@@ -257,9 +255,7 @@ class SocketWorkerSession(WorkerSession):
         for other in self._links:
             if other is not link and other.functions and (other.held or not link.is_quick):
                 return 0  # the others have their turn
-        if (
-            not link.flow
-        ):  # there were no more, so that the answer to this one need not wait for others
+        if not link.flow:  # there were no more: to ask again is in the way of this outcome
             link.flow = 1
             return 0
         link.flow = min(most, link.flow * 2)
@@ -283,7 +279,6 @@ class SocketWorkerSession(WorkerSession):
                 if names:
                     self._guard(source, partial(source.leave, names))
                     self._guard(target, partial(target.serve, names))
-        self._watch()
 
     def close(self) -> None:
         for link in self._links:
