@@ -108,9 +108,6 @@ class Packet(NamedTuple):
     args: tuple[bytes, ...] = ()
 
 
-_new = tuple.__new__  # what Packet() calls, without the call in between
-
-
 def to_text(argument: bytes) -> str:
     """Decode a name; bytes that are no UTF-8 survive the way back."""
     return argument.decode(errors="surrogateescape")
@@ -189,7 +186,7 @@ class PacketReader:
             if len(args) != count:
                 noise = f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
                 break
-            packets.append(_new(Packet, (kind, args)))
+            packets.append(Packet(kind, args))
             start = after
         self._available = end - start
         self.missing = needed - self._available

@@ -86,9 +86,6 @@ def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
 
 def batches(items: Sequence[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
     """Cut a long list of jobs into what is written before its handles are read."""
-    if len(items) <= _BATCH_JOBS and sum(map(size_of, items)) <= _BATCH_BYTES:
-        yield list(items)
-        return
     batch: list[_T] = []
     size = 0
     for item in items:
