@@ -49,6 +49,7 @@ _SUBMIT = {
     (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
     (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
 }
+_USUAL = 1 << 30  # bytes of a workload that always fits into a packet
 _LATEST = 2.0**62  # of the times that gearmand understands
 
 
@@ -80,7 +81,7 @@ class GearmandBackend(BaseBackend):
         self._down: dict[str, tuple[float, BackendError]] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        jobs = [(spec, _encode_job(spec)) for spec in specs]  # all of them, before anything is sent
+        _check_jobs(specs)  # all of them, before anything is sent
         submissions: dict[int, Submission] = {}
         unsent: Sequence[int] = range(len(specs))
         while unsent:
@@ -94,11 +95,10 @@ class GearmandBackend(BaseBackend):
             unsent = []
             for channel, places in routes.items():
                 for batch in batches(places, lambda place: len(specs[place].workload)):
-                    if channel.broken:  # with an earlier batch; this one can go elsewhere
-                        unsent += batch
-                        continue
-                    sent = channel.submit([jobs[place] for place in batch])
-                    submissions.update(zip(batch, sent, strict=True))
+                    jobs = [specs[place] for place in batch]
+                    sent = channel.submit(jobs, map(_encode_job, jobs))
+                    submissions.update(zip(batch, sent, strict=False))
+                    unsent += batch[len(sent) :]  # the channel has broken; they can go elsewhere
         return [submissions[place] for place in range(len(specs))]
 
     def _route(
@@ -195,6 +195,16 @@ class GearmandBackend(BaseBackend):
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
+
+
+def _check_jobs(specs: Sequence[JobSpec]) -> None:
+    """Raise ValueError or TypeError for a job that cannot travel."""
+    checked: set[str] = set()
+    for spec in specs:
+        is_usual = type(spec.workload) is bytes and len(spec.workload) < _USUAL
+        if spec.function not in checked or not is_usual or spec.run_at is not None:
+            _encode_job(spec)
+            checked.add(spec.function)
 
 
 def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:

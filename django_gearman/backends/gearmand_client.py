@@ -11,8 +11,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 from ..connection import Connection
 from ..exceptions import (
@@ -67,6 +69,9 @@ class SocketOptions:
         return Connection(
             server, connect_timeout=self.connect_timeout, send_timeout=self.send_timeout
         )
+
+
+_JOBS_A_WRITE = 50
 
 
 class _StatusQuery:
@@ -155,15 +160,23 @@ class Channel:
         else:
             self._break(ConnectionLost(f"the connection to job server {self.server} was closed"))
 
-    def submit(self, jobs: Sequence[tuple[JobSpec, tuple[bytes, bytes]]]) -> list[Submission]:
-        """Send encoded jobs, and wait until each is acknowledged or known never to be."""
-        submissions = [SocketSubmission(self, spec) for spec, _ in jobs]
-        last = submissions[-1]
-        try:
-            self._request(submissions, [part for _, parts in jobs for part in parts])
-            self.wait_answered(last.answered)
-        except BackendError:
-            pass  # each submission has it as its .error
+    def submit(
+        self, jobs: Sequence[JobSpec], packets: Iterator[tuple[bytes, bytes]]
+    ) -> list[Submission]:
+        """
+        Send jobs, and wait until each is acknowledged or known never to be; return those sent.
+
+        While the server works on some, the packets of the next are made.
+        """
+        submissions: list[SocketSubmission] = []
+        with suppress(BackendError):  # each submission has it as its .error
+            while self.broken is None and len(submissions) < len(jobs):
+                some = jobs[len(submissions) : len(submissions) + _JOBS_A_WRITE]
+                submissions += [SocketSubmission(self, spec) for spec in some]
+                parts = [part for packet in islice(packets, len(some)) for part in packet]
+                self._request(submissions[-len(some) :], parts)
+            if submissions:
+                self.wait_answered(submissions[-1].answered)
         return list[Submission](submissions)
 
     def job_status(self, handle: str) -> JobStatus:
