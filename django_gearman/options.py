@@ -6,7 +6,7 @@ import datetime
 import difflib
 import hashlib
 import json
-import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,19 +127,12 @@ class Options:
         except (OverflowError, ValueError) as error:
             raise ValueError(f"run_after={self.run_after!r}: {error}") from error
 
-    def unique_for(self, workload: bytes) -> str:
-        """Return the unique to send: a new one where none is asked for."""
-        if self.unique is True:
-            return hashlib.blake2b(_canonical(workload), digest_size=16).hexdigest()
-        return self.unique or os.urandom(16).hex()
 
-
-def _canonical(workload: bytes) -> bytes:
-    """Make equal calls equal bytes, whatever the order of the keys of their dicts."""
-    try:
-        return json.dumps(json.loads(workload), sort_keys=True).encode()
-    except ValueError:
-        return workload
+def unique_of(workload: bytes) -> str:
+    """Return the unique that equal calls share, whatever the order of the keys of their dicts."""
+    with suppress(ValueError):
+        workload = json.dumps(json.loads(workload), sort_keys=True).encode()
+    return hashlib.blake2b(workload, digest_size=16).hexdigest()
 
 
 def _check_number(name: str, value: float | None, kinds: Any, what: str) -> None:

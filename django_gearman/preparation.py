@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import conf
@@ -10,7 +12,7 @@ from .backends.base import JobSpec
 from .context import current_job
 from .exceptions import JobNotRegistered, SerializationError
 from .instrumentation import active
-from .options import Options
+from .options import Options, unique_of
 from .registry import registry
 from .request import JobRequest
 from .serializers import Call, Serializer, get_serializer
@@ -42,6 +44,8 @@ class Preparation:
         self._background = background
         self._explicit = explicit
         self._context = _context()
+        # Names the jobs that need no name of their own: to draw one for each takes longer.
+        self._stem, self._count = os.urandom(12).hex(), itertools.count()
         self._targets: dict[str | int, _Target] = {}
 
     def request(
@@ -102,9 +106,9 @@ class Preparation:
                 workload = serializer.dumps_call(call)
             if options.unique is True:
                 same = call if job is None else job.canonical_call(call)
-                unique = options.unique_for(serializer.dumps_call(same))
+                unique = unique_of(serializer.dumps_call(same))
             else:
-                unique = options.unique_for(workload)
+                unique = options.unique or f"{self._stem}{next(self._count):08x}"
         except SerializationError as error:
             raise SerializationError(f"job {target.name}: {error}") from error
         if not workload:

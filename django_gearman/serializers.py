@@ -147,6 +147,8 @@ class JSONSerializer(Serializer):
         if call.attempt == 1 and not call.context:
             try:
                 args = ",".join([write_plain(value) for value in call.args])
+                if not call.kwargs:
+                    return f'{{"args":[{args}],"kwargs":{{}}}}'.encode()
                 kwargs = ",".join(
                     [f"{write_plain(k)}:{write_plain(v)}" for k, v in call.kwargs.items()]
                 )
