@@ -81,7 +81,8 @@ class GearmandBackend(BaseBackend):
         self._down: dict[str, tuple[float, BackendError]] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        _check_jobs(specs)  # all of them, before anything is sent
+        if len(specs) > 1:
+            _check_jobs(specs)  # all of them, before anything is sent
         submissions: dict[int, Submission] = {}
         unsent: Sequence[int] = range(len(specs))
         while unsent:

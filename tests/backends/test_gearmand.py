@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import socket
@@ -358,9 +359,10 @@ def test_batches_that_were_not_sent_go_on_elsewhere(open_backend, gearmand):
 
     went = [type(s.error) if s.error else server_of(s) for s in submissions]
     assert went[:3] == [server.address] * 3
-    assert went[3:1000] == [SubmitUncertain] * 997
+    # A batch is several writes, of which the connection may break any but the first.
+    assert went[3:50] == [SubmitUncertain] * 47
     # The broken one takes another connection, and three jobs, as long as it is not marked down.
-    assert set(went[1000:]) <= {server.address, SubmitUncertain, gearmand.address}
+    assert set(went[50:]) <= {server.address, SubmitUncertain, gearmand.address}
     assert all(s.handle or s.error for s in submissions)
 
 
@@ -376,8 +378,10 @@ def test_batches_that_were_not_sent_and_have_no_other_server_say_so(open_backend
 
         errors = [type(s.error) for s in submissions]
         assert errors[:3] == [type(None)] * 3
-        assert set(errors[3:1000]) == {SubmitUncertain}
-        assert set(errors[1000:]) == {ServerUnavailable}
+        written = 3 + errors.count(SubmitUncertain)
+        assert 50 <= written <= 1000, "no more than a batch is written before it is acknowledged"
+        assert set(errors[3:written]) == {SubmitUncertain}
+        assert set(errors[written:]) == {ServerUnavailable}
         assert len(server.peers) == 2, "it was tried again for each of the unsent batches"
 
 
@@ -388,6 +392,10 @@ def test_a_spec_that_cannot_be_sent_stops_all_before_anything_is_sent(open_backe
         open_backend(own_gearmand.address).submit([*specs, background("f", "text")])
     with pytest.raises(ValueError, match="NUL"):
         open_backend(own_gearmand.address).submit([*specs, background("f\0")])
+    with pytest.raises(ValueError):
+        open_backend(own_gearmand.address).submit(
+            [*specs, JobSpec("f", b"work", background=True, run_at=math.nan)]
+        )
 
     assert own_gearmand.totals() == {}
 
