@@ -26,7 +26,6 @@ _OPENING_AT_ONCE_SECONDS = 0.2  # that a worker waits for a second connection
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
-_GRAB_AND_SLEEP = _GRAB + _SLEEP
 
 
 class _Opening(threading.Thread):
@@ -105,7 +104,6 @@ class Link:
         self.flow = 0
         self.asked_since = math.inf
         self.asleep_since = math.inf  # when it was told that there are no jobs; until NOOP
-        self._sleeps = False  # PRE_SLEEP was sent with the last GRAB_JOB
         self.retry_at = 0.0
         self._failures = 0
         self._opening: _Opening | None = None
@@ -203,9 +201,7 @@ class Link:
             self.asked_since = time.monotonic()
         self.asked += number
         self.asleep_since = math.inf
-        # Asked for one, it is asleep already when there is none: that saves a round trip.
-        self._sleeps = self.asked == 1
-        return _GRAB_AND_SLEEP if self._sleeps else _GRAB * number
+        return _GRAB * number
 
     def ask(self, number: int) -> None:
         if self.connection is not None:
@@ -224,8 +220,7 @@ class Link:
                 self._answered()
                 self.flow = 0
                 if not self.asked and not self.held:
-                    if not self._sleeps:
-                        connection.send(_SLEEP)
+                    connection.send(_SLEEP)
                     self.asleep_since = time.monotonic()
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf

@@ -255,10 +255,7 @@ class SocketWorkerSession(WorkerSession):
         for other in self._links:
             if other is not link and other.functions and (other.held or not link.is_quick):
                 return 0  # the others have their turn
-        if not link.flow:  # there were no more: to ask again is in the way of this outcome
-            link.flow = 1
-            return 0
-        link.flow = min(most, link.flow * 2)
+        link.flow = min(most, max(1, link.flow * 2))
         return max(0, link.flow - link.asked - len(link.held))
 
     def _move(self) -> None:

@@ -147,7 +147,7 @@ def test_a_fixed_number_is_assigned_ahead(backend, register, server):
     assert seen == [b"%d" % each for each in range(50)]
 
 
-def test_the_next_job_is_asked_for_with_an_outcome_where_there_was_one():
+def test_the_next_job_is_asked_for_with_an_outcome_and_sleep_only_when_there_was_none():
     # Given a server that has two jobs at first, and another one later
     def serve(peer: Peer) -> None:
         peer.handshake()
@@ -166,18 +166,21 @@ def test_the_next_job_is_asked_for_with_an_outcome_where_there_was_one():
         backend = GearmandBackend([Server.parse(server.address)], reply_timeout=0.5)
         session = backend.register(["f"])
         session.prefetch = 1
+        # When a worker runs them
         for _ in range(3):
             work(session, 1)
             session._links[0].connection.send(encode(PacketType.ECHO_REQ, b"what was sent by then"))
         session.close()
 
+    # Then it asks for the next one in the write of each outcome, and sleeps when there is none
     told = {
         PacketType.GRAB_JOB_UNIQ: "grab",
         PacketType.WORK_COMPLETE: "outcome",
+        PacketType.PRE_SLEEP: "sleep",
         PacketType.ECHO_REQ: "|",
     }
     sent = " ".join(told[packet.type] for packet in server.received if packet.type in told)
-    assert sent.startswith("grab outcome | grab outcome grab | grab outcome |")
+    assert sent.startswith("grab outcome grab | outcome grab | sleep grab outcome grab |")
 
 
 @pytest.mark.gearmand
