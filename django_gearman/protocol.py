@@ -23,7 +23,7 @@ _HEADER = struct.Struct(">4sII")
 _HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
 # descriptor, address ("::1" too), client id (any text), a colon, functions
-_WORKER = re.compile(r"\d+ ([^ ]+) (.*) :((?: [^ ]+)*) ?", re.DOTALL)
+_WORKER = re.compile(r"(\d+|-1) ([^ ]+) (.*) :((?: [^ ]+)*) ?", re.DOTALL)
 
 
 class PacketType(enum.IntEnum):
@@ -221,6 +221,7 @@ def parse_workers(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
         match = _WORKER.fullmatch(line)
         if match is None:
             raise ProtocolError(f"not a line of the admin command 'workers': {line!r}")
-        address, client_id, functions = match.groups()
-        rows.append((address, client_id, tuple(filter(None, functions.split(" ")))))
+        descriptor, address, client_id, functions = match.groups()
+        if descriptor != "-1":  # that one has just hung up
+            rows.append((address, client_id, tuple(filter(None, functions.split(" ")))))
     return rows

@@ -307,6 +307,7 @@ def test_the_list_of_workers_is_read():
         "34 127.0.0.1  : no-id\n"
         "35 127.0.0.1 : : colon\n"
         "36 ::1 - : a::b :c\n"
+        "-1 127.0.0.1 hung up : f1\n"
     )
 
     assert parse_workers(text) == [

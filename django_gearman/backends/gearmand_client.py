@@ -39,6 +39,7 @@ from .base import (
 )
 from .real_servers import WaitingSubmission, deliver
 
+_JOBS_A_WRITE = 50
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
@@ -69,9 +70,6 @@ class SocketOptions:
         return Connection(
             server, connect_timeout=self.connect_timeout, send_timeout=self.send_timeout
         )
-
-
-_JOBS_A_WRITE = 50
 
 
 class _StatusQuery:

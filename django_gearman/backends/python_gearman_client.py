@@ -143,9 +143,10 @@ class AdminHandler(gearman.admin_client_handler.GearmanAdminClientCommandHandler
         if raw_text == ".":
             return super().recv_server_workers(raw_text)
         about, _, tasks = raw_text.partition(" :")
-        _, address, client_id = about.split(" ", 2)
-        row = {"ip": address, "client_id": client_id, "tasks": tasks.split()}
-        self._workers_response.append(row)
+        descriptor, address, client_id = about.split(" ", 2)
+        if descriptor != "-1":  # that one has just hung up
+            row = {"ip": address, "client_id": client_id, "tasks": tasks.split()}
+            self._workers_response.append(row)
         return True
 
 

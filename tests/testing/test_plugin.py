@@ -620,6 +620,7 @@ def test_the_help_tells_of_options_and_marker(project):
 
 LEAVING = """
 import threading
+import time
 from datetime import timedelta
 from django_gearman import GearmanClient, GearmanWorker
 from django_gearman.backends import get_backend
@@ -629,7 +630,10 @@ def leave(n):
     send.using(run_after=timedelta(hours=1)).do_background(n)
     send.do_background(n)
     if n % 50 == 0:
-        threading.Thread(target=GearmanWorker(clean_connections=False).work, daemon=True).start()
+        worker = GearmanWorker(clean_connections=False)
+        threading.Thread(target=worker.work, daemon=True).start()
+        while worker._session is None:  # it began in this test, so it is of this test
+            time.sleep(0.001)
 
 @pytest.mark.parametrize("n", range(334))
 @pytest.mark.parametrize("transport", [
