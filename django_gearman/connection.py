@@ -45,7 +45,8 @@ class Connection:
     server answers proves that it is alive, which a connect alone does not: the kernel accepts
     connections for a stopped process. Raises ConnectionLost after `connect_timeout` seconds (for
     each address that the name has). Sending fails when the server takes nothing for `send_timeout`
-    seconds, and then, as after any interruption halfway, the connection is closed.
+    seconds. Nothing more can be sent then, as after any interruption halfway; but what the server
+    has said before can be taken in.
 
     One thread may receive while another sends, and any may close.
     """
@@ -112,7 +113,11 @@ class Connection:
             else:
                 for start in range(0, len(chunks), _BUFFERS):
                     self._send_buffers([memoryview(c) for c in chunks[start : start + _BUFFERS]])
-        except BaseException:  # half a packet may have gone out
+        except ConnectionLost:  # half a packet may have gone out; but answers may have arrived
+            with self._lock, contextlib.suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_WR)
+            raise
+        except BaseException:
             self.close()
             raise
 

@@ -49,7 +49,7 @@ _SUBMIT = {
     (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
     (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
 }
-_USUAL = 1 << 30  # bytes of a workload that always fits into a packet
+_LARGE = 1 << 30  # bytes of a workload that may not fit into a packet
 _LATEST = 2.0**62  # of the times that gearmand understands
 
 
@@ -97,7 +97,7 @@ class GearmandBackend(BaseBackend):
             for channel, places in routes.items():
                 for batch in batches(places, lambda place: len(specs[place].workload)):
                     jobs = [specs[place] for place in batch]
-                    sent = channel.submit(jobs, map(_encode_job, jobs))
+                    sent = channel.submit(jobs, _encode_job)
                     submissions.update(zip(batch, sent, strict=False))
                     unsent += batch[len(sent) :]  # the channel has broken; they can go elsewhere
         return [submissions[place] for place in range(len(specs))]
@@ -200,12 +200,13 @@ class GearmandBackend(BaseBackend):
 
 def _check_jobs(specs: Sequence[JobSpec]) -> None:
     """Raise ValueError or TypeError for a job that cannot travel."""
-    checked: set[str] = set()
+    checked = set()
     for spec in specs:
-        is_usual = type(spec.workload) is bytes and len(spec.workload) < _USUAL
-        if spec.function not in checked or not is_usual or spec.run_at is not None:
+        kinds = type(spec.unique), type(spec.workload)
+        alike = spec.function, spec.priority, spec.background, *kinds
+        if alike not in checked or spec.run_at is not None or len(spec.workload) >= _LARGE:
             _encode_job(spec)
-            checked.add(spec.function)
+            checked.add(alike)
 
 
 def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:

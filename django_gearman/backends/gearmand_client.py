@@ -11,10 +11,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 
 from ..connection import Connection
 from ..exceptions import (
@@ -39,7 +38,7 @@ from .base import (
 )
 from .real_servers import WaitingSubmission, deliver
 
-_JOBS_A_WRITE = 50
+_JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
@@ -159,20 +158,23 @@ class Channel:
             self._break(ConnectionLost(f"the connection to job server {self.server} was closed"))
 
     def submit(
-        self, jobs: Sequence[JobSpec], packets: Iterator[tuple[bytes, bytes]]
+        self, jobs: Sequence[JobSpec], encode: Callable[[JobSpec], tuple[bytes, bytes]]
     ) -> list[Submission]:
         """
         Send jobs, and wait until each is acknowledged or known never to be; return those sent.
 
-        While the server works on some, the packets of the next are made.
+        While the server works on some, the next are encoded.
         """
         submissions: list[SocketSubmission] = []
         with suppress(BackendError):  # each submission has it as its .error
-            while self.broken is None and len(submissions) < len(jobs):
-                some = jobs[len(submissions) : len(submissions) + _JOBS_A_WRITE]
-                submissions += [SocketSubmission(self, spec) for spec in some]
-                parts = [part for packet in islice(packets, len(some)) for part in packet]
-                self._request(submissions[-len(some) :], parts)
+            for start in range(0, len(jobs), _JOBS_A_WRITE):
+                if self.broken or (start and not self.is_alive()):  # that takes in answers, too
+                    break
+                some = jobs[start : start + _JOBS_A_WRITE]
+                parts = [part for spec in some for part in encode(spec)]
+                slots = [SocketSubmission(self, spec) for spec in some]
+                submissions += slots
+                self._request(slots, parts)
             if submissions:
                 self.wait_answered(submissions[-1].answered)
         return list[Submission](submissions)
@@ -199,6 +201,11 @@ class Channel:
                     if self.broken is not None:
                         raise self.broken.with_traceback(None)
                 self._connection.send(*chunks)
+            except ConnectionLost as error:
+                with suppress(BackendError), self._lock:
+                    self._take_in()  # what was acknowledged before
+                self._give_up(error)
+                raise
             except BaseException as error:
                 self._give_up(error)
                 raise
@@ -263,11 +270,14 @@ class Channel:
         if not arrived or self.broken is not None:
             return
         try:
-            for packet in connection.take_in():
-                self._hand_out(packet)
+            self._take_in()
         except BaseException as error:
             self._give_up(error)
             raise
+
+    def _take_in(self) -> None:
+        for packet in self._connection.take_in():
+            self._hand_out(packet)
 
     def _hand_out(self, packet: Packet) -> None:
         kind, args = packet

@@ -3,8 +3,7 @@ A worker's standing with real job servers: it grabs from each in turn.
 
 Unless it may prefetch, at most one GRAB_JOB is open at a time, so that no job is assigned here while
 another one runs; only when a server does not answer at once is the next one asked meanwhile. With
-`prefetch` the answer to a job goes out together with the GRAB_JOB for the next, where there was a
-next one before: otherwise that would only be in the way of the answer.
+`prefetch` the answer to a job goes out together with the GRAB_JOB for the next.
 
 With `prefetch` None functions whose jobs are quick (see `prefetch.Pace`) move to a second connection,
 the quick lane of their server. Over that, and never over the first one, several jobs are asked for
@@ -46,6 +45,7 @@ from .real_servers import PATIENCE_SECONDS
 _T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
+_TURN_SECONDS = 0.05  # that jobs come from one connection, while another is to be asked
 _TEND_SECONDS = 0.2  # between looks at what time asks for, where nothing is known to be due
 
 
@@ -88,6 +88,8 @@ class SocketWorkerSession(WorkerSession):
         self._in_hand: dict[str, tuple[AssignedJob, Link]] = {}
         self._pace = Pace()
         self._began = 0.0
+        self._served: Link | None = None  # whose job was the last one
+        self._turn_ends = 0.0  # when the others are to be asked, too
         self._look_at = 0.0
         self._tend_at = 0.0
         self._is_to_move = False
@@ -181,6 +183,8 @@ class SocketWorkerSession(WorkerSession):
         job = link.held.popleft()
         self._in_hand[job.handle] = job, link
         self._began = now
+        if link is not self._served:
+            self._served, self._turn_ends = link, now + _TURN_SECONDS
         if len(self._links) > 1 and not link.held:
             self._links.remove(link)  # to the end: the others have their turn
             self._links.append(link)
@@ -252,11 +256,18 @@ class SocketWorkerSession(WorkerSession):
             most = self._pace.window if link.is_quick else 1
         if not self._asks or not most or self._is_to_move:
             return 0
-        for other in self._links:
-            if other is not link and other.functions and (other.held or not link.is_quick):
-                return 0  # the others have their turn
+        if any(self._is_due(other, link) for other in self._links if other is not link):
+            return 0
         link.flow = min(most, max(1, link.flow * 2))
         return max(0, link.flow - link.asked - len(link.held))
+
+    def _is_due(self, other: Link, link: Link) -> bool:
+        """Whether another connection is to have its turn, before this one is asked for more."""
+        if not other.functions:
+            return False
+        if other.held or not link.is_quick:
+            return True
+        return other.is_idle and time.monotonic() >= self._turn_ends
 
     def _move(self) -> None:
         """Have each function served over the connection for its pace; none of its jobs is in hand."""

@@ -49,7 +49,7 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from django_gearman.protocol import Packet, PacketReader, PacketType, encode
+from django_gearman.protocol import RESPONSE, Packet, PacketReader, PacketType, encode
 from django_gearman.server import Server
 from django_gearman.testing.server import free_port
 from tests.support.fake_server import FakeServer, Peer
@@ -344,6 +344,26 @@ def test_of_a_broken_batch_the_acknowledged_jobs_are_known(open_backend):
     for submission in submissions[:3]:
         with pytest.raises(ConnectionLost):
             submission.next_update(PATIENCE)
+
+
+def test_what_a_server_acknowledged_before_it_died_is_known(open_backend):
+    def serve(peer: Peer) -> None:
+        if peer.number == 0:
+            peer.handshake()
+            for _ in range(300):
+                peer.expect(PacketType.SUBMIT_JOB_BG)
+            created = [
+                encode(PacketType.JOB_CREATED, b"H:fake:%d" % n, magic=RESPONSE) for n in range(300)
+            ]
+            peer.raw(b"".join(created))  # at once, so that the reset overtakes none of it
+            peer.reset()
+
+    for _ in range(10):
+        with FakeServer(serve) as server:
+            submissions = open_backend(server.address).submit([background("f")] * 1000)
+
+        assert [s.error for s in submissions[:300]] == [None] * 300
+        assert all(s.error for s in submissions[300:])
 
 
 def test_batches_that_were_not_sent_go_on_elsewhere(open_backend, gearmand):

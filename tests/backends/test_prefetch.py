@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 
@@ -261,20 +262,47 @@ def test_no_job_waits_for_a_slow_one_of_another_function(backend, register, serv
 
 @pytest.mark.gearmand
 def test_quick_jobs_do_not_starve_others(backend, register):
+    # Given a worker that is in the midst of many quick jobs
     session = register("quick", "other")
-    queue(backend, "quick", 100)
-    work(session, 100)
-    queue(backend, "quick", 3000)
+    queue(backend, "quick", 4000)
+    work(session, 500)
+
+    # When a job of another function comes
     queue(backend, "other", 1)
 
+    # Then it does not wait until the others are done
     seen = []
-    for _ in range(3001):
+    while "other" not in seen:
         job = wait_until(lambda: session.grab_job(0.1), "a job")
         session.send(job, WorkComplete(b""))
         seen.append(job.function)
         time.sleep(0.0001)
+    assert len(seen) < 2000
 
-    assert seen.index("other") < 2000
+
+@pytest.mark.gearmand
+def test_quick_jobs_of_one_server_do_not_starve_those_of_another(gearmand, own_gearmand):
+    # Given a worker of two servers, that is in the midst of many quick jobs of one of them
+    function = uuid.uuid4().hex
+    servers = [Server.parse(server.address) for server in (gearmand, own_gearmand)]
+    session = GearmandBackend(servers).register([function])
+    session.prefetch = None
+    one, other = (GearmandBackend([server]) for server in servers)
+    with contextlib.closing(session), contextlib.closing(one), contextlib.closing(other):
+        queue(one, function, 4000)
+        work(session, 500)
+
+        # When a job comes from the other one
+        queue(other, function, 1)
+
+        # Then it does not wait until the others are done
+        seen = []
+        while not seen or not seen[-1].handle.startswith(own_gearmand.address):
+            job = wait_until(lambda: session.grab_job(0.1), "a job")
+            session.send(job, WorkComplete(b""))
+            seen.append(job)
+            time.sleep(0.0001)
+        assert len(seen) < 2000
 
 
 @pytest.mark.gearmand
