@@ -6,7 +6,8 @@ import copy
 import datetime
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -16,7 +17,7 @@ from .client import GearmanClient
 from .conf import check_name, check_seconds
 from .instrumentation import active
 from .options import Options
-from .request import JobRequest
+from .request import JobRequest, abandoned
 from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
 
@@ -182,11 +183,22 @@ class Job(Generic[_Called, _P, _R]):
         return results
 
     @staticmethod
-    def _in_thread(method: Callable[_Other, _R2]) -> Callable[_Other, Any]:
+    def _in_thread(
+        method: Callable[_Other, _R2],
+    ) -> Callable[_Other, Coroutine[Any, Any, _R2]]:
         # A job that runs in the calling thread wants the one that has the database connections;
         # waiting for a worker may take any.
         sensitive = active().runs_in_caller(get_backend_class())
-        return sync_to_async(method, thread_sensitive=sensitive)
+
+        async def call(*args: _Other.args, **kwargs: _Other.kwargs) -> _R2:
+            token = abandoned.set(leave := threading.Event())
+            try:
+                return await sync_to_async(method, thread_sensitive=sensitive)(*args, **kwargs)
+            finally:
+                leave.set()  # once cancelled, the thread has nothing to wait for
+                abandoned.reset(token)
+
+        return call
 
 
 AnyJob: TypeAlias = Job[..., ..., Any]

@@ -57,10 +57,13 @@ class Post(Watch):
         self._board = board
         self._line = line
         self._limits = limits.splayed()
+        self._session: WorkerSession | None = None
+        self._begun = 0  # jobs
         self._timeout = timeout  # of jobs that declare none
         self._born = time.monotonic()
 
     def registered(self, session: WorkerSession) -> None:
+        self._session = session
         session.on_connect = partial(tell, self._line)
 
     def serving(self) -> None:
@@ -75,6 +78,9 @@ class Post(Watch):
         if seconds is not None:
             deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
         self._board.take(encode_task(assigned), deadline)
+        self._begun += 1
+        if self._begun == self._limits.max_jobs and self._session is not None:
+            self._session.ask_no_more()  # with the outcome of the last one, say
         return seconds
 
     def returned(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -35,6 +37,10 @@ from .exceptions import (
 from .options import Options
 from .remote_error import read_error
 from .serializers import Call, Serializer
+
+#: Set once nobody wants what is waited for in this context: an `await` of it was cancelled.
+abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
+_ABANDONED_SECONDS = 0.5  # between looks at it
 
 JOB_UNKNOWN = "UNKNOWN"
 JOB_PENDING = "PENDING"
@@ -213,9 +219,8 @@ class JobRequest:
         while not self.complete and self.exception is None:
             if self._submission is None:
                 raise ResultUnavailable(f"{self._name} has not been submitted yet")
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                update = self._submission.next_update(remaining)
+                update = self._submission.next_update(_seconds_until(deadline))
             except JobLost as error:
                 self.fail(error)
                 break
@@ -223,6 +228,8 @@ class JobRequest:
                 self.state, self.exception = JOB_UNKNOWN, error
                 raise
             if update is None:
+                if _seconds_until(deadline) != 0.0:
+                    continue
                 self.timed_out = True
                 break
             told = self.take(update)
@@ -296,3 +303,13 @@ class JobRequest:
             "denominator": status.denominator,
             "time_received": time.time(),
         }
+
+
+def _seconds_until(deadline: float | None) -> float | None:
+    """Return for how long to wait before the next look at the time; 0.0 when it is up."""
+    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+    leave = abandoned.get()
+    if leave is None:
+        return seconds
+    longest = 0.0 if leave.is_set() else _ABANDONED_SECONDS
+    return longest if seconds is None else min(seconds, longest)

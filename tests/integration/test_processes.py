@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from tests.integration.conftest import Process, workers_ready
+from tests.integration.gearman_jobs import hold
 from tests.support.gearmand import Gearmand, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
@@ -220,3 +223,15 @@ def test_a_burst_of_jobs_all_run_once(launch, client, own_gearmand, trail):
     wait_until(lambda: len(trail()) == 2000, "2,000 marks", 60)
     assert sorted(map(int, trail())) == list(range(2000))
     assert time.monotonic() - started < 60
+
+
+def test_a_call_that_is_no_longer_awaited_keeps_no_thread(client):
+    async def call() -> None:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(hold.ado(0), 0.2)  # which nobody runs
+
+    loop = threading.Thread(target=asyncio.run, args=[call()], daemon=True)
+    loop.start()
+    loop.join(20)
+
+    assert not loop.is_alive(), "the loop waits for a thread that waits for the job"

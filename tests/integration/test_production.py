@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -137,6 +138,18 @@ def test_a_process_leaves_after_its_number_of_jobs(launch, client, own_gearmand,
     assert sorted(map(int, trail())) == list(range(23))
     assert worker.stop() == 0
     assert "starting another one" not in worker.output
+
+
+def test_a_process_for_one_job_runs_no_other(launch, client):
+    worker = launch("gearman_worker", "--max-jobs", "1")
+    entries = [{"task": "tests.integration.hold", "data": 0}] * 5
+
+    client.submit_multiple_jobs(entries, background=True)
+
+    wait_until(lambda: worker.output.count("holding") == 5, "all have run")
+    processes = re.findall(r"holding (\d+)", worker.output)
+    assert len(set(processes)) == 5
+    assert worker.stop() == 0
 
 
 def test_a_burst_ends_when_nothing_is_left(launch, client, own_gearmand, trail):
