@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from . import backends, conf
 from .exceptions import GearmanError, InvalidBackend
@@ -28,7 +29,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E004", ImproperlyConfigured, lambda: conf.is_external("")),
         *_errors("E005", ImproperlyConfigured, declared_workers),
         *_errors("E007", ImproperlyConfigured, conf.job_timeout),
-        *_errors("E008", ImproperlyConfigured, conf.submit_on_commit),
+        *_errors("E008", ImproperlyConfigured, _check_on_commit),
         *_errors("E009", ImproperlyConfigured, conf.context_provider),
         *_retries_without_delays(),
     ]
@@ -54,6 +55,14 @@ def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:
 def _check_names() -> None:
     conf.function_name("app.job")
     functions_of(registry.jobs())
+
+
+def _check_on_commit() -> None:
+    alias = conf.submit_on_commit()
+    if isinstance(alias, str) and alias not in connections:
+        raise ImproperlyConfigured(
+            f"GEARMAN_SUBMIT_ON_COMMIT is {alias!r}, but DATABASES has {', '.join(connections)}"
+        )
 
 
 def _retries_without_delays() -> list[CheckMessage]:

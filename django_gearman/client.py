@@ -208,10 +208,13 @@ class GearmanClient:
         """
         Ask the job server how far a job is, and return its request with `status` filled.
 
-        A handle, of this or any process, will do. Raises ValueError for what is no handle.
+        A handle, of this or any process, will do. Raises ValueError for what is no handle, and for a
+        request that has none, because it was not submitted.
         """
         if isinstance(request_or_handle, JobRequest):
             request = request_or_handle
+            if not request.handle:
+                raise ValueError(f"{request!r} has no status: no job server has it")
         elif isinstance(request_or_handle, str):
             spec = JobSpec("", b"", background=True)
             request = JobRequest("", Call(), spec, get_serializer("json"), self._options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -93,6 +94,17 @@ def check_name(value: object, what: str) -> str:
     if value.endswith("@delayed"):
         raise ValueError(f"{value!r} is no {what}: names that end in '@delayed' are taken")
     return value
+
+
+def check_queue(value: object) -> str:
+    """Return a queue's name; TypeError or ValueError for what `gearman_worker -q` takes otherwise."""
+    name = check_name(value, "queue name")
+    if name == "*" or re.search(r":\d*$", name):
+        raise ValueError(
+            f"{name!r} is no queue name: 'gearman_worker -q' takes '*' for all queues, and 'mail:2' for "
+            "two processes for queue mail"
+        )
+    return name
 
 
 def check_seconds(value: object, what: str) -> float | None:

@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 
 from .backends import get_backend_class
 from .client import GearmanClient
-from .conf import check_name, check_seconds
+from .conf import check_name, check_queue, check_seconds
 from .instrumentation import active
 from .options import Options
 from .request import JobRequest, abandoned
@@ -51,7 +51,7 @@ class Job(Generic[_Called, _P, _R]):
         functools.update_wrapper(self, func)  # first: it copies the function's own attributes too
         self.func = func
         self.name = check_name(name if name is not None else _default_name(func), "job name")
-        self.queue = check_name(queue, "queue name")
+        self.queue = check_queue(queue)
         self.takes_context = takes_context
         self.serializer = serializer
         self.timeout = check_seconds(timeout, f"timeout of job {self.name}")

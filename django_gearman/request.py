@@ -181,7 +181,8 @@ class JobRequest:
             return self.serializer.loads_result(self._result)
         if self.timed_out:
             raise JobTimeout(
-                f"{self._name} has not finished in the time given; it may still be queued or running"
+                f"{self._name} has not finished in the time given; it may still be queued or running "
+                "(gearman_status tells whether a worker serves it)"
             )
         raise ResultUnavailable(f"{self._name} has not finished; call wait() first")
 
@@ -218,7 +219,14 @@ class JobRequest:
         self.timed_out = False
         while not self.complete and self.exception is None:
             if self._submission is None:
-                raise ResultUnavailable(f"{self._name} has not been submitted yet")
+                raise ResultUnavailable(
+                    f"{self._name} has not been submitted"
+                    + (
+                        ": its transaction has not committed"
+                        if self.state == JOB_PENDING
+                        else " yet"
+                    )
+                )
             try:
                 update = self._submission.next_update(_seconds_until(deadline))
             except JobLost as error:

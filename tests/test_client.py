@@ -549,10 +549,14 @@ def test_a_job_goes_out_when_the_transaction_commits(client, ran):
 @pytest.mark.django_db(transaction=True)
 def test_a_job_never_goes_out_when_the_transaction_rolls_back(client, ran):
     with pytest.raises(RuntimeError), transaction.atomic():
-        client.using(on_commit="default").submit_job("tests.app.note", 1, background=True)
+        request = client.using(on_commit="default").submit_job("tests.app.note", 1, background=True)
         raise RuntimeError
 
     assert ran == []
+    with pytest.raises(ResultUnavailable, match="its transaction has not committed"):
+        request.wait()
+    with pytest.raises(ValueError, match=r"tests.app.note .* no job server has it"):
+        client.get_job_status(request)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -52,6 +52,12 @@ def test_a_name_that_cannot_be_used_is_refused(name):
         gearman_job(name, "fine")(lambda: None)
 
 
+@pytest.mark.parametrize("name", ["*", "mail:2", "mail:"])
+def test_a_queue_is_not_named_as_a_worker_understands_otherwise(name):
+    with pytest.raises(ValueError, match="is no queue name: 'gearman_worker -q' takes"):
+        gearman_job(name, "fine")(lambda: None)
+
+
 @pytest.mark.parametrize("wrong", [5, ["mail"], None])
 def test_a_queue_is_a_string(wrong):
     with pytest.raises(TypeError, match="a queue name is a string"):

@@ -82,6 +82,7 @@ def test_a_backend_is_chosen_by_name_or_path(settings, name, backend):
         ({"JOB_TIMEOUT": "5"}, "E007", "number of seconds"),
         ({"SUBMIT_ON_COMMIT": 1}, "E008", "True, False or a database's alias"),
         ({"SUBMIT_ON_COMMIT": ""}, "E008", "True, False or a database's alias"),
+        ({"SUBMIT_ON_COMMIT": "othr"}, "E008", "'othr', but DATABASES has default"),
         ({"CONTEXT_PROVIDER": {"a": 1}}, "E009", "a function without arguments"),
         ({"CONTEXT_PROVIDER": "no.such"}, "E009", "No module named"),
         (

@@ -57,7 +57,11 @@ class Command(BaseCommand):
             "repeated; '*' is all (default: all)",
         )
         add("--name", help="what administrators see each worker as (default: the host's name)")
-        add("--burst", action="store_true", help="run what is queued, and exit")
+        add(
+            "--burst",
+            action="store_true",
+            help="run what is queued, and exit; a server that is down is waited for",
+        )
         add(
             "--grace-period",
             type=seconds,
