@@ -219,14 +219,9 @@ class JobRequest:
         self.timed_out = False
         while not self.complete and self.exception is None:
             if self._submission is None:
-                raise ResultUnavailable(
-                    f"{self._name} has not been submitted"
-                    + (
-                        ": its transaction has not committed"
-                        if self.state == JOB_PENDING
-                        else " yet"
-                    )
-                )
+                is_held = self.state == JOB_PENDING
+                why = ": its transaction has not committed" if is_held else " yet"
+                raise ResultUnavailable(f"{self._name} has not been submitted{why}")
             try:
                 update = self._submission.next_update(_seconds_until(deadline))
             except JobLost as error:

@@ -43,10 +43,8 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _plain: Any = json.JSONDecoder(strict=False)
 _tagged: Any = json.JSONDecoder(strict=False, object_hook=unpack)
 
-_CALL_START, _CALL_END = (
-    b'{"args":[',
-    b'],"kwargs":{}}',
-)  # as `JSONSerializer.dumps_call` writes them
+# As `JSONSerializer.dumps_call` writes them.
+_CALL_START, _CALL_END = b'{"args":[', b'],"kwargs":{}}'
 _ENVELOPE = {"args", "kwargs", "attempt", "context"}
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -81,8 +81,8 @@ class GearmandBackend(BaseBackend):
         self._down: dict[str, tuple[float, BackendError]] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        if len(specs) > 1:
-            _check_jobs(specs)  # all of them, before anything is sent
+        if len(specs) > 1:  # one alone is encoded before anything is sent
+            _check_jobs(specs)
         submissions: dict[int, Submission] = {}
         unsent: Sequence[int] = range(len(specs))
         while unsent:
@@ -199,7 +199,7 @@ class GearmandBackend(BaseBackend):
 
 
 def _check_jobs(specs: Sequence[JobSpec]) -> None:
-    """Raise ValueError or TypeError for a job that cannot travel."""
+    """Raise ValueError or TypeError for a job that cannot travel; of those alike, one is tried."""
     checked = set()
     for spec in specs:
         kinds = type(spec.unique), type(spec.workload)

@@ -200,15 +200,19 @@ class Channel:
                     self._unanswered.extend(slots)
                     if self.broken is not None:
                         raise self.broken.with_traceback(None)
-                self._connection.send(*chunks)
-            except ConnectionLost as error:
-                with suppress(BackendError), self._lock:
-                    self._take_in()  # what was acknowledged before
-                self._give_up(error)
-                raise
+                self._send(chunks)
             except BaseException as error:
                 self._give_up(error)
                 raise
+
+    def _send(self, chunks: Sequence[bytes]) -> None:
+        """Send; if the connection breaks, take in what had been acknowledged before."""
+        try:
+            self._connection.send(*chunks)
+        except ConnectionLost:
+            with suppress(BackendError), self._lock:
+                self._take_in()
+            raise
 
     def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> None:
         """Wait for an answer until the given time; ConnectionLost when the server falls silent."""

@@ -50,6 +50,9 @@ UPDATES: dict[int, type[Update]] = {
 }
 
 
+_NOISE = (LookupError, ValueError, struct.error)  # what the bindings make of it
+
+
 class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
     """A socket to one server; `error` tells why there is none."""
 
@@ -196,7 +199,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
             action(connection)
         except errors.ConnectionError:
             self.handle_error(connection)
-        except (errors.GearmanError, LookupError, ValueError, struct.error) as error:
+        except (errors.GearmanError, ProtocolError, *_NOISE) as error:
             connection.error = ProtocolError(
                 f"job server {connection.server}: {error}; is it really a job server?"
             )

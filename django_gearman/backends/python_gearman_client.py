@@ -17,7 +17,7 @@ import gearman  # type: ignore[import-untyped]
 from gearman import protocol
 
 from ..exceptions import BackendError, ServerError
-from ..protocol import to_bytes, to_number, to_text
+from ..protocol import parse_workers, to_bytes, to_number, to_text
 from .base import JobSpec, JobStatus, Priority, WorkStatus
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import WaitingSubmission, deliver
@@ -142,10 +142,8 @@ class AdminHandler(gearman.admin_client_handler.GearmanAdminClientCommandHandler
     def recv_server_workers(self, raw_text: str) -> Any:
         if raw_text == ".":
             return super().recv_server_workers(raw_text)
-        about, _, tasks = raw_text.partition(" :")
-        descriptor, address, client_id = about.split(" ", 2)
-        if descriptor != "-1":  # that one has just hung up
-            row = {"ip": address, "client_id": client_id, "tasks": tasks.split()}
+        for address, client_id, functions in parse_workers(raw_text + "\n"):
+            row = {"ip": address, "client_id": client_id, "tasks": functions}
             self._workers_response.append(row)
         return True
 
