@@ -54,19 +54,13 @@ def read_string(data: bytes) -> str | None:
     return None
 
 
-_WRITERS: Mapping[type, Callable[[Any], str]] = {
+#: What JSON has itself, and how it is written.
+WRITERS: Mapping[type, Callable[[Any], str]] = {
     str: _write_string,
     int: int.__repr__,
     bool: {True: "true", False: "false"}.__getitem__,
     type(None): lambda value: "null",
 }
-#: What JSON has itself.
-PLAIN = frozenset(_WRITERS)
-
-
-def write_plain(value: Any) -> str:
-    """Write a value of one of the types in `PLAIN` as JSON; KeyError for another one."""
-    return _WRITERS[type(value)](value)
 
 
 def _pack_datetime(value: datetime.datetime) -> str:
@@ -112,15 +106,15 @@ _TAG_OF = {kind: tag for tag, (kind, _, _) in _TAGGED.items()}
 def pack(value: Any) -> Any:
     """Return what JSON can bring back of `value`."""
     kind = type(value)
-    if kind in PLAIN or (kind is float and math.isfinite(value)):
+    if kind in WRITERS or (kind is float and math.isfinite(value)):
         return value
     if kind is list:
-        return [item if type(item) in PLAIN else pack(item) for item in value]
+        return [item if type(item) in WRITERS else pack(item) for item in value]
     if kind is dict:
         if not set(map(type, value)) <= _KEYS:
             raise CannotPack
         if TAG not in value:
-            return {k: v if type(v) in PLAIN else pack(v) for k, v in value.items()}
+            return {k: v if type(v) in WRITERS else pack(v) for k, v in value.items()}
     tag = _TAG_OF.get(kind)
     if tag is None:
         # freezegun's datetimes are a subclass, and say so only to isinstance

@@ -125,15 +125,21 @@ def to_number(text: bytes) -> int:
 
 def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
     """Return the bytes of a packet; ValueError for arguments that cannot travel."""
-    return b"".join(encode_parts(kind, *args, magic=magic))
-
-
-def encode_parts(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> tuple[bytes, bytes]:
-    """Return a packet in two parts, the second being the last argument itself: nothing is copied."""
     head, last = args[:-1], args[-1] if args else b""
-    start = b"\0".join((*head, b"")) if head else b""
+    start = b"".join(argument + b"\0" for argument in head)
     if start.count(b"\0") != len(head):
         raise ValueError(f"a NUL byte in the arguments {head!r}; only the last one may hold NULs")
+    return b"".join(frame(kind, start, last, magic))
+
+
+def frame(
+    kind: PacketType, start: bytes, last: bytes, magic: bytes = REQUEST
+) -> tuple[bytes, bytes]:
+    """
+    Return a packet in two parts, the second being its last argument itself: nothing is copied.
+
+    `start` are the arguments before it, each with the NUL that ends it.
+    """
     length = len(last) if type(last) is bytes else memoryview(last).nbytes  # TypeError for no bytes
     size = len(start) + length
     if size > _MAX_SIZE:

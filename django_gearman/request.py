@@ -85,6 +85,7 @@ class JobRequest:
     timed_out = False
     exception: GearmanError | None = None
     _submission: Submission | None = None
+    _job: GearmanJob | None = None
     _result: bytes = b""
     _raised: Mapping[str, str] | None = None
 
@@ -99,7 +100,6 @@ class JobRequest:
         self.task = task
         self.call = call
         self.spec = spec
-        self.background = spec.background
         self.serializer = serializer
         self.options = options
 
@@ -109,10 +109,13 @@ class JobRequest:
 
     # Made when there is something to keep, or to look at: a deque is half a kilobyte.
 
-    @cached_property
+    @property
     def job(self) -> GearmanJob:
-        data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
-        return GearmanJob(self.task, self.unique, data, self.handle)
+        if self._job is None:
+            data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
+            self._job = GearmanJob(self.task, self.unique, data)
+        self._job.handle = self.handle
+        return self._job
 
     @cached_property
     def status(self) -> dict[str, Any]:
@@ -149,6 +152,10 @@ class JobRequest:
     @property
     def server_status(self) -> dict[str, Any]:
         return self.status
+
+    @property
+    def background(self) -> bool:
+        return self.spec.background
 
     @property
     def unique(self) -> str:
@@ -290,8 +297,6 @@ class JobRequest:
             self.fail(submission.error)
         else:
             self.handle = submission.handle
-            if "job" in vars(self):
-                self.job.handle = self.handle
             self.state, self.exception = JOB_CREATED, None
 
     def fail(self, error: JobError | BackendError) -> None:

@@ -27,15 +27,14 @@ from django.utils.module_loading import import_string
 from .exceptions import SerializationError
 from .json_types import (
     LONG,
-    PLAIN,
     TAG,
+    WRITERS,
     CannotPack,
     complaint,
     locate,
     pack,
     read_string,
     unpack,
-    write_plain,
 )
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -110,8 +109,8 @@ class JSONSerializer(Serializer):
 
     def dumps(self, value: Any) -> bytes:
         try:
-            if type(value) in PLAIN:  # as most results are
-                return write_plain(value).encode()
+            if (write := WRITERS.get(type(value))) is not None:  # as for most results
+                return write(value).encode()
             return _to_json(pack(value)).encode()
         except CannotPack:
             where, culprit = locate(value)
@@ -144,11 +143,11 @@ class JSONSerializer(Serializer):
     def dumps_call(self, call: Call) -> bytes:
         if call.attempt == 1 and not call.context:
             try:
-                args = ",".join([write_plain(value) for value in call.args])
+                args = ",".join([WRITERS[type(value)](value) for value in call.args])
                 if not call.kwargs:
                     return f'{{"args":[{args}],"kwargs":{{}}}}'.encode()
                 kwargs = ",".join(
-                    [f"{write_plain(k)}:{write_plain(v)}" for k, v in call.kwargs.items()]
+                    f"{WRITERS[type(k)](k)}:{WRITERS[type(v)](v)}" for k, v in call.kwargs.items()
                 )
                 return f'{{"args":[{args}],"kwargs":{{{kwargs}}}}}'.encode()
             except (KeyError, ValueError):

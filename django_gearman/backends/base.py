@@ -28,7 +28,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ..exceptions import BackendError, JobTimeout
 from ..server import Server
@@ -50,8 +50,16 @@ class Priority(enum.Enum):
     HIGH = "HIGH"
 
 
-@dataclass(frozen=True, slots=True)
-class JobSpec:
+class _JobFields(NamedTuple):
+    function: str
+    workload: bytes
+    unique: str
+    priority: Priority
+    background: bool
+    run_at: float | None
+
+
+class JobSpec(_JobFields):
     """
     A job to submit.
 
@@ -59,16 +67,20 @@ class JobSpec:
     epoch, holds a background job back until then; only where `BaseBackend.supports_delayed`.
     """
 
-    function: str
-    workload: bytes
-    unique: str = ""
-    priority: Priority = Priority.NORMAL
-    background: bool = False
-    run_at: float | None = None
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if self.run_at is not None and not self.background:
+    def __new__(
+        cls,
+        function: str,
+        workload: bytes,
+        unique: str = "",
+        priority: Priority = Priority.NORMAL,
+        background: bool = False,
+        run_at: float | None = None,
+    ) -> JobSpec:
+        if run_at is not None and not background:
             raise ValueError("a delayed job is a background job: Gearman has no other")
+        return tuple.__new__(cls, (function, workload, unique, priority, background, run_at))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 from ..connection import ping
 from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
-from ..protocol import PacketType, encode_parts, parse_status, parse_workers, to_bytes
+from ..protocol import PacketType, frame, parse_status, parse_workers, to_bytes
 from ..server import Server
 from .base import (
     DELAYED,
@@ -31,7 +31,6 @@ from .base import (
 from .gearmand_client import Channel, SocketOptions
 from .gearmand_worker import SocketWorkerSession
 from .real_servers import (
-    batches,
     check_seconds,
     function_rows,
     rank,
@@ -95,11 +94,9 @@ class GearmandBackend(BaseBackend):
                 break
             unsent = []
             for channel, places in routes.items():
-                for batch in batches(places, lambda place: len(specs[place].workload)):
-                    jobs = [specs[place] for place in batch]
-                    sent = channel.submit(jobs, _encode_job)
-                    submissions.update(zip(batch, sent, strict=False))
-                    unsent += batch[len(sent) :]  # the channel has broken; they can go elsewhere
+                sent = channel.submit([specs[place] for place in places], _encode_job)
+                submissions.update(zip(places, sent, strict=False))
+                unsent += places[len(sent) :]  # the channel has broken; they can go elsewhere
         return [submissions[place] for place in range(len(specs))]
 
     def _route(
@@ -200,21 +197,24 @@ class GearmandBackend(BaseBackend):
 
 def _check_jobs(specs: Sequence[JobSpec]) -> None:
     """Raise ValueError or TypeError for a job that cannot travel; of those alike, one is tried."""
-    checked = set()
+    functions, workloads, uniques, priorities, backgrounds, times = zip(*specs, strict=True)
+    kinds = map(type, uniques), map(type, workloads)
+    alike = len({*zip(functions, priorities, backgrounds, *kinds, strict=True)}) == 1
+    if alike and not any(times) and max(map(len, workloads)) < _LARGE:
+        specs = specs[:1]
     for spec in specs:
-        kinds = type(spec.unique), type(spec.workload)
-        alike = spec.function, spec.priority, spec.background, *kinds
-        if alike not in checked or spec.run_at is not None or len(spec.workload) >= _LARGE:
-            _encode_job(spec)
-            checked.add(alike)
+        _encode_job(spec)
 
 
 def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
     """Return the bytes that submit a job; ValueError or TypeError for what cannot travel."""
+    function, workload, _, priority, background, run_at = spec
     unique = wire_unique(spec)
-    if spec.run_at is None:
-        kind = _SUBMIT[spec.priority, spec.background]
-        return encode_parts(kind, to_bytes(spec.function), unique, spec.workload)
-    when = b"%d" % math.ceil(min(spec.run_at, _LATEST))
-    function = to_bytes(spec.function + DELAYED)
-    return encode_parts(PacketType.SUBMIT_JOB_EPOCH, function, unique, when, spec.workload)
+    if "\0" in function:
+        raise ValueError(f"a NUL byte in the function name {function!r}")
+    if run_at is None:
+        start = b"%b\0%b\0" % (to_bytes(function), unique)
+        return frame(_SUBMIT[priority, background], start, workload)
+    when = math.ceil(min(run_at, _LATEST))
+    start = b"%b\0%b\0%d\0" % (to_bytes(function + DELAYED), unique, when)
+    return frame(PacketType.SUBMIT_JOB_EPOCH, start, workload)

@@ -39,6 +39,7 @@ from .base import (
 from .real_servers import WaitingSubmission, deliver
 
 _JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
+_JOBS_AHEAD = 1000  # so many, at most, are sent before the first of them is acknowledged
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
@@ -90,8 +91,12 @@ class SocketSubmission(WaitingSubmission):
     _query: _StatusQuery | None = None
 
     def __init__(self, channel: Channel, spec: JobSpec) -> None:
-        super().__init__(spec, channel.options.status_interval)
+        super().__init__(spec)
         self._channel = channel
+
+    @property
+    def _status_interval(self) -> float:
+        return self._channel.options.status_interval
 
     def answered(self) -> bool:
         return bool(self.handle) or self.error is not None
@@ -170,6 +175,8 @@ class Channel:
             for start in range(0, len(jobs), _JOBS_A_WRITE):
                 if self.broken or (start and not self.is_alive()):  # that takes in answers, too
                     break
+                if start >= _JOBS_AHEAD:
+                    self.wait_answered(submissions[start - _JOBS_AHEAD].answered)
                 some = jobs[start : start + _JOBS_A_WRITE]
                 parts = [part for spec in some for part in encode(spec)]
                 slots = [SocketSubmission(self, spec) for spec in some]
@@ -292,21 +299,20 @@ class Channel:
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
         slot = self._unanswered[0]
-        match kind, slot:
-            case PacketType.JOB_CREATED, SocketSubmission():
-                own_handle = to_text(args[0])
-                slot.handle = self._prefix + own_handle
-                if not slot.background:
-                    self._running.setdefault(own_handle, deque()).append(slot)
-            case PacketType.STATUS_RES, _StatusQuery():
-                known, running, numerator, denominator = map(to_number, args[1:])
-                slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
-            case PacketType.ERROR, _:
-                code, text = map(to_text, args)
-                message = f"job server {self.server} refused: {text} ({code})"
-                slot.error = ServerError(message, code=code, text=text)
-            case _:
-                raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
+        if kind is PacketType.JOB_CREATED and isinstance(slot, SocketSubmission):
+            own_handle = to_text(args[0])
+            slot.handle = self._prefix + own_handle
+            if not slot.spec.background:
+                self._running.setdefault(own_handle, deque()).append(slot)
+        elif kind is PacketType.STATUS_RES and isinstance(slot, _StatusQuery):
+            known, running, numerator, denominator = map(to_number, args[1:])
+            slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
+        elif kind is PacketType.ERROR:
+            code, text = map(to_text, args)
+            message = f"job server {self.server} refused: {text} ({code})"
+            slot.error = ServerError(message, code=code, text=text)
+        else:
+            raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
         self._unanswered.popleft()
 
     def _give_up(self, error: BaseException) -> None:

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from ..connection import milliseconds
 from ..exceptions import BackendError, ConnectionLost
-from ..protocol import PacketType, encode, encode_parts, to_bytes
+from ..protocol import PacketType, encode, frame, to_bytes
 from ..server import Server
 from .base import (
     AssignedJob,
@@ -53,16 +53,16 @@ def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
     """Return the packet, in parts, by which a worker reports on a job."""
     match update:
         case WorkComplete(data):
-            return encode_parts(PacketType.WORK_COMPLETE, handle, data)
+            return frame(PacketType.WORK_COMPLETE, handle + b"\0", data)
         case WorkStatus(numerator, denominator):
             numbers = b"%d" % numerator, b"%d" % denominator
             return (encode(PacketType.WORK_STATUS, handle, *numbers),)
         case WorkData(data):
-            return encode_parts(PacketType.WORK_DATA, handle, data)
+            return frame(PacketType.WORK_DATA, handle + b"\0", data)
         case WorkWarning(data):
-            return encode_parts(PacketType.WORK_WARNING, handle, data)
+            return frame(PacketType.WORK_WARNING, handle + b"\0", data)
         case WorkException(data):
-            return encode_parts(PacketType.WORK_EXCEPTION, handle, data)
+            return frame(PacketType.WORK_EXCEPTION, handle + b"\0", data)
         case WorkFail():
             return (encode(PacketType.WORK_FAIL, handle),)
     raise TypeError(f"{update!r} is no update of a job")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gearman  # type: ignore[import-untyped]
@@ -35,7 +35,6 @@ from .python_gearman_bindings import Connection, Manager
 from .python_gearman_client import AdminClient, BoundSubmission, ClientHandler
 from .python_gearman_worker import BoundWorkerSession
 from .real_servers import (
-    batches,
     check_seconds,
     function_rows,
     rank,
@@ -45,6 +44,8 @@ from .real_servers import (
 )
 
 _DOWN_SECONDS = 10.0  # for which a server that could not be reached is passed over
+_BATCH_JOBS = 1000
+_BATCH_BYTES = 1 << 20
 
 
 class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type: ignore[misc]
@@ -92,7 +93,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         requests = [BoundSubmission(self, spec) for spec in specs]
         submissions: list[Submission] = []
         self._refresh()
-        for batch in batches(requests, lambda request: len(request.job.data)):
+        for batch in _batches(requests):
             try:
                 with contextlib.suppress(errors.ServerUnavailable):  # each has it as .error
                     self.wait_until_jobs_accepted(batch)
@@ -205,3 +206,17 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
                     f"the connection to job server {connection.server} was closed"
                 )
                 self.handle_error(connection)
+
+
+def _batches(requests: Iterable[BoundSubmission]) -> Iterator[list[BoundSubmission]]:
+    """Cut a long list of jobs into what is written before its handles are read."""
+    batch: list[BoundSubmission] = []
+    size = 0
+    for request in requests:
+        batch.append(request)
+        size += len(request.job.data)
+        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

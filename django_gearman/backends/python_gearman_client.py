@@ -103,10 +103,14 @@ class BoundSubmission(gearman.job.GearmanJobRequest, WaitingSubmission):  # type
         job = gearman.job.GearmanJob(None, None, function, wire_unique(spec), workload)
         priority = None if spec.priority is Priority.NORMAL else spec.priority.value
         gearman.job.GearmanJobRequest.__init__(self, job, priority, spec.background)
-        WaitingSubmission.__init__(self, spec, client.status_interval)
+        WaitingSubmission.__init__(self, spec)
         self.unique = spec.unique
         self._client = client
         self._query: list[JobStatus] | None = None
+
+    @property
+    def _status_interval(self) -> float:
+        return self._client.status_interval
 
     def refuse(self, error: BackendError) -> None:
         self.state = gearman.JOB_FAILED

@@ -8,7 +8,7 @@ import random
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from ..exceptions import (
@@ -41,8 +41,6 @@ REGRAB_SECONDS = 1.0
 PATIENCE_SECONDS = 0.5
 
 _LONGEST_BACKOFF = 10.0
-_BATCH_JOBS = 1000
-_BATCH_BYTES = 1 << 20
 
 
 def check_seconds(options: Mapping[str, object]) -> None:
@@ -84,20 +82,6 @@ def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
     return address, own_handle
 
 
-def batches(items: Sequence[_T], size_of: Callable[[_T], int]) -> Iterator[list[_T]]:
-    """Cut a long list of jobs into what is written before its handles are read."""
-    batch: list[_T] = []
-    size = 0
-    for item in items:
-        batch.append(item)
-        size += size_of(item)
-        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
 def function_rows(
     answers: Iterable[tuple[str, str, int, int, int]],
 ) -> list[FunctionStatus]:
@@ -135,11 +119,14 @@ class WaitingSubmission(Submission):
     _finished = False
     _lost: JobLost | None = None
 
-    def __init__(self, spec: JobSpec, status_interval: float) -> None:
-        self.background = spec.background
-        self._function = spec.function
-        self._status_interval = status_interval
+    def __init__(self, spec: JobSpec) -> None:
+        self.spec = spec
         self._heard = 0.0 if spec.background else time.monotonic()
+
+    @property
+    @abstractmethod
+    def _status_interval(self) -> float:
+        """How many seconds to hear nothing of the job, before asking for its status."""
 
     @abstractmethod
     def _wait(self, ready: Callable[[], bool], until: float) -> bool:
@@ -152,7 +139,7 @@ class WaitingSubmission(Submission):
     def lose(self, cause: BackendError) -> None:
         """Note that the connection broke before the job was acknowledged."""
         self.error = SubmitUncertain(
-            f"job {self._function} was sent but not acknowledged, so it may or may not be queued "
+            f"job {self.spec.function} was sent but not acknowledged, so it may or may not be queued "
             f"({cause}); submit it again, or pass max_retries, if running it twice does no harm"
         )
         self.error.__cause__ = cause
@@ -170,7 +157,7 @@ class WaitingSubmission(Submission):
     def next_update(self, timeout: float | None = None) -> Update | None:
         if self.error is not None:
             raise self.error.with_traceback(None)
-        if self.background:
+        if self.spec.background:
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not self.has_news():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -144,7 +143,7 @@ class SubmittedJob:
     def _told(self) -> JobRequest:
         """Return what a client that waits for the job has come to know, whether one does or not."""
         request = self.request
-        spec = replace(request.spec, background=False, run_at=None)
+        spec = request.spec._replace(background=False, run_at=None)
         client = JobRequest(self.name, request.call, spec, request.serializer, request.options)
         client.handle = self.handle
         for update in self._updates:
