@@ -83,8 +83,7 @@ class JobSpec(_JobFields):
         return tuple.__new__(cls, (function, workload, unique, priority, background, run_at))
 
 
-@dataclass(frozen=True, slots=True)
-class AssignedJob:
+class AssignedJob(NamedTuple):
     """
     A job that a worker holds and must answer with exactly one outcome.
 
