@@ -153,9 +153,6 @@ def work_at_post(
 
     def run() -> None:
         worker.work(burst=burst, watch=post)
-        while burst and not post.was_serving and not worker.is_stopping:
-            time.sleep(1.0)  # no server was there
-            worker.work(burst=burst, watch=post)
         if burst:
             board.leave()
 

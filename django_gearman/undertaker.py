@@ -29,7 +29,7 @@ MOST_DEATHS = 3
 def describe(task: bytes) -> str:
     """Say which job a task is."""
     assigned, _ = decode_task(task)
-    return f"job {assigned.function} ({assigned.handle}) in hand"
+    return f"job {assigned.function} ({assigned.handle})"
 
 
 def bury(death: Death) -> None:

@@ -109,7 +109,8 @@ class GearmanWorker:
         worker_started.send_robust(type(self), worker=self)
         try:
             while not self.is_stopping and count != limit and not watch.is_over(count):
-                assigned = session.grab_job(0 if burst else IDLE_SECONDS)
+                wants_none = burst and session.is_known  # when there is none
+                assigned = session.grab_job(0 if wants_none else IDLE_SECONDS)
                 if now - told_at >= TELL_SECONDS and session.is_known:
                     watch.serving()
                     told_at = now
@@ -121,7 +122,7 @@ class GearmanWorker:
                     count += 1
                     now = worked_at = time.monotonic()
                     continue
-                if burst:
+                if wants_none:
                     break
                 was_idle = True
                 now = time.monotonic()

@@ -149,7 +149,8 @@ class Supervisor:
                 process.send(signal.SIGKILL)
         if self._kill_at is not None and self._kill_at <= now:
             self._kill_at = float("inf")
-            logger.error("killing what has not finished; the tasks in hand are left for others")
+            tasks = self._in_hand() or "no task"
+            logger.error("killing what has not finished; left for others: %s", tasks)
             for process in self._processes:
                 process.kill()
         if not self._is_stopping:
@@ -198,6 +199,13 @@ class Supervisor:
         self._reload.cancel()
         for process in self._processes:
             process.stop()
+        if tasks := self._in_hand():
+            told = "stopping; in hand: %s, for %g s at most; a second signal kills at once"
+            logger.info(told, tasks, self._grace_period)
+
+    def _in_hand(self) -> str:
+        tasks = [process.board.task for process in self._processes]
+        return ", ".join(self._describe(task) for task in tasks if task)
 
     def _renew(self) -> None:
         self._old = [process for process in self._processes if not process.is_leaving]
@@ -252,7 +260,8 @@ class Supervisor:
         place, stage = process.place, process.board.stage
         if self._is_stopping or process.is_leaving or place is None:
             if task:
-                logger.error("process %d %s, with %s", process.pid, how, self._describe(task))
+                told = "process %d %s, with %s in hand"
+                logger.error(told, process.pid, how, self._describe(task))
             return
         if process in self._old:
             self._old.remove(process)
@@ -269,7 +278,7 @@ class Supervisor:
         logger.error(
             "%s: process %d %s%s; starting another one%s",
             *(place.name, process.pid, how),
-            f", with {self._describe(task)}" if task else "",
+            f", with {self._describe(task)} in hand" if task else "",
             f" in {delay:g} s" if delay else "",
         )
 

@@ -171,6 +171,7 @@ def test_a_burst_waits_for_a_server_that_is_down(launch, client, own_gearmand, t
     client.dispatch_background_task("tests.integration.mark", "late")
 
     assert worker.process.wait(60) == 0
+    assert worker.output.count("trying again") == 1
 
 
 def test_a_job_that_outlasts_the_grace_period_is_given_to_others(launch, client, trail):

@@ -153,7 +153,7 @@ def test_a_task_whose_process_died_is_buried_and_counted(launch):
         ["poison", "1", "False", "was", "killed", "by", "SIGKILL"],
         ["poison", "2", "False", "was", "killed", "by", "SIGKILL"],
     ]
-    assert "was killed by SIGKILL, with poison; starting another one" in family.output
+    assert "was killed by SIGKILL, with poison in hand; starting another one" in family.output
     assert family.stop() == 0
 
 
@@ -181,13 +181,15 @@ def test_what_has_been_done_is_not_buried(launch, last):
 
 def test_what_is_killed_when_time_is_up_is_left_to_others(launch):
     family = launch(
-        run="board.take(b'task', time.monotonic() + 60); time.sleep(60)",
+        run="board.take(b'task', time.monotonic() + 60); say('took'); time.sleep(60)",
         options="grace_period=0.2",
     )
-    wait_until(family.children, "the process")
+    wait_until(lambda: family.lines("took"), "the task")
 
     assert family.stop() == 0
     assert family.lines("buried") == []
+    assert "stopping; in hand: task, for 0.2 s at most" in family.output
+    assert "killing what has not finished; left for others: task" in family.output
 
 
 # New code
