@@ -136,12 +136,13 @@ def frame(
     kind: PacketType, start: bytes, last: bytes, magic: bytes = REQUEST
 ) -> tuple[bytes, bytes]:
     """
-    Return a packet in two parts, the second being its last argument itself: nothing is copied.
+    Return a packet in two parts, the second being its last argument itself: bytes are not copied.
 
-    `start` are the arguments before it, each with the NUL that ends it.
+    `start` are the arguments before it, each with the NUL that ends it, and without any others.
     """
-    length = len(last) if type(last) is bytes else memoryview(last).nbytes  # TypeError for no bytes
-    size = len(start) + length
+    if type(last) is not bytes:
+        last = bytes(memoryview(last))  # TypeError for what cannot be bytes
+    size = len(start) + len(last)
     if size > _MAX_SIZE:
         raise ValueError(f"{size} bytes are too much for a Gearman packet, which holds {_MAX_SIZE}")
     return _HEADER.pack(magic, kind, size) + start, last

@@ -113,8 +113,7 @@ class JobRequest:
     def job(self) -> GearmanJob:
         if self._job is None:
             data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
-            self._job = GearmanJob(self.task, self.unique, data)
-        self._job.handle = self.handle
+            self._job = GearmanJob(self.task, self.unique, data, self.handle)
         return self._job
 
     @cached_property
@@ -297,6 +296,8 @@ class JobRequest:
             self.fail(submission.error)
         else:
             self.handle = submission.handle
+            if self._job is not None:
+                self._job.handle = self.handle
             self.state, self.exception = JOB_CREATED, None
 
     def fail(self, error: JobError | BackendError) -> None:

@@ -4,7 +4,8 @@ The transport contract: what every way of reaching a job server must be able to 
 A backend carries bytes. It knows functions, workloads, uniques and handles; it knows nothing of
 clients, jobs, registries, serializers or settings. Whoever writes one implements nine methods:
 
-* `BaseBackend.submit`, `job_status`, `functions`, `workers`, `register`
+* `BaseBackend.submit` (which begins with `specs.check_specs`), `job_status`, `functions`, `workers`,
+  `register`
 * `Submission.next_update`
 * `WorkerSession.grab_job`, `send`, `close`
 
@@ -50,16 +51,7 @@ class Priority(enum.Enum):
     HIGH = "HIGH"
 
 
-class _JobFields(NamedTuple):
-    function: str
-    workload: bytes
-    unique: str
-    priority: Priority
-    background: bool
-    run_at: float | None
-
-
-class JobSpec(_JobFields):
+class JobSpec(NamedTuple):
     """
     A job to submit.
 
@@ -67,20 +59,12 @@ class JobSpec(_JobFields):
     epoch, holds a background job back until then; only where `BaseBackend.supports_delayed`.
     """
 
-    __slots__ = ()
-
-    def __new__(
-        cls,
-        function: str,
-        workload: bytes,
-        unique: str = "",
-        priority: Priority = Priority.NORMAL,
-        background: bool = False,
-        run_at: float | None = None,
-    ) -> JobSpec:
-        if run_at is not None and not background:
-            raise ValueError("a delayed job is a background job: Gearman has no other")
-        return tuple.__new__(cls, (function, workload, unique, priority, background, run_at))
+    function: str
+    workload: bytes
+    unique: str = ""
+    priority: Priority = Priority.NORMAL
+    background: bool = False
+    run_at: float | None = None
 
 
 class AssignedJob(NamedTuple):
@@ -305,7 +289,8 @@ class BaseBackend(ABC):
         """
         Submit jobs, pipelined, and return when each has a handle or an `error`; order is kept.
 
-        Raises `ServerUnavailable` when no server can be reached and nothing was sent, and
+        Raises, before anything is sent: TypeError or ValueError for a spec whose job cannot travel
+        (see `backends.specs.check_specs`), `ServerUnavailable` when no server can be reached,
         `BackendError` when the transport has no delayed jobs and a spec asks for one.
         """
 

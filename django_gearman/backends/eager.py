@@ -14,14 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
-from ..exceptions import ConnectionLost
+from ..exceptions import BackendError, ConnectionLost
 from ..execution import Submit, execute, fail_unknown, functions_of
 from ..instrumentation import active
 from ..jobs import AnyJob
 from ..registry import registry
 from ..server import Server
 from .base import AssignedJob, JobSpec, JobStatus, Submission, WorkerSession, WorkFail
-from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
+from .memory import MemoryBackend
+from .memory_server import MemoryServer, MemoryWorkerSession
+from .specs import check_specs
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class EagerBackend(MemoryBackend):
         queued: Callable[[list[Submission]], None] = lambda submissions: None,
     ) -> list[Submission]:
         """Submit jobs, and run them; `queued` is called in between."""
+        check_specs(specs)
         level = self._level()
         inside = level._inside() if level._is_running else level
         submissions = [(level if spec.background else inside).queue(spec) for spec in specs]
@@ -113,7 +116,7 @@ class EagerBackend(MemoryBackend):
                 fail_unknown(assigned, worker)
             else:
                 execute(job, assigned, worker, self._retry)
-        except ConnectionLost as error:  # which only a test can make happen here
+        except BackendError as error:  # which only a test can make happen here
             logger.warning("job %s: %s", assigned.handle, error)
         except BaseException:  # an interrupt: nobody else would ever end the job
             with suppress(ConnectionLost):

@@ -31,6 +31,7 @@ from .base import (
 from .gearmand_client import Channel, SocketOptions
 from .gearmand_worker import SocketWorkerSession
 from .real_servers import (
+    batches,
     check_seconds,
     function_rows,
     rank,
@@ -38,6 +39,7 @@ from .real_servers import (
     unavailable,
     worker_rows,
 )
+from .specs import check_specs
 from .uniques import wire_unique
 
 _SUBMIT = {
@@ -48,7 +50,6 @@ _SUBMIT = {
     (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
     (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
 }
-_LARGE = 1 << 30  # bytes of a workload that may not fit into a packet
 _LATEST = 2.0**62  # of the times that gearmand understands
 
 
@@ -80,8 +81,7 @@ class GearmandBackend(BaseBackend):
         self._down: dict[str, tuple[float, BackendError]] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        if len(specs) > 1:  # one alone is encoded before anything is sent
-            _check_jobs(specs)
+        check_specs(specs)
         submissions: dict[int, Submission] = {}
         unsent: Sequence[int] = range(len(specs))
         while unsent:
@@ -94,9 +94,10 @@ class GearmandBackend(BaseBackend):
                 break
             unsent = []
             for channel, places in routes.items():
-                sent = channel.submit([specs[place] for place in places], _encode_job)
-                submissions.update(zip(places, sent, strict=False))
-                unsent += places[len(sent) :]  # the channel has broken; they can go elsewhere
+                for batch in batches(places, [len(specs[place].workload) for place in places]):
+                    sent = channel.submit([specs[place] for place in batch], _encode_job)
+                    submissions.update(zip(batch, sent, strict=False))
+                    unsent += batch[len(sent) :]  # the channel has broken; they can go elsewhere
         return [submissions[place] for place in range(len(specs))]
 
     def _route(
@@ -195,26 +196,13 @@ class GearmandBackend(BaseBackend):
         self._channels.clear()
 
 
-def _check_jobs(specs: Sequence[JobSpec]) -> None:
-    """Raise ValueError or TypeError for a job that cannot travel; of those alike, one is tried."""
-    functions, workloads, uniques, priorities, backgrounds, times = zip(*specs, strict=True)
-    kinds = map(type, uniques), map(type, workloads)
-    alike = len({*zip(functions, priorities, backgrounds, *kinds, strict=True)}) == 1
-    if alike and not any(times) and max(map(len, workloads)) < _LARGE:
-        specs = specs[:1]
-    for spec in specs:
-        _encode_job(spec)
-
-
 def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
-    """Return the bytes that submit a job; ValueError or TypeError for what cannot travel."""
+    """Return the bytes that submit a job."""
     function, workload, _, priority, background, run_at = spec
     unique = wire_unique(spec)
-    if "\0" in function:
-        raise ValueError(f"a NUL byte in the function name {function!r}")
     if run_at is None:
         start = b"%b\0%b\0" % (to_bytes(function), unique)
         return frame(_SUBMIT[priority, background], start, workload)
-    when = math.ceil(min(run_at, _LATEST))
+    when = math.ceil(min(max(run_at, 0.0), _LATEST))
     start = b"%b\0%b\0%d\0" % (to_bytes(function + DELAYED), unique, when)
     return frame(PacketType.SUBMIT_JOB_EPOCH, start, workload)

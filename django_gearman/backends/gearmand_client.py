@@ -39,7 +39,6 @@ from .base import (
 from .real_servers import WaitingSubmission, deliver
 
 _JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
-_JOBS_AHEAD = 1000  # so many, at most, are sent before the first of them is acknowledged
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
@@ -134,7 +133,7 @@ class Channel:
         self._prefix = f"{server}//"
         self._connection = options.connect(server)
         self._unanswered: deque[_Request] = deque()
-        self._asked_at = 0.0  # when the oldest of them may have been sent
+        self._asked_at = 0.0  # when the oldest of them had been sent
         self._running: dict[str, deque[SocketSubmission]] = {}
         self._sending = threading.Lock()  # taken before the other one
         self._lock = threading.RLock()
@@ -175,8 +174,6 @@ class Channel:
             for start in range(0, len(jobs), _JOBS_A_WRITE):
                 if self.broken or (start and not self.is_alive()):  # that takes in answers, too
                     break
-                if start >= _JOBS_AHEAD:
-                    self.wait_answered(submissions[start - _JOBS_AHEAD].answered)
                 some = jobs[start : start + _JOBS_A_WRITE]
                 parts = [part for spec in some for part in encode(spec)]
                 slots = [SocketSubmission(self, spec) for spec in some]
@@ -202,12 +199,13 @@ class Channel:
         with self._sending:
             try:
                 with self._lock:
-                    if not self._unanswered:
-                        self._asked_at = time.monotonic()
+                    is_first = not self._unanswered
                     self._unanswered.extend(slots)
                     if self.broken is not None:
                         raise self.broken.with_traceback(None)
                 self._send(chunks)
+                if is_first:
+                    self._asked_at = time.monotonic()  # a large job takes its time
             except BaseException as error:
                 self._give_up(error)
                 raise

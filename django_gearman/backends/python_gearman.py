@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gearman  # type: ignore[import-untyped]
@@ -35,6 +35,7 @@ from .python_gearman_bindings import Connection, Manager
 from .python_gearman_client import AdminClient, BoundSubmission, ClientHandler
 from .python_gearman_worker import BoundWorkerSession
 from .real_servers import (
+    batches,
     check_seconds,
     function_rows,
     rank,
@@ -42,10 +43,9 @@ from .real_servers import (
     unavailable,
     worker_rows,
 )
+from .specs import check_specs
 
 _DOWN_SECONDS = 10.0  # for which a server that could not be reached is passed over
-_BATCH_JOBS = 1000
-_BATCH_BYTES = 1 << 20
 
 
 class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type: ignore[misc]
@@ -86,6 +86,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         self.status_interval = status_interval
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        check_specs(specs)
         if any(spec.run_at is not None for spec in specs):
             raise BackendError(
                 "python-gearman has no delayed jobs; use GEARMAN_BACKEND = 'gearman'"
@@ -93,7 +94,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         requests = [BoundSubmission(self, spec) for spec in specs]
         submissions: list[Submission] = []
         self._refresh()
-        for batch in _batches(requests):
+        for batch in batches(requests, [len(spec.workload) for spec in specs]):
             try:
                 with contextlib.suppress(errors.ServerUnavailable):  # each has it as .error
                     self.wait_until_jobs_accepted(batch)
@@ -206,17 +207,3 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
                     f"the connection to job server {connection.server} was closed"
                 )
                 self.handle_error(connection)
-
-
-def _batches(requests: Iterable[BoundSubmission]) -> Iterator[list[BoundSubmission]]:
-    """Cut a long list of jobs into what is written before its handles are read."""
-    batch: list[BoundSubmission] = []
-    size = 0
-    for request in requests:
-        batch.append(request)
-        size += len(request.job.data)
-        if len(batch) >= _BATCH_JOBS or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -96,10 +96,7 @@ class BoundSubmission(gearman.job.GearmanJobRequest, WaitingSubmission):  # type
     handler: ClientHandler
 
     def __init__(self, client: PythonGearmanBackend, spec: JobSpec) -> None:
-        function = to_bytes(spec.function)
-        if b"\0" in function:
-            raise ValueError(f"a NUL byte in the function name {spec.function!r}")
-        workload = bytes(memoryview(spec.workload))  # TypeError for what is not bytes
+        function, workload = to_bytes(spec.function), spec.workload
         job = gearman.job.GearmanJob(None, None, function, wire_unique(spec), workload)
         priority = None if spec.priority is Priority.NORMAL else spec.priority.value
         gearman.job.GearmanJobRequest.__init__(self, job, priority, spec.background)

@@ -8,7 +8,7 @@ import random
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from ..exceptions import (
@@ -41,6 +41,8 @@ REGRAB_SECONDS = 1.0
 PATIENCE_SECONDS = 0.5
 
 _LONGEST_BACKOFF = 10.0
+_BATCH_JOBS = 1000
+_BATCH_BYTES = 1 << 20
 
 
 def check_seconds(options: Mapping[str, object]) -> None:
@@ -80,6 +82,20 @@ def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
             "a handle looks like 'host:port//H:name:1'"
         )
     return address, own_handle
+
+
+def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:
+    """Cut a long list of jobs, of so many bytes each, into what is written before handles are read."""
+    batch: list[_T] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        batch.append(item)
+        total += size
+        if total >= _BATCH_BYTES or len(batch) >= _BATCH_JOBS:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
 
 
 def function_rows(

@@ -69,6 +69,9 @@ class RecordingSession(WorkerSession):
         self._harness.outbox.tell(job.handle, SubmittedJob.take, job.handle, update)
         self._session.send(job, update)
 
+    def give_back(self, job: AssignedJob) -> bool:
+        return self._session.give_back(job)
+
     def _lose(self, job: AssignedJob) -> None:
         """Leave with a job in hand, and come again when the server has queued it."""
         self._session.close()

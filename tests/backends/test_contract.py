@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from django_gearman.backends.base import BaseBackend, JobSpec
+from django_gearman.backends.base import BaseBackend
 from django_gearman.backends.gearmand import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.server import Server
@@ -42,8 +42,3 @@ class TestPythonGearman(OnGearmand):
     def make_backend(self) -> BaseBackend:
         python_gearman = pytest.importorskip("django_gearman.backends.python_gearman")
         return python_gearman.PythonGearmanBackend(self.servers, status_interval=0.5)
-
-
-def test_a_delayed_job_is_a_background_job():
-    with pytest.raises(ValueError, match="background"):
-        JobSpec("f", b"x", run_at=1.0)

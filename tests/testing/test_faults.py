@@ -195,14 +195,23 @@ def test_a_server_that_is_down_answers_nothing(gearman_client):
         gearman_client.get_job_status(request)
 
 
-def test_a_job_cannot_run_again_without_a_server(gearman_client, ran):
+def test_a_job_whose_retry_no_server_takes_is_left_to_another_worker(gearman_client, ran):
+    faults = []
+
     @gearman_job(name="goes-down")
     def goes_down():
-        gearman_client.server_down()
-        raise RetryJob(60)
+        if not faults:
+            faults.append(gearman_client.server_down())
+            raise RetryJob(60)
 
-    with pytest.raises(ServerUnavailable):
-        goes_down.do_background()
+    goes_down.do_background()
+    [submitted] = gearman_client.submitted
+    assert (submitted.runs, submitted.finished) == (1, False)
+
+    faults[0].stop()
+    jobs.note.do_background(1)
+
+    assert (submitted.runs, submitted.finished, ran) == (2, True, [1])
 
 
 def test_code_that_submits_again_recovers(gearman_client, ran):

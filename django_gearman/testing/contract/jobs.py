@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,23 @@ from ...backends.base import (
     WorkWarning,
 )
 from ...exceptions import BackendError, JobTimeout, ResultUnavailable
-from .base import PROMPT, ContractBase, all_updates, drain, grab, submit
+from .base import PROMPT, QUIET, ContractBase, all_updates, drain, grab, submit
+
+#: What makes a job impossible, and what the error names.
+IMPOSSIBLE: Any = [
+    ({"function": ""}, "function"),
+    ({"function": "f\0"}, "NUL"),
+    ({"function": "f" * 1000}, "function"),
+    ({"function": b"f"}, "function"),
+    ({"workload": "text"}, "workload"),
+    ({"workload": None}, "workload"),
+    ({"unique": 5}, "unique"),
+    ({"priority": "HIGH"}, "priority"),
+    ({"background": None}, "background"),
+    ({"background": False, "run_at": 1.0}, "background"),
+    ({"run_at": "tomorrow"}, "run_at"),
+    ({"run_at": math.nan}, "run_at"),
+]
 
 
 class JobsContract(ContractBase):
@@ -151,6 +169,22 @@ class JobsContract(ContractBase):
         assert worker.grab_job(0) is None
         assert worker.grab_job(0.2) is None
         assert time.monotonic() - started < PROMPT
+
+    @pytest.mark.parametrize(("wrong", "named"), IMPOSSIBLE)
+    def test_a_job_that_cannot_travel_keeps_the_others_from_being_sent(
+        self,
+        backend: BaseBackend,
+        worker: WorkerSession,
+        function: str,
+        wrong: dict[str, Any],
+        named: str,
+    ) -> None:
+        good = JobSpec(function, b"work", background=True)
+
+        with pytest.raises((TypeError, ValueError), match=named):
+            backend.submit([good, good._replace(**wrong)])
+
+        assert worker.grab_job(QUIET) is None
 
     def test_an_empty_batch_is_no_work(self, backend: BaseBackend) -> None:
         assert backend.submit([]) == []

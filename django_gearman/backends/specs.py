@@ -1,0 +1,59 @@
+"""What a spec must be, for its job to travel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any
+
+from .base import DELAYED, JobSpec, Priority
+
+#: Longest name of a function, in bytes: libgearman takes 512, and delayed jobs need their ending.
+MAX_FUNCTION_BYTES = 512 - len(DELAYED)
+#: Largest workload, in bytes: a packet's size has 32 bits, of which 8 kB are left for the names.
+MAX_WORKLOAD_BYTES = 2**32 - 1 - 8192
+
+_USUAL = (str, bytes, str, Priority, bool, NoneType)  # a spec's types, as most have
+_KINDS: dict[str, tuple[Any, str]] = {
+    "function": (str, "a string"),
+    "workload": (bytes, "bytes"),
+    "unique": (str, "a string"),
+    "priority": (Priority, "a Priority"),
+    "background": (bool, "True or False"),
+    "run_at": ((int, float, NoneType), "a number of seconds since the epoch, or None"),
+}
+
+
+def check_specs(specs: Sequence[JobSpec]) -> None:
+    """Raise TypeError or ValueError for a spec whose job cannot travel, before anything is sent."""
+    for spec in specs:
+        if type(spec) is not JobSpec:
+            raise TypeError(f"a job to submit is a JobSpec, not {spec!r:.100}")
+        if (*map(type, spec),) != _USUAL or len(spec.workload) > MAX_WORKLOAD_BYTES:
+            _check_spec(spec)
+    for function in {spec.function for spec in specs}:
+        if not 0 < len(function.encode(errors="surrogateescape")) <= MAX_FUNCTION_BYTES:
+            raise ValueError(
+                f"a function's name has 1 to {MAX_FUNCTION_BYTES} bytes, not {function!r:.100}"
+            )
+        if "\0" in function:
+            raise ValueError(f"a NUL byte in the function name {function!r}")
+
+
+def _check_spec(spec: JobSpec) -> None:
+    for name, (kinds, what) in _KINDS.items():
+        value = getattr(spec, name)
+        if not isinstance(value, kinds):
+            raise TypeError(f"the {name} of a job is {what}, not {value!r:.100}")
+    if len(spec.workload) > MAX_WORKLOAD_BYTES:
+        raise ValueError(
+            f"a job of function {spec.function!r} has a workload of {len(spec.workload)} bytes; "
+            f"a Gearman packet takes {MAX_WORKLOAD_BYTES}"
+        )
+    if spec.run_at is None:
+        return
+    if not spec.background:
+        raise ValueError("a delayed job is a background job: Gearman has no other")
+    if math.isnan(spec.run_at):
+        raise ValueError("run_at is a number of seconds since the epoch, not NaN")
