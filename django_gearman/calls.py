@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def collect_call(
         return Call(positional, keywords)
     if positional:
         raise TypeError(
-            f"data ({data!r}) beside further arguments: write all arguments in args=[...], "
+            f"data ({reprlib.repr(data)}) beside further arguments: write all arguments in args=[...], "
             "or by keyword"
         )
     return Call([data], keywords)
@@ -48,9 +49,8 @@ def _sequence(args: object) -> list[Any]:
     if args is None:
         return []
     if not isinstance(args, (list, tuple, Iterator)):
-        raise TypeError(
-            f"args is a list or tuple of arguments, not {args!r}; write args=[{args!r}]"
-        )
+        given = reprlib.repr(args)
+        raise TypeError(f"args is a list or tuple of arguments, not {given}; write args=[{given}]")
     return list(args)
 
 
@@ -58,7 +58,7 @@ def _mapping(kwargs: object) -> dict[str, Any]:
     if kwargs is None:
         return {}
     if not isinstance(kwargs, Mapping):
-        raise TypeError(f"kwargs is a dict of arguments, not {kwargs!r}")
+        raise TypeError(f"kwargs is a dict of arguments, not {reprlib.repr(kwargs)}")
     if wrong := [name for name in kwargs if not isinstance(name, str)]:
         raise TypeError(f"kwargs has the name {wrong[0]!r}; names of arguments are strings")
     return dict(kwargs)
@@ -78,9 +78,12 @@ def read_job(entry: object) -> tuple[Any, Call, Any, Any]:
     if type(entry) is dict and entry.keys() == _SHORT and type(entry["data"]) is not dict:
         return entry["task"], Call([entry["data"]]), None, None  # as most are
     if not isinstance(entry, Mapping) or "task" not in entry:
-        raise TypeError(f"a job to submit is a dict with at least 'task', not {entry!r}")
+        raise TypeError(
+            f"a job to submit is a dict with at least 'task', not {reprlib.repr(entry)}"
+        )
     if unknown := [key for key in entry if key not in _JOB_KEYS]:
-        raise TypeError(f"unknown {unknown!r} in {dict(entry)!r}; a job has {', '.join(_JOB_KEYS)}")
+        given, known = reprlib.repr(dict(entry)), ", ".join(_JOB_KEYS)
+        raise TypeError(f"unknown {reprlib.repr(unknown)} in {given}; a job has {known}")
     match entry:
         case {"data": {"args": list(args), "kwargs": dict(kwargs), **rest}} if (
             not rest and entry.get("args") is None and entry.get("kwargs") is None

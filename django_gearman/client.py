@@ -12,7 +12,7 @@ from .calls import MISSING, check_flags, collect_call, read_job
 from .delivery import deliver, wait_for
 from .exceptions import BackendError, SubmitUncertain
 from .instrumentation import active
-from .options import DEFAULT, Options
+from .options import DEFAULT, PRIORITY_HIGH, Options
 from .preparation import Preparation
 from .request import JobRequest
 from .serializers import Call, get_serializer
@@ -126,7 +126,7 @@ class GearmanClient:
         check_flags(background=background, wait_until_complete=wait_until_complete)
         explicit = {"max_retries": max_retries, "timeout": poll_timeout}
         preparation = Preparation(self._options, bool(background), **explicit)
-        requests = [preparation.request(*read_job(entry)) for entry in jobs_to_submit]
+        requests = preparation.requests(jobs_to_submit, read_job, "jobs_to_submit")
         return self._submit_many(requests, wait_until_complete is not False and not background)
 
     def submit_calls(
@@ -134,7 +134,7 @@ class GearmanClient:
     ) -> list[JobRequest]:
         """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
         preparation = Preparation(self._options, background, **options)
-        requests = [preparation.request(task, call) for call in calls]
+        requests = preparation.requests(calls, lambda call: (task, call), "items")
         return self._submit_many(requests, not background)
 
     def _submit_many(self, requests: list[JobRequest], wait: bool) -> list[JobRequest]:
@@ -170,8 +170,9 @@ class GearmanClient:
         """
         Submit a background job: it runs whether or not this process lives on.
 
-        `arg` is its first argument (`data` will do too), `uniq` its unique. The options of
-        `submit_job` are understood as well. Returns when the job is queued; raises as `submit_job`.
+        `arg` is its first argument, `uniq` its unique and `high_priority=True` PRIORITY_HIGH; `data`,
+        `unique`, `priority` and the other options of `submit_job` are understood as well. Returns
+        when the job is queued; raises as `submit_job`.
         """
         controls = {name: job_kwargs.pop(name, None) for name in _CONTROLS}
         if job_kwargs.pop("background", None) not in (None, True):
@@ -180,12 +181,19 @@ class GearmanClient:
             if arg is not MISSING:
                 raise TypeError("arg and data are two names of one argument; pass one of them")
             arg = job_kwargs.pop("data")
-        check_flags(high_priority=high_priority)
-        if high_priority and controls["priority"] is None:
-            controls["priority"] = "HIGH"
+        check_flags(
+            high_priority=high_priority, wait_until_complete=controls.pop("wait_until_complete")
+        )
+        if high_priority:
+            if controls["priority"] not in (None, PRIORITY_HIGH):
+                raise TypeError(
+                    f"high_priority=True and priority={controls['priority']!r} contradict each other"
+                )
+            controls["priority"] = PRIORITY_HIGH
         if uniq is not None:
+            if controls["unique"] is not None:
+                raise TypeError("uniq and unique are two names of one option; pass one of them")
             controls["unique"] = uniq
-        del controls["wait_until_complete"]
         call = collect_call(arg, arguments, args, kwargs, job_kwargs)
         timeout = controls.pop("poll_timeout")
         return self.submit_call(func, call, background=True, timeout=timeout, **controls)
@@ -196,11 +204,14 @@ class GearmanClient:
         """
         Wait up to `poll_timeout` seconds in all (None: without limit) for every request.
 
-        Returns them; what became of each is told by its `state`, `timed_out` and `exception`.
+        Returns them; what became of each is told by its `state`, `timed_out` and `exception`. Raises
+        ResultUnavailable, and waits for none, if one has not been submitted.
         """
         requests = list(requests)
         if wrong := [request for request in requests if not isinstance(request, JobRequest)]:
             raise TypeError(f"JobRequests are waited for, not {wrong[0]!r}")
+        for request in requests:
+            request.check_submitted()
         wait_for(requests, poll_timeout)
         return requests
 
@@ -225,8 +236,6 @@ class GearmanClient:
         active().reach(backend)
         request.set_status(backend.job_status(request.handle))
         return request
-
-    # From a call to a request, and from a request to the server
 
     def prepare(
         self, task: str | AnyJob, call: Call, background: bool, **explicit: Any

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
-from .serializers import Serializer
+from .serializers import Serializer, check_bytes
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
@@ -37,7 +37,7 @@ class JobContext:
         self.handle = assigned.handle
         self.unique = assigned.unique
         self.attempt = attempt
-        self.context = context or {}
+        self.context = dict(context or {})
         self._assigned = assigned
         self._session = session
         self._serializer = serializer
@@ -53,11 +53,14 @@ class JobContext:
 
     def send_data(self, value: Any) -> None:
         """Send a part of the result to the clients that wait; any value that can be a result."""
-        self._send(WorkData(self._serializer.dumps(value)))
+        self._send(WorkData(self._dumps(value)))
 
     def send_warning(self, value: Any) -> None:
         """Send a warning to the clients that wait; any value that can be a result."""
-        self._send(WorkWarning(self._serializer.dumps(value)))
+        self._send(WorkWarning(self._dumps(value)))
+
+    def _dumps(self, value: Any) -> bytes:
+        return check_bytes(self._serializer.dumps(value), self._serializer)
 
     def _send(self, update: Update) -> None:
         self._session.send(self._assigned, update)

@@ -11,10 +11,12 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TypeAlias
 
 from asgiref.sync import async_to_sync
+from django.core.exceptions import ImproperlyConfigured
 
 from . import conf
 from .backends.base import (
@@ -40,7 +42,7 @@ from .instrumentation import active
 from .jobs import AnyJob
 from .remote_error import dump_error
 from .retries import RetryJob
-from .serializers import Call, get_serializer
+from .serializers import Call, check_bytes, get_serializer
 from .signals import job_failed, job_finished, job_retried, job_started
 from .timelimit import time_limit, within
 from .watch import NOBODY, Watch
@@ -56,13 +58,18 @@ def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
     Return the function on the wire of each job.
 
     Raises, before any of them runs: JobAlreadyRegistered if two share one, ImproperlyConfigured if
-    a serializer is wrong.
+    a serializer is wrong, or cannot count a job's retries.
     """
     get_serializer(conf.serializer())
     functions: dict[str, AnyJob] = {}
     for job in jobs:
-        if job.serializer is not None:
-            get_serializer(job.serializer, f"serializer of job {job.name}")
+        chosen = job.serializer or conf.serializer()
+        serializer = get_serializer(chosen, f"serializer of job {job.name}")
+        if job.retries and not serializer.carries_calls:
+            raise ImproperlyConfigured(
+                f"job {job.name} declares retries, but its serializer, {chosen!r}, carries no number "
+                "of the attempt, so that they cannot be counted"
+            )
         function = conf.function_name(job.name)
         other = functions.setdefault(function, job)
         if other is not job:
@@ -168,7 +175,7 @@ class Run:
             with time_limit(seconds):
                 result = job.func(*args, **call.kwargs)
         try:
-            return self._serializer.dumps(result)
+            return check_bytes(self._serializer.dumps(result), self._serializer)
         except SerializationError as error:
             self.was_called = False  # the result would be the same again
             raise SerializationError(f"the result of job {job.name}: {error}") from error
@@ -199,7 +206,7 @@ class Run:
         job_retried.send_robust(
             self.job, context=self.context, handle=handle, delay=delay, exception=error
         )
-        outcome = WorkComplete(self._serializer.dumps(None))
+        outcome = WorkComplete(b"")  # of a background job, for which nobody waits
         self._session.send(self.assigned, outcome)
         return outcome
 
@@ -220,13 +227,18 @@ class Run:
 
     def _submit_again(self, delay: float) -> str:
         """Queue the next attempt before this one ends: a crash in between loses nothing."""
-        again = self._serializer.dumps_call(self.call._replace(attempt=self.call.attempt + 1))
+        call = self._arrived()
+        again = self._serializer.dumps_call(call._replace(attempt=call.attempt + 1))
         run_at = time.time() + delay if delay > 0 else None
         spec = JobSpec(self.assigned.function, again, background=True, run_at=run_at)
         [submission] = self._submit([spec])
         if submission.error is not None:
             raise submission.error
         return submission.handle
+
+    def _arrived(self) -> Call:
+        """Return the call as it arrived: the job may have changed what it was given."""
+        return self._serializer.loads_call(self.assigned.workload)
 
     def _tell_retry(self, error: BaseException, delay: float) -> None:
         name, handle, extra = self.job.name, self.assigned.handle, self.log_fields
@@ -244,7 +256,7 @@ class Run:
     def _report(self, error: BaseException) -> None:
         active().job_failed(self.assigned.handle, error)
         logger.error(
-            "job %s (%s) failed, in attempt %d, with arguments %s: %r",
+            "job %s (%s) failed in attempt %d, with arguments of digest %s: %r",
             *(self.job.name, self.assigned.handle, self.call.attempt, self._digest(), error),
             exc_info=error,
             extra=self.log_fields,
@@ -254,10 +266,11 @@ class Run:
 
     def _digest(self) -> str:
         """Return what is the same for the same arguments, and does not give them away."""
-        if self._unreadable is not None:
-            return hashlib.blake2b(self.assigned.workload, digest_size=8).hexdigest()
-        arguments = self._serializer.dumps_call(Call(self.call.args, self.call.kwargs))
-        return hashlib.blake2b(arguments, digest_size=8).hexdigest()
+        same = self.assigned.workload
+        with suppress(Exception):  # a worker must not die of what it tells
+            call = self._arrived()
+            same = self._serializer.dumps_call(Call(call.args, call.kwargs))
+        return hashlib.blake2b(same, digest_size=8).hexdigest()
 
 
 def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:

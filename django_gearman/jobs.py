@@ -163,6 +163,10 @@ class Job(Generic[_Called, _P, _R]):
         Waits up to `timeout` seconds in all. When some fail, raises the error of the first of these
         once all have ended or the time is up.
         """
+        if isinstance(iterable, (str, bytes)):
+            raise TypeError(
+                f"map takes an iterable of items, not one item: map([{iterable!r:.50}])"
+            )
         calls = (Call((item,)) for item in iterable)
         return [
             request.result for request in self._client.submit_calls(self, calls, timeout=timeout)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import hashlib
-import json
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,13 +123,6 @@ class Options:
             return when.timestamp()
         except (OverflowError, ValueError) as error:
             raise ValueError(f"run_after={self.run_after!r}: {error}") from error
-
-
-def unique_of(workload: bytes) -> str:
-    """Return the unique that equal calls share, whatever the order of the keys of their dicts."""
-    with suppress(ValueError):
-        workload = json.dumps(json.loads(workload), sort_keys=True).encode()
-    return hashlib.blake2b(workload, digest_size=16).hexdigest()
 
 
 def _check_number(name: str, value: float | None, kinds: Any, what: str) -> None:

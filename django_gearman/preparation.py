@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import conf
 from .backends import get_backend_class
 from .backends.base import JobSpec
 from .context import current_job
-from .exceptions import JobNotRegistered, SerializationError
+from .exceptions import GearmanError, JobNotRegistered, SerializationError
 from .instrumentation import active
-from .options import Options, unique_of
+from .options import Options
 from .registry import registry
 from .request import JobRequest
-from .serializers import Call, Serializer, get_serializer
+from .serializers import Call, Serializer, check_bytes, get_serializer
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
+
+_Entry = TypeVar("_Entry")
 
 
 class _Target(NamedTuple):
@@ -44,7 +48,7 @@ class Preparation:
         self._background = background
         self._explicit = explicit
         self._context = _context()
-        # Names the jobs that need no name of their own: to draw one for each takes longer.
+        # Makes the uniques of jobs that were given none: to draw one for each takes longer.
         self._stem, self._count = os.urandom(12).hex(), itertools.count()
         self._targets: dict[str | int, _Target] = {}
 
@@ -76,6 +80,19 @@ class Preparation:
         )
         return JobRequest(target.name, call, spec, target.serializer, options)
 
+    def requests(
+        self, entries: Iterable[_Entry], read: Callable[[_Entry], tuple[Any, ...]], source: str
+    ) -> list[JobRequest]:
+        """Do what `request` does with what `read` makes of each entry; an error says of which."""
+        found: list[JobRequest] = []
+        for place, entry in enumerate(entries):
+            try:
+                found.append(self.request(*read(entry)))
+            except (GearmanError, TypeError, ValueError) as error:
+                error.args = (f"{source}[{place}]: {error}",)
+                raise
+        return found
+
     def _target(self, task: str | AnyJob) -> _Target:
         job = resolve(task)
         name = job.name if job is not None else str(task)
@@ -89,7 +106,7 @@ class Preparation:
             options = options.updated(on_commit=on_commit)
         if job is not None and options.serializer is not None:
             raise ValueError(
-                f"job {name} declares its serializer: @gearman_job(serializer=...); "
+                f"job {name} is declared here, so @gearman_job(serializer=...) sets its serializer; "
                 "using(serializer=...) is for jobs of other programs"
             )
         chosen = options.serializer if job is None else job.serializer
@@ -104,9 +121,12 @@ class Preparation:
                 workload = serializer.dumps_call(call._replace(context=self._context))
             else:
                 workload = serializer.dumps_call(call)
+            check_bytes(workload, serializer)
             if options.unique is True:
-                same = call if job is None else job.canonical_call(call)
-                unique = unique_of(serializer.dumps_call(same))
+                if job is not None and serializer.carries_calls:
+                    call = job.canonical_call(call)
+                key = check_bytes(serializer.unique_key(call), serializer)
+                unique = hashlib.blake2b(key, digest_size=16).hexdigest()
             else:
                 unique = options.unique or f"{self._stem}{next(self._count):08x}"
         except SerializationError as error:

@@ -71,10 +71,11 @@ class JobRequest:
     """
     A submitted job.
 
-    `state` is JOB_UNKNOWN (not sent yet, or the connection was lost), JOB_CREATED (the server has
-    it), JOB_COMPLETE or JOB_FAILED; `exception` tells why it failed or could not be sent;
-    `timed_out` whether the last wait ended without an outcome; `status` what is known of its
-    progress; `data_updates` and `warning_updates` hold what the job sent while it ran.
+    `state` is JOB_UNKNOWN (not sent yet, or the connection was lost), JOB_PENDING (to be sent when
+    its transaction commits), JOB_CREATED (the server has it), JOB_COMPLETE or JOB_FAILED;
+    `exception` tells why it failed or could not be sent; `timed_out` whether the last wait ended
+    without an outcome; `status` what is known of its progress; `data_updates` and
+    `warning_updates` hold what the job sent while it ran.
     """
 
     # As they are at first: what never changes need not be set for each of many requests.
@@ -196,8 +197,9 @@ class JobRequest:
         """
         Wait up to `timeout` seconds (None: without limit) for the outcome, and return the request.
 
-        Sets `state`, or `timed_out`. Raises ConnectionLost when the outcome can no longer come;
-        what the job itself did is told by `state`, `exception` and `result`.
+        Sets `state`, or `timed_out`. Raises ConnectionLost when the outcome can no longer come, and
+        ResultUnavailable for a job that has not been submitted; what the job itself did is told by
+        `state`, `exception` and `result`.
         """
         return self.wait_until(None if timeout is None else time.monotonic() + timeout)
 
@@ -223,13 +225,15 @@ class JobRequest:
     def _next_update(self, deadline: float | None) -> Update | None:
         """Wait for what the caller is to see next; None once there is nothing to wait for."""
         self.timed_out = False
-        while not self.complete and self.exception is None:
-            if self._submission is None:
-                is_held = self.state == JOB_PENDING
-                why = ": its transaction has not committed" if is_held else " yet"
-                raise ResultUnavailable(f"{self._name} has not been submitted{why}")
+        while True:
+            submission = self._submission  # before the state: another thread may wait, too
+            if self.complete or self.exception is not None:
+                break
+            if submission is None:
+                self.check_submitted()
+                break
             try:
-                update = self._submission.next_update(_seconds_until(deadline))
+                update = submission.next_update(_seconds_until(deadline))
             except JobLost as error:
                 self.fail(error)
                 break
@@ -245,6 +249,17 @@ class JobRequest:
             if told is not None:
                 return told
         return None
+
+    def check_submitted(self) -> None:
+        """Raise ResultUnavailable if nothing can be waited for, as the job was not submitted here."""
+        if self.complete or self.exception is not None or self._submission is not None:
+            return
+        why = "has not been submitted yet"
+        if self.state == JOB_PENDING:
+            why = "has not been submitted: its transaction has not committed"
+        elif self.handle:
+            why = "was submitted elsewhere: only its submitter can wait for it"
+        raise ResultUnavailable(f"{self._name} {why}")
 
     def take(self, update: Update) -> Update | None:
         """Note what an update says; return it as the caller should see it, if at all."""
@@ -284,7 +299,9 @@ class JobRequest:
 
     @property
     def _name(self) -> str:
-        return f"job {self.task} ({self.handle or 'no handle'})"
+        return (
+            f"job {self.task} ({self.handle or 'no handle'})" if self.task else f"job {self.handle}"
+        )
 
     # What the client does to it
 

@@ -18,7 +18,7 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import BadSignature, Signer
@@ -64,6 +64,10 @@ class Serializer(ABC):
     Both methods raise SerializationError, and nothing else, for what they cannot do.
     """
 
+    #: Whether a workload tells the names of arguments and the number of the attempt; otherwise it is
+    #: the one argument itself.
+    carries_calls: ClassVar[bool] = True
+
     @abstractmethod
     def dumps(self, value: Any) -> bytes:
         """Turn a value into bytes."""
@@ -84,6 +88,10 @@ class Serializer(ABC):
         if call.context:
             envelope["context"] = dict(call.context)
         return self.dumps(envelope)
+
+    def unique_key(self, call: Call) -> bytes:
+        """Return what only equal calls have in common, for unique=True."""
+        return self.dumps_call(call)
 
     def loads_call(self, workload: bytes) -> Call:
         """Turn a workload into a job's arguments."""
@@ -162,6 +170,13 @@ class JSONSerializer(Serializer):
                 return Call([string])
         return super().loads_call(workload)
 
+    def unique_key(self, call: Call) -> bytes:
+        """Return the workload, with the keys of all dicts sorted."""
+        try:
+            return json.dumps(json.loads(self.dumps_call(call)), sort_keys=True).encode()
+        except RecursionError:
+            raise SerializationError("the arguments are nested too deeply") from None
+
 
 class PickleSerializer(Serializer):
     """
@@ -199,6 +214,8 @@ class PickleSerializer(Serializer):
 class RawSerializer(Serializer):
     """Bytes as they are: a job gets its workload as its single argument, and returns bytes."""
 
+    carries_calls = False
+
     def dumps(self, value: Any) -> bytes:
         if value is None:
             return b""
@@ -230,6 +247,15 @@ _BUILT_IN: Mapping[str, Serializer] = {
     "pickle": PickleSerializer(),
     "raw": RawSerializer(),
 }
+
+
+def check_bytes(data: object, serializer: Serializer) -> bytes:
+    """Return what a serializer has made; SerializationError if that is not bytes."""
+    if not isinstance(data, bytes):
+        raise SerializationError(
+            f"{type(serializer).__qualname__} must return bytes, and returned a {type(data).__name__}"
+        )
+    return data
 
 
 def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializer:

@@ -28,7 +28,10 @@ MOST_DEATHS = 3
 
 def describe(task: bytes) -> str:
     """Say which job a task is."""
-    assigned, _ = decode_task(task)
+    try:
+        assigned, _ = decode_task(task)
+    except ValueError:  # the process was just writing down the next one
+        return "a job"
     return f"job {assigned.function} ({assigned.handle})"
 
 

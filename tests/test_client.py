@@ -33,6 +33,7 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
+from django_gearman.request import JobRequest
 from django_gearman.signals import job_submitted
 from django_gearman.testing.server import free_port
 from tests.app import gearman_jobs as jobs
@@ -280,6 +281,39 @@ def test_status_is_asked_by_request_or_handle(memory, client):
         client.wait_until_jobs_completed([request.handle])
 
 
+def test_only_who_submitted_a_job_can_wait_for_it(memory, client):
+    handle = client.submit_job("tests.app.echo", 1, background=True).handle
+
+    with pytest.raises(ResultUnavailable, match=f"job {handle} was submitted elsewhere"):
+        client.get_job_status(handle).wait(0)
+
+
+@pytest.mark.django_db
+def test_what_was_not_submitted_is_not_waited_for(client, ran):
+    done = client.submit_job("tests.app.echo", 1)
+    with transaction.atomic():
+        held = client.using(on_commit=True).submit_job("tests.app.note", 1, background=True)
+        with pytest.raises(ResultUnavailable, match="has not committed"):
+            client.wait_until_jobs_completed([done, held])
+
+
+def test_two_threads_may_wait_for_one_job(memory, client):
+    class Raced(JobRequest):
+        """Another thread takes the outcome as soon as this one has seen that there is none."""
+
+        @property
+        def complete(self):
+            seen = super().complete
+            if not seen:
+                self.state, self._result, self._submission = JOB_COMPLETE, b"1", None
+            return seen
+
+    request = client.submit_job("tests.app.echo", 1, wait_until_complete=False)
+    request.__class__ = Raced
+
+    assert request.wait(0).result == 1
+
+
 # Many at once
 
 
@@ -312,6 +346,24 @@ def test_none_of_many_is_sent_when_one_is_wrong(memory, client, entry):
         client.submit_multiple_jobs([{"task": "tests.app.echo", "data": 1}, entry])
 
     assert get_backend().functions() == []
+
+
+def test_an_error_says_which_of_many_jobs_it_is_about(client):
+    entries = [{"task": "tests.app.echo", "data": value} for value in (1, 2, object(), 3)]
+
+    with pytest.raises(SerializationError, match=r"^jobs_to_submit\[2\]: job tests.app.echo: "):
+        client.submit_multiple_jobs(entries)
+    with pytest.raises(SerializationError, match=r"^items\[1\]: job tests.app.echo: "):
+        jobs.echo.map([1, object()])
+    with pytest.raises(TypeError) as caught:
+        client.submit_multiple_jobs([{"task": "tests.app.echo", "uniq": "x" * 100_000}])
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("item", ["photo.jpg", b"photo"])
+def test_one_text_is_not_many_items(item):
+    with pytest.raises(TypeError, match="not one item"):
+        jobs.echo.map(item)
 
 
 def test_one_of_many_that_is_refused_does_not_stop_the_others(memory, settings, client):
@@ -435,7 +487,16 @@ def test_background_tasks_run_in_the_background(client, ran, args, kwargs):
         assert (request.unique, request.priority) == ("u-1", "HIGH")
 
 
-@pytest.mark.parametrize("kwargs", [{"background": False}, {"arg": 1, "data": 2}])
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"background": False},
+        {"arg": 1, "data": 2},
+        {"uniq": "a", "unique": "b"},
+        {"high_priority": True, "priority": "LOW"},
+        {"wait_until_complete": "never"},
+    ],
+)
 def test_a_background_task_that_cannot_be_meant_is_refused(client, kwargs):
     with pytest.raises(TypeError):
         client.dispatch_background_task("tests.app.note", **kwargs)
@@ -475,6 +536,18 @@ def test_the_same_arguments_are_the_same_job(memory, client, ran, unique):
     assert len({request.handle for request in requests}) == 1
     other = client.submit_job("tests.app.add", args=[2, 2], unique=unique, background=True)
     assert other.handle != requests[0].handle
+
+
+def test_the_same_bytes_are_the_same_job(memory, client):
+    @gearman_job(name="carries-bytes", serializer="raw")
+    def carry(data): ...
+
+    handles = [
+        carry.using(unique=True).do_background(data).handle for data in (b"1.0", b"1.00", b"1.0")
+    ]
+
+    assert handles[0] == handles[2] != handles[1]
+    assert carry.using(unique=True).do_background(b"[" * 200_000).handle
 
 
 def test_a_default_that_cannot_be_serialized_is_no_obstacle():

@@ -114,7 +114,7 @@ def test_signals_surround_a_job(backend):
 
 def test_a_retry_keeps_the_arguments_and_counts(backend, ran):
     assert run(backend, "tests.app.try_again", b'{"args": [2], "kwargs": {}}', True) == [
-        WorkComplete(b"null")
+        WorkComplete(b"")
     ]
 
     session = backend.register(["tests.app.try_again"])

@@ -94,7 +94,7 @@ def test_attributes_of_a_function_do_not_become_those_of_its_job():
 
 
 def test_a_job_declares_its_serializer_itself():
-    with pytest.raises(ValueError, match="declares its serializer"):
+    with pytest.raises(ValueError, match="is declared here"):
         jobs.echo.using(serializer="pickle").do(1)
 
 

@@ -6,15 +6,18 @@ import datetime
 import logging
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_gearman import RetryJob, exponential
+from django_gearman import RetryJob, exponential, gearman_job
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec
-from django_gearman.exceptions import JobRaised
+from django_gearman.exceptions import JobRaised, SerializationError
+from django_gearman.execution import functions_of
 from django_gearman.jobs import Job
 from django_gearman.registry import registry
+from django_gearman.serializers import JSONSerializer, RawSerializer
 from django_gearman.signals import job_failed, job_finished, job_retried
 from django_gearman.testing import override_gearman
 from tests.app import gearman_jobs as jobs
@@ -97,10 +100,65 @@ def test_the_log_tells_equal_arguments_without_giving_them_away(work, caplog):
             jobs.fail.do_background(secret)
             work()
         message = caplog.records[-1].getMessage()
-        digests.append(message.partition("with arguments ")[2].partition(":")[0])
+        digests.append(message.partition("arguments of digest ")[2].partition(":")[0])
 
     assert digests[0] == digests[1] != digests[2]
     assert all(len(digest) == 16 for digest in digests)
+
+
+def test_a_retry_gets_the_arguments_as_they_came(work, ran):
+    @gearman_job(name="changes-its-arguments", retries=2, backoff=0)
+    def change(payload):
+        ran.append(dict(payload))
+        payload.clear()
+        raise OSError("again")
+
+    with pytest.raises(OSError, match="again"):
+        change.do_background({"id": 7})
+        work()
+
+    assert ran == [{"id": 7}] * 3
+
+
+def test_a_job_that_spoils_its_arguments_fails_and_no_more(work, told):
+    @gearman_job(name="spoils-its-arguments")
+    def spoil(payload):
+        payload["thing"] = object()
+        raise OSError("spoiled")
+
+    with pytest.raises(OSError, match="spoiled"):
+        spoil.do_background({})
+        work()
+
+    assert [name for name, *_ in told] == ["failed", "finished"]
+
+
+def test_a_retry_needs_no_result(work, ran):
+    class NeverNone(JSONSerializer):
+        def dumps(self, value):
+            if value is None:
+                raise SerializationError("None is refused")
+            return super().dumps(value)
+
+    @gearman_job(name="refuses-none", retries=1, backoff=0, serializer=NeverNone())
+    def flaky():
+        ran.append("run")
+        if len(ran) == 1:
+            raise OSError("again")
+        return "done"
+
+    flaky.do_background()
+    work()
+
+    assert ran == ["run", "run"]
+
+
+@pytest.mark.parametrize("serializer", [RawSerializer(), RawSerializer])
+def test_retries_that_no_workload_can_count_are_refused(serializer):
+    job = Job(len, name="raw-retries", retries=1, serializer=serializer)
+
+    with pytest.raises(ImproperlyConfigured, match="raw-retries declares retries"):
+        functions_of([job])
 
 
 def test_a_job_that_waits_is_not_tried_again(gearman_client, ran):

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from django_gearman import gearman_job
 from django_gearman.exceptions import SerializationError
 from django_gearman.remote_error import dump_error, read_error
 from django_gearman.serializers import (
@@ -265,6 +266,36 @@ def test_raw_carries_bytes_only():
     for call in (Call(["text"]), Call([b"1", b"2"]), Call([b"1"], {"a": 1}), Call()):
         with pytest.raises(SerializationError, match="raw"):
             raw.dumps_call(call)
+
+
+class Textual(Serializer):
+    """Forgets to encode."""
+
+    def dumps(self, value):
+        return repr(value)
+
+    def loads(self, data):
+        return data.decode()
+
+
+def test_a_serializer_that_makes_no_bytes_is_named(gearman_client, settings):
+    settings.GEARMAN_SERIALIZER = "tests.test_serializers.Textual"
+
+    with pytest.raises(SerializationError, match="Textual must return bytes, and returned a str"):
+        gearman_client.submit_job("tests.app.echo", 1)
+
+
+def test_a_result_that_is_no_bytes_fails_the_job(gearman_client):
+    class Half(Textual):
+        def dumps_call(self, call):
+            return b"call"
+
+    @gearman_job(name="half", serializer=Half())
+    def half(data):
+        return data
+
+    with pytest.raises(SerializationError, match=r"the result of job half: .*Half must return"):
+        half.do_background(1)
 
 
 class Upper(Serializer):

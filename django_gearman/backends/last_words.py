@@ -25,7 +25,7 @@ class LastWords(WorkerSession):
     """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        self._sockets = sockets
+        self._sockets = list(sockets)
         for opened in sockets:
             opened.settimeout(_SECONDS)
 
@@ -33,14 +33,19 @@ class LastWords(WorkerSession):
         return None
 
     def send(self, job: AssignedJob, update: Update) -> None:
-        handle = to_bytes(job.handle.rpartition("//")[2])
-        for opened in self._sockets:
+        packet = b"".join(encode_update(to_bytes(job.handle.rpartition("//")[2]), update))
+        reason: OSError | None = None
+        for opened in list(self._sockets):
             try:
-                opened.sendall(b"".join(encode_update(handle, update)))
+                opened.sendall(packet)
             except OSError as error:
-                raise ConnectionLost(
-                    f"the connection of job {handle!r} is lost: {error}"
-                ) from error
+                reason = error
+                self._sockets.remove(opened)
+                opened.close()
+        if not self._sockets:
+            raise ConnectionLost(
+                f"the connection of job {job.handle} is lost: {reason}"
+            ) from reason
 
     def give_back(self, job: AssignedJob) -> bool:
         for opened in self._sockets:
