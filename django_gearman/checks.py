@@ -15,6 +15,7 @@ from . import backends, conf
 from .exceptions import GearmanError, InvalidBackend
 from .execution import functions_of
 from .fleet import declared_workers, routing_errors
+from .jobs import AnyJob
 from .registry import registry
 from .serializers import get_serializer
 
@@ -31,6 +32,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E007", ImproperlyConfigured, conf.job_timeout),
         *_errors("E008", ImproperlyConfigured, _check_on_commit),
         *_errors("E009", ImproperlyConfigured, conf.context_provider),
+        *_errors("E010", ImproperlyConfigured, _check_backoffs),
         *_retries_without_delays(),
     ]
 
@@ -65,15 +67,27 @@ def _check_on_commit() -> None:
         )
 
 
+def _check_backoffs() -> None:
+    for job in registry.jobs():
+        if job.retries and isinstance(error := _delay_of(job), Exception):
+            raise ImproperlyConfigured(f"the backoff of job {job.name}, after attempt 1: {error!r}")
+
+
+def _delay_of(job: AnyJob) -> float | Exception:
+    """Return the delay of a job's first retry, or what its own backoff raises."""
+    try:
+        return job.retry_policy.delay_after(1)
+    except Exception as error:  # noqa: BLE001 - it is the project's code
+        return error
+
+
 def _retries_without_delays() -> list[CheckMessage]:
     try:
         if backends.get_backend_class().supports_delayed:
             return []
     except InvalidBackend:
         return []  # as E001 tells
-    retried = [
-        job.name for job in registry.jobs() if job.retries and job.retry_policy.delay_after(1)
-    ]
+    retried = [job.name for job in registry.jobs() if job.retries and _delay_of(job)]
     if not retried:
         return []
     message = f"{', '.join(retried)}: the transport has no delayed jobs, so no retry can wait."

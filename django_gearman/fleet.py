@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
@@ -30,7 +32,30 @@ def declared_workers() -> list[DeclaredWorker] | None:
     return None if elements is None else [_read(element) for element in elements]
 
 
-def read_queue(text: str) -> tuple[str, int | None]:
+def read_places(
+    workers: int | None, queues: Sequence[str] | None
+) -> Iterator[tuple[str, list[str] | None]]:
+    """
+    Yield a name, and the queues it serves, for each process that -w and -q ask for; None for all.
+
+    Raises ValueError when they cannot be meant.
+    """
+    read = [_read_queue(queue) for queue in queues or ()]
+    shared = [queue for queue, number in read if number is None]
+    own: Counter[str] = Counter()
+    for queue, number in read:
+        own[queue] += number or 0
+    if shared or not read:
+        for n in range(1, (workers or 1) + 1):
+            yield f"worker {n}", shared or None
+    elif workers is not None:
+        raise ValueError(f"-w {workers}: each -q has a number of processes of its own already")
+    for queue, number in own.items():
+        for n in range(1, number + 1):
+            yield f"worker {queue} {n}", [queue]
+
+
+def _read_queue(text: str) -> tuple[str, int | None]:
     """
     Return the queue that an argument of -q names, and how many processes it has of its own.
 
@@ -49,14 +74,15 @@ def _read(element: str) -> DeclaredWorker:
         "", "gearman_worker"
     )
     try:
-        given = parser.parse_args(shlex.split(element)).queues
-        queues = [read_queue(queue)[0] for queue in given or ()]
+        given = parser.parse_args(shlex.split(element))
+        served = [queues or ["*"] for _, queues in read_places(given.workers, given.queues)]
     except (CommandError, ValueError, SystemExit) as error:  # SystemExit: --help, --version
         raise ImproperlyConfigured(
             f"GEARMAN_WORKERS: {element!r} is not what gearman_worker takes, like '-w 5 -q mail': "
             f"{error}"
         ) from error
-    return DeclaredWorker(element, None if not queues or "*" in queues else frozenset(queues))
+    queues = frozenset().union(*served)
+    return DeclaredWorker(element, None if "*" in queues else queues)
 
 
 def routing_errors() -> list[str]:

@@ -86,6 +86,8 @@ def test_queues_outside_the_fleet_are_found(settings):
         (["-q"], "expected one argument"),
         (["-q 'mail"], "No closing quotation"),
         (["--help"], "is not what gearman_worker takes"),
+        (["-w 5 -q mail:2"], "has a number of processes of its own"),
+        (["-q mail:0"], "1 process or more"),
     ],
 )
 def test_what_declares_no_worker_is_found_by_a_check(settings, workers, words):

@@ -20,6 +20,8 @@ from django_gearman.backends.gearmand import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.checks import check_settings
 from django_gearman.exceptions import InvalidBackend
+from django_gearman.jobs import Job
+from django_gearman.registry import registry
 from django_gearman.server import Server
 from tests.app import gearman_jobs as jobs
 
@@ -119,6 +121,16 @@ def test_a_check_finds_what_is_wrong(settings, changes, number, words):
 
     assert number in messages
     assert words in messages
+
+
+def test_a_check_finds_a_backoff_that_fails(monkeypatch):
+    job = Job(len, name="odd-backoff", retries=1, backoff=lambda attempt: None)
+    monkeypatch.setitem(registry._jobs, job.name, job)
+
+    messages = told(check_settings())
+
+    assert "E010" in messages
+    assert "the backoff of job odd-backoff, after attempt 1: TypeError" in messages
 
 
 def test_manage_py_check_runs_the_check(settings):

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,7 +17,7 @@ from ...autoreload import reload_on_change
 from ...backends import check_settings, close_backends, get_backend, get_backend_class
 from ...exceptions import GearmanError
 from ...execution import functions_of
-from ...fleet import read_queue, undeclared_queues
+from ...fleet import read_places, undeclared_queues
 from ...health import Health
 from ...instrumentation import active
 from ...logs import show_logs
@@ -111,7 +109,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            places = list(self._places(**options))
+            places = list(read_places(options["workers"], options["queues"]))
             workers = [GearmanWorker(queues) for _, queues in places]
             self._check(workers, options["health_file"])
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
@@ -125,24 +123,6 @@ class Command(BaseCommand):
         code = self._run(places, **options)
         if code:
             raise CommandError("the worker processes could not start", returncode=code)
-
-    def _places(
-        self, workers: int | None, queues: list[str] | None, **options: Any
-    ) -> Iterator[tuple[str, list[str] | None]]:
-        """Yield each process's name and queues."""
-        read = [read_queue(queue) for queue in queues or ()]
-        shared = [queue for queue, number in read if number is None]
-        own: Counter[str] = Counter()
-        for queue, number in read:
-            own[queue] += number or 0
-        if shared or not read:
-            for n in range(1, (workers or 1) + 1):
-                yield f"worker {n}", shared or None
-        elif workers is not None:
-            raise ValueError(f"-w {workers}: each -q has a number of processes of its own already")
-        for queue, number in own.items():
-            for n in range(1, number + 1):
-                yield f"worker {queue} {n}", [queue]
 
     def _check(self, workers: list[GearmanWorker], health_file: Path | None) -> None:
         check_settings()
