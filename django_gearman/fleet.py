@@ -32,7 +32,7 @@ def declared_workers() -> list[DeclaredWorker] | None:
     return None if elements is None else [_read(element) for element in elements]
 
 
-def read_places(
+def read_processes(
     workers: int | None, queues: Sequence[str] | None
 ) -> Iterator[tuple[str, list[str] | None]]:
     """
@@ -75,7 +75,7 @@ def _read(element: str) -> DeclaredWorker:
     )
     try:
         given = parser.parse_args(shlex.split(element))
-        served = [queues or ["*"] for _, queues in read_places(given.workers, given.queues)]
+        served = [queues or ["*"] for _, queues in read_processes(given.workers, given.queues)]
     except (CommandError, ValueError, SystemExit) as error:  # SystemExit: --help, --version
         raise ImproperlyConfigured(
             f"GEARMAN_WORKERS: {element!r} is not what gearman_worker takes, like '-w 5 -q mail': "

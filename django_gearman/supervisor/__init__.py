@@ -1,19 +1,17 @@
 """Keep a number of processes running until told to stop. Knows nothing of Gearman or Django."""
 
-from .arbiter import CANNOT_START, Status, Supervisor
-from .board import Board
-from .process import Death, Place, Process, nudge, tell
+from .arbiter import Status, Supervisor
+from .process import Death, Slot, tell, wake_parent
 from .reload import Reload
+from .scoreboard import Scoreboard
 
 __all__ = [
-    "CANNOT_START",
-    "Board",
     "Death",
-    "Place",
-    "Process",
     "Reload",
+    "Scoreboard",
+    "Slot",
     "Status",
     "Supervisor",
-    "nudge",
     "tell",
+    "wake_parent",
 ]

@@ -2,7 +2,7 @@
 The parent of all: it forks processes, listens to signals, and replaces what ends.
 
 Signal handlers do nothing but wake the loop, which does one thing after another: act upon signals,
-reap, kill what is overdue, fill vacant places.
+reap, kill what is overdue, fill vacant slots.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .board import Phase, Stage
-from .process import HANDLED, Death, Place, Process, spawn, spawn_once
+from .process import HANDLED, Death, Process, Slot, spawn, spawn_once
 from .reload import Reload
+from .scoreboard import Phase, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Status:
 
 class Supervisor:
     """
-    Runs one process for each place, forked from this one.
+    Runs one process for each slot, forked from this one.
 
     SIGTERM and SIGINT are passed on to the processes as SIGTERM, upon which they are expected to
     finish; those that have not within `grace_period` seconds, and all of them at a second signal,
@@ -62,31 +62,31 @@ class Supervisor:
     not even start stops the whole, because the next would fail alike. With `once` those that end by
     themselves are not replaced.
 
-    `bury` is called, in a process of its own, with the death of a process that had a task in hand;
+    `on_death` is called, in a process of its own, with the death of a process that had a task in hand;
     `describe` says in words which task that was. `report` is told the status every half second.
     """
 
     def __init__(
         self,
-        places: Sequence[Place],
+        slots: Sequence[Slot],
         *,
         grace_period: float = 30.0,
         once: bool = False,
-        bury: Callable[[Death], object] | None = None,
+        on_death: Callable[[Death], object] | None = None,
         describe: Callable[[bytes], str] = repr,
         report: Callable[[Status], object] = lambda status: None,
         reload: Reload | None = None,
     ) -> None:
-        self._places = list(places)
+        self._slots = list(slots)
         self._grace_period = grace_period
         self._once = once
-        self._bury = bury
+        self._on_death = on_death
         self._describe = describe
         self._report = report
         self._reload = reload or Reload(None)
         self._processes: list[Process] = []
         self._old: list[Process] = []  # of these, those that are to be replaced
-        self._undertakers: set[int] = set()
+        self._reporters: set[int] = set()
         self._times: Counter[bytes] = Counter()  # by digests
         self._kill_at: float | None = None  # since when all are told to stop
         self._failed = False
@@ -132,8 +132,8 @@ class Supervisor:
         return self._kill_at is not None
 
     def _is_done(self) -> bool:
-        unfilled = any(place.vacant_until < float("inf") for place in self._places)
-        idle = not self._processes and not self._undertakers
+        unfilled = any(slot.vacant_until < float("inf") for slot in self._slots)
+        idle = not self._processes and not self._reporters
         return idle and (self._is_stopping or not unfilled)
 
     def _look(self) -> None:
@@ -142,7 +142,7 @@ class Supervisor:
             code = process.reap()
             if code is not None:
                 self._ended(process, code)
-        self._undertakers = {pid for pid in self._undertakers if not os.waitpid(pid, os.WNOHANG)[0]}
+        self._reporters = {pid for pid in self._reporters if not os.waitpid(pid, os.WNOHANG)[0]}
         now = time.monotonic()
         for process in self._processes:
             if process.board.deadline <= now and not process.is_killed:
@@ -154,17 +154,17 @@ class Supervisor:
             for process in self._processes:
                 process.kill()
         if not self._is_stopping:
-            self._fill_places()
+            self._fill_slots()
             self._replace_old()
             self._reload.look(self._processes)
         serving = sum(process.is_serving and not process.is_leaving for process in self._processes)
-        self._report(Status(len(self._places), serving, self._is_stopping))
+        self._report(Status(len(self._slots), serving, self._is_stopping))
 
     def _wait(self, wake: socket.socket) -> None:
         """Wait for a signal, for what a process tells, or until it is time to look."""
         now = time.monotonic()
         moments = [process.board.deadline for process in self._processes]
-        moments += [place.vacant_until for place in self._places]
+        moments += [slot.vacant_until for slot in self._slots]
         moments = [moment for moment in [*moments, self._kill_at or now] if moment > now]
         timeout = min([_LOOK_SECONDS, *(moment - now for moment in moments)])
         poller = select.poll()
@@ -179,7 +179,7 @@ class Supervisor:
         if number == signal.SIGQUIT:
             faulthandler.dump_traceback()
             for process in self._processes:
-                name = process.place.name if process.place else "an old worker"
+                name = process.slot.name if process.slot else "an old worker"
                 logger.info("%s: process %d is here:", name, process.pid)
                 process.send(signal.SIGQUIT)
                 time.sleep(0.05)  # one after another, so that they do not mix
@@ -212,29 +212,29 @@ class Supervisor:
 
     # Births
 
-    def _fill_places(self) -> None:
-        filled = [process.place for process in self._processes if not process.is_leaving]
-        for place in self._places:
-            if place not in filled and place.vacant_until <= time.monotonic():
-                self._spawn(place)
+    def _fill_slots(self) -> None:
+        filled = [process.slot for process in self._processes if not process.is_leaving]
+        for slot in self._slots:
+            if slot not in filled and slot.vacant_until <= time.monotonic():
+                self._spawn(slot)
 
     def _replace_old(self) -> None:
         """Start a process beside an old one, and stop that when the new one serves."""
         if not self._old:
             return
         old = self._old[0]
-        same = [process for process in self._processes if process.place is old.place]
+        same = [process for process in self._processes if process.slot is old.slot]
         new = [process for process in same if process is not old and not process.is_leaving]
         started = any(process.board.stage is Stage.STARTED for process in new)
         serving = any(process.is_serving for process in new)
-        if old.place is None or serving or (started and not old.is_serving):
+        if old.slot is None or serving or (started and not old.is_serving):
             self._old.remove(old)
             old.stop()
-        elif not new and old.place.vacant_until <= time.monotonic():
-            self._spawn(old.place)
+        elif not new and old.slot.vacant_until <= time.monotonic():
+            self._spawn(old.slot)
 
-    def _spawn(self, place: Place) -> None:
-        self._processes.append(spawn(place, self._processes))
+    def _spawn(self, slot: Slot) -> None:
+        self._processes.append(spawn(slot, self._processes))
 
     # Deaths
 
@@ -245,11 +245,11 @@ class Supervisor:
         task = b"" if process.is_killed else process.board.task
         is_running = process.board.phase is Phase.RUNNING
         how = "killed: its time was up" if is_overdue and code == -signal.SIGKILL else _how(code)
-        if task and is_running and self._bury is not None:
+        if task and is_running and self._on_death is not None:
             key = hashlib.blake2b(task).digest()
             self._times[key] += 1
             death = Death(how, task, process.sockets, self._times[key], is_overdue)
-            self._undertakers.add(spawn_once(partial(self._bury, death), self._processes))
+            self._reporters.add(spawn_once(partial(self._on_death, death), self._processes))
             if len(self._times) > _MOST_TASKS:
                 del self._times[next(iter(self._times))]
         self._tell(process, code, how, task)
@@ -257,8 +257,8 @@ class Supervisor:
 
     def _tell(self, process: Process, code: int, how: str, task: bytes) -> None:
         """Say that a process has ended, and arrange for another one, if it should not have."""
-        place, stage = process.place, process.board.stage
-        if self._is_stopping or process.is_leaving or place is None:
+        slot, stage = process.slot, process.board.stage
+        if self._is_stopping or process.is_leaving or slot is None:
             if task:
                 told = "process %d %s, with %s in hand"
                 logger.error(told, process.pid, how, self._describe(task))
@@ -266,18 +266,18 @@ class Supervisor:
         if process in self._old:
             self._old.remove(process)
         if code == 0 and stage is Stage.LEAVING:
-            place.quick_deaths = 0
-            place.vacant_until = float("inf") if self._once else 0.0
+            slot.quick_deaths = 0
+            slot.vacant_until = float("inf") if self._once else 0.0
             return
         if code > 0 and stage is Stage.STARTING:
-            logger.error("%s: process %d could not start; stopping", place.name, process.pid)
+            logger.error("%s: process %d could not start; stopping", slot.name, process.pid)
             self._failed = True
             self._stop()
             return
-        place.vacant_until = time.monotonic() + (delay := _delay(place, process, code, task))
+        slot.vacant_until = time.monotonic() + (delay := _delay(slot, process, code, task))
         logger.error(
             "%s: process %d %s%s; starting another one%s",
-            *(place.name, process.pid, how),
+            *(slot.name, process.pid, how),
             f", with {self._describe(task)} in hand" if task else "",
             f" in {delay:g} s" if delay else "",
         )
@@ -291,14 +291,14 @@ def _has_terminal() -> bool:
     return True
 
 
-def _delay(place: Place, process: Process, code: int, task: bytes) -> float:
+def _delay(slot: Slot, process: Process, code: int, task: bytes) -> float:
     """Return the seconds until a process is replaced: more, if one after another does nothing."""
     lived = time.monotonic() - process.born
     if not code or lived >= _QUICK_SECONDS:
-        place.quick_deaths = 0
+        slot.quick_deaths = 0
         return 0.0
-    place.quick_deaths = 1 if task else place.quick_deaths + 1
-    return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (place.quick_deaths - 1))
+    slot.quick_deaths = 1 if task else slot.quick_deaths + 1
+    return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (slot.quick_deaths - 1))
 
 
 def _how(code: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from .board import Board, Phase, Stage
+from .scoreboard import Phase, Scoreboard, Stage
 
 #: Signals that the supervisor acts upon.
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
@@ -27,12 +27,12 @@ _MOST_BYTES = 300
 Run: TypeAlias = Callable[[], object]
 Stop: TypeAlias = Callable[[], object]
 #: Called in a new process with its board and its line to the parent; returns (run, stop).
-Start: TypeAlias = Callable[[Board, socket.socket], tuple[Run, Stop]]
+Start: TypeAlias = Callable[[Scoreboard, socket.socket], tuple[Run, Stop]]
 
 
 @dataclass
-class Place:
-    """A place that one process at a time fills; `name` is for people."""
+class Slot:
+    """What one process at a time is to run; `name` is for people."""
 
     name: str
     start: Start
@@ -61,8 +61,8 @@ class Process:
     """What the parent knows of a process."""
 
     pid: int
-    place: Place | None
-    board: Board
+    slot: Slot | None
+    board: Scoreboard
     line: socket.socket
     born: float = field(default_factory=time.monotonic)
     sockets: dict[str, socket.socket] = field(default_factory=dict)
@@ -122,24 +122,24 @@ def tell(line: socket.socket, name: str, opened: socket.socket) -> None:
         socket.send_fds(line, [name.encode()], [opened.fileno()])
 
 
-def nudge(line: socket.socket) -> None:
+def wake_parent(line: socket.socket) -> None:
     """Have the parent look at the board."""
     with contextlib.suppress(OSError):
         line.send(b"!")
 
 
-def spawn(place: Place, others: Iterable[Process]) -> Process:
-    """Fork a process for the place; it closes what is the parent's, and of the `others`."""
-    board = Board()
+def spawn(slot: Slot, others: Iterable[Process]) -> Process:
+    """Fork a process for the slot; it closes what is the parent's, and of the `others`."""
+    board = Scoreboard()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     for end in (ours, theirs):
         end.setblocking(False)
     pid = _fork(others)
     if pid:
         theirs.close()
-        return Process(pid, place, board, ours)
+        return Process(pid, slot, board, ours)
     ours.close()
-    _be_process(place.start, board, theirs)
+    _be_process(slot.start, board, theirs)
     raise AssertionError("unreachable")
 
 
@@ -190,7 +190,7 @@ def _reset_signals(on_stop: Callable[..., Any]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
-def _be_process(start: Start, board: Board, line: socket.socket) -> None:
+def _be_process(start: Start, board: Scoreboard, line: socket.socket) -> None:
     stops: list[Stop] = []
     told: list[int] = []
 
@@ -204,7 +204,7 @@ def _be_process(start: Start, board: Board, line: socket.socket) -> None:
         run, stop = start(board, line)
         stops.append(stop)
         board.start()
-        nudge(line)
+        wake_parent(line)
         if told:
             stop()
         run()

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .board import LAYOUT, Board
-from .process import HANDLED, Place, Process
+from .process import HANDLED, Process, Slot
+from .scoreboard import LAYOUT, Scoreboard
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +37,18 @@ class Reload:
     How to get new code: `command` is the program and its arguments, None if there is no way.
 
     `check` are the arguments with which the program only finds out whether it could start. The new
-    program has processes of the old one adopted into `places`, by name.
+    program has processes of the old one adopted into `slots`, by name.
     """
 
     def __init__(
         self,
         command: Sequence[str] | None,
         check: Sequence[str] = (),
-        places: Sequence[Place] = (),
+        slots: Sequence[Slot] = (),
     ) -> None:
         self._command = command
         self._check = check
-        self._places = places
+        self._slots = slots
         self._directory = _logical_directory()
         self._checking: subprocess.Popen[bytes] | None = None
 
@@ -106,9 +106,9 @@ class Reload:
         if told is None:
             return []
         left = json.loads(told)
-        places = {place.name: place for place in self._places}
+        slots = {slot.name: slot for slot in self._slots}
         has_boards = left["layout"] == LAYOUT
-        return [_adopt(each, places, has_boards) for each in left["processes"]]
+        return [_adopt(each, slots, has_boards) for each in left["processes"]]
 
 
 def _leave(process: Process) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def _leave(process: Process) -> dict[str, Any]:
         os.set_inheritable(descriptor, True)
     return {
         "pid": process.pid,
-        "place": process.place.name if process.place else "",
+        "slot": process.slot.name if process.slot else "",
         "born": process.born,
         "board": descriptors[0],
         "line": descriptors[1],
@@ -128,7 +128,7 @@ def _leave(process: Process) -> dict[str, Any]:
     }
 
 
-def _adopt(left: dict[str, Any], places: dict[str, Place], has_boards: bool) -> Process:
+def _adopt(left: dict[str, Any], slots: dict[str, Slot], has_boards: bool) -> Process:
     """Make of what `_leave` told a process again; without its board where that reads otherwise."""
     sockets = {name: socket.socket(fileno=number) for name, number in left["sockets"].items()}
     line = socket.socket(fileno=left["line"])
@@ -136,14 +136,14 @@ def _adopt(left: dict[str, Any], places: dict[str, Place], has_boards: bool) -> 
         opened.set_inheritable(False)
     os.set_inheritable(left["board"], False)
     if has_boards:
-        board = Board(left["board"])
+        board = Scoreboard(left["board"])
     else:
         os.close(left["board"])
-        board = Board()
+        board = Scoreboard()
         board.start()
     return Process(
         left["pid"],
-        places.get(left["place"]),
+        slots.get(left["slot"]),
         board,
         line,
         left["born"],

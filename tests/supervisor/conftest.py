@@ -14,7 +14,7 @@ import pytest
 # A program whose processes say what happens to them; what is in braces, a test fills in.
 PROGRAM = """
     import logging, os, signal, sys, time
-    from django_gearman.supervisor import Place, Reload, Supervisor
+    from django_gearman.supervisor import Slot, Reload, Supervisor
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
     VERSION = 1
@@ -32,15 +32,15 @@ PROGRAM = """
             say("stopped", os.getpid())
         return run, lambda: stopping.append(True)
 
-    def bury(death):
-        say("buried", death.task.decode(), death.times, death.is_overdue, death.how)
+    def on_death(death):
+        say("died", death.task.decode(), death.times, death.is_overdue, death.how)
 
-    places = [Place(f"place {{n}}", start) for n in range({processes})]
+    slots = [Slot(f"slot {{n}}", start) for n in range({processes})]
     if "--check" in sys.argv:
         sys.exit(0)
-    reload = Reload([sys.executable, *sys.orig_argv[1:]], ["--check"], places)
+    reload = Reload([sys.executable, *sys.orig_argv[1:]], ["--check"], slots)
     sys.exit(
-        Supervisor(places, reload=reload, bury=bury, describe=bytes.decode, {options}).run()
+        Supervisor(slots, reload=reload, on_death=on_death, describe=bytes.decode, {options}).run()
     )
 """
 WAIT = """

@@ -144,12 +144,12 @@ def test_processes_die_with_their_parent(launch):
 # Tasks
 
 
-def test_a_task_whose_process_died_is_buried_and_counted(launch):
+def test_a_task_whose_process_died_is_reported_and_counted(launch):
     family = launch(run="board.take(b'poison', time.monotonic() + 60); os.kill(os.getpid(), 9)")
 
-    wait_until(lambda: len(family.lines("buried")) >= 2, "two burials")
+    wait_until(lambda: len(family.lines("died")) >= 2, "two deaths")
 
-    assert family.lines("buried")[:2] == [
+    assert family.lines("died")[:2] == [
         ["poison", "1", "False", "was", "killed", "by", "SIGKILL"],
         ["poison", "2", "False", "was", "killed", "by", "SIGKILL"],
     ]
@@ -164,18 +164,18 @@ def test_a_task_that_is_overdue_costs_its_process(launch):
         "import itertools; sum(itertools.repeat(1))"
     )
 
-    wait_until(lambda: family.lines("buried"), "the burial")
+    wait_until(lambda: family.lines("died"), "the death")
 
-    assert family.lines("buried")[0][:3] == ["endless", "1", "True"]
+    assert family.lines("died")[0][:3] == ["endless", "1", "True"]
 
 
 @pytest.mark.parametrize("last", ["board.drop()", "board.report()"])
-def test_what_has_been_done_is_not_buried(launch, last):
+def test_what_has_been_done_is_not_reported(launch, last):
     family = launch(run=f"board.take(b'task', time.monotonic() + 60); {last}; os._exit(1)")
 
     wait_until(lambda: len(family.children()) >= 2, "the process is replaced")
 
-    assert family.lines("buried") == []
+    assert family.lines("died") == []
     assert family.stop() == 0
 
 
@@ -187,7 +187,7 @@ def test_what_is_killed_when_time_is_up_is_left_to_others(launch):
     wait_until(lambda: family.lines("took"), "the task")
 
     assert family.stop() == 0
-    assert family.lines("buried") == []
+    assert family.lines("died") == []
     assert "stopping; in hand: task, for 0.2 s at most" in family.output
     assert "killing what has not finished; left for others: task" in family.output
 
@@ -236,8 +236,8 @@ def test_a_task_of_an_adopted_process_is_minded_still(launch):
 
     family.send(signal.SIGHUP)
 
-    wait_until(lambda: family.lines("buried"), "the burial")
-    assert family.lines("buried")[0][:3] == ["long", "1", "True"]
+    wait_until(lambda: family.lines("died"), "the death")
+    assert family.lines("died")[0][:3] == ["long", "1", "True"]
 
 
 def test_sigquit_shows_where_every_process_is(launch):

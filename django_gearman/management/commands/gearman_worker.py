@@ -17,14 +17,14 @@ from ...autoreload import reload_on_change
 from ...backends import check_settings, close_backends, get_backend, get_backend_class
 from ...exceptions import GearmanError
 from ...execution import functions_of
-from ...fleet import read_places, undeclared_queues
+from ...fleet import read_processes, undeclared_queues
 from ...health import Health
 from ...instrumentation import active
 from ...logs import show_logs
-from ...post import Limits, work_at_post
-from ...supervisor import Place, Reload, Supervisor
-from ...undertaker import bury, describe
+from ...orphans import describe, end_orphan
+from ...supervisor import Reload, Slot, Supervisor
 from ...worker import GearmanWorker
+from ...worker_process import Limits, prepare_worker
 from ._arguments import positive, prefetch, seconds
 
 
@@ -109,8 +109,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            places = list(read_places(options["workers"], options["queues"]))
-            workers = [GearmanWorker(queues) for _, queues in places]
+            processes = list(read_processes(options["workers"], options["queues"]))
+            workers = [GearmanWorker(queues) for _, queues in processes]
             self._check(workers, options["health_file"])
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str(error)) from error
@@ -120,7 +120,7 @@ class Command(BaseCommand):
         show_logs(options["verbosity"], options["log_format"])
         self._announce(workers)
         self._warn(workers)
-        code = self._run(places, **options)
+        code = self._run(processes, **options)
         if code:
             raise CommandError("the worker processes could not start", returncode=code)
 
@@ -139,11 +139,11 @@ class Command(BaseCommand):
         conf.job_timeout()
         active().admit(get_backend())
 
-    def _run(self, places: list[tuple[str, list[str] | None]], **options: Any) -> int:
+    def _run(self, processes: list[tuple[str, list[str] | None]], **options: Any) -> int:
         limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
-        start = partial(work_at_post, limits, **own)
-        all_places = [Place(name, partial(start, queues)) for name, queues in places]
+        start = partial(prepare_worker, limits, **own)
+        slots = [Slot(name, partial(start, queues)) for name, queues in processes]
         _close_inherited()
         health = Health(options["health_file"])
         health.forget()
@@ -154,13 +154,13 @@ class Command(BaseCommand):
             command = [sys.executable, *sys.orig_argv[1:]]
         try:
             return Supervisor(
-                all_places,
+                slots,
                 grace_period=options["grace_period"],
                 once=options["burst"],
-                bury=bury,
+                on_death=end_orphan,
                 describe=describe,
                 report=health,
-                reload=Reload(command, ["--check"], all_places),
+                reload=Reload(command, ["--check"], slots),
             ).run()
         finally:
             health.forget()

@@ -9,16 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_gearman.backends.base import AssignedJob
-from django_gearman.post import Limits, Post, decode_task, encode_task, resident_memory
-from django_gearman.supervisor import Board
-from django_gearman.supervisor.board import MAX_TASK, Stage
+from django_gearman.supervisor import Scoreboard
+from django_gearman.supervisor.scoreboard import MAX_TASK, Stage
+from django_gearman.worker_process import (
+    Limits,
+    SupervisedWatch,
+    decode_task,
+    encode_task,
+    resident_memory,
+)
 
 names = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=60)
 
 
 @pytest.fixture
 def board():
-    made = Board()
+    made = Scoreboard()
     yield made
     made.close()
 
@@ -69,28 +75,28 @@ def test_the_largest_job_that_is_kept_fits():
 
 
 def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(board, line):
-    post = Post(board, line, Limits(), None)
+    watch = SupervisedWatch(board, line, Limits(), None)
 
-    assert post.began(AssignedJob("h", "f", "u", b""), 10.0) == 10.0
+    assert watch.began(AssignedJob("h", "f", "u", b""), 10.0) == 10.0
 
     assert 14 < board.deadline - time.monotonic() <= 15
-    post.returned()
+    watch.returned()
     assert board.deadline == math.inf
-    post.ended()
+    watch.ended()
     assert board.task == b""
 
 
 @pytest.mark.parametrize(("default", "own", "seconds"), [(7.0, None, 7.0), (7.0, 3.0, 3.0)])
 def test_a_jobs_own_timeout_wins(board, line, default, own, seconds):
-    post = Post(board, line, Limits(), default)
+    watch = SupervisedWatch(board, line, Limits(), default)
 
-    assert post.began(AssignedJob("h", "f", "u", b""), own) == seconds
+    assert watch.began(AssignedJob("h", "f", "u", b""), own) == seconds
 
 
 def test_a_job_without_a_timeout_has_no_deadline(board, line):
-    post = Post(board, line, Limits(), None)
+    watch = SupervisedWatch(board, line, Limits(), None)
 
-    assert post.began(AssignedJob("h", "f", "u", b""), None) is None
+    assert watch.began(AssignedJob("h", "f", "u", b""), None) is None
     assert board.deadline == math.inf
 
 
@@ -123,9 +129,9 @@ def test_limits_are_splayed_so_that_not_all_leave_at_once():
     ],
 )
 def test_a_process_leaves_when_a_limit_is_reached(board, line, limits, count, is_over):
-    post = Post(board, line, limits, None)
+    watch = SupervisedWatch(board, line, limits, None)
 
-    assert post.is_over(count) is is_over
+    assert watch.is_over(count) is is_over
     assert board.stage is (Stage.LEAVING if is_over else Stage.STARTING)
 
 

@@ -1,4 +1,4 @@
-"""What a worker process does at its post: tell its supervisor, mind its time, leave when it is old."""
+"""A worker in a process of its own: what it tells its supervisor, and when it leaves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from functools import partial
 
 from . import conf
 from .backends.base import AssignedJob, WorkerSession
-from .supervisor import Board, nudge, tell
+from .supervisor import Scoreboard, tell, wake_parent
 from .watch import Watch
 from .worker import GearmanWorker
 
@@ -30,7 +30,7 @@ _SPLAY = 0.1
 
 @dataclass(frozen=True)
 class Limits:
-    """After what a process leaves, for another to take its place; None for never."""
+    """The limits after which a process exits, and is replaced; None for none."""
 
     max_jobs: int | None = None
     max_memory: float | None = None  # MB of resident memory
@@ -47,11 +47,11 @@ def _chance() -> float:
     return random.uniform(1 - _SPLAY, 1)
 
 
-class Post(Watch):
-    """Watches a worker on behalf of its supervisor."""
+class SupervisedWatch(Watch):
+    """Tells the supervisor what the worker does, and the worker when to leave."""
 
     def __init__(
-        self, board: Board, line: socket.socket, limits: Limits, timeout: float | None
+        self, board: Scoreboard, line: socket.socket, limits: Limits, timeout: float | None
     ) -> None:
         self.was_serving = False
         self._board = board
@@ -70,7 +70,7 @@ class Post(Watch):
         self._board.beat()
         if not self.was_serving:
             self.was_serving = True
-            nudge(self._line)
+            wake_parent(self._line)
 
     def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
         seconds = self._timeout if timeout is None else timeout
@@ -137,22 +137,22 @@ def decode_task(task: bytes) -> tuple[AssignedJob, bool]:
     return job, task[:1] != b"-"
 
 
-def work_at_post(
+def prepare_worker(
     limits: Limits,
     queues: list[str] | None,
-    board: Board,
+    board: Scoreboard,
     line: socket.socket,
     *,
     name: str | None,
     burst: bool,
     prefetch: int | None,
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Prepare a worker in its own process, and return what runs it and what stops it."""
+    """Make the worker of this process, and return what runs it and what stops it."""
     worker = GearmanWorker(queues, name=name, prefetch=prefetch)
-    post = Post(board, line, limits, conf.job_timeout())
+    supervised = SupervisedWatch(board, line, limits, conf.job_timeout())
 
     def run() -> None:
-        worker.work(burst=burst, watch=post)
+        worker.work(burst=burst, watch=supervised)
         if burst:
             board.leave()
 

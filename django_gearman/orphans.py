@@ -1,5 +1,5 @@
 """
-What becomes of a job whose worker process has died.
+What becomes of an orphaned job, whose worker process has died.
 
 The job server would give it to another worker, which may die of it, too, and so on. So the
 supervisor, which holds a duplicate of the dead worker's connection, ends the job in its name: it
@@ -12,13 +12,13 @@ import logging
 
 from .backends import get_backend
 from .backends.base import AssignedJob
-from .backends.last_words import LastWords
+from .backends.orphan_session import OrphanSession
 from .exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
 from .execution import Run, fail_unknown, functions_of
 from .jobs import AnyJob
-from .post import HARD_LIMIT_SECONDS, decode_task
 from .registry import registry
 from .supervisor import Death
+from .worker_process import HARD_LIMIT_SECONDS, decode_task
 
 logger = logging.getLogger("django_gearman.jobs")
 
@@ -35,7 +35,7 @@ def describe(task: bytes) -> str:
     return f"job {assigned.function} ({assigned.handle})"
 
 
-def bury(death: Death) -> None:
+def end_orphan(death: Death) -> None:
     """Report on the job that a dead worker process had in hand, or leave it to another worker."""
     assigned, has_workload = decode_task(death.task)
     server = assigned.handle.partition("//")[0]
@@ -46,7 +46,7 @@ def bury(death: Death) -> None:
         told = "job %s (%s) is given to another worker: its process %s"
         logger.warning(told, assigned.function, assigned.handle, death.how)
         return
-    session = LastWords(opened)
+    session = OrphanSession(opened)
     try:
         if job is None:
             fail_unknown(assigned, session)
@@ -67,7 +67,7 @@ def _is_to_end(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: De
     return death.times > job.retries or bool(assigned.background and has_workload)
 
 
-def _end(job: AnyJob, assigned: AssignedJob, session: LastWords, death: Death) -> None:
+def _end(job: AnyJob, assigned: AssignedJob, session: OrphanSession, death: Death) -> None:
     run = Run(job, assigned, session, get_backend().submit)
     if death.is_overdue:
         error: Exception = JobTimeLimitExceeded(

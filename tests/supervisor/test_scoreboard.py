@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_gearman.supervisor.board import MAX_TASK, Board, Phase, Stage
+from django_gearman.supervisor.scoreboard import MAX_TASK, Phase, Scoreboard, Stage
 
 
 @pytest.fixture
 def board():
-    made = Board()
+    made = Scoreboard()
     yield made
     made.close()
 
@@ -40,7 +40,7 @@ def test_what_a_process_writes_is_there_after_its_death(board):
 
 @given(tasks=st.lists(st.binary(max_size=200), max_size=5))
 def test_the_last_task_is_the_one_in_hand(tasks):
-    board = Board()
+    board = Scoreboard()
     for task in tasks:
         board.take(task, math.inf)
     assert board.task == (tasks[-1] if tasks else b"")
@@ -64,7 +64,7 @@ def test_a_reported_task_has_no_deadline(board):
 
 def test_another_program_reads_it_by_its_descriptor(board):
     board.take(b"task", 5.0)
-    again = Board(os.dup(board.descriptor))
+    again = Scoreboard(os.dup(board.descriptor))
 
     assert (again.task, again.deadline) == (b"task", 5.0)
     again.close()

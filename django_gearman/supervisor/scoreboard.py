@@ -44,7 +44,7 @@ class Phase(enum.IntEnum):
     REPORTING = 2  # what came of it; whether that has arrived is not known
 
 
-class Board:
+class Scoreboard:
     """One process's words to its parent; `descriptor` is that of one which exists already."""
 
     def __init__(self, descriptor: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Report on the jobs of a worker whose process has died, over the socket that it left."""
+"""Report on orphaned jobs, those of a worker whose process has died, over the sockets it had."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .gearmand_worker import encode_update
 _SECONDS = 10.0  # for the server to take in what it is told
 
 
-class LastWords(WorkerSession):
+class OrphanSession(WorkerSession):
     """
     The standing of a dead worker with one server: while its sockets are open, its jobs are in hand.
 
