@@ -24,7 +24,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     """Check every GEARMAN_* setting, without connecting to anything."""
     return [
         *_unknown_settings(),
-        *_errors("E001", InvalidBackend, backends.check_settings),
+        *_errors("E001", InvalidBackend, backends.check_backend),
         *_errors("E002", ImproperlyConfigured, lambda: get_serializer(conf.serializer())),
         *_errors("E003", (ImproperlyConfigured, GearmanError), _check_names),
         *_errors("E004", ImproperlyConfigured, lambda: conf.is_external("")),
@@ -105,6 +105,6 @@ def _unknown_settings() -> list[CheckMessage]:
             hint = f"Known are {', '.join(conf.DEFAULTS)}."
             if close:
                 hint = f"Did you mean {prefix}{close[0]}?"
-            message = f"{name} is no setting of django-gearman, so it has no effect."
+            message = f"{name} is not a setting of django-gearman, so it has no effect."
             found.append(checks.Warning(message, hint=hint, id="django_gearman.W001"))
     return found

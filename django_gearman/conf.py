@@ -35,7 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_CONTEXT_PROVIDER": None,
 }
 
-#: Longest function name, in bytes. gearmand takes up to 512; this leaves room for "@delayed".
+#: Longest function name, in bytes. libgearman takes 512; this leaves room for "@delayed".
 MAX_NAME_BYTES = 255
 
 
@@ -87,12 +87,12 @@ def check_name(value: object, what: str) -> str:
         raise TypeError(f"a {what} is a string, not {value!r}")
     if not value or not value.isprintable() or " " in value:
         raise ValueError(
-            f"{value!r} is no {what}: it is empty, or has spaces or control characters"
+            f"{value!r} is not a {what}: it is empty, or has spaces or control characters"
         )
     if len(value.encode()) > MAX_NAME_BYTES:
-        raise ValueError(f"{value!r} is no {what}: it is longer than {MAX_NAME_BYTES} bytes")
+        raise ValueError(f"{value!r} is not a {what}: it is longer than {MAX_NAME_BYTES} bytes")
     if value.endswith("@delayed"):
-        raise ValueError(f"{value!r} is no {what}: names that end in '@delayed' are taken")
+        raise ValueError(f"{value!r} is not a {what}: names that end in '@delayed' are taken")
     return value
 
 
@@ -101,8 +101,8 @@ def check_queue(value: object) -> str:
     name = check_name(value, "queue name")
     if name == "*" or re.search(r":\d*$", name):
         raise ValueError(
-            f"{name!r} is no queue name: 'gearman_worker -q' takes '*' for all queues, and 'mail:2' for "
-            "two processes for queue mail"
+            f"{name!r} is not a queue name: 'gearman_worker -q' takes '*' for all queues, and "
+            "'mail:2' for two processes for queue mail"
         )
     return name
 
@@ -182,7 +182,7 @@ def _job_namer(setting: object) -> Callable[[str], object]:
     if isinstance(setting, str) and "{" in setting:
         if "{name}" not in setting:
             raise ImproperlyConfigured(
-                f"GEARMAN_JOB_NAME: {setting!r} is no pattern like 'prefix.{{name}}'"
+                f"GEARMAN_JOB_NAME: {setting!r} is not a pattern like 'prefix.{{name}}'"
             )
         return partial(setting.replace, "{name}")
     if isinstance(setting, str):
@@ -190,7 +190,7 @@ def _job_namer(setting: object) -> Callable[[str], object]:
             setting = import_string(setting)
         except ImportError as error:
             raise ImproperlyConfigured(
-                f"GEARMAN_JOB_NAME: {setting!r} is no dotted path ({error}), and no pattern like "
+                f"GEARMAN_JOB_NAME: {setting!r} is neither a dotted path ({error}) nor a pattern like "
                 "'prefix.{name}'"
             ) from error
     if not callable(setting):

@@ -23,8 +23,8 @@ from .server import Server
 
 _JOINED = 32768  # bytes of a chunk, on average, up to which a copy costs less than a buffer
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
-_LOOKS_SECONDS = 0.0003  # that a thread looks for what may come soon, instead of sleeping
-_LOOKS_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time is lost
+_SPIN_SECONDS = 0.0003  # that a thread polls for what may come soon, instead of sleeping
+_SPIN_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time is lost
 _LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
@@ -58,7 +58,7 @@ class Connection:
         #: When bytes arrived last, on the monotonic clock.
         self.heard_at = time.monotonic()
         self._send_timeout = send_timeout
-        self._looks_on_at = 0.0  # not before that: it was in vain
+        self._spins_at = 0.0  # not before that: it was in vain
         self._process = os.getpid()
         self._reader = PacketReader(source=f"job server {server}")
         self._packets: list[Packet] = []  # that have arrived with one that was waited for
@@ -197,24 +197,24 @@ class Connection:
         """
         Wait up to `timeout` seconds until something has arrived, or the connection has ended.
 
-        What may come `soon` is looked for on and on, for a moment, before the thread sleeps: to sleep
-        and be woken would take longer than a server near by takes to answer. Other threads of this
-        process would pay for that, so it is done where there are none.
+        For what may come `soon` the thread spins for a moment before it sleeps: to sleep and be woken
+        would take longer than a server near by takes to answer. Other threads of this process would
+        pay for that, so it is done where there are none.
         """
-        if soon and threading.active_count() == 1 and self._looks_on(timeout):
+        if soon and threading.active_count() == 1 and self._spin(timeout):
             return True
         return bool(self._readable.poll(milliseconds(timeout)))
 
-    def _looks_on(self, timeout: float) -> bool:
+    def _spin(self, timeout: float) -> bool:
         now = time.monotonic()
-        if now < self._looks_on_at:
+        if now < self._spins_at:
             return False
-        until = now + min(timeout, _LOOKS_SECONDS)
+        until = now + min(timeout, _SPIN_SECONDS)
         while now < until:
             if self._readable.poll(0):
                 return True
             now = time.monotonic()
-        self._looks_on_at = now + _LOOKS_AGAIN_SECONDS
+        self._spins_at = now + _SPIN_AGAIN_SECONDS
         return False
 
     def take_in(self) -> list[Packet]:

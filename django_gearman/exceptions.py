@@ -20,7 +20,7 @@ Every error this library raises on purpose.
     ├── JobAlreadyRegistered         two jobs of one name
     └── SerializationError           a value that cannot travel (also a ValueError)
 
-    InvalidBackend                   a GEARMAN_* setting is wrong (an ImproperlyConfigured)
+    InvalidBackend                   no backend can be made as settings stand (an ImproperlyConfigured)
 """
 
 from __future__ import annotations
@@ -153,4 +153,4 @@ class SerializationError(GearmanError, ValueError):
 
 
 class InvalidBackend(ImproperlyConfigured):
-    """GEARMAN_BACKEND, GEARMAN_SERVERS or GEARMAN_OPTIONS is wrong."""
+    """GEARMAN_BACKEND, GEARMAN_SERVERS, GEARMAN_OPTIONS or a client's host_list is wrong."""

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 class Health:
     """
-    Told the status of a supervisor every half second, and tells it on.
+    Reports the status of a supervisor, every half second, to a file and to systemd.
 
     `file` is touched while every process serves. To systemd, where it asks for that, goes READY when
     they do for the first time, WATCHDOG as long as the supervisor itself lives (an outage of the job

@@ -158,7 +158,7 @@ def locate(value: Any, path: str = "") -> tuple[str, Any]:
     return path or "the value", value
 
 
-def complaint(value: Any) -> str:
+def explain(value: Any) -> str:
     if isinstance(value, dict) and type(value) is dict:
         keys = [key for key in value if type(key) is not str]
         return f"the keys of a dict must be strings, not {keys[0]!r}"

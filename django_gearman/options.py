@@ -77,7 +77,7 @@ class Options:
         if unknown := [name for name in changes if name not in known]:
             close = difflib.get_close_matches(unknown[0], known, n=1)
             raise TypeError(
-                f"{unknown[0]!r} is no option; "
+                f"{unknown[0]!r} is not an option; "
                 + (f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}")
             )
         if changes.get("unique") == "-":  # libgearman's way to say it

@@ -30,7 +30,7 @@ from .json_types import (
     TAG,
     WRITERS,
     CannotPack,
-    complaint,
+    explain,
     locate,
     pack,
     read_string,
@@ -122,7 +122,7 @@ class JSONSerializer(Serializer):
             return _to_json(pack(value)).encode()
         except CannotPack:
             where, culprit = locate(value)
-            raise SerializationError(f"cannot serialize {where}: {complaint(culprit)}") from None
+            raise SerializationError(f"cannot serialize {where}: {explain(culprit)}") from None
         except RecursionError:
             raise SerializationError("the value is nested too deeply, or contains itself") from None
         except ValueError as error:  # an integer of more digits than Python writes, say
@@ -269,12 +269,12 @@ def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializ
             spec = import_string(spec)
         except ImportError as error:
             raise ImproperlyConfigured(
-                f"{source}: {spec!r} is none of {', '.join(_BUILT_IN)}, and no dotted path ({error})"
+                f"{source}: {spec!r} is none of {', '.join(_BUILT_IN)}, and not a dotted path ({error})"
             ) from error
     if isinstance(spec, type) and issubclass(spec, Serializer):
         spec = spec()
     if not isinstance(spec, Serializer):
         raise ImproperlyConfigured(
-            f"{source}: {spec!r} is no subclass of django_gearman.serializers.Serializer"
+            f"{source}: {spec!r} is not a subclass of django_gearman.serializers.Serializer"
         )
     return spec

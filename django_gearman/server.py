@@ -52,7 +52,7 @@ class Server:
             case {"host": str() as host, **rest} if rest.keys() <= {"port", "tls"}:
                 return cls._checked(host, rest.get("port", DEFAULT_PORT), rest.get("tls"))
         raise TypeError(
-            f"{value!r} is no address of a job server: write 'host', 'host:port', '[::1]:4730', "
+            f"{value!r} is not the address of a job server: write 'host', 'host:port', '[::1]:4730', "
             "('host', port) or {'host': ..., 'port': ..., 'tls': {...}}"
         )
 
@@ -65,15 +65,17 @@ class Server:
         elif text.count(":") <= 1:
             host, colon, port = text.partition(":")
             return host, port if colon else DEFAULT_PORT
-        raise ValueError(f"{text!r} is no host:port; write an IPv6 address as '[::1]:4730'")
+        raise ValueError(f"{text!r} is not host:port; write an IPv6 address as '[::1]:4730'")
 
     @classmethod
     def _checked(cls, host: str, port: object, tls: object = None) -> Server:
         if not _is_host_name(host):
-            raise ValueError(f"{host!r} is no host name")
+            raise ValueError(f"{host!r} is not a host name")
         number = int(port) if isinstance(port, str) and port.isascii() and port.isdigit() else port
         if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 65536:
-            raise ValueError(f"{port!r} is no port number, in the address of job server {host!r}")
+            raise ValueError(
+                f"{port!r} is not a port number, in the address of job server {host!r}"
+            )
         if tls is not None and not isinstance(tls, Mapping):
             raise TypeError(
                 f"'tls' of job server {host!r} must be a dict, not {tls!r}; {{}} will do"
@@ -83,7 +85,9 @@ class Server:
                 f"'tls' of job server {host!r} has unknown {sorted(unknown)}; known: {sorted(_TLS)}"
             )
         if tls is not None and not _is_host_name(name := tls.get("server_hostname", host)):
-            raise ValueError(f"'server_hostname' of job server {host!r} is no host name: {name!r}")
+            raise ValueError(
+                f"'server_hostname' of job server {host!r} is not a host name: {name!r}"
+            )
         return cls(host, number, tls)
 
     def tls_context(self) -> ssl.SSLContext:

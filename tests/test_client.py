@@ -155,7 +155,7 @@ def test_an_unknown_name_is_refused_where_no_other_program_could_serve_it(client
 @pytest.mark.parametrize("name", ["", "with space", "tab\t", "x" * 256, "later@delayed"])
 def test_what_is_no_name_is_refused(settings, client, name):
     settings.GEARMAN_BACKEND = "gearman"
-    with pytest.raises(ValueError, match="is no job name"):
+    with pytest.raises(ValueError, match="is not a job name"):
         client.submit_job(name, 1)
 
 
@@ -273,7 +273,7 @@ def test_status_is_asked_by_request_or_handle(memory, client):
     }
     assert (request.status["known"], request.status["running"]) == (True, False)
     assert client.get_job_status(request.handle).status["known"] is True
-    with pytest.raises(ValueError, match="no handle"):
+    with pytest.raises(ValueError, match="not the handle"):
         client.get_job_status("nonsense")
     with pytest.raises(TypeError, match="a JobRequest or a handle"):
         client.get_job_status(None)

@@ -40,7 +40,7 @@ def test_a_worker_process_needs_a_server(settings, backend):
 
 @pytest.mark.parametrize("number", ["0", "-3", "abc", "1.5", ""])
 def test_a_number_of_processes_is_one_or_more(number):
-    with pytest.raises(CommandError, match="no whole number above 0"):
+    with pytest.raises(CommandError, match="not a whole number above 0"):
         run("gearman_worker", f"-w{number}" if number else "--workers=")
 
 
@@ -63,10 +63,10 @@ def test_wrong_settings_are_an_error_before_anything_starts(settings):
         (["-q", "mail:0"], "1 process or more"),
         (["-q", ":3"], "no job is in queue ''"),
         (["-w", "3", "-q", "mail:2"], "number of processes of its own"),
-        (["--grace-period", "0"], "no number above 0"),
-        (["--max-memory", "abc"], "no number above 0"),
-        (["--max-jobs", "1.5"], "no whole number above 0"),
-        (["--prefetch", "many"], "not 'auto'"),
+        (["--grace-period", "0"], "not a number above 0"),
+        (["--max-memory", "abc"], "not a number above 0"),
+        (["--max-jobs", "1.5"], "not a whole number above 0"),
+        (["--prefetch", "many"], "nor 'auto'"),
         (["--log-format", "xml"], "invalid choice"),
         (["--health-file", "/no/such/directory/file"], "cannot be written to"),
     ],

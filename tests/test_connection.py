@@ -333,7 +333,7 @@ def as_if_alone(monkeypatch):
 
 
 def test_what_is_due_soon_is_looked_for_before_the_thread_sleeps(as_if_alone, monkeypatch):
-    monkeypatch.setattr("django_gearman.connection._LOOKS_AGAIN_SECONDS", PATIENCE)
+    monkeypatch.setattr("django_gearman.connection._SPIN_AGAIN_SECONDS", PATIENCE)
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)
         polls = Polls(connection)

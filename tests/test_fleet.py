@@ -80,7 +80,7 @@ def test_queues_outside_the_fleet_are_found(settings):
         ("-w 5 -q mail", "must be a list"),
         (5, "must be a list"),
         ([5], "must be a list"),
-        (["-w 0"], "no whole number above 0"),
+        (["-w 0"], "not a whole number above 0"),
         (["-x"], "unrecognized arguments: -x"),
         (["mail"], "unrecognized arguments: mail"),
         (["-q"], "expected one argument"),

@@ -46,15 +46,15 @@ def test_a_package_of_jobs_names_its_modules():
 
 @pytest.mark.parametrize("name", ["with space", "", "\x00", "a" * 256, "ä" * 128, "x@delayed"])
 def test_a_name_that_cannot_be_used_is_refused(name):
-    with pytest.raises(ValueError, match="is no job name"):
+    with pytest.raises(ValueError, match="is not a job name"):
         gearman_job(name=name)(lambda: None)
-    with pytest.raises(ValueError, match="is no queue name"):
+    with pytest.raises(ValueError, match="is not a queue name"):
         gearman_job(name, "fine")(lambda: None)
 
 
 @pytest.mark.parametrize("name", ["*", "mail:2", "mail:"])
 def test_a_queue_is_not_named_as_a_worker_understands_otherwise(name):
-    with pytest.raises(ValueError, match="is no queue name: 'gearman_worker -q' takes"):
+    with pytest.raises(ValueError, match="is not a queue name: 'gearman_worker -q' takes"):
         gearman_job(name, "fine")(lambda: None)
 
 

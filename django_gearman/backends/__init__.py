@@ -79,7 +79,7 @@ def get_backend_class() -> type[BaseBackend]:
         raise InvalidBackend(f"GEARMAN_BACKEND is {path!r}, but: {error}") from error
     if not (isinstance(backend_class, type) and issubclass(backend_class, BaseBackend)):
         raise InvalidBackend(
-            f"GEARMAN_BACKEND is {path!r}, which is no subclass of "
+            f"GEARMAN_BACKEND is {path!r}, which is not a subclass of "
             "django_gearman.backends.base.BaseBackend"
         )
     return backend_class
@@ -103,7 +103,7 @@ def _options() -> Mapping[str, Any]:
     return options
 
 
-def check_settings() -> None:
+def check_backend() -> None:
     """Make a backend and forget it: InvalidBackend if the settings are wrong; nothing is opened."""
     _, servers, _ = conf.backend_settings()
     get_backend_class()(conf.parse_servers(servers), **_options())

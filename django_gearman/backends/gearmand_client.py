@@ -36,7 +36,7 @@ from .base import (
     WorkStatus,
     WorkWarning,
 )
-from .real_servers import WaitingSubmission, deliver
+from .real_servers import WaitingSubmission, deliver_update
 
 _JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
@@ -239,7 +239,7 @@ class Channel:
 
     def wait(self, ready: Callable[[], bool], *, until: float) -> bool:
         """
-        Take in packets until `ready()` or the given time of the monotonic clock; say which.
+        Take in packets until `ready()` or the given time of the monotonic clock; return `ready()`.
 
         Looks at least once at what has arrived. Raises the BackendError that broke the channel.
         """
@@ -292,7 +292,7 @@ class Channel:
         kind, args = packet
         if (update := _UPDATES.get(kind)) is not None:
             # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
-            deliver(self._running, to_text(args[0].rstrip(b"\0")), update(*args[1:]))
+            deliver_update(self._running, to_text(args[0].rstrip(b"\0")), update(*args[1:]))
             return
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")

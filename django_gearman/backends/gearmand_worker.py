@@ -65,7 +65,7 @@ def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
             return frame(PacketType.WORK_EXCEPTION, handle + b"\0", data)
         case WorkFail():
             return (encode(PacketType.WORK_FAIL, handle),)
-    raise TypeError(f"{update!r} is no update of a job")
+    raise TypeError(f"{update!r} is not an update of a job")
 
 
 class SocketWorkerSession(WorkerSession):

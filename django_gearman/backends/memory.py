@@ -65,7 +65,7 @@ class MemoryBackend(BaseBackend):
 
     def job_status(self, handle: str) -> JobStatus:
         if not handle.startswith(f"{self.server.name}//"):
-            raise ValueError(f"{handle!r} is no handle of a job on {self.server.name}")
+            raise ValueError(f"{handle!r} is not the handle of a job on {self.server.name}")
         return self.server.status(handle)
 
     def functions(self) -> list[FunctionStatus]:

@@ -135,7 +135,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         self, handler: ClientHandler, ready: Callable[[], bool], until: float = math.inf
     ) -> bool:
         """
-        Wait until `ready()` or the given time of the monotonic clock; say which.
+        Wait until `ready()` or the given time of the monotonic clock; return `ready()`.
 
         Raises the BackendError for which the handler's connection was lost.
         """

@@ -20,7 +20,7 @@ from ..exceptions import BackendError, ServerError
 from ..protocol import parse_workers, to_bytes, to_number, to_text
 from .base import JobSpec, JobStatus, Priority, WorkStatus
 from .python_gearman_bindings import UPDATES, Connection, Manager
-from .real_servers import WaitingSubmission, deliver
+from .real_servers import WaitingSubmission, deliver_update
 from .uniques import wire_unique
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
         arguments: dict[str, Any] = cmd_args
         if UPDATES[cmd_type] is WorkStatus:
             arguments = {name: to_number(value) for name, value in cmd_args.items()}
-        deliver(self.handle_to_request_map, handle, UPDATES[cmd_type](**arguments))
+        deliver_update(self.handle_to_request_map, handle, UPDATES[cmd_type](**arguments))
         return True
 
 

@@ -178,7 +178,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
 
     def send(self, job: AssignedJob, update: Update) -> None:
         if type(update) not in _COMMANDS:
-            raise TypeError(f"{update!r} is no update of a job")
+            raise TypeError(f"{update!r} is not an update of a job")
         assigned, held = self._in_hand.get(job.handle, (None, None))
         if assigned != job or held is None:
             raise ConnectionLost(

@@ -78,7 +78,7 @@ def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
     address, _, own_handle = handle.partition("//")
     if address not in addresses or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
         raise ValueError(
-            f"{handle!r} is no handle of a job on {', '.join(addresses)}; "
+            f"{handle!r} is not the handle of a job on {', '.join(addresses)}; "
             "a handle looks like 'host:port//H:name:1'"
         )
     return address, own_handle
@@ -146,7 +146,7 @@ class WaitingSubmission(Submission):
 
     @abstractmethod
     def _wait(self, ready: Callable[[], bool], until: float) -> bool:
-        """Take in packets until `ready()` or the given time of the monotonic clock; say which."""
+        """Take in packets until `ready()` or the given time of the monotonic clock; return `ready()`."""
 
     @abstractmethod
     def _ask_known(self, until: float) -> JobStatus | None:
@@ -160,7 +160,7 @@ class WaitingSubmission(Submission):
         )
         self.error.__cause__ = cause
 
-    def deliver(self, update: Update) -> None:
+    def receive(self, update: Update) -> None:
         if self._updates is None:
             self._updates = deque()
         self._updates.append(update)
@@ -207,7 +207,7 @@ class WaitingSubmission(Submission):
 _S = TypeVar("_S", bound=WaitingSubmission)
 
 
-def deliver(running: dict[_T, deque[_S]], handle: _T, update: Update) -> None:
+def deliver_update(running: dict[_T, deque[_S]], handle: _T, update: Update) -> None:
     """
     Hand an update to a submission of the job.
 
@@ -218,7 +218,7 @@ def deliver(running: dict[_T, deque[_S]], handle: _T, update: Update) -> None:
     if sharing is None:
         return  # of a job that ended already, as after an administrator's "cancel job"
     submission = sharing.popleft()
-    submission.deliver(update)
+    submission.receive(update)
     if not isinstance(update, Outcome):
         sharing.append(submission)
     elif not sharing:

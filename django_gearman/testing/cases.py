@@ -27,7 +27,7 @@ class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's overri
     as the block lasts; or, with `servers=[...]` of your own, "real" too or the name of a transport to
     them. `options` stands for GEARMAN_OPTIONS, `raise_failures` is that of `RecordingClient`.
 
-    It holds for all threads. Raises ValueError or TypeError for what is no transport, and
+    It holds for all threads. Raises ValueError or TypeError for what is not a transport, and
     GearmandNotInstalled, which skips the test, where gearmand is not installed.
     """
 

@@ -200,7 +200,7 @@ def _read(
         return lambda: settings
     known = ("eager", "memory", "real", "gearman", "python-gearman")
     if transport not in known:
-        raise ValueError(f"{transport!r} is no transport; it is one of {', '.join(known)}")
+        raise ValueError(f"{transport!r} is not a transport; it is one of {', '.join(known)}")
     if servers is None:
         raise TypeError(f"{transport!r} needs servers=[...]")
     backend, project_options = real_transport() if transport == "real" else (transport, {})

@@ -35,10 +35,10 @@ class _Thread(threading.local):
     """The calls that are going on in a thread, the innermost last."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[JobsInCall] = []
 
 
-class Call:
+class JobsInCall:
     """
     A call of the code under test in which jobs may run, as a context manager.
 
@@ -192,14 +192,14 @@ class Runner:
 
     # Failures
 
-    def calling(self, requests: Sequence[JobRequest] | None = None) -> Call:
+    def calling(self, requests: Sequence[JobRequest] | None = None) -> JobsInCall:
         """Return what is to be around a call in which jobs may run."""
-        return Call(self._harness, self._thread, requests)
+        return JobsInCall(self._harness, self._thread, requests)
 
     @contextmanager
-    def apart(self) -> Iterator[Call]:
+    def apart(self) -> Iterator[JobsInCall]:
         """Keep what fails in the block from the call that is going on."""
-        call = Call(self._harness, self._thread, None)
+        call = JobsInCall(self._harness, self._thread, None)
         self._thread.calls.append(call)
         try:
             yield call

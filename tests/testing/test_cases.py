@@ -323,7 +323,7 @@ def test_djangos_test_runner_needs_no_pytest(tmp_path):
 
     assert "FAILED (failures=1, errors=2, skipped=2, expected failures=1)" in told, told
     assert "did you mean 'tests.app.add'" in told
-    assert "'memroy' is no transport" in told
+    assert "'memroy' is not a transport" in told
     assert "for its own reason" in told
 
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...backends import get_backend
 from ...instrumentation import active
-from ._arguments import seconds
+from ._arguments import positive_number
 
 
 class Command(BaseCommand):
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--timeout",
-            type=seconds,
+            type=positive_number,
             default=5.0,
             metavar="SECONDS",
             help="how long each server may take (default: 5)",

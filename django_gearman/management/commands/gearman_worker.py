@@ -14,7 +14,7 @@ from django.db import connections
 
 from ... import conf
 from ...autoreload import reload_on_change
-from ...backends import check_settings, close_backends, get_backend, get_backend_class
+from ...backends import check_backend, close_backends, get_backend, get_backend_class
 from ...exceptions import GearmanError
 from ...execution import functions_of
 from ...fleet import read_processes, undeclared_queues
@@ -25,7 +25,7 @@ from ...orphans import describe, end_orphan
 from ...supervisor import Reload, Slot, Supervisor
 from ...worker import GearmanWorker
 from ...worker_process import Limits, prepare_worker
-from ._arguments import positive, prefetch, seconds
+from ._arguments import positive_number, prefetch, whole_number
 
 
 class Command(BaseCommand):
@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
         add(
             *("-w", "--workers"),
-            type=positive,
+            type=whole_number,
             metavar="N",
             help="how many processes to run (default: 1)",
         )
@@ -62,26 +62,26 @@ class Command(BaseCommand):
         )
         add(
             "--grace-period",
-            type=seconds,
+            type=positive_number,
             default=30.0,
             metavar="SECONDS",
             help="how long jobs in hand may take to end when it is to stop (default: 30)",
         )
         add(
             "--max-jobs",
-            type=positive,
+            type=whole_number,
             metavar="N",
             help="replace a process after about so many jobs",
         )
         add(
             "--max-memory",
-            type=seconds,
+            type=positive_number,
             metavar="MB",
             help="replace a process that has about so much resident memory, after its job",
         )
         add(
             "--max-lifetime",
-            type=seconds,
+            type=positive_number,
             metavar="SECONDS",
             help="replace a process that is about so old, after its job",
         )
@@ -125,7 +125,7 @@ class Command(BaseCommand):
             raise CommandError("the worker processes could not start", returncode=code)
 
     def _check(self, workers: list[GearmanWorker], health_file: Path | None) -> None:
-        check_settings()
+        check_backend()
         if health_file is not None and not os.access(health_file.absolute().parent, os.W_OK):
             raise ValueError(f"--health-file {health_file}: its directory cannot be written to")
         if get_backend_class().local:
