@@ -113,6 +113,7 @@ def execute(
         except BaseException as raised:  # noqa: BLE001 - a job must never end its worker
             error = raised
         watch.returned()
+        active().returned(run)
         if error is None:
             outcome = WorkComplete(result)
             session.send(assigned, outcome)
@@ -140,7 +141,7 @@ class Run:
         self.job = job
         self.assigned = assigned
         self.was_called = False
-        self._session = session
+        self.session = session
         self._submit = submit
         self._serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
         self._unreadable: Exception | None = None
@@ -154,7 +155,7 @@ class Run:
     @cached_property
     def context(self) -> JobContext:
         about = self.call.attempt, self.call.context
-        return JobContext(self.job, self.assigned, self._session, self._serializer, *about)
+        return JobContext(self.job, self.assigned, self.session, self._serializer, *about)
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -193,7 +194,7 @@ class Run:
                 handle = self._submit_again(delay)
         except (ServerUnavailable, ConnectionLost, SubmitUncertain) as another:
             another.__context__ = error
-            if self._session.give_back(self.assigned):
+            if self.session.give_back(self.assigned):
                 raise
             error, delay = another, None
         except Exception as another:  # noqa: BLE001 - whatever it is, the job has failed
@@ -207,7 +208,7 @@ class Run:
             self.job, context=self.context, handle=handle, delay=delay, exception=error
         )
         outcome = WorkComplete(b"")  # of a background job, for which nobody waits
-        self._session.send(self.assigned, outcome)
+        self.session.send(self.assigned, outcome)
         return outcome
 
     def _delay_after(self, error: BaseException, died: bool) -> float | None:
@@ -262,7 +263,7 @@ class Run:
             extra=self.log_fields,
         )
         job_failed.send_robust(self.job, context=self.context, exception=error)
-        report_failure(self.assigned, self._session, error)
+        report_failure(self.assigned, self.session, error)
 
     def _digest(self) -> str:
         """Return what is the same for the same arguments, and does not give them away."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .backends.base import BaseBackend, JobSpec, Submission, WorkerSession
+    from .execution import Run
     from .request import JobRequest
 
 _NOTHING: AbstractContextManager[object] = nullcontext()
@@ -46,6 +47,9 @@ class Instrumentation:
     def submit(self, backend: BaseBackend, requests: Sequence[JobRequest]) -> list[Submission]:
         """Hand requests to a transport."""
         return backend.submit([request.spec for request in requests])
+
+    def returned(self, run: Run) -> None:
+        """Called when a job's function has returned or raised, before anything is reported of it."""
 
     def on_commit(
         self, schedule: Callable[..., None], send: Callable[[], None], using: str | None

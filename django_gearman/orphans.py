@@ -42,7 +42,7 @@ def end_orphan(death: Death) -> None:
     # Which of the connections to the server has the job is not known; the others' word is nothing.
     opened = [each for name, each in death.sockets.items() if name.partition("#")[0] == server]
     job = functions_of(registry.jobs()).get(assigned.function)
-    if not opened or (job is not None and not _is_to_end(job, assigned, has_workload, death)):
+    if not opened or (job is not None and not is_last_run(job, assigned, has_workload, death)):
         told = "job %s (%s) is given to another worker: its process %s"
         logger.warning(told, assigned.function, assigned.handle, death.how)
         return
@@ -51,13 +51,13 @@ def end_orphan(death: Death) -> None:
         if job is None:
             fail_unknown(assigned, session)
         else:
-            _end(job, assigned, session, death)
+            fail_orphan(Run(job, assigned, session, get_backend().submit), death)
         session.close()
     except BackendError as error:
         logger.warning("job %s (%s): %s", assigned.function, assigned.handle, error)
 
 
-def _is_to_end(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: Death) -> bool:
+def is_last_run(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: Death) -> bool:
     """Whether this run was the last one under its handle."""
     if death.is_overdue:
         return True
@@ -67,14 +67,16 @@ def _is_to_end(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: De
     return death.times > job.retries or bool(assigned.background and has_workload)
 
 
-def _end(job: AnyJob, assigned: AssignedJob, session: OrphanSession, death: Death) -> None:
-    run = Run(job, assigned, session, get_backend().submit)
+def fail_orphan(run: Run, death: Death) -> None:
+    """Report that a run has failed by the death of its process, or submit its next attempt."""
+    name = run.job.name
     if death.is_overdue:
         error: Exception = JobTimeLimitExceeded(
-            f"job {job.name} did not end within {HARD_LIMIT_SECONDS:g} s after its timeout, and its "
+            f"job {name} did not end within {HARD_LIMIT_SECONDS:g} s after its timeout, and its "
             "process was killed"
         )
         run.was_called = True
         run.fail(error)
     else:
-        run.fail(WorkerDied(f"job {job.name}: its worker process {death.how}"), died=True)
+        count = f"; {death.times} processes have died of it" if death.times > 1 else ""
+        run.fail(WorkerDied(f"job {name}: its worker process {death.how}{count}"), died=True)

@@ -17,7 +17,7 @@ from ..registry import registry
 from ..serializers import Call
 from ..signals import job_finished
 from .assertions import Assertions
-from .faults import ConnectionBroken, Fault, OutcomeLost, ServerDown
+from .faults import ConnectionBroken, Fault, OutcomeLost, ServerDown, WorkerCrash
 from .harness import Harness
 from .outbox import SubmittedJob
 from .stubs import Stub
@@ -88,12 +88,15 @@ class RecordingClient(Assertions, GearmanClient):
 
     def crash_worker_during(self, job: str | AnyJob, *, times: int = 1) -> Fault:
         """
-        Have workers die at the end of this job, before they can report: another one runs it again.
+        Have workers die at the end of this job, before they can report anything.
 
-        `times` is how often that happens to each job. It must be in force when the job runs. Raises
-        JobNotRegistered for an unknown one.
+        What becomes of it is as in production: a background job with `retries` has its next attempt
+        after its backoff, another one runs again at once; it fails with WorkerDied when it has no
+        attempts left, and at the third death where it declares none. `times` is how many workers
+        die of each submission. It must be in force when the job runs. Raises JobNotRegistered for
+        an unknown one.
         """
-        return OutcomeLost(self._harness.faults.all, job, "crash_worker_during()", times)
+        return WorkerCrash(self._harness.faults.all, job, times)
 
     def deliver_twice(self, job: str | AnyJob) -> Fault:
         """
@@ -101,7 +104,7 @@ class RecordingClient(Assertions, GearmanClient):
 
         It must be in force when the job runs. Raises JobNotRegistered for an unknown one.
         """
-        return OutcomeLost(self._harness.faults.all, job, "deliver_twice()")
+        return OutcomeLost(self._harness.faults.all, job)
 
 
 class ManualWorker:

@@ -23,9 +23,13 @@ class Fault(InForce):
         """Return what the submitter gets to see of a job that a server has taken."""
         return submission
 
-    def loses(self, job: AssignedJob) -> str:
-        """Say why the outcome of this run of a job is lost, or nothing if it is not."""
-        return ""
+    def loses(self, job: AssignedJob) -> bool:
+        """Whether the outcome of this run of a job is lost."""
+        return False
+
+    def crashes(self, job: AssignedJob, submission: object) -> int:
+        """Return how many workers have died of a submission with this one, 0 if this one does not."""
+        return 0
 
 
 class ServerDown(Fault):
@@ -72,25 +76,38 @@ class _CutOff(Submission):
         raise ConnectionLost(f"the connection of job {self.handle} was lost: {self._told}")
 
 
-class OutcomeLost(Fault):
-    """Workers lose what came of a job, `times` times for each job, so that another one runs it again."""
+class _OfJob(Fault):
+    """What happens to a job, `times` times to each submission of it."""
 
-    def __init__(self, faults: list[Fault], job: str | AnyJob, told: str, times: int = 1) -> None:
+    def __init__(self, faults: list[Fault], job: str | AnyJob, times: int = 1) -> None:
         resolve(job)
-        name = job if isinstance(job, str) else job.name
-        self._function = conf.function_name(name)
-        self._told = f"{told} is in force for {name}"
+        self._function = conf.function_name(job if isinstance(job, str) else job.name)
         self._times = _count(times)
-        self._losses: Counter[str] = Counter()
+        self._happened: Counter[object] = Counter()
         self._lock = threading.Lock()
         super().__init__(faults)
 
-    def loses(self, job: AssignedJob) -> str:
+    def _happens(self, job: AssignedJob, submission: object) -> int:
+        """Return the how-manieth time it happens to the submission, 0 if it does not."""
         with self._lock:
-            if job.function != self._function or self._losses[job.handle] >= self._times:
-                return ""
-            self._losses[job.handle] += 1
-        return self._told
+            if job.function != self._function or self._happened[submission] >= self._times:
+                return 0
+            self._happened[submission] += 1
+            return self._happened[submission]
+
+
+class WorkerCrash(_OfJob):
+    """Workers die at the end of a job."""
+
+    def crashes(self, job: AssignedJob, submission: object) -> int:
+        return self._happens(job, submission)
+
+
+class OutcomeLost(_OfJob):
+    """Workers lose what came of a job, so that another one runs it again."""
+
+    def loses(self, job: AssignedJob) -> bool:
+        return self._happens(job, job.handle) > 0
 
 
 def _count(times: int) -> int:
@@ -118,8 +135,8 @@ class Faults:
             submissions = [fault.change(submission) for submission in submissions]
         return submissions
 
-    def loses(self, job: AssignedJob) -> str:
-        """Say why the outcome of this run of a job is lost, or nothing if it is not."""
-        if not self.all:
-            return ""
-        return next(filter(None, (fault.loses(job) for fault in list(self.all))), "")
+    def loses(self, job: AssignedJob) -> bool:
+        return any(fault.loses(job) for fault in list(self.all))
+
+    def crashes(self, job: AssignedJob, submission: object) -> int:
+        return sum(fault.crashes(job, submission) for fault in list(self.all))

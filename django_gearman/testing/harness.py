@@ -18,14 +18,19 @@ from ..backends import close_backends
 from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
 from ..backends.eager import EagerBackend
 from ..context import JobContext
+from ..exceptions import ConnectionLost
+from ..execution import Run
 from ..instrumentation import Instrumentation, active, instrumented
+from ..orphans import fail_orphan, is_last_run
 from ..request import JobRequest
 from ..serializers import Serializer, get_serializer
 from ..signals import job_retried
+from ..supervisor import Death
 from .faults import Faults
 from .isolation import JobServerForbidden, real_transport
 from .outbox import Outbox, SubmittedJob
 from .runner import Runner
+from .sessions import RecordingSession
 from .stubs import Stubs
 from .transactions import CommitWatch
 from .waiting import WatchedSubmission
@@ -177,6 +182,20 @@ class Harness(Instrumentation):
     ) -> list[Submission]:
         self.faults.check_server()
         return take(specs)
+
+    def returned(self, run: Run) -> None:
+        assigned = run.assigned
+        [submission, *_] = [*self.outbox.of(assigned.handle), None]
+        deaths = self.faults.crashes(assigned, submission)
+        if not deaths:
+            return
+        how = f"died, as crash_worker_during() is in force for {run.job.name}"
+        death = Death(how, b"", {}, deaths, is_overdue=False)
+        if is_last_run(run.job, assigned, True, death):
+            fail_orphan(run, death)
+        elif isinstance(run.session, RecordingSession):
+            run.session.lose(assigned)
+        raise ConnectionLost(f"the worker of job {assigned.handle} {how}")
 
     def job_failed(self, handle: str, error: BaseException) -> None:
         self.outbox.tell(handle, SubmittedJob.fail, handle, error)

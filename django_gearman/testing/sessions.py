@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..backends.base import AssignedJob, BaseBackend, Outcome, Update, WorkerSession
+from ..context import running
 from ..exceptions import ConnectionLost
 from .outbox import SubmittedJob
 
@@ -60,19 +61,25 @@ class RecordingSession(WorkerSession):
         return job
 
     def send(self, job: AssignedJob, update: Update) -> None:
-        if isinstance(update, Outcome) and (reason := self._harness.faults.loses(job)):
-            self._lose(job)
+        if isinstance(update, Outcome) and self._is_lost(job):
+            self.lose(job)
             raise ConnectionLost(
-                f"the outcome of job {job.handle} was lost, and another worker runs it: {reason}"
+                f"the outcome of job {job.handle} was lost, and another worker runs it, as "
+                f"deliver_twice() or crash_worker_during() is in force for {job.function}"
             )
         # First, so that whoever waits for the job finds it here when he goes on.
         self._harness.outbox.tell(job.handle, SubmittedJob.take, job.handle, update)
         self._session.send(job, update)
 
+    def _is_lost(self, job: AssignedJob) -> bool:
+        faults, run = self._harness.faults, running.get()
+        is_of_stub = run is None or run.context.handle != job.handle  # which has no attempts
+        return faults.loses(job) or (is_of_stub and faults.crashes(job, job.handle) > 0)
+
     def give_back(self, job: AssignedJob) -> bool:
         return self._session.give_back(job)
 
-    def _lose(self, job: AssignedJob) -> None:
+    def lose(self, job: AssignedJob) -> None:
         """Leave with a job in hand, and come again when the server has queued it."""
         self._session.close()
         for _ in range(_REQUEUE_LOOKS):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from django_gearman import JOB_UNKNOWN, RetryJob, gearman_job
+from django_gearman import JOB_UNKNOWN, RetryJob, current_job, gearman_job
 from django_gearman.exceptions import (
     ConnectionLost,
     JobNotRegistered,
     ServerUnavailable,
     SubmitUncertain,
+    WorkerDied,
 )
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport, on_queueing_transports
@@ -88,10 +89,62 @@ def test_a_job_whose_worker_crashes_runs_again(transport, gearman_client, gearma
 
 
 def test_the_client_that_waits_notices_nothing_of_a_crash(gearman_client):
-    with gearman_client.crash_worker_during(jobs.add, times=3):
+    with gearman_client.crash_worker_during(jobs.add, times=2):
         assert jobs.add.do(1, 2) == 3
 
-    assert gearman_client.submitted[0].runs == 4
+    assert gearman_client.submitted[0].runs == 3
+
+
+@on_each_transport
+def test_a_job_that_costs_three_workers_has_failed(transport, gearman_client, gearman_worker, ran):
+    with (
+        gearman_client.crash_worker_during(jobs.note, times=3),
+        pytest.raises(WorkerDied, match="3 processes have died of it"),
+    ):
+        jobs.note.do_background(1)
+        gearman_worker.run()
+
+    assert ran == [1, 1, 1]
+    assert gearman_client.submitted[0].failed
+
+
+def test_a_client_that_waits_hears_of_the_third_crash(gearman_client):
+    with gearman_client.crash_worker_during(jobs.note, times=3), pytest.raises(WorkerDied):
+        jobs.note.do(1)
+
+
+def test_a_crash_costs_a_job_with_retries_an_attempt(gearman_client, gearman_worker, ran):
+    attempts = []
+
+    @gearman_job(name="poison", retries=2, backoff=60)
+    def poison():
+        attempts.append(current_job().attempt)
+
+    with gearman_client.crash_worker_during(poison, times=2):
+        poison.do_background()
+        assert attempts == [1]
+        gearman_worker.advance(seconds=61)
+        gearman_worker.advance(seconds=61)
+    assert attempts == [1, 2, 3]
+    assert gearman_client.submitted[0].finished
+
+    with gearman_client.crash_worker_during(poison, times=3):
+        poison.do_background()
+        gearman_worker.advance(seconds=61)
+        with pytest.raises(WorkerDied):
+            gearman_worker.advance(seconds=61)
+
+
+def test_what_a_job_raises_is_lost_with_its_worker(gearman_client, gearman_worker):
+    @gearman_job(name="raises", retries=1, backoff=60)
+    def raises():
+        raise ValueError("nobody hears of it")
+
+    with gearman_client.crash_worker_during(raises):
+        raises.do_background()
+        with pytest.raises(ValueError, match="nobody hears"):
+            gearman_worker.advance(seconds=61)
+    assert gearman_client.submitted[0].runs == 2
 
 
 def test_a_crash_in_a_job_of_a_job_leaves_the_outer_one_alone(gearman_client):
