@@ -268,6 +268,8 @@ class Run:
     def _digest(self) -> str:
         """Return what is the same for the same arguments, and does not give them away."""
         same = self.assigned.workload
+        if not same:  # it was too large for the scoreboard
+            return "unknown"
         with suppress(Exception):  # a worker must not die of what it tells
             call = self._arrived()
             same = self._serializer.dumps_call(Call(call.args, call.kwargs))

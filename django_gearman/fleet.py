@@ -95,6 +95,11 @@ def routing_errors() -> list[str]:
     if workers is None:
         return []
     errors = []
+    for worker in workers:
+        try:
+            registry.select(worker.queues and sorted(worker.queues))
+        except ValueError as error:
+            errors.append(f"worker {worker.arguments!r} cannot start: {error}")
     served = {queue for worker in workers for queue in worker.queues or registry.queues()}
     for queue, jobs in registry.queues().items():
         if queue not in served:
@@ -103,11 +108,6 @@ def routing_errors() -> list[str]:
                 f"job {job.name} -> queue {queue}: no worker serves it; workers serve: {those}"
                 for job in jobs
             ]
-    for worker in workers:
-        try:
-            registry.select(worker.queues)
-        except ValueError as error:
-            errors.append(f"worker {worker.arguments!r} cannot start: {error}")
     return errors
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import difflib
 import functools
 import inspect
 import threading
@@ -15,9 +16,10 @@ from asgiref.sync import sync_to_async
 from .backends import get_backend_class
 from .client import GearmanClient
 from .conf import check_name, check_queue, check_seconds
+from .deadlines import abandoned
 from .instrumentation import active
 from .options import Options
-from .request import JobRequest, abandoned
+from .request import JobRequest
 from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
 
@@ -48,6 +50,11 @@ class Job(Generic[_Called, _P, _R]):
         backoff: Backoff | float | datetime.timedelta | None = None,
         retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
     ) -> None:
+        if _is_method(func):
+            raise TypeError(
+                f"{_describe(func)} is a method, and a job has no object to be called on; declare a "
+                "function, which finds its object itself"
+            )
         functools.update_wrapper(self, func)  # first: it copies the function's own attributes too
         self.func = func
         self.name = check_name(name if name is not None else _default_name(func), "job name")
@@ -55,7 +62,7 @@ class Job(Generic[_Called, _P, _R]):
         self.takes_context = takes_context
         self.serializer = serializer
         self.timeout = check_seconds(timeout, f"timeout of job {self.name}")
-        self.retry_policy = RetryPolicy.read(retries, backoff, retry_on)
+        self.retry_policy = RetryPolicy.read(self.name, retries, backoff, retry_on)
         if retries and serializer == "raw":
             raise ValueError(
                 f'job {self.name}: serializer="raw" carries bytes, and no number of the attempt, '
@@ -110,8 +117,21 @@ class Job(Generic[_Called, _P, _R]):
         except TypeError as error:
             if list(call.args) == [None] and not call.kwargs and not self._signature.parameters:
                 return call._replace(args=())
-            raise TypeError(f"job {self.name}{self._signature}: {error}") from None
+            told = self._unknown_arguments(call) or error
+            raise TypeError(f"job {self.name}{self._signature}: {told}") from None
         return call
+
+    def _unknown_arguments(self, call: Call) -> str:
+        """Say which keyword arguments the function does not have, and what may have been meant."""
+        known = self._signature.parameters
+        unknown = [name for name in call.kwargs if name not in known]
+        if not unknown or any(each.kind is each.VAR_KEYWORD for each in known.values()):
+            return ""
+        told = f"got an unexpected keyword argument {unknown[0]!r}"
+        if unknown[0] in vars(self.options):
+            return f"{told}; an option is given before: using({unknown[0]}=...)"
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        return f"{told}; did you mean {close[0]!r}?" if close else told
 
     def arguments_of(self, call: Call) -> dict[str, Any]:
         """Return a call's arguments by the names of their parameters, with the defaults."""
@@ -224,6 +244,11 @@ def _positional_counts(signature: inspect.Signature) -> range:
         elif parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
             return range(0)
     return range(required, most + 1)
+
+
+def _is_method(func: Callable[..., Any]) -> bool:
+    is_in_class = "." in getattr(func, "__qualname__", "").rpartition("<locals>.")[2]
+    return is_in_class and [*inspect.signature(func).parameters][:1] in (["self"], ["cls"])
 
 
 def _describe(func: Callable[..., Any]) -> str:

@@ -89,7 +89,8 @@ class Preparation:
             try:
                 found.append(self.request(*read(entry)))
             except (GearmanError, TypeError, ValueError) as error:
-                error.args = (f"{source}[{place}]: {error}",)
+                if isinstance(error, GearmanError) or type(error) in (TypeError, ValueError):
+                    error.args = (f"{source}[{place}]: {error}",)
                 raise
         return found
 
@@ -121,7 +122,7 @@ class Preparation:
                 workload = serializer.dumps_call(call._replace(context=self._context))
             else:
                 workload = serializer.dumps_call(call)
-            check_bytes(workload, serializer)
+            workload = check_bytes(workload, serializer)
             if options.unique is True:
                 if job is not None and serializer.carries_calls:
                     call = job.canonical_call(call)

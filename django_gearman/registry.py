@@ -92,6 +92,7 @@ class JobRegistry:
             raise ValueError(
                 f"no job is in queue {', '.join(map(repr, unknown)) or '(none was named)'}; "
                 f"the queues are {', '.join(known)}"
+                + ("; write -q for each queue" if any("," in name for name in unknown) else "")
             )
         return [job for name in names for job in known[name]]
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +22,7 @@ from .backends.base import (
     WorkStatus,
     WorkWarning,
 )
+from .deadlines import seconds_until
 from .exceptions import (
     BackendError,
     GearmanError,
@@ -37,10 +37,6 @@ from .exceptions import (
 from .options import Options
 from .remote_error import read_error
 from .serializers import Call, Serializer
-
-#: Set once nobody wants what is waited for in this context: an `await` of it was cancelled.
-abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
-_ABANDONED_SECONDS = 0.5  # between looks at it
 
 JOB_UNKNOWN = "UNKNOWN"
 JOB_PENDING = "PENDING"
@@ -86,6 +82,8 @@ class JobRequest:
     timed_out = False
     exception: GearmanError | None = None
     _submission: Submission | None = None
+    #: Of several threads that wait, one takes what is said of the job: in its order.
+    _turn: threading.Lock | None = None
     _job: GearmanJob | None = None
     _result: bytes = b""
     _raised: Mapping[str, str] | None = None
@@ -225,34 +223,42 @@ class JobRequest:
     def _next_update(self, deadline: float | None) -> Update | None:
         """Wait for what the caller is to see next; None once there is nothing to wait for."""
         self.timed_out = False
-        while True:
-            submission = self._submission  # before the state: another thread may wait, too
-            if self.complete or self.exception is not None:
-                break
-            if submission is None:
-                self.check_submitted()
-                break
-            try:
-                update = submission.next_update(_seconds_until(deadline))
-            except JobLost as error:
-                self.fail(error)
-                break
-            except BackendError as error:
-                self.state, self.exception = JOB_UNKNOWN, error
-                raise
-            if update is None:
-                if _seconds_until(deadline) != 0.0:
-                    continue
-                self.timed_out = True
-                break
-            told = self.take(update)
+        self.check_submitted()
+        while (turn := self._turn) is not None and not self._is_over():
+            update = told = None
+            seconds = seconds_until(deadline)
+            if turn.acquire(timeout=-1 if seconds is None else seconds):
+                try:
+                    update = self._wait(seconds_until(deadline))
+                    told = self.take(update) if update is not None else None
+                finally:
+                    turn.release()
             if told is not None:
                 return told
+            if update is None and seconds_until(deadline) == 0.0:
+                self.timed_out = not self._is_over()
+                break
         return None
+
+    def _is_over(self) -> bool:
+        return self._submission is None or self.complete or self.exception is not None
+
+    def _wait(self, seconds: float | None) -> Update | None:
+        submission = self._submission
+        if submission is None or self._is_over():
+            return None
+        try:
+            return submission.next_update(seconds)
+        except JobLost as error:
+            self.fail(error)
+            return None
+        except BackendError as error:
+            self.state, self.exception = JOB_UNKNOWN, error
+            raise
 
     def check_submitted(self) -> None:
         """Raise ResultUnavailable if nothing can be waited for, as the job was not submitted here."""
-        if self.complete or self.exception is not None or self._submission is not None:
+        if self._submission is not None or self.complete or self.exception is not None:
             return
         why = "has not been submitted yet"
         if self.state == JOB_PENDING:
@@ -288,7 +294,7 @@ class JobRequest:
                 self.fail(JobRaised(self._name, **self._raised))
             case WorkFail():
                 self.fail(JobFailed(f"{self._name} failed; its worker did not tell why"))
-        self._submission = None  # nothing more will come
+        self._submission = self._turn = None  # nothing more will come
         return update
 
     def _decode(self, data: bytes, loads: Callable[[bytes], Any] | None = None) -> Any:
@@ -309,6 +315,8 @@ class JobRequest:
         """Note that a server has the job, or refused it."""
         self.connection_attempts += 1
         self._submission = submission
+        if not self.background:
+            self._turn = threading.Lock()
         if submission.error is not None:
             self.fail(submission.error)
         else:
@@ -329,13 +337,3 @@ class JobRequest:
             "denominator": status.denominator,
             "time_received": time.time(),
         }
-
-
-def _seconds_until(deadline: float | None) -> float | None:
-    """Return for how long to wait before the next look at the time; 0.0 when it is up."""
-    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
-    leave = abandoned.get()
-    if leave is None:
-        return seconds
-    longest = 0.0 if leave.is_set() else _ABANDONED_SECONDS
-    return longest if seconds is None else min(seconds, longest)

@@ -28,7 +28,9 @@ class RetryJob(Exception):
     def __init__(self, delay: float | datetime.timedelta | None = None) -> None:
         self.delay = None if delay is None else read_delay(delay, "RetryJob: delay")
         when = "after its backoff" if self.delay is None else f"in {self.delay:g} s"
-        super().__init__(f"asked to run again {when}, as only a background job can")
+        super().__init__(
+            f"asked to run again {when}, as only a background job with attempts left can"
+        )
 
 
 def read_delay(value: object, what: str) -> float:
@@ -87,20 +89,24 @@ class RetryPolicy:
     retry_on: tuple[type[BaseException], ...]
 
     @classmethod
-    def read(cls, retries: object, backoff: object, retry_on: object) -> RetryPolicy:
+    def read(cls, job: str, retries: object, backoff: object, retry_on: object) -> RetryPolicy:
         """Make one of the decorator's arguments; TypeError or ValueError for wrong ones."""
         if retries is None and (backoff is not None or retry_on is not None):
-            raise ValueError("backoff and retry_on say when a job is tried again: with retries=N")
+            raise ValueError(
+                f"job {job}: backoff and retry_on have no effect without retries; write retries=N, too"
+            )
         if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int)):
-            raise TypeError(f"retries is how often to try again, not {retries!r}")
+            raise TypeError(f"job {job}: retries is how often to try again, not {retries!r}")
         if retries is not None and retries < 0:
-            raise ValueError(f"retries is how often to try again, 0 or more, not {retries}")
+            raise ValueError(
+                f"job {job}: retries is how often to try again, 0 or more, not {retries}"
+            )
         kinds = retry_on if isinstance(retry_on, (tuple, list, set, frozenset)) else (retry_on,)
         kinds = (Exception,) if retry_on is None else tuple(kinds)
         for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TypeError(
-                    f"retry_on has classes of exceptions, like (OSError,), not {kind!r}"
+                    f"job {job}: retry_on has classes of exceptions, like (OSError,), not {kind!r}"
                 )
         return cls(retries, _read_backoff(backoff), kinds)
 

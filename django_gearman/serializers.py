@@ -17,6 +17,7 @@ import json
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -90,8 +91,11 @@ class Serializer(ABC):
         return self.dumps(envelope)
 
     def unique_key(self, call: Call) -> bytes:
-        """Return what only equal calls have in common, for unique=True."""
-        return self.dumps_call(call)
+        """Return what equal calls have in common, for unique=True: JSON with its keys sorted."""
+        workload = self.dumps_call(call)
+        with suppress(ValueError, RecursionError):
+            return json.dumps(json.loads(workload), sort_keys=True).encode()
+        return workload
 
     def loads_call(self, workload: bytes) -> Call:
         """Turn a workload into a job's arguments."""
@@ -170,13 +174,6 @@ class JSONSerializer(Serializer):
                 return Call([string])
         return super().loads_call(workload)
 
-    def unique_key(self, call: Call) -> bytes:
-        """Return the workload, with the keys of all dicts sorted."""
-        try:
-            return json.dumps(json.loads(self.dumps_call(call)), sort_keys=True).encode()
-        except RecursionError:
-            raise SerializationError("the arguments are nested too deeply") from None
-
 
 class PickleSerializer(Serializer):
     """
@@ -238,6 +235,9 @@ class RawSerializer(Serializer):
             raise SerializationError('serializer="raw" cannot carry the number of the attempt')
         return self.dumps(call.args[0])
 
+    def unique_key(self, call: Call) -> bytes:
+        return self.dumps_call(call)
+
     def loads_call(self, workload: bytes) -> Call:
         return Call([workload])
 
@@ -250,7 +250,9 @@ _BUILT_IN: Mapping[str, Serializer] = {
 
 
 def check_bytes(data: object, serializer: Serializer) -> bytes:
-    """Return what a serializer has made; SerializationError if that is not bytes."""
+    """Return what a serializer has made, as bytes; SerializationError if that cannot be."""
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
     if not isinstance(data, bytes):
         raise SerializationError(
             f"{type(serializer).__qualname__} must return bytes, and returned a {type(data).__name__}"

@@ -109,7 +109,7 @@ class GearmanWorker:
         worker_started.send_robust(type(self), worker=self)
         try:
             while not self.is_stopping and count != limit and not watch.is_over(count):
-                wants_none = burst and session.is_known  # when there is none
+                wants_none = burst and session.is_known
                 assigned = session.grab_job(0 if wants_none else IDLE_SECONDS)
                 if now - told_at >= TELL_SECONDS and session.is_known:
                     watch.serving()
@@ -122,7 +122,7 @@ class GearmanWorker:
                     count += 1
                     now = worked_at = time.monotonic()
                     continue
-                if wants_none:
+                if wants_none and session.is_known:
                     break
                 was_idle = True
                 now = time.monotonic()

@@ -15,7 +15,7 @@ from functools import partial
 
 from . import conf
 from .backends.base import AssignedJob, WorkerSession
-from .supervisor import Scoreboard, tell, wake_parent
+from .supervisor import Scoreboard, Stage, tell, wake_parent
 from .watch import Watch
 from .worker import GearmanWorker
 
@@ -153,7 +153,7 @@ def prepare_worker(
 
     def run() -> None:
         worker.work(burst=burst, watch=supervised)
-        if burst:
-            board.leave()
+        if burst and board.stage is not Stage.LEAVING:
+            board.done()
 
     return run, worker.stop

@@ -33,6 +33,7 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
+from django_gearman.remote_error import read_error
 from django_gearman.request import JobRequest
 from django_gearman.signals import job_submitted
 from django_gearman.testing.server import free_port
@@ -295,6 +296,25 @@ def test_what_was_not_submitted_is_not_waited_for(client, ran):
         held = client.using(on_commit=True).submit_job("tests.app.note", 1, background=True)
         with pytest.raises(ResultUnavailable, match="has not committed"):
             client.wait_until_jobs_completed([done, held])
+
+
+def test_what_is_said_of_a_job_is_taken_in_its_order(memory, client, monkeypatch):
+    others = []
+
+    def read_while_another_waits(data):
+        others.append(thread := threading.Thread(target=lambda: request.wait(5)))
+        thread.start()
+        thread.join(0.2)  # it would end, if it took the failure
+        return read_error(data)
+
+    monkeypatch.setattr("django_gearman.request.read_error", read_while_another_waits)
+    request = client.submit_job("tests.app.fail", "boom", wait_until_complete=False)
+    work_off()
+
+    request.wait(5)
+    others[0].join()
+
+    assert isinstance(request.exception, JobRaised)
 
 
 def test_two_threads_may_wait_for_one_job(memory, client):

@@ -16,7 +16,7 @@ from django_gearman.exceptions import (
 )
 from django_gearman.jobs import Job
 from django_gearman.registry import JobRegistry, registry
-from django_gearman.serializers import JSONSerializer
+from django_gearman.serializers import Call, JSONSerializer
 from tests.app import gearman_jobs as jobs
 from tests.support.workers import work_off
 
@@ -91,6 +91,29 @@ def test_attributes_of_a_function_do_not_become_those_of_its_job():
     job = Job(function, name="own-name", queue="own-queue")
 
     assert (job.name, job.queue, job.func) == ("own-name", "own-queue", function)
+
+
+def test_a_method_is_no_job():
+    with pytest.raises(TypeError, match=r"Shop.send .* is a method"):
+
+        class Shop:
+            @gearman_job
+            def send(self): ...
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "told"),
+    [
+        ({"pth": "x"}, r"'pth'; did you mean 'path'\?"),
+        ({"path": "x", "unique": True}, r"'unique'; an option is given before: using\(unique="),
+        ({"path": "x", "colour": 1}, "unexpected keyword argument 'colour'$"),
+    ],
+)
+def test_an_argument_that_a_job_lacks_is_named(kwargs, told):
+    def resize(path): ...
+
+    with pytest.raises(TypeError, match=told):
+        Job(resize, name="resize").check_call(Call((), kwargs))
 
 
 def test_a_job_declares_its_serializer_itself():

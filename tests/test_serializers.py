@@ -6,6 +6,7 @@ import enum
 import json
 import pickle
 import uuid
+import zlib
 import zoneinfo
 from contextlib import suppress
 from decimal import Decimal
@@ -296,6 +297,21 @@ def test_a_result_that_is_no_bytes_fails_the_job(gearman_client):
 
     with pytest.raises(SerializationError, match=r"the result of job half: .*Half must return"):
         half.do_background(1)
+
+
+class Packed(JSONSerializer):
+    """JSON, compressed."""
+
+    def dumps_call(self, call):
+        return zlib.compress(super().dumps_call(call))
+
+
+def test_whether_calls_are_equal_is_told_by_their_workloads():
+    one, other = Call([{"a": 1, "b": 2}]), Call([{"b": 2, "a": 1}])
+
+    assert JSON.unique_key(one) == JSON.unique_key(other) != JSON.unique_key(Call([1]))
+    assert Packed().unique_key(one) == Packed().unique_key(one) != Packed().unique_key(Call([1]))
+    assert RawSerializer().unique_key(Call([b"1.0"])) != RawSerializer().unique_key(Call([b"1.00"]))
 
 
 class Upper(Serializer):

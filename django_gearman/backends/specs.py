@@ -27,6 +27,8 @@ _KINDS: dict[str, tuple[Any, str]] = {
 
 def check_specs(specs: Sequence[JobSpec]) -> None:
     """Raise TypeError or ValueError for a spec whose job cannot travel, before anything is sent."""
+    if not isinstance(specs, Sequence):
+        raise TypeError(f"jobs to submit are a list of JobSpecs, not {specs!r:.100}")
     for spec in specs:
         if type(spec) is not JobSpec:
             raise TypeError(f"a job to submit is a JobSpec, not {spec!r:.100}")
@@ -55,5 +57,9 @@ def _check_spec(spec: JobSpec) -> None:
         return
     if not spec.background:
         raise ValueError("a delayed job is a background job: Gearman has no other")
-    if math.isnan(spec.run_at):
-        raise ValueError("run_at is a number of seconds since the epoch, not NaN")
+    try:
+        is_time = not math.isnan(spec.run_at)
+    except OverflowError:
+        is_time = False
+    if not is_time:
+        raise ValueError("run_at is a number of seconds since the epoch, and not NaN or so far off")

@@ -3,13 +3,14 @@
 from .arbiter import Status, Supervisor
 from .process import Death, Slot, tell, wake_parent
 from .reload import Reload
-from .scoreboard import Scoreboard
+from .scoreboard import Scoreboard, Stage
 
 __all__ = [
     "Death",
     "Reload",
     "Scoreboard",
     "Slot",
+    "Stage",
     "Status",
     "Supervisor",
     "tell",

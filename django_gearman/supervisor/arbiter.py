@@ -59,8 +59,8 @@ class Supervisor:
     finish; those that have not within `grace_period` seconds, and all of them at a second signal,
     are killed. SIGQUIT has each write its tracebacks to stderr. SIGHUP replaces them one by one, by
     processes of new code where `reload` has some. A process that dies is replaced; one that could
-    not even start stops the whole, because the next would fail alike. With `once` those that end by
-    themselves are not replaced.
+    not even start stops the whole, because the next would fail alike. One that says it is done is not
+    replaced; when all are, the whole ends.
 
     `on_death` is called, in a process of its own, with the death of a process that had a task in hand;
     `describe` says in words which task that was. `report` is told the status every half second.
@@ -71,7 +71,6 @@ class Supervisor:
         slots: Sequence[Slot],
         *,
         grace_period: float = 30.0,
-        once: bool = False,
         on_death: Callable[[Death], object] | None = None,
         describe: Callable[[bytes], str] = repr,
         report: Callable[[Status], object] = lambda status: None,
@@ -79,7 +78,6 @@ class Supervisor:
     ) -> None:
         self._slots = list(slots)
         self._grace_period = grace_period
-        self._once = once
         self._on_death = on_death
         self._describe = describe
         self._report = report
@@ -265,9 +263,9 @@ class Supervisor:
             return
         if process in self._old:
             self._old.remove(process)
-        if code == 0 and stage is Stage.LEAVING:
+        if code == 0 and stage in (Stage.LEAVING, Stage.DONE):
             slot.quick_deaths = 0
-            slot.vacant_until = float("inf") if self._once else 0.0
+            slot.vacant_until = float("inf") if stage is Stage.DONE else 0.0
             return
         if code > 0 and stage is Stage.STARTING:
             logger.error("%s: process %d could not start; stopping", slot.name, process.pid)

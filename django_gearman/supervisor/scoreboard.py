@@ -33,7 +33,8 @@ class Stage(enum.IntEnum):
 
     STARTING = 0
     STARTED = 1
-    LEAVING = 2  # by its own decision
+    LEAVING = 2  # by its own decision, for another to take its slot
+    DONE = 3  # by its own decision, as there is nothing left to do
 
 
 class Phase(enum.IntEnum):
@@ -66,6 +67,9 @@ class Scoreboard:
 
     def leave(self) -> None:
         self._memory[_STAGE] = Stage.LEAVING
+
+    def done(self) -> None:
+        self._memory[_STAGE] = Stage.DONE
 
     def beat(self) -> None:
         """Tell that this process can do its work now."""

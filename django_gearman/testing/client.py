@@ -158,7 +158,9 @@ class ManualWorker:
         try:
             moved = (delta or datetime.timedelta()) + datetime.timedelta(**units)
         except TypeError:
-            raise TypeError(f"advance takes what a timedelta takes, not {units}") from None
+            raise TypeError(
+                f"advance takes weeks, days, hours, minutes and seconds, not {units}"
+            ) from None
         if (seconds := moved.total_seconds()) <= 0:
             raise ValueError("advance by how much? Time goes forward: advance(minutes=5)")
         self._harness.records()

@@ -88,7 +88,7 @@ class _OfJob(Fault):
         super().__init__(faults)
 
     def _happens(self, job: AssignedJob, submission: object) -> int:
-        """Return the how-manieth time it happens to the submission, 0 if it does not."""
+        """Return how often it has happened to the submission with this time, 0 if it does not."""
         with self._lock:
             if job.function != self._function or self._happened[submission] >= self._times:
                 return 0

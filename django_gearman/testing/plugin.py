@@ -305,7 +305,8 @@ def _read_markers(item: pytest.Item) -> dict[str, Any]:
         arguments = dict(zip(("transport",), marker.args, strict=False)) | dict(marker.kwargs)
         if len(marker.args) > 1 or not _is_meant(arguments):
             pytest.fail(
-                f"{marker}: write gearman('eager' | 'memory' | 'real', strict=..., raise_failures=...)",
+                f"@pytest.mark.gearman with {arguments}: write gearman('eager' | 'memory' | 'real', "
+                "strict=..., raise_failures=...)",
                 pytrace=False,
             )
         told = arguments | told

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import conf
 from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
-from ..exceptions import ConnectionLost
+from ..exceptions import ConnectionLost, JobNotRegistered
 from ..jobs import AnyJob, Job
 from ..registry import registry
 from ..serializers import Call, Serializer
@@ -41,7 +41,11 @@ class Stub(InForce):
             raise TypeError(f"a stub answers by a function, not {function!r}; write returns=...")
         self.name = job.name if isinstance(job, Job) else conf.check_name(job, "job name")
         if registry.find(self.name) is None and not conf.is_external(self.name):
-            registry.get(self.name)  # raises: in production, submitting it would, too
+            try:
+                registry.get(self.name)
+            except JobNotRegistered as error:  # in production, submitting it would raise, too
+                told = f"{error}; GEARMAN_EXTERNAL_JOBS lists the jobs of other programs"
+                raise JobNotRegistered(told) from None
         self.function = conf.function_name(self.name)
         self._call = function
         self._returns = returns

@@ -174,6 +174,29 @@ def test_a_burst_waits_for_a_server_that_is_down(launch, client, own_gearmand, t
     assert worker.output.count("trying again") == 1
 
 
+def test_a_burst_waits_for_a_server_that_dies_meanwhile(launch, client, own_gearmand, trail):
+    client.dispatch_background_task("tests.integration.hold", 1.5)
+    worker = launch("gearman_worker", "--burst")
+    wait_until(lambda: trail() == ["begun"], "the job has begun")
+    own_gearmand.kill()
+    wait_until(lambda: "trying again" in worker.output, "it has noticed")
+    assert worker.process.poll() is None, "it did not wait"
+
+    own_gearmand.start()
+
+    assert worker.process.wait(60) == 0
+
+
+def test_a_burst_goes_on_when_processes_reach_their_limits(launch, client, own_gearmand, trail):
+    entries = [{"task": "tests.integration.mark", "data": number} for number in range(40)]
+    client.submit_multiple_jobs(entries, background=True)
+
+    worker = launch("gearman_worker", "--burst", "--max-jobs", "10")
+
+    assert worker.process.wait(60) == 0
+    assert sorted(map(int, trail())) == list(range(40))
+
+
 def test_a_job_that_outlasts_the_grace_period_is_given_to_others(launch, client, trail):
     worker = launch("gearman_worker", "--grace-period", "0.5")
     client.dispatch_background_task("tests.integration.hold", 1.5)

@@ -120,8 +120,8 @@ def test_a_process_that_leaves_is_replaced_without_a_word(launch):
     assert "starting another one" not in family.output
 
 
-def test_once_is_over_when_every_process_has_left(launch):
-    family = launch(processes=3, run="board.leave()", options="once=True")
+def test_it_is_over_when_every_process_is_done(launch):
+    family = launch(processes=3, run="board.done()")
 
     assert family.wait() == 0
     assert len(family.children("stopped")) == 3

@@ -183,10 +183,16 @@ def test_time_goes_forward(gearman_worker, units):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "units"), [([60], {}), (["1h"], {}), ([True], {}), ([], {"minute": 1})]
+    ("arguments", "units", "told"),
+    [
+        ([60], {}, "by a timedelta"),
+        (["1h"], {}, "by a timedelta"),
+        ([True], {}, "by a timedelta"),
+        ([], {"minute": 1}, "takes weeks, days, hours, minutes and seconds"),
+    ],
 )
-def test_time_is_told_as_to_a_timedelta(gearman_worker, arguments, units):
-    with pytest.raises(TypeError, match="timedelta"):
+def test_time_is_told_as_to_a_timedelta(gearman_worker, arguments, units, told):
+    with pytest.raises(TypeError, match=told):
         gearman_worker.advance(*arguments, **units)
 
 

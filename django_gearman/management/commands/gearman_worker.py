@@ -156,7 +156,6 @@ class Command(BaseCommand):
             return Supervisor(
                 slots,
                 grace_period=options["grace_period"],
-                once=options["burst"],
                 on_death=end_orphan,
                 describe=describe,
                 report=health,

@@ -39,6 +39,7 @@ IMPOSSIBLE: Any = [
     ({"background": False, "run_at": 1.0}, "background"),
     ({"run_at": "tomorrow"}, "run_at"),
     ({"run_at": math.nan}, "run_at"),
+    ({"run_at": 10**400}, "run_at"),
 ]
 
 

@@ -1,0 +1,21 @@
+"""For how long to wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextvars import ContextVar
+
+#: Set once nobody wants what is waited for in this context: an `await` of it was cancelled.
+abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
+_ABANDONED_SECONDS = 0.5  # between looks at it
+
+
+def seconds_until(deadline: float | None) -> float | None:
+    """Return for how long to wait before the next look at the time; 0.0 when it is up."""
+    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+    leave = abandoned.get()
+    if leave is None:
+        return seconds
+    longest = 0.0 if leave.is_set() else _ABANDONED_SECONDS
+    return longest if seconds is None else min(seconds, longest)
