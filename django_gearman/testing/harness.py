@@ -184,6 +184,8 @@ class Harness(Instrumentation):
         return take(specs)
 
     def returned(self, run: Run) -> None:
+        if not self.faults.all:
+            return
         assigned = run.assigned
         [submission, *_] = [*self.outbox.of(assigned.handle), None]
         deaths = self.faults.crashes(assigned, submission)

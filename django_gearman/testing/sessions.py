@@ -73,6 +73,8 @@ class RecordingSession(WorkerSession):
 
     def _is_lost(self, job: AssignedJob) -> bool:
         faults, run = self._harness.faults, running.get()
+        if not faults.all:
+            return False
         is_of_stub = run is None or run.context.handle != job.handle  # which has no attempts
         return faults.loses(job) or (is_of_stub and faults.crashes(job, job.handle) > 0)
 
