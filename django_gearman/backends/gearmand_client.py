@@ -199,13 +199,13 @@ class Channel:
         with self._sending:
             try:
                 with self._lock:
-                    is_first = not self._unanswered
                     self._unanswered.extend(slots)
                     if self.broken is not None:
                         raise self.broken.with_traceback(None)
                 self._send(chunks)
-                if is_first:
-                    self._asked_at = time.monotonic()  # a large job takes its time
+                with self._lock:
+                    if self._unanswered and self._unanswered[0] is slots[0]:
+                        self._asked_at = time.monotonic()  # only now: a large job takes its time
             except BaseException as error:
                 self._give_up(error)
                 raise

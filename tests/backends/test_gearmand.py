@@ -366,6 +366,21 @@ def test_what_a_server_acknowledged_before_it_died_is_known(open_backend):
         assert all(s.error for s in submissions[300:])
 
 
+def test_a_job_that_takes_long_to_send_is_not_taken_for_silence(open_backend):
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        time.sleep(2.5)  # longer than the server may be silent
+        peer.acknowledge(1)
+        peer.wait_for_end()
+
+    with FakeServer(serve) as server:
+        backend = open_backend(server.address, reply_timeout=2.0)
+        [submission] = backend.submit([background("f", bytes(30_000_000))])
+        backend.close()
+
+    assert submission.error is None
+
+
 def test_batches_that_were_not_sent_go_on_elsewhere(open_backend, gearmand):
     def serve_three(peer: Peer) -> None:
         peer.handshake()
