@@ -13,7 +13,9 @@ _ABANDONED_SECONDS = 0.5  # between looks at it
 
 def seconds_until(deadline: float | None) -> float | None:
     """Return for how long to wait before the next look at the time; 0.0 when it is up."""
-    seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+    seconds = None
+    if deadline is not None:
+        seconds = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
     leave = abandoned.get()
     if leave is None:
         return seconds

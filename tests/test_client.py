@@ -317,6 +317,14 @@ def test_what_is_said_of_a_job_is_taken_in_its_order(memory, client, monkeypatch
     assert isinstance(request.exception, JobRaised)
 
 
+@pytest.mark.parametrize("timeout", [1e300, float("inf")])
+def test_a_time_limit_may_be_as_long_as_one_likes(client, memory, timeout):
+    request = client.submit_job("tests.app.echo", 1, wait_until_complete=False)
+    work_off()
+
+    assert request.wait(timeout).result == 1
+
+
 def test_two_threads_may_wait_for_one_job(memory, client):
     class Raced(JobRequest):
         """Another thread takes the outcome as soon as this one has seen that there is none."""
