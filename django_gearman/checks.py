@@ -15,7 +15,6 @@ from . import backends, conf
 from .exceptions import GearmanError, InvalidBackend
 from .execution import functions_of
 from .fleet import declared_workers, routing_errors
-from .jobs import AnyJob
 from .registry import registry
 from .serializers import get_serializer
 
@@ -32,8 +31,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E007", ImproperlyConfigured, conf.job_timeout),
         *_errors("E008", ImproperlyConfigured, _check_on_commit),
         *_errors("E009", ImproperlyConfigured, conf.context_provider),
-        *_errors("E010", ImproperlyConfigured, _check_backoffs),
-        *_retries_without_delays(),
+        *_check_retries(),
     ]
 
 
@@ -67,32 +65,33 @@ def _check_on_commit() -> None:
         )
 
 
-def _check_backoffs() -> None:
+def _check_retries() -> list[CheckMessage]:
+    """Check that each backoff gives a delay, and that the transport has delayed jobs if one does."""
+    found: list[CheckMessage] = []
+    delayed = []
     for job in registry.jobs():
-        if job.retries and isinstance(error := _delay_of(job), Exception):
-            raise ImproperlyConfigured(f"the backoff of job {job.name}, after attempt 1: {error!r}")
+        if not job.retries:
+            continue
+        try:
+            if job.retry_policy.delay_after(1):
+                delayed.append(job.name)
+        except Exception as error:  # noqa: BLE001 - it is the project's code
+            message = f"the backoff of job {job.name}, after attempt 1: {error!r}"
+            found.append(checks.Error(message, id="django_gearman.E010"))
+    if delayed and not _has_delays():
+        message = f"{', '.join(delayed)}: the transport has no delayed jobs, so no retry can wait."
+        hint = (
+            "Their first failure will be their last. Use GEARMAN_BACKEND = 'gearman', or backoff=0."
+        )
+        found.append(checks.Warning(message, hint=hint, id="django_gearman.W002"))
+    return found
 
 
-def _delay_of(job: AnyJob) -> float | Exception:
-    """Return the delay of a job's first retry, or what its own backoff raises."""
+def _has_delays() -> bool:
     try:
-        return job.retry_policy.delay_after(1)
-    except Exception as error:  # noqa: BLE001 - it is the project's code
-        return error
-
-
-def _retries_without_delays() -> list[CheckMessage]:
-    try:
-        if backends.get_backend_class().supports_delayed:
-            return []
+        return backends.get_backend_class().supports_delayed
     except InvalidBackend:
-        return []  # as E001 tells
-    retried = [job.name for job in registry.jobs() if job.retries and _delay_of(job)]
-    if not retried:
-        return []
-    message = f"{', '.join(retried)}: the transport has no delayed jobs, so no retry can wait."
-    hint = "Their first failure will be their last. Use GEARMAN_BACKEND = 'gearman', or backoff=0."
-    return [checks.Warning(message, hint=hint, id="django_gearman.W002")]
+        return True  # as E001 tells what is wrong
 
 
 def _unknown_settings() -> list[CheckMessage]:

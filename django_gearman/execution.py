@@ -60,10 +60,11 @@ def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
     Raises, before any of them runs: JobAlreadyRegistered if two share one, ImproperlyConfigured if
     a serializer is wrong, or cannot count a job's retries.
     """
-    get_serializer(conf.serializer())
+    default = conf.serializer()
+    get_serializer(default)
     functions: dict[str, AnyJob] = {}
     for job in jobs:
-        chosen = job.serializer or conf.serializer()
+        chosen = job.serializer or default
         serializer = get_serializer(chosen, f"serializer of job {job.name}")
         if job.retries and not serializer.carries_calls:
             raise ImproperlyConfigured(
@@ -230,6 +231,7 @@ class Run:
         """Queue the next attempt before this one ends: a crash in between loses nothing."""
         call = self._arrived()
         again = self._serializer.dumps_call(call._replace(attempt=call.attempt + 1))
+        again = check_bytes(again, self._serializer)
         run_at = time.time() + delay if delay > 0 else None
         spec = JobSpec(self.assigned.function, again, background=True, run_at=run_at)
         [submission] = self._submit([spec])

@@ -153,6 +153,23 @@ def test_a_retry_needs_no_result(work, ran):
     assert ran == ["run", "run"]
 
 
+def test_a_serializer_may_make_any_kind_of_bytes(work, ran):
+    class Mutable(JSONSerializer):
+        def dumps_call(self, call):
+            return bytearray(super().dumps_call(call))
+
+    @gearman_job(name="mutable-bytes", retries=1, backoff=0, serializer=Mutable())
+    def flaky(value):
+        ran.append(value)
+        if len(ran) == 1:
+            raise OSError("again")
+
+    flaky.do_background(7)
+    work()
+
+    assert ran == [7, 7]
+
+
 @pytest.mark.parametrize("serializer", [RawSerializer(), RawSerializer])
 def test_retries_that_no_workload_can_count_are_refused(serializer):
     job = Job(len, name="raw-retries", retries=1, serializer=serializer)

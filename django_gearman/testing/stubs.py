@@ -11,7 +11,7 @@ from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkExcept
 from ..exceptions import ConnectionLost, JobNotRegistered
 from ..jobs import AnyJob, Job
 from ..registry import registry
-from ..serializers import Call, Serializer
+from ..serializers import Call, Serializer, check_bytes
 from .force import InForce
 
 #: Makes a worker of the named functions.
@@ -57,7 +57,7 @@ class Stub(InForce):
         if self._raises is not None:
             raise self._raises
         value = self._returns if self._call is None else self._call(*call.args, **call.kwargs)
-        return serializer.dumps(value)
+        return check_bytes(serializer.dumps(value), serializer)
 
 
 def _is_error(value: object) -> bool:
