@@ -1,0 +1,71 @@
+"""
+Count how far a call travels inside the package: Python calls, modules, and changes of module.
+
+    .venv/bin/python -m benchmarks.hops
+
+A reader who follows a call with a debugger takes these steps, so fewer are better. Each figure is of
+one warm call, and counts only the package's own functions.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import django
+
+import django_gearman
+
+_PACKAGE = str(Path(django_gearman.__file__).parent) + os.sep
+_WARM_CALLS = 3
+
+
+class Hops(NamedTuple):
+    """What one call came to."""
+
+    calls: int
+    modules: int
+    changes: int  # how often the module changed from one call to the next
+
+
+def count(work: Callable[[], object]) -> Hops:
+    """Run `work` until it is warm, then once more, and count."""
+    for _ in range(_WARM_CALLS):
+        work()
+    visited: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(_PACKAGE):
+            visited.append(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    changes = sum(one != other for one, other in zip(visited, visited[1:], strict=False))
+    return Hops(len(visited), len(set(visited)), changes)
+
+
+def main() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
+    os.environ.setdefault("GEARMAN_BACKEND", "eager")
+    django.setup()
+    from django.test import override_settings  # only now: it needs the settings
+
+    from benchmarks.gearman_jobs import echo
+
+    print(f"{'':24}{'calls':>8}{'modules':>9}{'changes':>9}")
+    with override_settings(GEARMAN_BACKEND="eager", GEARMAN_OPTIONS={}):
+        print("{:24}{:8}{:9}{:9}".format("do() on eager", *count(lambda: echo.do("x"))))
+    with override_settings(GEARMAN_BACKEND="memory", GEARMAN_OPTIONS={}):
+        hops = count(lambda: echo.do_background("x"))
+        print("{:24}{:8}{:9}{:9}".format("do_background() on memory", *hops))
+
+
+if __name__ == "__main__":
+    main()
