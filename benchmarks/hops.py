@@ -9,6 +9,7 @@ one warm call, and counts only the package's own functions.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def count(work: Callable[[], object]) -> Hops:
         work()
     finally:
         sys.setprofile(None)
-    changes = sum(one != other for one, other in zip(visited, visited[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(visited))
     return Hops(len(visited), len(set(visited)), changes)
 
 
