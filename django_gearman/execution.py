@@ -40,6 +40,7 @@ from .exceptions import (
 )
 from .instrumentation import active
 from .jobs import AnyJob
+from .records import get_logger
 from .remote_error import dump_error
 from .retries import RetryJob
 from .serializers import Call, check_bytes, get_serializer
@@ -47,7 +48,7 @@ from .signals import job_failed, job_finished, job_retried, job_started
 from .timelimit import time_limit, within
 from .watch import NOBODY, Watch
 
-logger = logging.getLogger("django_gearman.jobs")
+logger = get_logger("django_gearman.jobs")
 
 #: `BaseBackend.submit`
 Submit: TypeAlias = Callable[[Sequence[JobSpec]], list[Submission]]

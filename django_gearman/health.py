@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from .records import get_logger
 from .supervisor import Status
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Health:

@@ -8,19 +8,18 @@ fails, or its next attempt is submitted.
 
 from __future__ import annotations
 
-import logging
-
 from .backends import get_backend
 from .backends.base import AssignedJob
 from .backends.orphan_session import OrphanSession
 from .exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
 from .execution import Run, fail_unknown, functions_of
 from .jobs import AnyJob
+from .records import get_logger
 from .registry import registry
 from .supervisor import Death
 from .worker_process import HARD_LIMIT_SECONDS, decode_task
 
-logger = logging.getLogger("django_gearman.jobs")
+logger = get_logger("django_gearman.jobs")
 
 #: How many processes a job may cost that does not declare its `retries`.
 MOST_DEATHS = 3

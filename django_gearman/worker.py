@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import re
@@ -19,11 +18,12 @@ from .exceptions import BackendError
 from .execution import Submit, execute, fail_unknown, functions_of
 from .instrumentation import active
 from .jobs import AnyJob
+from .records import get_logger
 from .registry import registry
 from .signals import worker_started, worker_stopping
 from .watch import NOBODY, Watch
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 #: Seconds that an idle worker waits for a job before it looks whether it should stop.
 IDLE_SECONDS = 0.2

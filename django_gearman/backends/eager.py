@@ -9,7 +9,6 @@ earlier. Delayed jobs are held back until a later submit finds them due.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from ..exceptions import BackendError, ConnectionLost
 from ..execution import Submit, execute, fail_unknown, functions_of
 from ..instrumentation import active
 from ..jobs import AnyJob
+from ..records import get_logger
 from ..registry import registry
 from ..server import Server
 from .base import AssignedJob, JobSpec, JobStatus, Submission, WorkerSession, WorkFail
@@ -25,7 +25,7 @@ from .memory import MemoryBackend
 from .memory_server import MemoryServer, MemoryWorkerSession
 from .specs import check_specs
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class EagerBackend(MemoryBackend):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import socket
 import threading
@@ -13,13 +12,14 @@ from collections.abc import Callable, Iterable
 from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import PacketType, encode, to_bytes, to_text
+from ..records import get_logger
 from ..server import Server
 from .base import DELAYED, AssignedJob
 from .gearmand_client import SocketOptions
 from .real_servers import REGRAB_SECONDS, backoff
 from .uniques import from_wire_unique
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _OPENING_SECONDS = 0.05  # until a connection that is being opened is looked at; longer later on
 _OPENING_AT_ONCE_SECONDS = 0.2  # that a worker waits for a second connection

@@ -10,7 +10,6 @@ while another one runs; only a server that does not answer at once is not waited
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import time
 from collections import deque
@@ -23,12 +22,13 @@ from gearman import errors, protocol
 
 from ..exceptions import ConnectionLost
 from ..protocol import to_bytes, to_text
+from ..records import get_logger
 from .base import DELAYED, AssignedJob, Outcome, Update, WorkerSession
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
 from .uniques import from_wire_unique
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
 _REST_SECONDS = 0.1  # while no server is there
