@@ -7,6 +7,7 @@ belongs to the process that opened it: after a fork the child must open its own.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import math
@@ -16,9 +17,10 @@ import socket
 import ssl
 import threading
 import time
+import weakref
 
 from .exceptions import BackendError, ConnectionLost
-from .protocol import Packet, PacketReader, PacketType, encode
+from .protocol import RESPONSE, Packet, PacketReader, PacketType, encode
 from .server import Server
 
 _JOINED = 32768  # bytes of a chunk, on average, up to which a copy costs less than a buffer
@@ -27,6 +29,9 @@ _SPIN_SECONDS = 0.0003  # that a thread polls for what may come soon, instead of
 _SPIN_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time is lost
 _LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+
+_open: weakref.WeakSet[Connection] = weakref.WeakSet()  # over TLS: they are to end with a goodbye
+_without_options: set[str] = set()  # servers that leave OPTION_REQ unanswered
 
 
 def keep_alive(opened: socket.socket) -> None:
@@ -43,7 +48,8 @@ class Connection:
 
     Making one connects (the name is looked up afresh) and asks for WORK_EXCEPTION packets; that the
     server answers proves that it is alive, which a connect alone does not: the kernel accepts
-    connections for a stopped process. Raises ConnectionLost after `connect_timeout` seconds (for
+    connections for a stopped process. Some servers have no answer to that, but tell their version;
+    they cost half of `connect_timeout` once. Raises ConnectionLost after `connect_timeout` seconds (for
     each address that the name has). Sending fails when the server takes nothing for `send_timeout`
     seconds. Nothing more can be sent then, as after any interruption halfway; but what the server
     has said before can be taken in.
@@ -68,9 +74,10 @@ class Connection:
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)
+        if self._is_tls:
+            _open.add(self)
         try:
-            self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
-            if self.receive(max(0.0, deadline - time.monotonic())) is None:
+            if not self._is_alive(deadline):
                 raise self._lost(
                     f"it accepts connections, but gave no answer in {connect_timeout:g} s"
                 )
@@ -95,6 +102,25 @@ class Connection:
             plain.close()
             raise self._lost(f"TLS: {error}" if self.server.tls is not None else error) from error
         return plain
+
+    def _is_alive(self, deadline: float) -> bool:
+        """Ask for WORK_EXCEPTION packets, and return whether there was an answer in time."""
+        address = str(self.server)
+        is_asked = address not in _without_options
+        if is_asked:
+            self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
+            if self.receive(max(0.0, (deadline - time.monotonic()) / 2)) is not None:
+                return True
+        self.send(b"version\r\n")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            data = self._read(max(0.0, deadline - time.monotonic()))
+            if data is None:
+                return False
+            answer += data
+        if is_asked and not answer.startswith(RESPONSE):  # a slow one answers both, in their order
+            _without_options.add(address)
+        return True
 
     def fileno(self) -> int:
         """Return the descriptor; ConnectionLost if this process has none, or none any more."""
@@ -264,18 +290,36 @@ class Connection:
         return ConnectionLost(f"job server {self.server}: {reason}")
 
     def close(self) -> None:
-        """Close it; a thread that waits for it is woken."""
+        """
+        Close it; a thread that waits for it is woken.
+
+        Over TLS it says goodbye first, without waiting for the answer: gearmand takes a connection
+        that ends without for an error, which it then finds on another client's connection.
+        """
         if self.inherited:  # it is the parent's still, and its lock may never open again
             self._socket.close()
             return
-        with self._lock, contextlib.suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-        with self._lock, contextlib.suppress(OSError):
-            self._socket.close()
+        with self._lock:
+            if isinstance(self._socket, ssl.SSLSocket):
+                with contextlib.suppress(OSError, ValueError):  # not even waiting to be able to
+                    self._socket.unwrap()
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                self._socket.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
+        if getattr(self, "_is_tls", False):
+            self.close()
+        elif hasattr(self, "_socket"):
+            self._socket.close()  # and no more: whoever has a duplicate still has its jobs
+
+
+@atexit.register
+def _say_goodbye() -> None:
+    """Close what this process leaves open."""
+    for connection in list(_open):
+        connection.close()
 
 
 def ping(server: Server, timeout: float) -> BackendError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -28,7 +29,17 @@ class GearmandNotInstalled(unittest.SkipTest):
 
 
 def find_gearmand() -> str:
-    """Return the path of the gearmand on this machine; GearmandNotInstalled if there is none."""
+    """
+    Return the path of the gearmand that the environment variable GEARMAND names, or of the one on
+    this machine; GearmandNotInstalled if there is none.
+    """
+    if chosen := os.environ.get("GEARMAND"):
+        if (program := shutil.which(chosen)) is None:
+            raise RuntimeError(
+                f"GEARMAND={chosen!r} is not a program that can be run; name the path of a gearmand, "
+                "or unset it for the one that is installed"
+            )
+        return program
     found = shutil.which("gearmand") or shutil.which("gearmand", path=_PLACES)
     if found is None:
         raise GearmandNotInstalled(

@@ -52,7 +52,26 @@ def test_one_that_does_not_start_tells_its_log():
         GearmanServer("--no-such-option")
 
 
+@pytest.mark.gearmand
+def test_the_environment_chooses_the_program(monkeypatch, tmp_path):
+    chosen = tmp_path / "another"
+    chosen.symlink_to(module.find_gearmand())
+    monkeypatch.setenv("GEARMAND", str(chosen))
+
+    with GearmanServer() as server:
+        command = Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
+        assert str(chosen).encode() in command
+
+
+def test_a_program_that_is_chosen_and_missing_is_no_reason_to_skip(monkeypatch):
+    monkeypatch.setenv("GEARMAND", "/no/gearmand")
+
+    with pytest.raises(RuntimeError, match="'/no/gearmand' is not a program"):
+        GearmanServer()
+
+
 def test_where_it_is_not_installed_it_says_how_to(monkeypatch):
+    monkeypatch.delenv("GEARMAND", raising=False)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(module, "_PLACES", "")
 
