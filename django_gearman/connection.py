@@ -16,9 +16,9 @@ import select
 import socket
 import ssl
 import threading
-import time
 import weakref
 
+from .clock import monotonic
 from .exceptions import BackendError, ConnectionLost
 from .protocol import RESPONSE, Packet, PacketReader, PacketType, encode
 from .server import Server
@@ -62,14 +62,14 @@ class Connection:
     ) -> None:
         self.server = server
         #: When bytes arrived last, on the monotonic clock.
-        self.heard_at = time.monotonic()
+        self.heard_at = monotonic()
         self._send_timeout = send_timeout
         self._spins_at = 0.0  # not before that: it was in vain
         self._process = os.getpid()
         self._reader = PacketReader(source=f"job server {server}")
         self._packets: list[Packet] = []  # that have arrived with one that was waited for
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
-        deadline = time.monotonic() + connect_timeout
+        deadline = monotonic() + connect_timeout
         self._socket = self._open(connect_timeout, deadline)
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
         self._readable = select.poll()
@@ -94,7 +94,7 @@ class Connection:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             keep_alive(plain)
             if self.server.tls is not None:
-                plain.settimeout(max(0.001, deadline - time.monotonic()))
+                plain.settimeout(max(0.001, deadline - monotonic()))
                 name = self.server.tls.get("server_hostname", self.server.host)
                 plain = self.server.tls_context().wrap_socket(plain, server_hostname=name)
             plain.setblocking(False)
@@ -109,12 +109,12 @@ class Connection:
         is_asked = address not in _without_options
         if is_asked:
             self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
-            if self.receive(max(0.0, (deadline - time.monotonic()) / 2)) is not None:
+            if self.receive(max(0.0, (deadline - monotonic()) / 2)) is not None:
                 return True
         self.send(b"version\r\n")
         answer = b""
         while not answer.endswith(b"\n"):
-            data = self._read(max(0.0, deadline - time.monotonic()))
+            data = self._read(max(0.0, deadline - monotonic()))
             if data is None:
                 return False
             answer += data
@@ -177,9 +177,9 @@ class Connection:
 
         Raises ConnectionLost when the connection breaks, ProtocolError when the server sends noise.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else monotonic() + timeout
         while not self._packets:
-            remaining = max(0.0, deadline - time.monotonic())
+            remaining = max(0.0, deadline - monotonic())
             data = self._read(remaining)
             if data is None:
                 return None
@@ -190,9 +190,9 @@ class Connection:
 
     def echo(self, timeout: float) -> None:
         """Wait until the server has processed all that was sent; ConnectionLost if it does not."""
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         self.send(encode(PacketType.ECHO_REQ, b"are you there?"))
-        while (packet := self.receive(max(0.0, deadline - time.monotonic()))) is not None:
+        while (packet := self.receive(max(0.0, deadline - monotonic()))) is not None:
             if packet.type is PacketType.ECHO_RES:
                 return
         raise self._lost(f"it does not answer within {timeout:g} s")
@@ -209,10 +209,10 @@ class Connection:
         Raises ConnectionLost when the answer is not whole within `timeout` seconds.
         """
         self.send(f"{command}\r\n".encode())
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         answer = b""
         while not (answer == b".\n" or answer.endswith(b"\n.\n")):
-            remaining = deadline - time.monotonic()
+            remaining = deadline - monotonic()
             data = self._read(remaining) if remaining > 0 else None
             if data is None:
                 raise self._lost(f"no answer to the admin command {command!r} in {timeout:g} s")
@@ -232,14 +232,14 @@ class Connection:
         return bool(self._readable.poll(milliseconds(timeout)))
 
     def _spin(self, timeout: float) -> bool:
-        now = time.monotonic()
+        now = monotonic()
         if now < self._spins_at:
             return False
         until = now + min(timeout, _SPIN_SECONDS)
         while now < until:
             if self._readable.poll(0):
                 return True
-            now = time.monotonic()
+            now = monotonic()
         self._spins_at = now + _SPIN_AGAIN_SECONDS
         return False
 
@@ -271,7 +271,7 @@ class Connection:
             raise self._lost(error) from error
         if not data:
             raise self._lost("it closed the connection")
-        self.heard_at = time.monotonic()
+        self.heard_at = monotonic()
         return data
 
     @property
@@ -324,10 +324,10 @@ def _say_goodbye() -> None:
 
 def ping(server: Server, timeout: float) -> BackendError | None:
     """Ask a server for a sign of life; return what went wrong, None if it answered in time."""
-    deadline = time.monotonic() + timeout
+    deadline = monotonic() + timeout
     try:
         with contextlib.closing(Connection(server, connect_timeout=timeout)) as connection:
-            connection.echo(max(0.0, deadline - time.monotonic()))
+            connection.echo(max(0.0, deadline - monotonic()))
     except BackendError as error:
         return error
     return None

@@ -1,10 +1,12 @@
-"""For how long to wait."""
+"""How long to wait."""
 
 from __future__ import annotations
 
+import math
 import threading
-import time
 from contextvars import ContextVar
+
+from .clock import monotonic
 
 #: Set once nobody wants what is waited for in this context: an `await` of it was cancelled.
 abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
@@ -14,8 +16,8 @@ _ABANDONED_SECONDS = 0.5  # between looks at it
 def seconds_until(deadline: float | None) -> float | None:
     """Return for how long to wait before the next look at the time; 0.0 when it is up."""
     seconds = None
-    if deadline is not None:
-        seconds = min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)
+    if deadline is not None and deadline < math.inf:
+        seconds = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)
     leave = abandoned.get()
     if leave is None:
         return seconds

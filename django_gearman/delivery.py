@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 
 from .backends import get_backend
+from .clock import monotonic
 from .exceptions import BackendError, ConnectionLost, JobLost, ServerUnavailable, SubmitUncertain
 from .instrumentation import active
 from .registry import registry
@@ -44,7 +45,7 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
 
 def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
     """Wait up to `timeout` seconds in all for every request."""
-    _wait_until(requests, None if timeout is None else time.monotonic() + timeout)
+    _wait_until(requests, None if timeout is None else monotonic() + timeout)
 
 
 def _wait_until(requests: Sequence[JobRequest], deadline: float | None) -> None:
@@ -67,7 +68,7 @@ def _send_committed(requests: list[JobRequest], servers: Servers) -> None:
 def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
     options = requests[0].options
     retries = options.max_retries or 0
-    deadline = None if options.timeout is None else time.monotonic() + options.timeout
+    deadline = None if options.timeout is None else monotonic() + options.timeout
     with active().delivery(requests):
         for attempt in range(retries + 1):
             if attempt:

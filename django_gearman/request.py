@@ -22,6 +22,7 @@ from .backends.base import (
     WorkStatus,
     WorkWarning,
 )
+from .clock import monotonic
 from .deadlines import seconds_until
 from .exceptions import (
     BackendError,
@@ -199,7 +200,7 @@ class JobRequest:
         ResultUnavailable for a job that has not been submitted; what the job itself did is told by
         `state`, `exception` and `result`.
         """
-        return self.wait_until(None if timeout is None else time.monotonic() + timeout)
+        return self.wait_until(None if timeout is None else monotonic() + timeout)
 
     def wait_until(self, deadline: float | None) -> JobRequest:
         """Do what `wait` does, until the given time of the monotonic clock (None: without limit)."""
@@ -214,7 +215,7 @@ class JobRequest:
         Stops without an outcome after `timeout` seconds, with `timed_out` set. A background job
         yields nothing.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while (update := self._next_update(deadline)) is not None:
             if isinstance(update, WorkComplete):
                 update = WorkComplete(self._decode(update.data, self.serializer.loads_result))
@@ -229,7 +230,7 @@ class JobRequest:
             seconds = seconds_until(deadline)
             if turn.acquire(timeout=-1 if seconds is None else seconds):
                 try:
-                    update = self._wait(seconds_until(deadline))
+                    update = self._wait(deadline)
                     told = self.take(update) if update is not None else None
                 finally:
                     turn.release()
@@ -243,12 +244,14 @@ class JobRequest:
     def _is_over(self) -> bool:
         return self._submission is None or self.complete or self.exception is not None
 
-    def _wait(self, seconds: float | None) -> Update | None:
+    def _wait(self, deadline: float | None) -> Update | None:
         submission = self._submission
         if submission is None or self._is_over():
             return None
         try:
-            return submission.next_update(seconds)
+            return submission.next_update(
+                None if deadline is None else max(0.0, deadline - monotonic())
+            )
         except JobLost as error:
             self.fail(error)
             return None

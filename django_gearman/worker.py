@@ -6,7 +6,6 @@ import math
 import os
 import re
 import socket
-import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 
@@ -14,6 +13,7 @@ from django import db
 
 from .backends import get_backend
 from .backends.base import AssignedJob, BaseBackend, WorkerSession
+from .clock import monotonic
 from .exceptions import BackendError
 from .execution import Submit, execute, fail_unknown, functions_of
 from .instrumentation import active
@@ -103,7 +103,7 @@ class GearmanWorker:
         )
         count = 0
         was_idle = True
-        now = worked_at = time.monotonic()
+        now = worked_at = monotonic()
         told_at = -math.inf
         watch.registered(session)
         worker_started.send_robust(type(self), worker=self)
@@ -120,12 +120,12 @@ class GearmanWorker:
                         was_idle = False
                     run(assigned)
                     count += 1
-                    now = worked_at = time.monotonic()
+                    now = worked_at = monotonic()
                     continue
                 if wants_none and session.is_known:
                     break
                 was_idle = True
-                now = time.monotonic()
+                now = monotonic()
                 if now - worked_at >= RELEASE_SECONDS:
                     self._release()
                     worked_at = now

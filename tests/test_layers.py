@@ -133,6 +133,7 @@ LAYERS: dict[str, set[str]] = {
     "backends.__init__": {"conf", "exceptions", "instrumentation", "backends.base"},
     "calls": {"serializers"},
     "options": {"serializers", "backends.base"},
+    "clock": set(),
     "deadlines": set(),
     "request": {
         "deadlines",
@@ -241,7 +242,7 @@ LAYERS: dict[str, set[str]] = {
     },
 }
 # Anything may use these.
-EVERYWHERE = {"records", "text"}
+EVERYWHERE = {"clock", "deadlines", "records", "text"}
 # These sit on top: they may import anything, and nothing imports them.
 TOP = ("__init__", "apps", "checks", "management", "testing")
 WITHOUT_DJANGO = {

@@ -25,12 +25,12 @@ from __future__ import annotations
 
 import enum
 import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from ..clock import monotonic
 from ..exceptions import BackendError, JobTimeout
 from ..server import Server
 
@@ -192,9 +192,9 @@ class Submission(ABC):
 
     def updates(self, timeout: float | None = None) -> Iterator[Update]:
         """Yield updates up to and including the outcome; JobTimeout after `timeout` seconds in all."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         while True:
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            remaining = None if deadline is None else max(0.0, deadline - monotonic())
             update = self.next_update(remaining)
             if update is None:
                 raise JobTimeout(f"job {self.handle} has not finished within {timeout} s")

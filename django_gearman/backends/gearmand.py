@@ -8,11 +8,11 @@ the server that made them.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 
+from ..clock import monotonic
 from ..connection import ping
 from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ..protocol import PacketType, frame, parse_status, parse_workers, to_bytes
@@ -125,7 +125,7 @@ class GearmandBackend(BaseBackend):
 
     def _preferred(self, spec: JobSpec) -> list[str]:
         """Order the servers for a job: equal uniques agree, and those believed down come last."""
-        now = time.monotonic()
+        now = monotonic()
         return sorted(
             self._servers,
             key=lambda address: (
@@ -145,7 +145,7 @@ class GearmandBackend(BaseBackend):
             channel = Channel(self._servers[address], self._options)
         except BackendError as error:
             self._channels.pop(address, None)
-            self._down[address] = (time.monotonic() + self._options.down_time, error)
+            self._down[address] = (monotonic() + self._options.down_time, error)
             return None
         self._channels[address] = channel
         self._down.pop(address, None)

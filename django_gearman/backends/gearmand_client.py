@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ..clock import monotonic
 from ..connection import Connection
 from ..exceptions import (
     BackendError,
@@ -205,7 +205,7 @@ class Channel:
                 self._send(chunks)
                 with self._lock:
                     if self._unanswered and self._unanswered[0] is slots[0]:
-                        self._asked_at = time.monotonic()  # only now: a large job takes its time
+                        self._asked_at = monotonic()  # only now: a large job takes its time
             except BaseException as error:
                 self._give_up(error)
                 raise
@@ -222,14 +222,14 @@ class Channel:
     def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> None:
         """Wait for an answer until the given time; ConnectionLost when the server falls silent."""
         while not self.wait(answered, until=min(self._silent_at, until)):
-            if time.monotonic() >= self._silent_at:
+            if monotonic() >= self._silent_at:
                 error = ConnectionLost(
                     f"job server {self.server} has not answered for {self.options.reply_timeout:g} s"
                     " (GEARMAN_OPTIONS['reply_timeout'] sets the limit)"
                 )
                 self._break(error)
                 raise error
-            if time.monotonic() >= until:
+            if monotonic() >= until:
                 return
 
     @property
@@ -251,7 +251,7 @@ class Channel:
                     raise self.broken.with_traceback(None)
                 if late:
                     return False
-                remaining = until - time.monotonic()
+                remaining = until - monotonic()
                 if remaining <= 0.0:
                     remaining, late = 0.0, True
                 if self._someone_reads:

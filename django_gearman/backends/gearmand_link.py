@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from ..clock import monotonic
 from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import PacketType, encode, to_bytes, to_text
@@ -38,7 +38,7 @@ class _Opening(threading.Thread):
         self._connection: Connection | None = None
         self._error: BaseException | None = None
         self._is_abandoned = False
-        self._began = time.monotonic()
+        self._began = monotonic()
         self.start()
 
     def run(self) -> None:
@@ -58,7 +58,7 @@ class _Opening(threading.Thread):
 
     @property
     def next_look(self) -> float:
-        now = time.monotonic()
+        now = monotonic()
         return now if self.is_done else now + _OPENING_SECONDS + (now - self._began) / 4
 
     def result(self) -> Connection:
@@ -141,7 +141,7 @@ class Link:
 
     def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
         """Do what time asks for: reconnect, give up a silent server, end a sleep."""
-        if self._opening is None and self.next_event > time.monotonic():
+        if self._opening is None and self.next_event > monotonic():
             return
         if self._opening is not None:
             if self._opening.is_done:
@@ -198,7 +198,7 @@ class Link:
     def asking(self, number: int) -> bytes:
         """Return what asks for so many jobs; it is to be sent at once."""
         if not self.asked:
-            self.asked_since = time.monotonic()
+            self.asked_since = monotonic()
         self.asked += number
         self.asleep_since = math.inf
         return _GRAB * number
@@ -221,7 +221,7 @@ class Link:
                 self.flow = 0
                 if not self.asked and not self.held:
                     connection.send(_SLEEP)
-                    self.asleep_since = time.monotonic()
+                    self.asleep_since = monotonic()
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf
             elif kind is PacketType.ERROR:
@@ -263,7 +263,7 @@ class Link:
         self.disconnect()
         if not self._failures and not self.is_quick:  # the other connection says so
             logger.warning("%s; trying again until it is back", error)
-        self.retry_at = time.monotonic() + backoff(self._failures)
+        self.retry_at = monotonic() + backoff(self._failures)
         self._failures = min(self._failures + 1, 10)
 
 

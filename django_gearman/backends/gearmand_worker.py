@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from ..clock import monotonic
 from ..connection import milliseconds
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import PacketType, encode, frame, to_bytes
@@ -112,7 +113,7 @@ class SocketWorkerSession(WorkerSession):
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         if self._is_to_move:
             self._move()
-        now = time.monotonic()
+        now = monotonic()
         deadline = math.inf if timeout is None else now + timeout
         has_looked = now < self._look_at  # at what has arrived over all connections
         while True:
@@ -131,7 +132,7 @@ class SocketWorkerSession(WorkerSession):
             else:
                 until = now
             self._wait(until, now)
-            now = time.monotonic()
+            now = monotonic()
             has_looked = True
             self._look_at = now + _LOOK_SECONDS
 
@@ -251,7 +252,7 @@ class SocketWorkerSession(WorkerSession):
         """Return how many jobs are to be asked for with the outcome of this one."""
         most = self.prefetch
         if most is None:
-            if self._pace.ran(job.function, time.monotonic() - self._began):
+            if self._pace.ran(job.function, monotonic() - self._began):
                 self._is_to_move = True
             most = self._pace.window if link.is_quick else 1
         if not self._asks or not most or self._is_to_move:
@@ -267,7 +268,7 @@ class SocketWorkerSession(WorkerSession):
             return False
         if other.held or not link.is_quick:
             return True
-        return other.is_idle and time.monotonic() >= self._turn_ends
+        return other.is_idle and monotonic() >= self._turn_ends
 
     def _move(self) -> None:
         """Have each function served over the connection for its pace; none of its jobs is in hand."""

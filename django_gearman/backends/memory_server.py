@@ -25,6 +25,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from ..clock import monotonic
+from ..deadlines import seconds_until
 from ..exceptions import ConnectionLost, ResultUnavailable, ServerError
 from .base import (
     AssignedJob,
@@ -133,12 +135,12 @@ class MemoryServer:
         self, worker: MemoryWorkerSession, functions: Iterable[str] | None, timeout: float | None
     ) -> AssignedJob | None:
         """Give the worker a job of these functions (None: of any), when there is one in time."""
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else monotonic() + timeout
         with self._lock:
             while (job := self._next(functions)) is None:
                 due = self._delayed[0][0] - self.now() if self._delayed else math.inf
-                patience = min(deadline - time.monotonic(), due)
-                if deadline <= time.monotonic():
+                patience = min(deadline - monotonic(), due)
+                if deadline <= monotonic():
                     return None
                 self.changed.wait(min(patience, threading.TIMEOUT_MAX))
             job.worker = worker
@@ -256,9 +258,12 @@ class MemorySubmission(Submission):
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
         if self.received:
             return self._take_update()
-        limit = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        deadline = None if timeout is None else monotonic() + timeout
         with (changed := self._server.changed):
-            changed.wait_for(lambda: self.received or self._finished or self.hung_up, limit)
+            while not (self.received or self._finished or self.hung_up):
+                if (seconds := seconds_until(deadline)) == 0.0:
+                    break
+                changed.wait(seconds)
             if self.hung_up and not (self.received or self._finished):
                 raise ConnectionLost(f"the connection of job {self.handle} was closed")
         return self._take_update()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import socket
-import time
 from collections.abc import Sequence
 
+from ..clock import monotonic
 from ..exceptions import ConnectionLost
 from ..protocol import PacketType, encode, to_bytes
 from .base import AssignedJob, Update, WorkerSession
@@ -61,12 +61,12 @@ class OrphanSession(WorkerSession):
 
 def _wait_until_heard(opened: socket.socket) -> None:
     token = secrets.token_bytes(16).replace(b"\0", b"0")
-    deadline = time.monotonic() + _SECONDS
+    deadline = monotonic() + _SECONDS
     heard = b""
     try:
         opened.sendall(encode(PacketType.ECHO_REQ, token))
         while token not in heard:
-            opened.settimeout(max(0.001, deadline - time.monotonic()))
+            opened.settimeout(max(0.001, deadline - monotonic()))
             data = opened.recv(65536)
             if not data:
                 raise ConnectionLost("the job server has closed the connection")

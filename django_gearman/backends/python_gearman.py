@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gearman  # type: ignore[import-untyped]
 from gearman import errors
 
+from ..clock import monotonic
 from ..connection import ping
 from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
 from ..protocol import to_bytes
@@ -112,7 +112,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
 
     def establish_request_connection(self, current_request: BoundSubmission) -> Connection:
         """Choose a job's server: equal uniques agree, and those believed down come last."""
-        now = time.monotonic()
+        now = monotonic()
         unique = current_request.unique or str(now)
 
         def preference(connection: Connection) -> tuple[bool, bytes]:
@@ -125,7 +125,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
             try:
                 self.establish_connection(connection)
             except errors.ConnectionError:
-                connection.retry_at = time.monotonic() + _DOWN_SECONDS
+                connection.retry_at = monotonic() + _DOWN_SECONDS
             else:
                 connection.retry_at = 0.0
                 return connection
@@ -139,7 +139,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
 
         Raises the BackendError for which the handler's connection was lost.
         """
-        timeout = None if until == math.inf else max(0.0, until - time.monotonic())
+        timeout = None if until == math.inf else max(0.0, until - monotonic())
         with contextlib.suppress(errors.ServerUnavailable):
             self.poll_connections_until_stopped(
                 self.connection_list, lambda _: handler.lost is None and not ready(), timeout

@@ -17,7 +17,6 @@ import select
 import socket
 import struct
 import threading
-import time
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from typing import Any
 import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
+from ..clock import monotonic
 from ..connection import keep_alive
 from ..exceptions import BackendError, ConnectionLost, ProtocolError
 from ..server import Server
@@ -96,17 +96,17 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
             self.throw_exception(exception=error)
         if not data:
             self.throw_exception("it closed the connection")
-        self.heard = time.monotonic()
+        self.heard = monotonic()
         self._incoming_buffer.frombytes(data)
 
     def send_command(self, cmd_type: int, cmd_args: dict[str, Any]) -> None:
         super().send_command(cmd_type, cmd_args)
-        self.heard = time.monotonic()
+        self.heard = monotonic()
 
     def send_data_to_socket(self) -> None:
         self._outgoing_buffer = memoryview(self._outgoing_buffer)  # cut without a copy
         super().send_data_to_socket()
-        self.heard = time.monotonic()
+        self.heard = monotonic()
 
     def throw_exception(self, message: object = None, exception: Exception | None = None) -> None:
         self.connected = False
@@ -165,7 +165,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
         timeout: float | None = None,
     ) -> bool:
         """Send and receive until the callback answers False, or the time is up, which is True."""
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        until = math.inf if timeout is None else monotonic() + timeout
         active = False
         while True:
             with self.lock:
@@ -180,7 +180,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
                         poller.register(connection, select.POLLIN | writing)
             if not live:
                 raise errors.ServerUnavailable("no connection is left")
-            remaining = max(0.0, until - time.monotonic())
+            remaining = max(0.0, until - monotonic())
             active = bool(poller.poll(min(remaining, _SLICE_SECONDS) * 1000))
             with self.lock:
                 for number, events in poller.poll(0):  # another thread may have been faster
@@ -188,7 +188,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
                         self._guard(live[number], self.handle_write)
                     if events & ~select.POLLOUT:
                         self._guard(live[number], self.handle_read)
-            if not active and time.monotonic() >= until:
+            if not active and monotonic() >= until:
                 return True
 
     def _guard(self, connection: Connection, action: Callable[[Connection], None]) -> None:
@@ -216,7 +216,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
                 "the connection belongs to the parent process; open another one after a fork"
             )
         waiting = self.connection_to_handler_map[connection].waiting or connection.writable()
-        if waiting and time.monotonic() - connection.heard >= self.reply_timeout:
+        if waiting and monotonic() - connection.heard >= self.reply_timeout:
             connection.throw_exception(
                 f"it has not answered for {self.reply_timeout:g} s "
                 "(GEARMAN_OPTIONS['reply_timeout'] sets the limit)"

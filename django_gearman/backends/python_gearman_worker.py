@@ -20,6 +20,7 @@ from typing import Any
 import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
+from ..clock import monotonic
 from ..exceptions import ConnectionLost
 from ..protocol import to_bytes, to_text
 from ..records import get_logger
@@ -45,7 +46,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
 
     @property
     def idle(self) -> bool:
-        return not self.waiting and time.monotonic() - self.asleep_since >= REGRAB_SECONDS
+        return not self.waiting and monotonic() - self.asleep_since >= REGRAB_SECONDS
 
     def initial_state(self, abilities: Collection[bytes], client_id: bytes | None) -> None:
         self.connection: Connection = self.connection_manager.handler_to_connection_map[self]
@@ -70,7 +71,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
     def recv_no_job(self) -> bool:
         self._answered()
         self._sleep()
-        self.asleep_since = time.monotonic()
+        self.asleep_since = monotonic()
         return True
 
     def recv_job_assign_uniq(self, **fields: bytes) -> bool:
@@ -112,19 +113,19 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self._assigned.append(current_job)
 
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else monotonic() + timeout
         while True:
             for connection in self.establish_worker_connections():
                 self._ask_for_job(connection)
             if self._assigned:
                 return self._take(self._assigned.popleft())
-            self._poll(self._at_rest, max(0.0, deadline - time.monotonic()))
-            if time.monotonic() >= deadline and not self._may_go_on():
+            self._poll(self._at_rest, max(0.0, deadline - monotonic()))
+            if monotonic() >= deadline and not self._may_go_on():
                 return None
 
     def establish_worker_connections(self) -> list[Connection]:
         for connection in self.connection_list:
-            if connection.connected or time.monotonic() < connection.retry_at:
+            if connection.connected or monotonic() < connection.retry_at:
                 continue
             # A server that cannot be reached must not keep the others waiting.
             others = any(other.connected for other in self.connection_list)
@@ -158,7 +159,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
 
     def _at_rest(self) -> bool:
         """Whether nothing is to be done until a server says something."""
-        now = time.monotonic()
+        now = monotonic()
         reconnect = any(not c.connected and c.retry_at <= now for c in self.connection_list)
         return not reconnect and not self._may_go_on()
 
@@ -215,7 +216,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         }
         if not lost.failures:
             logger.warning("%s; trying again until it is back", lost.error)
-        lost.retry_at = time.monotonic() + backoff(lost.failures)
+        lost.retry_at = monotonic() + backoff(lost.failures)
         lost.failures = min(lost.failures + 1, 10)
 
     def close(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from ..clock import monotonic
+from ..deadlines import seconds_until
 from ..exceptions import (
     BackendError,
     InvalidBackend,
@@ -137,7 +138,7 @@ class WaitingSubmission(Submission):
 
     def __init__(self, spec: JobSpec) -> None:
         self.spec = spec
-        self._heard = 0.0 if spec.background else time.monotonic()
+        self._heard = 0.0 if spec.background else monotonic()
 
     @property
     @abstractmethod
@@ -165,7 +166,7 @@ class WaitingSubmission(Submission):
             self._updates = deque()
         self._updates.append(update)
         self._finished = isinstance(update, Outcome)
-        self._heard = time.monotonic()
+        self._heard = monotonic()
 
     def has_news(self) -> bool:
         return bool(self._updates) or self._finished
@@ -175,16 +176,17 @@ class WaitingSubmission(Submission):
             raise self.error.with_traceback(None)
         if self.spec.background:
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = math.inf if timeout is None else monotonic() + timeout
         while not self.has_news():
             if self._lost is not None:
                 raise self._lost.with_traceback(None)
             check_at = self._heard + self._status_interval
-            if self._wait(self.has_news, min(deadline, check_at)):
+            seconds = seconds_until(min(deadline, check_at))
+            if self._wait(self.has_news, monotonic() + (seconds or 0.0)):
                 break
-            if time.monotonic() >= check_at:
+            if monotonic() >= check_at:
                 self._check_known(deadline)
-            if time.monotonic() >= deadline:
+            if seconds_until(deadline) == 0.0:
                 break
         try:
             return self._updates.popleft() if self._updates else None
@@ -196,7 +198,7 @@ class WaitingSubmission(Submission):
         status = self._ask_known(deadline)
         if status is None:
             return  # the next call goes on waiting for the answer
-        self._heard = time.monotonic()
+        self._heard = monotonic()
         if not status.known and not self.has_news():
             self._lost = JobLost(
                 f"job server {self.handle.partition('//')[0]} no longer knows job {self.handle}, "

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from ..backends.gearmand import GearmandBackend
+from ..clock import monotonic
 from ..exceptions import BackendError
 from ..server import Server
 
@@ -117,8 +118,8 @@ class GearmanServer:
 
     def _comes_up(self) -> bool:
         """Wait until this very process answers: another one may have taken the port."""
-        deadline = time.monotonic() + _SECONDS
-        while self.process.poll() is None and time.monotonic() < deadline:
+        deadline = monotonic() + _SECONDS
+        while self.process.poll() is None and monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as admin:
                 admin.sendall(b"getpid\n")
                 return admin.recv(100) == f"OK {self.process.pid}\n".encode()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 
 from ..backends.base import JobSpec, Outcome, Submission, Update
+from ..clock import monotonic
+from ..deadlines import seconds_until
 from .outbox import Outbox, SubmittedJob
 
 _LOOK_SECONDS = 0.02  # how long a client waits until it looks whether anybody serves its job
@@ -42,18 +42,16 @@ class WatchedSubmission(Submission):
         self._finished = False
 
     def next_update(self, timeout: float | None = None) -> Update | None:
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + timeout
         update = self._submission.next_update(0)
-        # Looks are counted, too, and not seconds only, because tests like to freeze the time.
-        looks = math.inf if timeout is None else math.ceil(timeout / _LOOK_SECONDS)
         unserved = 0
-        while update is None and not self._finished and looks > 0 and time.monotonic() < deadline:
-            looks -= 1
+        while update is None and not self._finished and seconds_until(deadline) != 0.0:
             unserved = 0 if self._serve(self._spec, self.handle) else unserved + 1
             if unserved:
                 self._complain(self._spec, timeout, unserved)
-            remaining = max(0.0, deadline - time.monotonic())
-            update = self._submission.next_update(min(_LOOK_SECONDS, remaining))
+            remaining = seconds_until(deadline)
+            patience = _LOOK_SECONDS if remaining is None else min(_LOOK_SECONDS, remaining)
+            update = self._submission.next_update(patience)
         if update is not None:
             self._finished = isinstance(update, Outcome)
             self._outbox.tell(self.handle, SubmittedJob.client_saw, self.handle, update)

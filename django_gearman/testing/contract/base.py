@@ -18,6 +18,7 @@ from ...backends.base import (
     WorkComplete,
     WorkerSession,
 )
+from ...clock import monotonic
 
 Connect = Callable[[], BaseBackend]
 
@@ -89,7 +90,7 @@ def all_updates(submission: Submission) -> list[Update]:
 
 def eventually(condition: Callable[[], object], what: str) -> None:
     """Poll until `condition()` is true."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
+        assert monotonic() < deadline, f"not within {PATIENCE} s: {what}"
         time.sleep(0.01)
