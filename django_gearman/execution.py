@@ -192,6 +192,8 @@ class Run:
         """
         try:
             delay = self._delay_after(error, died)
+            if delay is not None and self._is_awaited():
+                delay = None
             if delay is not None:
                 handle = self._submit_again(delay)
         except (ServerUnavailable, ConnectionLost, SubmitUncertain) as another:
@@ -216,8 +218,6 @@ class Run:
     def _delay_after(self, error: BaseException, died: bool) -> float | None:
         """Return in how many seconds the job runs again, None if it does not."""
         policy, attempt = self.job.retry_policy, self.call.attempt
-        if not self.assigned.background:
-            return None
         if isinstance(error, RetryJob):
             if policy.retries is None:
                 return error.delay or 0.0
@@ -227,6 +227,13 @@ class Run:
         if died or (self.was_called and isinstance(error, policy.retry_on)):
             return policy.delay_after(attempt) if policy.has_left(attempt) else None
         return None
+
+    def _is_awaited(self) -> bool:
+        """Whether a client may wait for the job, which must then see the error."""
+        background = self.assigned.background
+        if background is None:  # of another program, which does not say
+            return self.session.is_awaited(self.assigned) is not False
+        return not background
 
     def _submit_again(self, delay: float) -> str:
         """Queue the next attempt before this one ends: a crash in between loses nothing."""

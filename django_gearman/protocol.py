@@ -62,6 +62,8 @@ class PacketType(enum.IntEnum):
     SUBMIT_JOB_LOW = 33
     SUBMIT_JOB_LOW_BG = 34
     SUBMIT_JOB_EPOCH = 36
+    GET_STATUS_UNIQUE = 41
+    STATUS_RES_UNIQUE = 42
 
 
 #: How many arguments a packet of each type has.
@@ -97,6 +99,8 @@ ARGUMENTS: dict[PacketType, int] = {
     PacketType.SUBMIT_JOB_LOW: 3,
     PacketType.SUBMIT_JOB_LOW_BG: 3,
     PacketType.SUBMIT_JOB_EPOCH: 4,
+    PacketType.GET_STATUS_UNIQUE: 1,
+    PacketType.STATUS_RES_UNIQUE: 6,
 }
 _KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
 

@@ -258,6 +258,14 @@ class WorkerSession(ABC):
         """Leave a job in hand to another worker; answer False where that cannot be done."""
         return False
 
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        """
+        Return whether a client waits for a job in hand; None where the server cannot tell.
+
+        It may be asked about a job whose `background` is None, and takes a moment.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Leave, once everything sent has been processed by the server."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import socket
 import threading
 from collections import deque
@@ -11,13 +12,13 @@ from collections.abc import Callable, Iterable
 from ..clock import monotonic
 from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
-from ..protocol import PacketType, encode, to_bytes, to_text
+from ..protocol import PacketType, encode, to_bytes, to_number, to_text
 from ..records import get_logger
 from ..server import Server
 from .base import DELAYED, AssignedJob
 from .gearmand_client import SocketOptions
 from .real_servers import REGRAB_SECONDS, backoff
-from .uniques import from_wire_unique
+from .uniques import MAX_UNIQUE_BYTES, from_wire_unique
 
 logger = get_logger(__name__)
 
@@ -106,6 +107,7 @@ class Link:
         self.asleep_since = math.inf  # when it was told that there are no jobs; until NOOP
         self.retry_at = 0.0
         self._failures = 0
+        self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
         self._opening: _Opening | None = None
         self._client_id = client_id
         self._options = options
@@ -224,7 +226,10 @@ class Link:
                     self.asleep_since = monotonic()
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf
+            elif kind is PacketType.STATUS_RES_UNIQUE:
+                self._statuses.append(args)
             elif kind is PacketType.ERROR:
+                self._statuses.append(None)
                 code, text = map(to_text, args)
                 logger.warning("job server %s refused: %s (%s)", self.server, text, code)
 
@@ -246,6 +251,41 @@ class Link:
         text, background = from_wire_unique(unique)
         job = AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
         self.held.append(job)
+
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        """
+        Ask whether a client waits for a job in hand; None where the server cannot tell.
+
+        It looks for a unique, whatever the function, and so perhaps at another job. A progress that
+        no other job has proves that it is this one.
+        """
+        unique = to_bytes(job.unique)
+        if self.connection is None or not 0 < len(unique) <= MAX_UNIQUE_BYTES:
+            return None
+        if self._clients_and_total(unique)[0] != 0:  # ask first: a client sees the progress
+            return True
+        handle = to_bytes(job.handle.removeprefix(self._prefix))
+        mark = 1 + secrets.randbelow(2**32 - 1)
+        self.connection.send(encode(PacketType.WORK_STATUS, handle, b"0", b"%d" % mark))
+        clients, total = self._clients_and_total(unique)
+        return clients != 0 if total == mark else None
+
+    def _clients_and_total(self, unique: bytes) -> tuple[int | None, int]:
+        """Return how many clients wait for a job of this unique, and the total of its progress."""
+        if self.connection is None:
+            return None, 0
+        self._statuses.clear()
+        self.connection.send(encode(PacketType.GET_STATUS_UNIQUE, unique))
+        deadline = monotonic() + self._options.reply_timeout
+        while not self._statuses:
+            if not self.connection.has_news(max(0.0, deadline - monotonic())):
+                raise ConnectionLost(
+                    f"job server {self.server} has not answered for "
+                    f"{self._options.reply_timeout:g} s"
+                )
+            self.read()
+        answer = self._statuses[-1]
+        return (None, 0) if answer is None else (to_number(answer[5]), to_number(answer[4]))
 
     def disconnect(self) -> None:
         if self._opening is not None:

@@ -248,6 +248,10 @@ class SocketWorkerSession(WorkerSession):
             )
         return True  # otherwise it is no longer in hand anyway
 
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        held, link = self._in_hand.get(job.handle, (None, None))
+        return self._guard(link, partial(link.is_awaited, job)) if held == job and link else None
+
     def _ahead(self, job: AssignedJob, link: Link) -> int:
         """Return how many jobs are to be asked for with the outcome of this one."""
         most = self.prefetch

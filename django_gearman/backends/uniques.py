@@ -1,4 +1,12 @@
-"""What names a job for coalescing, on the wire."""
+"""
+What names a job for coalescing, on the wire.
+
+gearmand loses a background job when a foreground client of the same unique leaves. So uniques that
+come from us say which of the two their job is, and those of other programs never meet ours. The
+first two characters are what versions before 1.1 begin with and understand; the others tell ours
+from a unique that another program has made up, "b:42" for instance. A unique of an old version is
+like another program's: what it is, the server tells (`WorkerSession.is_awaited`).
+"""
 
 from __future__ import annotations
 
@@ -10,20 +18,22 @@ from .base import JobSpec
 #: Longest unique that gearmand handles, in bytes; 64 already corrupts the workload.
 MAX_UNIQUE_BYTES = 63
 
+_BACKGROUND, _FOREGROUND = b"b:dj:", b"f:dj:"
+_PREFIX = len(_BACKGROUND)
+
 
 def wire_unique(spec: JobSpec) -> bytes:
     """
     Return the unique that goes over the wire for a job.
 
-    Always one: gearmand's persistent queue loses jobs without. Foreground and background jobs never
-    share one, because gearmand loses the background job when the foreground client leaves. One that
-    is too long, or that the protocol could not carry, is replaced by its digest.
+    Always one: gearmand's persistent queue loses jobs without. One that is too long, or that the
+    protocol could not carry, is replaced by its digest.
     """
-    prefix = b"b:" if spec.background else b"f:"
+    prefix = _BACKGROUND if spec.background else _FOREGROUND
     if not spec.unique:
         return prefix + os.urandom(16).hex().encode()
     unique = spec.unique.encode(errors="surrogatepass")
-    if len(unique) > MAX_UNIQUE_BYTES - len(prefix) or not spec.unique.isprintable():
+    if len(unique) > MAX_UNIQUE_BYTES - _PREFIX or not spec.unique.isprintable():
         unique = hashlib.blake2b(unique, digest_size=24).hexdigest().encode()
     return prefix + unique
 
@@ -31,10 +41,10 @@ def wire_unique(spec: JobSpec) -> bytes:
 def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
     """Return the caller's unique and whether the job is a background one (None: not ours, unknown)."""
     text = unique.decode(errors="replace")
-    match unique[:2]:
-        case b"b:":
-            return text[2:], True
-        case b"f:":
-            return text[2:], False
+    match unique[:_PREFIX]:
+        case b"b:dj:":
+            return text[_PREFIX:], True
+        case b"f:dj:":
+            return text[_PREFIX:], False
         case _:
             return text, None

@@ -81,6 +81,9 @@ class RecordingSession(WorkerSession):
     def give_back(self, job: AssignedJob) -> bool:
         return self._session.give_back(job)
 
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        return self._session.is_awaited(job)
+
     def lose(self, job: AssignedJob) -> None:
         """Leave with a job in hand, and come again when the server has queued it."""
         self._session.close()
