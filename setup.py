@@ -12,6 +12,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1]
 PYTHON_GEARMAN = ["gearman3==0.2.1"]  # exactly: what it gets wrong is corrected by subclassing
 TEST = [
     *PYTHON_GEARMAN,
+    "dynaconf>=3.2",
     "freezegun>=1.5",
     "hypothesis>=6.100",
     "pytest>=8.2",

@@ -7,6 +7,7 @@ from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
 from .checks import check_routes, check_settings
+from .conf import set_defaults
 
 
 class DjangoGearmanConfig(AppConfig):
@@ -16,6 +17,7 @@ class DjangoGearmanConfig(AppConfig):
     verbose_name = "Gearman"
 
     def ready(self) -> None:
+        set_defaults()
         checks.register(check_settings, "gearman")
         checks.register(check_routes, "gearman", deploy=True)
         autodiscover_modules("gearman_jobs")

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from django.conf import UserSettingsHolder, settings
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.functional import empty
 from django.utils.module_loading import import_string
 
 from .exceptions import InvalidBackend
@@ -40,21 +39,19 @@ MAX_NAME_BYTES = 255
 
 
 def _read(name: str) -> Any:
-    """
-    Return a setting, or its default.
+    return getattr(settings, name, DEFAULTS[name])
 
-    That is `getattr(settings, name, DEFAULTS[name])`, which takes microseconds to find that a setting
-    is not set: each of Django's layers says so by an error. A job needs six of them.
+
+def set_defaults() -> None:
     """
-    holder = object.__getattribute__(settings, "_wrapped")
-    if holder is empty:
-        return getattr(settings, name, DEFAULTS[name])  # which sets them up
-    while type(holder) is UserSettingsHolder:
-        values = vars(holder)
-        if name in values or name in values["_deleted"]:
-            return values.get(name, DEFAULTS[name])
-        holder = values["default_settings"]
-    return getattr(holder, name, DEFAULTS[name])
+    Give each setting that the project leaves out its default, once the settings are loaded.
+
+    Only for speed: Django takes microseconds to find that a setting is absent, because each layer of
+    settings raises its own error, and every job needs several.
+    """
+    for name, default in DEFAULTS.items():
+        if not hasattr(settings, name):
+            setattr(settings, name, default)
 
 
 def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:

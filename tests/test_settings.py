@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
 import weakref
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.test import override_settings
 
 from django_gearman import GearmanClient, conf
 from django_gearman.backends import close_backends, get_backend
@@ -23,6 +26,7 @@ from django_gearman.exceptions import InvalidBackend
 from django_gearman.jobs import Job
 from django_gearman.registry import registry
 from django_gearman.server import Server
+from tests import settings as tests_settings
 from tests.app import gearman_jobs as jobs
 
 
@@ -173,6 +177,53 @@ def test_missing_bindings_are_an_error_that_says_what_to_install():
     )
 
     assert "pip install django-gearman[python-gearman]" in run.stderr
+
+
+# However a project keeps its settings
+
+
+def test_a_setting_may_be_assigned_at_any_time():
+    with override_settings():  # puts all back
+        django_settings.GEARMAN_BACKEND = "memory"
+        assert conf.backend_settings()[0] == "memory"
+
+        django_settings.GEARMAN_BACKEND = "gearman"
+        assert conf.backend_settings()[0] == "gearman"
+
+        del django_settings.GEARMAN_BACKEND
+        assert conf.backend_settings()[0] == conf.DEFAULTS["GEARMAN_BACKEND"]
+
+
+def test_a_setting_that_is_left_out_has_its_default_once_django_is_set_up():
+    assert "GEARMAN_SERIALIZER" not in vars(tests_settings)
+    assert django_settings.GEARMAN_SERIALIZER == "json"
+
+
+def test_dynaconf_may_keep_the_settings():
+    script = (
+        "import django; django.setup()\n"
+        "from django.test import override_settings\n"
+        "from django_gearman import conf\n"
+        "from django_gearman.checks import check_settings\n"
+        "from tests.app.gearman_jobs import add\n"
+        "assert check_settings() == []\n"
+        "with override_settings(GEARMAN_SERIALIZER='pickle'):\n"
+        "    assert conf.serializer() == 'pickle'\n"
+        "    with override_settings(GEARMAN_JOB_NAME='x.{name}'):\n"
+        "        assert add.do(1) == 11\n"
+        "assert conf.serializer() == 'json'\n"
+        "print(add.do(1))\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.support.dynaconf_settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (run.returncode, run.stdout) == (0, "11\n"), run.stderr
 
 
 # One backend for each thread
