@@ -13,10 +13,9 @@ from django.db import connections
 
 from . import backends, conf
 from .exceptions import GearmanError, InvalidBackend
-from .execution import functions_of
+from .execution import check_serializers, name_functions
 from .fleet import declared_workers, routing_errors
 from .registry import registry
-from .serializers import get_serializer
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -24,7 +23,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     return [
         *_unknown_settings(),
         *_errors("E001", InvalidBackend, backends.check_backend),
-        *_errors("E002", ImproperlyConfigured, lambda: get_serializer(conf.serializer())),
+        *_errors("E002", ImproperlyConfigured, lambda: check_serializers(registry.jobs())),
         *_errors("E003", (ImproperlyConfigured, GearmanError), _check_names),
         *_errors("E004", ImproperlyConfigured, lambda: conf.is_external("")),
         *_errors("E005", ImproperlyConfigured, declared_workers),
@@ -54,7 +53,7 @@ def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:
 
 def _check_names() -> None:
     conf.function_name("app.job")
-    functions_of(registry.jobs())
+    name_functions(registry.jobs())
 
 
 def _check_on_commit() -> None:

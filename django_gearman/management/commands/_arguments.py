@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+
+from ...text import repr_of
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 def whole_number(text: str) -> int:
     """Read a whole number above 0."""
-    number = int(text) if text.isascii() and text.isdigit() else 0
+    number = int(text) if _WHOLE.fullmatch(text) else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise argparse.ArgumentTypeError(f"{repr_of(text, 60)} is not a whole number above 0")
     return number
 
 
@@ -20,15 +25,21 @@ def positive_number(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    if number == math.inf:
+        raise argparse.ArgumentTypeError(f"{repr_of(text, 60)} is not a finite number")
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{repr_of(text, 60)} is not a number above 0")
     return number
 
 
 def prefetch(text: str) -> int | None:
-    """Read a whole number, or "auto"."""
+    """Read a whole number from 0, or "auto"."""
     if text == "auto":
         return None
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor 'auto'")
+    if not _WHOLE.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{repr_of(text, 60)} is neither a whole number nor 'auto'"
+        )
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"expected 'auto' or a number from 0, got {text}")
     return int(text)
