@@ -87,20 +87,24 @@ class Connection:
 
     def _open(self, timeout: float, deadline: float) -> socket.socket:
         try:
+            context = None if self.server.tls is None else self.server.tls_context()
+        except ValueError as error:
+            raise self._lost(f"TLS: {error}") from error
+        try:
             plain = socket.create_connection((self.server.host, self.server.port), timeout)
         except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
             raise self._lost(error) from error
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             keep_alive(plain)
-            if self.server.tls is not None:
+            if self.server.tls is not None and context is not None:
                 plain.settimeout(max(0.001, deadline - monotonic()))
                 name = self.server.tls.get("server_hostname", self.server.host)
-                plain = self.server.tls_context().wrap_socket(plain, server_hostname=name)
+                plain = context.wrap_socket(plain, server_hostname=name)
             plain.setblocking(False)
-        except (OSError, TypeError, ValueError) as error:  # the latter two: wrong TLS arguments
+        except (OSError, ValueError) as error:  # ValueError: no possible name for TLS
             plain.close()
-            raise self._lost(f"TLS: {error}" if self.server.tls is not None else error) from error
+            raise self._lost(f"TLS: {error}" if context is not None else error) from error
         return plain
 
     def _is_alive(self, deadline: float) -> bool:

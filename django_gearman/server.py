@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
+
+from .text import repr_of
 
 DEFAULT_PORT = 4730
 
 _TLS_CONTEXT = {"cafile", "capath", "cadata"}
+_TLS_PATHS = {"cafile", "capath", "certfile", "keyfile"}
+_PASSWORD = (str, bytes, bytearray)
 _TLS_IDENTITY = {"certfile", "keyfile", "password"}
 _TLS = _TLS_CONTEXT | _TLS_IDENTITY | {"server_hostname", "check_hostname"}
 
@@ -88,13 +94,66 @@ class Server:
             raise ValueError(
                 f"'server_hostname' of job server {host!r} is not a host name: {name!r}"
             )
+        if tls is not None and not isinstance(check := tls.get("check_hostname"), (bool, NoneType)):
+            raise TypeError(
+                f"'check_hostname' of job server {host!r} must be True or False, not {check!r}"
+            )
         return cls(host, number, tls)
 
     def tls_context(self) -> ssl.SSLContext:
-        """Return the context for this server's TLS arguments; OSError or TypeError for wrong ones."""
-        tls = self.tls or {}
-        context = ssl.create_default_context(**{k: tls[k] for k in _TLS_CONTEXT & tls.keys()})
+        """Return the context for this server's TLS arguments; ValueError says which of them is wrong."""
+        tls = {name: value for name, value in (self.tls or {}).items() if value is not None}
+        for name in sorted(_TLS_PATHS & tls.keys()):
+            self._check_readable(name, tls[name])
+        authorities = {name: tls[name] for name in sorted(_TLS_CONTEXT & tls.keys())}
+        try:
+            context = ssl.create_default_context(**authorities)
+        except (OSError, TypeError, ValueError) as error:
+            names = ", ".join(map(repr, authorities)) or "the certificates of this system"
+            raise self._wrong_tls(f"{names}: no certificate can be loaded: {error}") from error
         if identity := _TLS_IDENTITY & tls.keys():
-            context.load_cert_chain(**{k: tls[k] for k in identity})
+            self._load_identity(context, {name: tls[name] for name in identity})
         context.check_hostname = bool(tls.get("check_hostname", True))
         return context
+
+    def _check_readable(self, name: str, path: Any) -> None:
+        try:
+            if name == "capath":
+                os.listdir(os.fspath(path))
+            else:
+                with open(os.fspath(path), "rb"):
+                    pass
+        except (OSError, TypeError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise self._wrong_tls(f"{name!r} is {repr_of(path)}: {reason}") from error
+
+    def _load_identity(self, context: ssl.SSLContext, identity: Mapping[str, Any]) -> None:
+        password = identity.get("password")
+        was_asked = False
+
+        def tell_password() -> Any:  # without it OpenSSL would ask at the terminal, and wait
+            nonlocal was_asked
+            was_asked = True
+            return password() if callable(password) else password or ""
+
+        if "certfile" not in identity:
+            raise self._wrong_tls(f"{', '.join(map(repr, sorted(identity)))} without 'certfile'")
+        if not (password is None or callable(password) or isinstance(password, _PASSWORD)):
+            raise self._wrong_tls(
+                f"'password' must be a string or a function, not a {type(password).__name__}"
+            )
+        files = {name: identity[name] for name in ("certfile", "keyfile") if name in identity}
+        try:
+            context.load_cert_chain(**files, password=tell_password)
+        except (OSError, TypeError, ValueError) as error:
+            reason = f"not a certificate and its key, in PEM: {error}"
+            if was_asked:
+                given = "does not open it" if password else "is not given"
+                reason = f"the key is encrypted, and 'password' {given}"
+            elif getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+                reason = "the key belongs to another certificate"
+            told = ", ".join(f"{name!r} is {repr_of(path)}" for name, path in files.items())
+            raise self._wrong_tls(f"{told}: {reason}") from error
+
+    def _wrong_tls(self, reason: str) -> ValueError:
+        return ValueError(f"'tls' of job server {self} cannot be used: {reason}")

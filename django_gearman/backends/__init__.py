@@ -47,7 +47,7 @@ def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
         if made_under is instrumentation and made_for == wanted:
             return backend
     source = "GEARMAN_SERVERS" if servers is None else "host_list"
-    backend = get_backend_class()(conf.parse_servers(wanted[1], source=source), **_options())
+    backend = _make(wanted[1], source)
     # A copy, in case the lists are changed in place; and few, in case there are ever new ones.
     made = (instrumentation, copy.deepcopy(wanted), backend)
     _state.backends = [*_state.backends[-_KEPT + 1 :], made]
@@ -106,4 +106,18 @@ def _options() -> Mapping[str, Any]:
 def check_backend() -> None:
     """Make a backend and forget it: InvalidBackend if the settings are wrong; nothing is opened."""
     _, servers, _ = conf.backend_settings()
-    get_backend_class()(conf.parse_servers(servers), **_options())
+    _make(servers, "GEARMAN_SERVERS")
+
+
+def _make(servers: object, source: str) -> BaseBackend:
+    """Make a backend; InvalidBackend if the settings are wrong, TLS certificates included."""
+    addresses = conf.parse_servers(servers, source=source)
+    backend = get_backend_class()(addresses, **_options())
+    if not backend.local:
+        try:
+            for address in addresses:
+                if address.tls is not None:
+                    address.tls_context()
+        except ValueError as error:
+            raise InvalidBackend(f"{source}: {error}") from error
+    return backend

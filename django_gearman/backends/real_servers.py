@@ -64,9 +64,10 @@ def rank(unique: str, address: str) -> bytes:
 def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
     """Return the error that says why no server could be reached."""
     told = "; ".join(map(str, reasons))
-    return ServerUnavailable(
-        f"no job server to {purpose}: {told}. Is gearmand running, and GEARMAN_SERVERS right?"
-    )
+    question = "Is gearmand running, and GEARMAN_SERVERS right?"
+    if ": TLS: " in told:
+        question = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
+    return ServerUnavailable(f"no job server to {purpose}: {told}. {question}")
 
 
 def backoff(failures: int) -> float:
