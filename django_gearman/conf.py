@@ -27,7 +27,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_OPTIONS": {},
     "GEARMAN_JOB_NAME": None,
     "GEARMAN_SERIALIZER": "json",
-    "GEARMAN_EXTERNAL_JOBS": None,
+    "GEARMAN_EXTERNAL_JOBS": (),
     "GEARMAN_WORKERS": None,
     "GEARMAN_JOB_TIMEOUT": None,
     "GEARMAN_SUBMIT_ON_COMMIT": False,
@@ -202,24 +202,22 @@ def serializer() -> object:
     return _read("GEARMAN_SERIALIZER")
 
 
-def external_jobs() -> Iterable[str] | None:
-    """Return GEARMAN_EXTERNAL_JOBS, the patterns of jobs that other programs serve, or None."""
+def external_jobs() -> Iterable[str]:
+    """Return GEARMAN_EXTERNAL_JOBS, the patterns of jobs that other programs serve."""
     patterns: Any = _read("GEARMAN_EXTERNAL_JOBS")
-    if patterns is None:
-        return None
     if not isinstance(patterns, (list, tuple, set, frozenset)) or not all(
         isinstance(pattern, str) for pattern in patterns
     ):
         raise ImproperlyConfigured(
-            f"GEARMAN_EXTERNAL_JOBS must be a list of patterns like 'php.*', not {patterns!r}"
+            "GEARMAN_EXTERNAL_JOBS must be a list of patterns like 'php.*' ('*' for any name), "
+            f"not {patterns!r}"
         )
     return patterns
 
 
 def is_external(job_name: str) -> bool:
-    """Whether other programs may serve this job; they may, where GEARMAN_EXTERNAL_JOBS is not set."""
-    patterns = external_jobs()
-    return patterns is None or any(fnmatch.fnmatchcase(job_name, each) for each in patterns)
+    """Whether GEARMAN_EXTERNAL_JOBS says that other programs serve this job."""
+    return any(fnmatch.fnmatchcase(job_name, each) for each in external_jobs())
 
 
 def workers() -> Sequence[str] | None:

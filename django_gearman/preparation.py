@@ -149,14 +149,13 @@ def _context() -> dict[str, Any]:
 
 def _check_external(name: str) -> None:
     """Raise JobNotRegistered unless another program may serve a job of this name."""
-    is_local = get_backend_class().local
-    if is_local and conf.external_jobs() is not None and conf.is_external(name):
+    if not conf.is_external(name):
+        raise registry.unknown(name)
+    if get_backend_class().local:
         raise JobNotRegistered(
             f"job {name!r} is served by another program, as GEARMAN_EXTERNAL_JOBS says, and jobs do "
             "not leave this process; in a test, gearman_client.stub() answers for it"
         )
-    if is_local or not conf.is_external(name):
-        registry.get(name)
 
 
 def resolve(task: str | AnyJob) -> AnyJob | None:

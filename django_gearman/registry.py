@@ -49,13 +49,20 @@ class JobRegistry:
             raise JobNotRegistered(f"no job is named {name!r}{self._hint(name)}")
         return job
 
+    def unknown(self, name: str) -> JobNotRegistered:
+        """Return the error for a name that was submitted, but is neither a job's nor external."""
+        told = f"no job is named {name!r}{self._hint(name)}"
+        return JobNotRegistered(
+            f"{told}{'' if told.endswith('?') else '.'} If another program serves it, add {name!r}, "
+            "or a pattern that matches it, to GEARMAN_EXTERNAL_JOBS"
+        )
+
     def _hint(self, name: str) -> str:
         if not self._jobs:
             return "; no jobs are declared at all (is the app in INSTALLED_APPS?)"
-        short = {known.rpartition(".")[2]: known for known in self._jobs}
-        close = difflib.get_close_matches(name, self._jobs, n=3)
-        if not close and name.rpartition(".")[2] in short:
-            close = [short[name.rpartition(".")[2]]]
+        last = name.rpartition(".")[2]
+        close = sorted(known for known in self._jobs if known.rpartition(".")[2] == last)
+        close = close[:3] or difflib.get_close_matches(name, self._jobs, n=1)
         if close:
             return f"; did you mean {' or '.join(repr(match) for match in close)}?"
         shown = sorted(self._jobs)[:5]

@@ -12,3 +12,4 @@ INSTALLED_APPS = [
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 GEARMAN_BACKEND = "eager"
+GEARMAN_EXTERNAL_JOBS = ["php.*"]

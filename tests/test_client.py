@@ -148,9 +148,27 @@ def test_a_later_change_by_the_caller_does_not_reach_the_job(memory, client, ran
 # Names
 
 
-def test_an_unknown_name_is_refused_where_no_other_program_could_serve_it(client):
-    with pytest.raises(JobNotRegistered, match=r"did you mean 'tests\.app\.echo'"):
-        client.submit_job("tests.app.ecko", 1)
+@pytest.mark.parametrize("backend", ["eager", "memory", "gearman", "python-gearman"])
+@pytest.mark.parametrize(
+    "submit",
+    [
+        lambda client: client.submit_job("tests.app.ecko", 1),
+        lambda client: client.submit_job("tests.app.ecko", 1, background=True),
+        lambda client: client.submit_multiple_jobs([{"task": "tests.app.ecko", "data": 1}]),
+        lambda client: client.dispatch_background_task("tests.app.ecko", 1),
+        lambda client: client.using(unique="u").submit_job("tests.app.ecko", 1),
+        lambda client: client.using(serializer="raw").submit_job("tests.app.ecko", b"1"),
+        lambda client: client.using(on_commit=True).dispatch_background_task("tests.app.ecko"),
+    ],
+    ids=["submit", "background", "multiple", "dispatch", "using", "raw", "on commit"],
+)
+def test_an_unknown_name_is_refused_on_every_transport(settings, client, submit, backend):
+    settings.GEARMAN_BACKEND = backend
+    del settings.GEARMAN_EXTERNAL_JOBS  # as by default
+
+    says = r"'tests\.app\.ecko'; did you mean 'tests\.app\.echo'\?.* to GEARMAN_EXTERNAL_JOBS"
+    with pytest.raises(JobNotRegistered, match=says):
+        submit(client)
 
 
 @pytest.mark.parametrize("name", ["", "with space", "tab\t", "x" * 256, "later@delayed"])
@@ -167,6 +185,8 @@ def test_external_jobs_are_those_that_the_setting_lists(settings, client):
 
     with pytest.raises(ServerUnavailable):  # it would have been sent
         client.submit_job("php.pdf", 1)
+    with pytest.raises(ServerUnavailable):
+        client.submit_multiple_jobs([{"task": "php.pdf", "data": 1}])
     with pytest.raises(JobNotRegistered):
         client.submit_job("perl.pdf", 1)
 

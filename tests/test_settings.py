@@ -112,6 +112,7 @@ def test_a_backend_is_chosen_by_name_or_path(settings, name, backend):
         ({"JOB_NAME": "with space {name}"}, "E003", "spaces"),
         ({"EXTERNAL_JOBS": "php.*"}, "E004", "list of patterns"),
         ({"EXTERNAL_JOBS": 5}, "E004", "list of patterns"),
+        ({"EXTERNAL_JOBS": None}, "E004", "for any name"),
         ({"JOB_NAME": lambda name: {}[name]}, "E003", "KeyError"),
         ({"SERVER": ["a"]}, "W001", "Did you mean GEARMAN_SERVERS?"),
         ({"COLOUR": "red"}, "W001", "Known are GEARMAN_BACKEND"),

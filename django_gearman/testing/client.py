@@ -67,8 +67,8 @@ class RecordingClient(Assertions, GearmanClient):
         client that waits gets JobRaised, with no more than its text, as from another language. In force
         until the test ends, or as a context manager until the block does; so are the faults below.
 
-        Raises TypeError and ValueError for what cannot be a stub, and JobNotRegistered for a job that
-        GEARMAN_EXTERNAL_JOBS, where it is set, does not list.
+        Raises TypeError and ValueError for what cannot be a stub, and JobNotRegistered for a name that
+        is neither a job's nor in GEARMAN_EXTERNAL_JOBS.
         """
         return Stub(self._harness.stubs.all, job, function, returns, raises)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import conf
 from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
-from ..exceptions import ConnectionLost, JobNotRegistered
+from ..exceptions import ConnectionLost
 from ..jobs import AnyJob, Job
 from ..registry import registry
 from ..serializers import Call, Serializer, check_bytes
@@ -41,11 +41,7 @@ class Stub(InForce):
             raise TypeError(f"a stub answers by a function, not {function!r}; write returns=...")
         self.name = job.name if isinstance(job, Job) else conf.check_name(job, "job name")
         if registry.find(self.name) is None and not conf.is_external(self.name):
-            try:
-                registry.get(self.name)
-            except JobNotRegistered as error:  # in production, submitting it would raise, too
-                told = f"{error}; GEARMAN_EXTERNAL_JOBS lists the jobs of other programs"
-                raise JobNotRegistered(told) from None
+            raise registry.unknown(self.name)  # as submitting it does in production
         self.function = conf.function_name(self.name)
         self._call = function
         self._returns = returns

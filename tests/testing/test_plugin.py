@@ -665,7 +665,10 @@ def test_plain(n):
     "options", [["-p", "no:randomly"], ["-n", "4"]], ids=["in order", "in random order, by four"]
 )
 def test_a_thousand_tests_each_start_clean(project, options):
-    project.makepyfile(test_it="import pytest\nfrom shop.gearman_jobs import *\n" + LEAVING)
+    project.makepyfile(
+        settings=SETTINGS + "GEARMAN_EXTERNAL_JOBS = ['php.*']",
+        test_it="import pytest\nfrom shop.gearman_jobs import *\n" + LEAVING,
+    )
 
     result = project.runpytest_subprocess(*options)
 

@@ -23,7 +23,8 @@ def test_a_stub_answers_at_once_on_every_transport(transport, gearman_client):
     assert (job.result, job.runs) == (b"%PDF", 1)
 
 
-def test_a_stub_may_be_a_function_of_the_arguments(gearman_client):
+def test_a_stub_may_be_a_function_of_the_arguments(gearman_client, settings):
+    settings.GEARMAN_EXTERNAL_JOBS = ["go.*"]
     gearman_client.stub("go.scale", lambda path, width=1: f"{path} {width}")
 
     assert (
