@@ -10,6 +10,8 @@ from .clock import monotonic
 
 #: Set once nobody wants what is waited for in this context: an `await` of it was cancelled.
 abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
+#: When the call was made that this thread works on, where that was before.
+called_at: ContextVar[float | None] = ContextVar("called_at", default=None)
 _ABANDONED_SECONDS = 0.5  # between looks at it
 
 

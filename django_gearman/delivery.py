@@ -13,6 +13,7 @@ from django.db import transaction
 
 from .backends import get_backend
 from .clock import monotonic
+from .deadlines import called_at
 from .exceptions import BackendError, ConnectionLost, JobLost, ServerUnavailable, SubmitUncertain
 from .instrumentation import active
 from .registry import registry
@@ -68,7 +69,9 @@ def _send_committed(requests: list[JobRequest], servers: Servers) -> None:
 def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
     options = requests[0].options
     retries = options.max_retries or 0
-    deadline = None if options.timeout is None else monotonic() + options.timeout
+    deadline = None
+    if options.timeout is not None:
+        deadline = (called_at.get() or monotonic()) + options.timeout
     with active().delivery(requests):
         for attempt in range(retries + 1):
             if attempt:

@@ -8,7 +8,8 @@ import difflib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -22,11 +23,11 @@ from .options import Options
 from .request import JobRequest
 from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
+from .waiters import wait_in_thread
 
 _Called = ParamSpec("_Called")  # how the function is called here
 _P = ParamSpec("_P")  # how the job is submitted: without the context
 _R = TypeVar("_R")
-_Other = ParamSpec("_Other")
 _R2 = TypeVar("_R2")
 
 
@@ -194,8 +195,7 @@ class Job(Generic[_Called, _P, _R]):
 
     async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Do what `do` does, without blocking the event loop."""
-        result: _R = await self._in_thread(self.do)(*args, **kwargs)
-        return result
+        return await self._wait(partial(self.do, *args, **kwargs), self.options.timeout)
 
     async def ado_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
         """Do what `do_background` does, in the thread that has the transaction."""
@@ -203,26 +203,19 @@ class Job(Generic[_Called, _P, _R]):
 
     async def amap(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
         """Do what `map` does, without blocking the event loop."""
-        results: list[_R] = await self._in_thread(self.map)(iterable, timeout)
-        return results
+        seconds = self.options.timeout if timeout is None else timeout
+        return await self._wait(partial(self.map, iterable, timeout), seconds)
 
-    @staticmethod
-    def _in_thread(
-        method: Callable[_Other, _R2],
-    ) -> Callable[_Other, Coroutine[Any, Any, _R2]]:
-        # A job that runs in the calling thread wants the one that has the database connections;
-        # waiting for a worker may take any.
-        sensitive = active().runs_in_caller(get_backend_class())
-
-        async def call(*args: _Other.args, **kwargs: _Other.kwargs) -> _R2:
-            token = abandoned.set(leave := threading.Event())
-            try:
-                return await sync_to_async(method, thread_sensitive=sensitive)(*args, **kwargs)
-            finally:
-                leave.set()  # once cancelled, the thread has nothing to wait for
-                abandoned.reset(token)
-
-        return call
+    async def _wait(self, call: Callable[[], _R2], seconds: float | None) -> _R2:
+        if not active().runs_in_caller(get_backend_class()):
+            return await wait_in_thread(f"job {self.name}", call, seconds)
+        # A job that runs in the calling thread wants the one that has the database connections.
+        token = abandoned.set(leave := threading.Event())
+        try:
+            return await sync_to_async(call)()
+        finally:
+            leave.set()  # once cancelled, the thread has nothing to wait for
+            abandoned.reset(token)
 
 
 AnyJob: TypeAlias = Job[..., ..., Any]

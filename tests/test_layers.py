@@ -176,7 +176,9 @@ LAYERS: dict[str, set[str]] = {
         "request",
         "serializers",
     },
+    "waiters": {"backends.__init__", "exceptions"},
     "jobs": {
+        "waiters",
         "backends.__init__",
         "client",
         "conf",
