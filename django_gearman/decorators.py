@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from .context import JobContext
-from .jobs import Job
+from .jobs import AsyncJob, Job
 from .registry import registry
 from .retries import Backoff, exponential
 from .serializers import Serializer
@@ -20,15 +20,25 @@ _R = TypeVar("_R")
 
 
 class _Plain(Protocol):
+    @overload
+    def __call__(self, func: Callable[_P, Coroutine[Any, Any, _R]], /) -> AsyncJob[_P, _P, _R]: ...
+    @overload
     def __call__(self, func: Callable[_P, _R], /) -> Job[_P, _P, _R]: ...
 
 
 class _WithContext(Protocol):
+    @overload
+    def __call__(
+        self, func: Callable[Concatenate[JobContext, _P], Coroutine[Any, Any, _R]], /
+    ) -> AsyncJob[Concatenate[JobContext, _P], _P, _R]: ...
+    @overload
     def __call__(
         self, func: Callable[Concatenate[JobContext, _P], _R], /
     ) -> Job[Concatenate[JobContext, _P], _P, _R]: ...
 
 
+@overload
+def gearman_job(queue: Callable[_P, Coroutine[Any, Any, _R]], /) -> AsyncJob[_P, _P, _R]: ...
 @overload
 def gearman_job(queue: Callable[_P, _R], /) -> Job[_P, _P, _R]: ...
 @overload
@@ -89,7 +99,8 @@ def gearman_job(
     def declare(func: Callable[..., Any]) -> Job[..., ..., Any]:
         if not inspect.isroutine(func):
             raise TypeError(f"@gearman_job declares functions, not {func!r}")
-        job: Job[..., ..., Any] = Job(
+        job_class = AsyncJob if inspect.iscoroutinefunction(func) else Job
+        job: Job[..., ..., Any] = job_class(
             func,
             queue="default" if callable(queue) else queue,
             name=name,

@@ -8,9 +8,9 @@ import difflib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
 
@@ -216,6 +216,22 @@ class Job(Generic[_Called, _P, _R]):
         finally:
             leave.set()  # once cancelled, the thread has nothing to wait for
             abandoned.reset(token)
+
+
+class AsyncJob(Job[_Called, _P, _R]):
+    """
+    A coroutine function declared as a job.
+
+    Calling it gives the coroutine; `do` and its like give what that returns on a worker.
+    """
+
+    if TYPE_CHECKING:
+
+        def __call__(  # type: ignore[override]
+            self, /, *args: _Called.args, **kwargs: _Called.kwargs
+        ) -> Coroutine[Any, Any, _R]: ...
+
+        def using(self, **options: Any) -> AsyncJob[_Called, _P, _R]: ...
 
 
 AnyJob: TypeAlias = Job[..., ..., Any]
