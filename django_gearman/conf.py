@@ -31,8 +31,13 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_WORKERS": None,
     "GEARMAN_JOB_TIMEOUT": None,
     "GEARMAN_SUBMIT_ON_COMMIT": False,
+    "GEARMAN_ON_COMMIT_FAILURE": "log",
+    "GEARMAN_SEND_TRACEBACKS": None,
     "GEARMAN_CONTEXT_PROVIDER": None,
 }
+
+#: What may happen to a job that cannot be submitted when its transaction has committed.
+ON_COMMIT_FAILURE = ("log", "raise")
 
 #: Longest function name, in bytes. libgearman takes 512; this leaves room for "@delayed".
 MAX_NAME_BYTES = 255
@@ -130,6 +135,22 @@ def submit_on_commit() -> bool | str:
         raise ImproperlyConfigured(
             f"GEARMAN_SUBMIT_ON_COMMIT is True, False or a database's alias, not {value!r}"
         )
+    return value
+
+
+def on_commit_failure() -> str:
+    """Return GEARMAN_ON_COMMIT_FAILURE: "log" or "raise"."""
+    value: object = _read("GEARMAN_ON_COMMIT_FAILURE")
+    if value not in ON_COMMIT_FAILURE:
+        raise ImproperlyConfigured(f"GEARMAN_ON_COMMIT_FAILURE is 'log' or 'raise', not {value!r}")
+    return str(value)
+
+
+def send_tracebacks() -> bool | None:
+    """Return GEARMAN_SEND_TRACEBACKS; None sends them to clients of this project, and with DEBUG."""
+    value: object = _read("GEARMAN_SEND_TRACEBACKS")
+    if value is not None and not isinstance(value, bool):
+        raise ImproperlyConfigured(f"GEARMAN_SEND_TRACEBACKS is True, False or None, not {value!r}")
     return value
 
 

@@ -6,19 +6,30 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from django.db import transaction
 
+from . import conf
 from .backends import get_backend
 from .clock import monotonic
 from .deadlines import called_at
-from .exceptions import BackendError, ConnectionLost, JobLost, ServerUnavailable, SubmitUncertain
+from .exceptions import (
+    BackendError,
+    ConnectionLost,
+    InvalidBackend,
+    JobLost,
+    ServerUnavailable,
+    SubmitUncertain,
+)
 from .instrumentation import active
+from .records import get_logger
 from .registry import registry
 from .request import JOB_PENDING, JobRequest
-from .signals import job_submitted
+from .serializers import digest_of
+from .signals import job_submitted, submit_failed
+
+logger = get_logger("django_gearman.jobs")
 
 Servers = Sequence[Any] | None
 
@@ -40,8 +51,10 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     for request in requests:
         request.state = JOB_PENDING
     alias = on_commit if isinstance(on_commit, str) else None
-    send = partial(_send_committed, requests, servers)
-    active().on_commit(transaction.on_commit, send, alias)
+    failure = requests[0].options.on_commit_failure or conf.on_commit_failure()
+    committed = _Committed(requests, servers, raises=failure == "raise")
+    active().on_commit(transaction.on_commit, committed, alias)
+    committed.is_now = False
 
 
 def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
@@ -55,15 +68,54 @@ def _wait_until(requests: Sequence[JobRequest], deadline: float | None) -> None:
             request.wait_until(deadline)
 
 
-def _send_committed(requests: list[JobRequest], servers: Servers) -> None:
-    try:
-        _send(requests, servers, wait=False)
-    except ServerUnavailable as error:
-        for request in requests:
-            request.fail(error)
-    for request in requests:
-        if request.exception is not None:
-            raise request.exception
+class _Committed:
+    """
+    Sends requests when their transaction has committed; at once if there is none.
+
+    The data is safe by then, the jobs are not: if no server takes them, the project's other callbacks
+    shall run all the same, unless `on_commit_failure` is "raise".
+    """
+
+    def __init__(self, requests: list[JobRequest], servers: Servers, *, raises: bool) -> None:
+        self.is_now = True  # whoever submits them can be told
+        self._raises = raises
+        self._requests = requests
+        self._servers = servers
+
+    def __call__(self) -> None:
+        if self.is_now:
+            _send(self._requests, self._servers, wait=False)
+            return
+        try:
+            _send(self._requests, self._servers, wait=False)
+        except (BackendError, InvalidBackend) as error:
+            unsent = [request for request in self._requests if request.state == JOB_PENDING]
+            if not unsent:
+                raise  # it is about something that happened later
+            failure = error if isinstance(error, BackendError) else ServerUnavailable(str(error))
+            for request in unsent:
+                request.fail(failure)
+        failed = [request for request in self._requests if request.exception is not None]
+        for request in failed:
+            _tell_failure(request)
+        for request in failed:
+            if request.exception is not None and (
+                self._raises or isinstance(request.exception, AssertionError)  # a test's
+            ):
+                raise request.exception
+
+
+def _tell_failure(request: JobRequest) -> None:
+    error = request.exception
+    job = registry.find(request.task)
+    fact = "may not have been" if isinstance(error, SubmitUncertain) else "was not"
+    logger.error(
+        "job %s (no handle) %s submitted when its transaction had committed, with arguments of "
+        "digest %s: %s",
+        *(request.task, fact, digest_of(request.call, request.serializer), error),
+        extra={"gearman_job": request.task, "gearman_queue": job.queue if job is not None else ""},
+    )
+    submit_failed.send_robust(job, request=request, exception=error)
 
 
 def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from .backends.base import Priority
+from .conf import ON_COMMIT_FAILURE
 from .serializers import Serializer
 
 PRIORITY_NONE = None
@@ -32,7 +33,8 @@ class Options:
     the same arguments": equal ones share one job. `timeout` is how many seconds to wait for a
     result. `run_after` delays a background job: a timedelta, or a datetime (a naive one is in the
     current time zone). `on_commit` holds a background job back until the transaction commits: True,
-    or the alias of a database. `serializer` is for jobs of other programs; one's own jobs declare
+    or the alias of a database. `on_commit_failure` says what happens if it cannot be submitted then:
+    "log" (the default) or "raise". `serializer` is for jobs of other programs; one's own jobs declare
     theirs. `max_retries` is how often to submit again when a connection is lost, which may run the
     job more than once.
     """
@@ -44,6 +46,7 @@ class Options:
     on_commit: bool | str | None = None
     serializer: str | Serializer | None = None
     max_retries: int | None = None
+    on_commit_failure: str | None = None
 
     def __post_init__(self) -> None:
         if self.unique is not None and not isinstance(self.unique, (str, bool)):
@@ -67,6 +70,10 @@ class Options:
             raise TypeError(f"run_after is a datetime or a timedelta, not {self.run_after!r}")
         if not isinstance(self.on_commit, (bool, str, type(None))):
             raise TypeError(f"on_commit is True or a database's alias, not {self.on_commit!r}")
+        if self.on_commit_failure not in (None, *ON_COMMIT_FAILURE):
+            raise ValueError(
+                f"on_commit_failure is 'log' or 'raise', not {self.on_commit_failure!r}"
+            )
 
     def updated(self, **changes: Any) -> Options:
         """Return a copy with the changes that are not None; TypeError for an unknown option."""
@@ -90,7 +97,7 @@ class Options:
 
     def check_foreground(self) -> None:
         """Raise ValueError for what only a background job can do."""
-        for name in ("run_after", "on_commit"):
+        for name in ("run_after", "on_commit", "on_commit_failure"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name} is for background jobs, because nobody could wait for the result: "
@@ -100,7 +107,7 @@ class Options:
     @property
     def delivery(self) -> tuple[Any, ...]:
         """What one submission of many jobs can have only once."""
-        return self.on_commit, self.max_retries, self.timeout
+        return self.on_commit, self.on_commit_failure, self.max_retries, self.timeout
 
     @property
     def queue_priority(self) -> Priority:

@@ -13,6 +13,7 @@ refused by name, because it would come back as something else.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import pickle
 from abc import ABC, abstractmethod
@@ -258,6 +259,12 @@ def check_bytes(data: object, serializer: Serializer) -> bytes:
             f"{type(serializer).__qualname__} must return bytes, and returned a {type(data).__name__}"
         )
     return data
+
+
+def digest_of(call: Call, serializer: Serializer) -> str:
+    """Return what is the same for the same arguments, and does not give them away."""
+    same = serializer.dumps_call(Call(call.args, call.kwargs))
+    return hashlib.blake2b(same, digest_size=8).hexdigest()
 
 
 def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializer:

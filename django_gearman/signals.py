@@ -8,6 +8,9 @@ from django.dispatch import Signal
 
 #: A job has been handed to a server. Arguments: request (JobRequest).
 job_submitted = Signal()
+#: A background job could not be submitted when its transaction had committed. Arguments: request
+#: (JobRequest, whose exception tells why), exception.
+submit_failed = Signal()
 #: A worker starts a job. Arguments: context (JobContext).
 job_started = Signal()
 #: A job is queued again, before this run of it has finished: it asked for that with RetryJob, or

@@ -696,18 +696,6 @@ def test_background_jobs_go_out_on_commit_where_the_settings_say_so(settings, cl
     assert rolled_back.state == "PENDING"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_job_that_cannot_go_out_on_commit_is_told(settings, client):
-    settings.GEARMAN_BACKEND = "gearman"
-    settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
-
-    with pytest.raises(ServerUnavailable), transaction.atomic():
-        request = client.using(on_commit=True).submit_job("tests.app.note", 1, background=True)
-
-    assert request.state == JOB_FAILED
-    assert isinstance(request.exception, ServerUnavailable)
-
-
 # Servers and threads
 
 

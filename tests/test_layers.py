@@ -132,7 +132,7 @@ LAYERS: dict[str, set[str]] = {
     "fleet": {"conf", "registry"},
     "backends.__init__": {"conf", "exceptions", "instrumentation", "backends.base"},
     "calls": {"serializers"},
-    "options": {"serializers", "backends.base"},
+    "options": {"conf", "serializers", "backends.base"},
     "clock": set(),
     "deadlines": set(),
     "request": {
@@ -144,6 +144,8 @@ LAYERS: dict[str, set[str]] = {
         "backends.base",
     },
     "delivery": {
+        "conf",
+        "serializers",
         "backends.__init__",
         "exceptions",
         "instrumentation",

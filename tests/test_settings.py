@@ -89,6 +89,8 @@ def test_a_backend_is_chosen_by_name_or_path(settings, name, backend):
         ({"SUBMIT_ON_COMMIT": 1}, "E008", "True, False or a database's alias"),
         ({"SUBMIT_ON_COMMIT": ""}, "E008", "True, False or a database's alias"),
         ({"SUBMIT_ON_COMMIT": "othr"}, "E008", "'othr', but DATABASES has default"),
+        ({"ON_COMMIT_FAILURE": "no"}, "E011", "is 'log' or 'raise', not 'no'"),
+        ({"SEND_TRACEBACKS": "yes"}, "E012", "is True, False or None, not 'yes'"),
         ({"CONTEXT_PROVIDER": {"a": 1}}, "E009", "a function without arguments"),
         ({"CONTEXT_PROVIDER": "no.such"}, "E009", "No module named"),
         (
