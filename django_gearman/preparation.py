@@ -77,6 +77,7 @@ class Preparation:
             options.queue_priority,
             self._background,
             None if options.run_after is None else options.run_at(),
+            external=job is None,
         )
         return JobRequest(target.name, call, spec, target.serializer, options)
 
@@ -118,11 +119,9 @@ class Preparation:
         """Return the workload and the unique of a call."""
         job, serializer = target.job, target.serializer
         try:
-            if self._context:
-                workload = serializer.dumps_call(call._replace(context=self._context))
-            else:
-                workload = serializer.dumps_call(call)
-            workload = check_bytes(workload, serializer)
+            sent = call._replace(context=self._context) if self._context else call
+            dumps = serializer.dumps_external if job is None else serializer.dumps_call
+            workload = check_bytes(dumps(sent), serializer)
             if options.unique is True:
                 if job is not None and serializer.carries_calls:
                     call = job.canonical_call(call)
@@ -132,7 +131,7 @@ class Preparation:
                 unique = options.unique or f"{self._stem}{next(self._count):08x}"
         except SerializationError as error:
             raise SerializationError(f"job {target.name}: {error}") from error
-        if not workload:
+        if not workload and self._background:
             raise SerializationError(
                 f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
                 "disk does not start again with such a job; send at least one byte"

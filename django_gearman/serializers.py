@@ -91,6 +91,10 @@ class Serializer(ABC):
             envelope["context"] = dict(call.context)
         return self.dumps(envelope)
 
+    def dumps_external(self, call: Call) -> bytes:
+        """Turn the arguments of another program's job into a workload."""
+        return self.dumps_call(call)
+
     def unique_key(self, call: Call) -> bytes:
         """Return what equal calls have in common, for unique=True: JSON with its keys sorted."""
         workload = self.dumps_call(call)
@@ -166,6 +170,20 @@ class JSONSerializer(Serializer):
             except (KeyError, ValueError):
                 pass  # there is more to it than most calls have
         return super().dumps_call(call)
+
+    def dumps_external(self, call: Call) -> bytes:
+        """
+        Turn the arguments of another program's job into a workload.
+
+        A single one travels as it is, without envelope, as a program in any language reads it; but
+        one that would be taken for an envelope needs one.
+        """
+        if call.kwargs or len(call.args) != 1:
+            return self.dumps_call(call)
+        [value] = call.args
+        if type(value) is dict and {"args", "kwargs"} <= value.keys():
+            return self.dumps_call(call)
+        return self.dumps(value)
 
     def loads_call(self, workload: bytes) -> Call:
         is_long = len(workload) > LONG and workload.startswith(_CALL_START)

@@ -36,8 +36,9 @@ from ..server import Server
 
 #: Longest handle that gearmand answers to, in bytes.
 MAX_HANDLE_BYTES = 63
-#: Real transports queue delayed jobs under the function's name with this appended: gearmand 1.1
-#: gives out no LOW job of a function as long as a delayed one of the same name waits.
+#: Real transports queue delayed jobs under the function's name with this appended, which our workers
+#: serve too: gearmand 1.1 gives out no LOW job of a function as long as a delayed one of the same
+#: name waits.
 DELAYED = "@delayed"
 
 
@@ -56,7 +57,8 @@ class JobSpec(NamedTuple):
     A job to submit.
 
     `unique` names the job for coalescing ("" coalesces with nothing). `run_at`, in seconds since the
-    epoch, holds a background job back until then; only where `BaseBackend.supports_delayed`.
+    epoch, holds a background job back until then; only where `BaseBackend.supports_delayed`. An
+    `external` job is for workers of other programs: delayed, too, it goes by its plain name.
     """
 
     function: str
@@ -65,6 +67,7 @@ class JobSpec(NamedTuple):
     priority: Priority = Priority.NORMAL
     background: bool = False
     run_at: float | None = None
+    external: bool = False
 
 
 class AssignedJob(NamedTuple):

@@ -198,11 +198,12 @@ class GearmandBackend(BaseBackend):
 
 def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
     """Return the bytes that submit a job."""
-    function, workload, _, priority, background, run_at = spec
+    function, workload, _, priority, background, run_at, external = spec
     unique = wire_unique(spec)
     if run_at is None:
         start = b"%b\0%b\0" % (to_bytes(function), unique)
         return frame(_SUBMIT[priority, background], start, workload)
     when = math.ceil(min(max(run_at, 0.0), _LATEST))
-    start = b"%b\0%b\0%d\0" % (to_bytes(function + DELAYED), unique, when)
+    queue = function if external else function + DELAYED
+    start = b"%b\0%b\0%d\0" % (to_bytes(queue), unique, when)
     return frame(PacketType.SUBMIT_JOB_EPOCH, start, workload)

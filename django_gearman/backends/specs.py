@@ -14,7 +14,7 @@ MAX_FUNCTION_BYTES = 512 - len(DELAYED)
 #: Largest workload, in bytes: a packet's size has 32 bits, of which 8 kB are left for the names.
 MAX_WORKLOAD_BYTES = 2**32 - 1 - 8192
 
-_USUAL = (str, bytes, str, Priority, bool, NoneType)  # a spec's types, as most have
+_USUAL = (str, bytes, str, Priority, bool, NoneType, bool)  # a spec's types, as most have
 _KINDS: dict[str, tuple[Any, str]] = {
     "function": (str, "a string"),
     "workload": (bytes, "bytes"),
@@ -22,6 +22,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     "priority": (Priority, "a Priority"),
     "background": (bool, "True or False"),
     "run_at": ((int, float, NoneType), "a number of seconds since the epoch, or None"),
+    "external": (bool, "True or False"),
 }
 
 

@@ -221,3 +221,19 @@ class QueuesContract(ContractBase):
         first, second = submit(backend, *specs)
 
         assert first.handle == second.handle
+
+    def test_a_delayed_job_of_another_program_is_due_like_any(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        if not backend.supports_delayed:
+            pytest.skip("this transport has no delayed jobs")
+        later = time.time() + 1
+        specs = [
+            JobSpec(function, work, background=True, run_at=run_at, external=True)
+            for work, run_at in ((b"2nd", later), (b"1st", None))
+        ]
+
+        submit(backend, *specs)
+
+        assert [row.total for row in backend.functions() if row.function == function] == [2]
+        assert [grab(worker).workload for _ in specs] == [b"1st", b"2nd"]
