@@ -13,8 +13,8 @@ from django.db import connections
 
 from . import backends, conf
 from .exceptions import GearmanError, InvalidBackend
-from .execution import check_serializers, name_functions
 from .fleet import declared_workers, routing_errors
+from .functions import check_serializers, name_functions
 from .registry import registry
 
 

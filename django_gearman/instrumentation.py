@@ -72,6 +72,9 @@ class Instrumentation:
         """Hand jobs that asked to run again to a transport's `take`."""
         return take(specs)
 
+    def job_retried(self, handle: str, next_handle: str, delay: float) -> None:
+        """Note that a job's next attempt is queued, before the end of this one is reported."""
+
     def job_failed(self, handle: str, error: BaseException) -> None:
         """Note what a job of this process has raised, before its failure is reported."""
 

@@ -8,15 +8,19 @@ fails, or its next attempt is submitted.
 
 from __future__ import annotations
 
+import logging
+
 from .backends import get_backend
-from .backends.base import AssignedJob
+from .backends.base import AssignedJob, WorkComplete
 from .backends.orphan_session import OrphanSession
 from .exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
-from .execution import Run, fail_unknown, functions_of
+from .execution import Ending, Run, fail_unknown
+from .functions import functions_of
 from .jobs import AnyJob
-from .records import get_logger
+from .records import get_logger, log
 from .registry import registry
-from .supervisor import Death
+from .supervisor import Death, Reported
+from .telling import tell_ended
 from .worker_process import HARD_LIMIT_SECONDS, decode_task
 
 logger = get_logger("django_gearman.jobs")
@@ -40,20 +44,39 @@ def end_orphan(death: Death) -> None:
     server = assigned.handle.partition("//")[0]
     # Which of the connections to the server has the job is not known; the others' word is nothing.
     opened = [each for name, each in death.sockets.items() if name.partition("#")[0] == server]
-    job = functions_of(registry.jobs()).get(assigned.function)
-    if not opened or (job is not None and not is_last_run(job, assigned, has_workload, death)):
-        told = "job %s (%s) is given to another worker: its process %s"
-        logger.warning(told, assigned.function, assigned.handle, death.how)
-        return
     session = OrphanSession(opened)
     try:
-        if job is None:
-            fail_unknown(assigned, session)
-        else:
-            fail_orphan(Run(job, assigned, session, get_backend().submit), death)
-        session.close()
+        _end(assigned, has_workload, session if opened else None, death)
     except BackendError as error:
-        logger.warning("job %s (%s): %s", assigned.function, assigned.handle, error)
+        log(logger, logging.WARNING, "job %s (%s): %s", assigned.function, assigned.handle, error)
+
+
+def _end(
+    assigned: AssignedJob, has_workload: bool, session: OrphanSession | None, death: Death
+) -> None:
+    if death.reported is Reported.ALL:
+        if session is not None:
+            session.close()  # what the process had sent is lost unless the server has taken it in
+        return
+    job = functions_of(registry.jobs()).get(assigned.function)
+    is_last = job is None or is_last_run(job, assigned, has_workload, death)
+    if session is None or not (is_last or death.reported is Reported.NEXT):
+        told = "job %s (%s) is given to another worker: its process %s"
+        log(logger, logging.WARNING, told, assigned.function, assigned.handle, death.how)
+        return
+    if not session.has(assigned):  # it died between sending the outcome and saying so
+        session.close()
+    elif death.reported is Reported.NEXT:
+        session.send(assigned, WorkComplete(b""))
+        session.close()
+    elif job is None:
+        fail_unknown(assigned, session)
+        session.close()
+    else:
+        run = Run(job, assigned, session, get_backend().submit)
+        ending = fail_orphan(run, death)
+        session.close()  # before anybody is told, who may end this process, too
+        tell_ended(run, ending)
 
 
 def is_last_run(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: Death) -> bool:
@@ -66,7 +89,7 @@ def is_last_run(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: D
     return death.times > job.retries or bool(assigned.background and has_workload)
 
 
-def fail_orphan(run: Run, death: Death) -> None:
+def fail_orphan(run: Run, death: Death) -> Ending:
     """Report that a run has failed by the death of its process, or submit its next attempt."""
     name = run.job.name
     if death.is_overdue:
@@ -75,7 +98,7 @@ def fail_orphan(run: Run, death: Death) -> None:
             "process was killed"
         )
         run.was_called = True
-        run.fail(error)
-    else:
-        count = f"; {death.times} processes have died of it" if death.times > 1 else ""
-        run.fail(WorkerDied(f"job {name}: its worker process {death.how}{count}"), died=True)
+        return run.report(run.failed(error))
+    count = f"; {death.times} processes have died of it" if death.times > 1 else ""
+    error = WorkerDied(f"job {name}: its worker process {death.how}{count}")
+    return run.report(run.failed(error, died=True))

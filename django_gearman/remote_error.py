@@ -8,27 +8,32 @@ WORK_EXCEPTION makes some hang.
 from __future__ import annotations
 
 import json
-import traceback
+
+from .records import format_error
+from .text import described, kind_of
 
 _START = b'{"__gearman__":"error",'  # no warning of a job begins so: such keys are escaped
+# Characters of an error that travel.
+_MOST_MESSAGE = 20_000
+_MOST_TRACEBACK = 100_000
 
 
 def dump_error(error: BaseException) -> bytes:
-    """Write an exception for the client that waits for the job."""
-    kind, name = type(error), type(error).__qualname__
+    """Write an exception for the client that waits for the job, whatever it does when it is asked."""
     told = {
-        "type": name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}",
-        "message": _text_of(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "type": kind_of(error, dotted=True),
+        "message": _cut(described(str, error), _MOST_MESSAGE),
+        "traceback": _cut(format_error(error)[0], _MOST_TRACEBACK),
     }
     return _START + b'"value":' + json.dumps(told).encode() + b"}"
 
 
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:  # noqa: BLE001 - its __str__ is the user's
-        return f"<its text cannot be had: {broken!r}>"
+def _cut(text: str, most: int) -> str:
+    """Leave out the middle of a text that is very long."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]}\n... ({len(text)} characters)\n{text[-half:]}"
 
 
 def read_error(data: bytes) -> dict[str, str] | None:

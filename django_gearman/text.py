@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 #: Characters that are shown of one text.
 LIMIT = 2000
@@ -51,17 +52,31 @@ def printable_lines(text: str, limit: int = 20 * LIMIT) -> list[str]:
 
 def repr_of(value: object, limit: int = LIMIT) -> str:
     """Return the `repr` of any object, printable; what fails in there is told instead of raised."""
-    return printable(_described(repr, value), limit)
+    return printable(described(repr, value), limit)
 
 
 def str_of(value: object, limit: int = LIMIT) -> str:
     """Return the `str` of any object, printable; what fails in there is told instead of raised."""
-    return printable(_described(str, value), limit)
+    return printable(described(str, value), limit)
 
 
-def _described(describe: Callable[[object], str], value: object) -> str:
+def described(describe: Callable[[object], str], value: object) -> str:
+    """Return what `str` or `repr` say of any object; what fails in there is told instead of raised."""
     try:
-        return describe(value)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - it is not our code
-        kind = type(value).__qualname__
-        return f"<{kind}: its {describe.__name__}() raised {type(error).__qualname__}>"
+        return str.__str__(describe(value))  # it may be a str with ideas of its own
+    except BaseException as error:  # noqa: BLE001 - it is not our code
+        reason = kind_of(error)
+        with suppress(BaseException):
+            reason += f": {error}" if f"{error}" else ""
+        return f"<{kind_of(value)}: its {describe.__name__}() raised {reason}>"
+
+
+def kind_of(value: object, *, dotted: bool = False) -> str:
+    """Return the name of an object's class, `dotted` with its module unless that is builtins."""
+    kind = type(value)
+    try:
+        if dotted and kind.__module__ != "builtins":
+            return f"{kind.__module__}.{kind.__qualname__}"
+        return f"{kind.__qualname__}"
+    except BaseException:  # noqa: BLE001 - its metaclass is not our code
+        return "an object of a class without a name"

@@ -8,6 +8,10 @@ from .backends.base import AssignedJob, WorkerSession
 class Watch:
     """Watches a worker; this one does not care."""
 
+    #: Whether the job in hand is ended by somebody else, should the worker die: then nothing is to be
+    #: closed before.
+    ends_jobs = False
+
     def registered(self, session: WorkerSession) -> None:
         """Note that the worker is about to ask for jobs."""
 
@@ -20,6 +24,12 @@ class Watch:
 
     def returned(self) -> None:
         """Note that the job's function has ended, and what came of it is about to be reported."""
+
+    def resubmitted(self) -> None:
+        """Note that the job's next attempt is queued, and only the end of this one not yet reported."""
+
+    def reported(self) -> None:
+        """Note that the server has been sent the outcome."""
 
     def ended(self) -> None:
         """Note that the job is not in hand any more."""

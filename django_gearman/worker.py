@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -15,12 +16,14 @@ from .backends import get_backend
 from .backends.base import AssignedJob, BaseBackend, WorkerSession
 from .clock import monotonic
 from .exceptions import BackendError
-from .execution import Submit, execute, fail_unknown, functions_of
+from .execution import Submit, execute, fail_unknown
+from .functions import functions_of
 from .instrumentation import active
 from .jobs import AnyJob
-from .records import get_logger
+from .records import get_logger, log
 from .registry import registry
 from .signals import worker_started, worker_stopping
+from .telling import send
 from .watch import NOBODY, Watch
 
 logger = get_logger(__name__)
@@ -106,8 +109,8 @@ class GearmanWorker:
         now = worked_at = monotonic()
         told_at = -math.inf
         watch.registered(session)
-        worker_started.send_robust(type(self), worker=self)
         try:
+            send(worker_started, type(self), worker=self)
             while not self.is_stopping and count != limit and not watch.is_over(count):
                 wants_none = burst and session.is_known
                 assigned = session.grab_job(0 if wants_none else IDLE_SECONDS)
@@ -133,9 +136,13 @@ class GearmanWorker:
             while session.holds_jobs and (assigned := session.grab_job(0)) is not None:
                 run(assigned)
                 count += 1
-        finally:
-            worker_stopping.send_robust(type(self), worker=self)
-            session.close()
+        except BaseException:
+            send(worker_stopping, type(self), worker=self)
+            if not watch.ends_jobs:
+                session.close()
+            raise
+        send(worker_stopping, type(self), worker=self)
+        session.close()
         return count
 
     def _run(
@@ -153,10 +160,9 @@ class GearmanWorker:
             else:
                 execute(job, assigned, session, retry, watch)
         except BackendError as error:
-            logger.warning("job %s: %s", assigned.handle, error)
-        finally:
-            watch.ended()
-            self._clean()
+            log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
+        watch.ended()  # after any other exception it is in hand still: the death is on its account
+        self._clean()
 
     def _clean(self) -> None:
         """Drop database connections that are broken or too old, and queries kept for debugging."""

@@ -15,7 +15,7 @@ from functools import partial
 
 from . import conf
 from .backends.base import AssignedJob, WorkerSession
-from .supervisor import Scoreboard, Stage, tell, wake_parent
+from .supervisor import Reported, Scoreboard, Stage, tell, wake_parent
 from .watch import Watch
 from .worker import GearmanWorker
 
@@ -49,6 +49,8 @@ def _chance() -> float:
 
 class SupervisedWatch(Watch):
     """Tells the supervisor what the worker does, and the worker when to leave."""
+
+    ends_jobs = True
 
     def __init__(
         self, board: Scoreboard, line: socket.socket, limits: Limits, timeout: float | None
@@ -85,6 +87,12 @@ class SupervisedWatch(Watch):
 
     def returned(self) -> None:
         self._board.report()
+
+    def resubmitted(self) -> None:
+        self._board.reported(Reported.NEXT)
+
+    def reported(self) -> None:
+        self._board.reported(Reported.ALL)
 
     def ended(self) -> None:
         self._board.drop()

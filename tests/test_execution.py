@@ -15,7 +15,8 @@ from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec, WorkComplete, WorkFail, WorkWarning
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.exceptions import JobAlreadyRegistered
-from django_gearman.execution import execute, functions_of
+from django_gearman.execution import execute
+from django_gearman.functions import functions_of
 from django_gearman.jobs import Job
 from django_gearman.registry import registry
 from django_gearman.remote_error import read_error

@@ -14,7 +14,7 @@ from django_gearman import RetryJob, exponential, gearman_job
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec
 from django_gearman.exceptions import JobRaised, SerializationError
-from django_gearman.execution import functions_of
+from django_gearman.functions import functions_of
 from django_gearman.jobs import Job
 from django_gearman.registry import registry
 from django_gearman.serializers import JSONSerializer, RawSerializer

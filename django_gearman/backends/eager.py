@@ -14,7 +14,8 @@ from contextlib import suppress
 from functools import partial
 
 from ..exceptions import BackendError, ConnectionLost
-from ..execution import Submit, execute, fail_unknown, functions_of
+from ..execution import Submit, execute, fail_unknown
+from ..functions import functions_of
 from ..instrumentation import active
 from ..jobs import AnyJob
 from ..records import get_logger

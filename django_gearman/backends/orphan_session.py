@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from .base import AssignedJob, Update, WorkerSession
 from .gearmand_worker import encode_update
 
 _SECONDS = 10.0  # for the server to take in what it is told
+_KEPT = 512  # bytes of what was heard before, in which an answer may have begun
 
 
 class OrphanSession(WorkerSession):
@@ -52,24 +54,38 @@ class OrphanSession(WorkerSession):
             opened.close()
         return True
 
+    def has(self, job: AssignedJob) -> bool:
+        """Whether the server still waits for the outcome; ConnectionLost if it does not answer."""
+        handle = to_bytes(job.handle.rpartition("//")[2])
+        ask = encode(PacketType.GET_STATUS, handle)
+        answer = re.compile(
+            rb"\0RES\0\0\0\x14.{4}" + re.escape(handle) + rb"\x00([01])\0", re.DOTALL
+        )
+        found: list[bytes] = []
+        for opened in self._sockets:
+            found += answer.findall(_hear(opened, ask))
+        return b"1" in found
+
     def close(self) -> None:
         """Wait until the server has heard it; ConnectionLost if it cannot be known to have."""
         for opened in self._sockets:
             with opened:
-                _wait_until_heard(opened)
+                _hear(opened)
 
 
-def _wait_until_heard(opened: socket.socket) -> None:
+def _hear(opened: socket.socket, ask: bytes = b"") -> bytes:
+    """Ask something, and for an echo; return the end of what comes until that is there."""
     token = secrets.token_bytes(16).replace(b"\0", b"0")
     deadline = monotonic() + _SECONDS
     heard = b""
     try:
-        opened.sendall(encode(PacketType.ECHO_REQ, token))
+        opened.sendall(ask + encode(PacketType.ECHO_REQ, token))
         while token not in heard:
             opened.settimeout(max(0.001, deadline - monotonic()))
             data = opened.recv(65536)
             if not data:
                 raise ConnectionLost("the job server has closed the connection")
-            heard = heard[-64:] + data
+            heard = heard[-_KEPT:] + data
     except OSError as error:
         raise ConnectionLost(f"the job server does not answer: {error}") from error
+    return heard

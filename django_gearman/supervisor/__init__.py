@@ -3,11 +3,12 @@
 from .arbiter import Status, Supervisor
 from .process import Death, Slot, tell, wake_parent
 from .reload import Reload
-from .scoreboard import Scoreboard, Stage
+from .scoreboard import Reported, Scoreboard, Stage
 
 __all__ = [
     "Death",
     "Reload",
+    "Reported",
     "Scoreboard",
     "Slot",
     "Stage",

@@ -24,7 +24,7 @@ from functools import partial
 
 from .process import HANDLED, Death, Process, Slot, spawn, spawn_once
 from .reload import Reload
-from .scoreboard import Phase, Stage
+from .scoreboard import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -241,12 +241,11 @@ class Supervisor:
         self._processes.remove(process)
         is_overdue = process.board.deadline <= time.monotonic()
         task = b"" if process.is_killed else process.board.task
-        is_running = process.board.phase is Phase.RUNNING
         how = "killed: its time was up" if is_overdue and code == -signal.SIGKILL else _how(code)
-        if task and is_running and self._on_death is not None:
-            key = hashlib.blake2b(task).digest()
+        if task and self._on_death is not None:
+            key, reported = hashlib.blake2b(task).digest(), process.board.has_reported
             self._times[key] += 1
-            death = Death(how, task, process.sockets, self._times[key], is_overdue)
+            death = Death(how, task, process.sockets, self._times[key], is_overdue, reported)
             self._reporters.add(spawn_once(partial(self._on_death, death), self._processes))
             if len(self._times) > _MOST_TASKS:
                 del self._times[next(iter(self._times))]

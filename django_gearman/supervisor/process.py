@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from .scoreboard import Phase, Scoreboard, Stage
+from .scoreboard import Phase, Reported, Scoreboard, Stage
 
 #: Signals that the supervisor acts upon.
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
@@ -46,7 +46,8 @@ class Death:
     A process that ended with a task in hand, for whoever has to report on that.
 
     `sockets` are duplicates of those that the process had opened, by the name it gave them. `times`
-    is how many processes of this supervisor have ended with this task.
+    is how many processes of this supervisor have ended with this task, `reported` what this one had
+    said of its end.
     """
 
     how: str
@@ -54,6 +55,7 @@ class Death:
     sockets: dict[str, socket.socket]
     times: int
     is_overdue: bool
+    reported: Reported = Reported.NOTHING
 
 
 @dataclass

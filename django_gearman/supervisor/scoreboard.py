@@ -21,7 +21,7 @@ LAYOUT = 1
 #: Longest description of a task, in bytes.
 MAX_TASK = 1 << 18
 
-_STAGE, _PHASE, _BEAT, _DEADLINE, _LENGTH = 0, 1, 8, 16, 24
+_STAGE, _PHASE, _REPORTED, _BEAT, _DEADLINE, _LENGTH = 0, 1, 2, 8, 16, 24
 _TASK = 64
 _SIZE = _TASK + MAX_TASK
 _float = struct.Struct("=d")
@@ -43,6 +43,14 @@ class Phase(enum.IntEnum):
     IDLE = 0
     RUNNING = 1
     REPORTING = 2  # what came of it; whether that has arrived is not known
+
+
+class Reported(enum.IntEnum):
+    """What of the end of its task a process has reported."""
+
+    NOTHING = 0
+    NEXT = 1  # the task that follows this one
+    ALL = 2
 
 
 class Scoreboard:
@@ -81,11 +89,16 @@ class Scoreboard:
         _length.pack_into(memory, _LENGTH, length)
         memory[_TASK : _TASK + length] = task
         _float.pack_into(memory, _DEADLINE, deadline)
+        memory[_REPORTED] = Reported.NOTHING
         memory[_PHASE] = Phase.RUNNING
 
     def report(self) -> None:
         """Tell that the task is done, and what came of it about to be reported."""
         self._memory[_PHASE] = Phase.REPORTING
+
+    def reported(self, what: Reported) -> None:
+        """Tell what has been reported, whatever becomes of this process from now on."""
+        self._memory[_REPORTED] = what
 
     def drop(self) -> None:
         """Tell that no task is in hand."""
@@ -100,6 +113,10 @@ class Scoreboard:
     @property
     def phase(self) -> Phase:
         return Phase(self._memory[_PHASE])
+
+    @property
+    def has_reported(self) -> Reported:
+        return Reported(self._memory[_REPORTED])
 
     @property
     def beat_at(self) -> float:

@@ -17,15 +17,14 @@ from .. import conf
 from ..backends import close_backends
 from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
 from ..backends.eager import EagerBackend
-from ..context import JobContext
 from ..exceptions import ConnectionLost
 from ..execution import Run
 from ..instrumentation import Instrumentation, active, instrumented
 from ..orphans import fail_orphan, is_last_run
 from ..request import JobRequest
 from ..serializers import Serializer, get_serializer
-from ..signals import job_retried
 from ..supervisor import Death
+from ..telling import tell_ended
 from .faults import Faults
 from .isolation import JobServerForbidden, real_transport
 from .outbox import Outbox, SubmittedJob
@@ -58,13 +57,9 @@ class Harness(Instrumentation):
         self._commits = CommitWatch()
         self._transport: Callable[[], _Transport] | None = None
 
-    def begin(self) -> None:
-        job_retried.connect(self._on_retried)
-
     def end(self) -> None:
         """End the test: its workers stop, and nothing is left behind."""
         self.has_ended = True
-        job_retried.disconnect(self._on_retried)
         self._commits.close()
         close_backends(made_under=self)
 
@@ -194,7 +189,7 @@ class Harness(Instrumentation):
         how = f"died, as crash_worker_during() is in force for {run.job.name}"
         death = Death(how, b"", {}, deaths, is_overdue=False)
         if is_last_run(run.job, assigned, True, death):
-            fail_orphan(run, death)
+            tell_ended(run, fail_orphan(run, death))
         elif isinstance(run.session, RecordingSession):
             run.session.lose(assigned)
         raise ConnectionLost(f"the worker of job {assigned.handle} {how}")
@@ -203,8 +198,8 @@ class Harness(Instrumentation):
         self.outbox.tell(handle, SubmittedJob.fail, handle, error)
         self.runner.failed(handle, error)
 
-    def _on_retried(self, *, context: JobContext, handle: str, delay: float, **_: Any) -> None:
-        self.outbox.follow(context.handle, handle, delay)
+    def job_retried(self, handle: str, next_handle: str, delay: float) -> None:
+        self.outbox.follow(handle, next_handle, delay)
 
 
 def _read(
@@ -235,7 +230,6 @@ def _read(
 @contextmanager
 def in_force(harness: Harness) -> Iterator[None]:
     """Put a harness in force until the block ends, which is the end of its test."""
-    harness.begin()
     try:
         with instrumented(harness):
             yield

@@ -218,7 +218,6 @@ class _Test:
 
                 forget_servers()
                 self._harness = Harness()
-                self._harness.begin()
                 self._in_force.callback(self._harness.end)
                 if self._asks:
                     self._use(self._transport)

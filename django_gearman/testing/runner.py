@@ -14,7 +14,7 @@ from ..backends.base import AssignedJob, BaseBackend, JobSpec, WorkerSession
 from ..backends.eager import EagerBackend
 from ..backends.memory import MemoryBackend
 from ..exceptions import BackendError
-from ..execution import functions_of
+from ..functions import functions_of
 from ..jobs import AnyJob
 from ..registry import registry
 from ..request import JobRequest

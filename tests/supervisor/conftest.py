@@ -14,7 +14,7 @@ import pytest
 # A program whose processes say what happens to them; what is in braces, a test fills in.
 PROGRAM = """
     import logging, os, signal, sys, time
-    from django_gearman.supervisor import Slot, Reload, Supervisor
+    from django_gearman.supervisor import Reload, Reported, Slot, Supervisor
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
     VERSION = 1
@@ -33,7 +33,8 @@ PROGRAM = """
         return run, lambda: stopping.append(True)
 
     def on_death(death):
-        say("died", death.task.decode(), death.times, death.is_overdue, death.how)
+        about = death.times, death.is_overdue, death.how, death.reported.name
+        say("died", death.task.decode(), *about)
 
     slots = [Slot(f"slot {{n}}", start) for n in range({processes})]
     if "--check" in sys.argv:

@@ -150,8 +150,8 @@ def test_a_task_whose_process_died_is_reported_and_counted(launch):
     wait_until(lambda: len(family.lines("died")) >= 2, "two deaths")
 
     assert family.lines("died")[:2] == [
-        ["poison", "1", "False", "was", "killed", "by", "SIGKILL"],
-        ["poison", "2", "False", "was", "killed", "by", "SIGKILL"],
+        ["poison", "1", "False", "was", "killed", "by", "SIGKILL", "NOTHING"],
+        ["poison", "2", "False", "was", "killed", "by", "SIGKILL", "NOTHING"],
     ]
     assert "was killed by SIGKILL, with poison in hand; starting another one" in family.output
     assert family.stop() == 0
@@ -169,9 +169,29 @@ def test_a_task_that_is_overdue_costs_its_process(launch):
     assert family.lines("died")[0][:3] == ["endless", "1", "True"]
 
 
-@pytest.mark.parametrize("last", ["board.drop()", "board.report()"])
-def test_what_has_been_done_is_not_reported(launch, last):
-    family = launch(run=f"board.take(b'task', time.monotonic() + 60); {last}; os._exit(1)")
+@pytest.mark.parametrize(
+    ("last", "reported"),
+    [
+        ("", "NOTHING"),
+        ("; board.reported(Reported.NEXT)", "NEXT"),
+        ("; board.reported(Reported.ALL)", "ALL"),
+    ],
+)
+def test_a_death_while_its_end_is_reported_counts(launch, last, reported):
+    run = f"board.take(b'task', time.monotonic() + 60); board.report(){last}; os._exit(1)"
+    family = launch(run=run)
+
+    wait_until(lambda: len(family.lines("died")) >= 2, "two deaths")
+
+    assert [(line[1], line[-1]) for line in family.lines("died")[:2]] == [
+        ("1", reported),
+        ("2", reported),
+    ]
+    assert family.stop() == 0
+
+
+def test_what_has_been_done_is_not_reported(launch):
+    family = launch(run="board.take(b'task', time.monotonic() + 60); board.drop(); os._exit(1)")
 
     wait_until(lambda: len(family.children()) >= 2, "the process is replaced")
 

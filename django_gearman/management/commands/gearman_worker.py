@@ -16,8 +16,8 @@ from ... import conf
 from ...autoreload import reload_on_change
 from ...backends import check_backend, close_backends, get_backend, get_backend_class
 from ...exceptions import GearmanError
-from ...execution import functions_of
 from ...fleet import read_processes, undeclared_queues
+from ...functions import functions_of
 from ...health import Health
 from ...instrumentation import active
 from ...logs import show_logs
