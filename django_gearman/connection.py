@@ -22,6 +22,7 @@ from .clock import monotonic
 from .exceptions import BackendError, ConnectionLost
 from .protocol import RESPONSE, Packet, PacketReader, PacketType, encode
 from .server import Server
+from .sharing import close_in_child
 
 _JOINED = 32768  # bytes of a chunk, on average, up to which a copy costs less than a buffer
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
@@ -71,6 +72,7 @@ class Connection:
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = monotonic() + connect_timeout
         self._socket = self._open(connect_timeout, deadline)
+        close_in_child(self)
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
         self._readable = select.poll()
         self._readable.register(self._socket, select.POLLIN)

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
-from asgiref.sync import async_to_sync
-
 from . import conf
 from .backends.base import (
     AssignedJob,
@@ -40,6 +38,7 @@ from .exceptions import (
     SubmitUncertain,
 )
 from .instrumentation import active
+from .isolation import call
 from .jobs import AnyJob
 from .remote_error import dump_error
 from .retries import RetryJob
@@ -51,7 +50,6 @@ from .telling import (
     tell_started,
     tell_unknown,
 )
-from .timelimit import time_limit, within
 from .watch import NOBODY, Watch
 
 #: `BaseBackend.submit`
@@ -168,15 +166,10 @@ class Run:
 
     def _call_function(self, seconds: float | None) -> object:
         """Call the job's function: the one place where that is done."""
-        job, call = self.job, self._checked
-        args = (self.context, *call.args) if job.takes_context else call.args
+        job, checked = self.job, self._checked
+        args = (self.context, *checked.args) if job.takes_context else checked.args
         self.was_called = True
-        if job.is_async:
-            return async_to_sync(within)(seconds, job.func, args, call.kwargs)
-        if seconds is None:
-            return job.func(*args, **call.kwargs)
-        with time_limit(seconds):
-            return job.func(*args, **call.kwargs)
+        return call(job.func, args, checked.kwargs, seconds=seconds, is_async=job.is_async)
 
     # What becomes of a failure
 

@@ -12,7 +12,7 @@ import logging
 
 from .backends import get_backend
 from .backends.base import AssignedJob, WorkComplete
-from .backends.orphan_session import OrphanSession
+from .backends.orphan_session import OrphanSession, hang_up
 from .exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
 from .execution import Ending, Run, fail_unknown
 from .functions import functions_of
@@ -49,6 +49,8 @@ def end_orphan(death: Death) -> None:
         _end(assigned, has_workload, session if opened else None, death)
     except BackendError as error:
         log(logger, logging.WARNING, "job %s (%s): %s", assigned.function, assigned.handle, error)
+    finally:
+        hang_up(death.sockets.values())
 
 
 def _end(

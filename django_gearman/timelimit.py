@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from .exceptions import JobTimeLimitExceeded
+from .forks import end_if_forked
 
 
 def _exceeded(seconds: float) -> JobTimeLimitExceeded:
@@ -44,9 +46,16 @@ async def within(
 ) -> Any:
     """Await a coroutine function; raise JobTimeLimitExceeded in it when it lasts longer."""
     limit = asyncio.timeout(seconds)
+    process = os.getpid()
     try:
         async with limit:
-            return await func(*args, **kwargs)
+            try:
+                result = await func(*args, **kwargs)
+            except BaseException as error:
+                end_if_forked(process, error)
+                raise
+            end_if_forked(process)
+            return result
     except TimeoutError as error:
         if seconds is not None and limit.expired():
             raise _exceeded(seconds) from error

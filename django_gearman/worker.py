@@ -17,6 +17,7 @@ from .backends.base import AssignedJob, BaseBackend, WorkerSession
 from .clock import monotonic
 from .exceptions import BackendError
 from .execution import Submit, execute, fail_unknown
+from .forks import end_if_forked
 from .functions import functions_of
 from .instrumentation import active
 from .jobs import AnyJob
@@ -154,6 +155,7 @@ class GearmanWorker:
         assigned: AssignedJob,
     ) -> None:
         job = functions.get(assigned.function)
+        process = os.getpid()
         try:
             if job is None:
                 fail_unknown(assigned, session)
@@ -161,6 +163,7 @@ class GearmanWorker:
                 execute(job, assigned, session, retry, watch)
         except BackendError as error:
             log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
+        end_if_forked(process)
         watch.ended()  # after any other exception it is in hand still: the death is on its account
         self._clean()
 

@@ -15,6 +15,7 @@ from functools import partial
 
 from . import conf
 from .backends.base import AssignedJob, WorkerSession
+from .forks import WorkerForks
 from .supervisor import Reported, Scoreboard, Stage, tell, wake_parent
 from .watch import Watch
 from .worker import GearmanWorker
@@ -160,6 +161,7 @@ def prepare_worker(
     supervised = SupervisedWatch(board, line, limits, conf.job_timeout())
 
     def run() -> None:
+        WorkerForks(line.close, board.close).install()
         worker.work(burst=burst, watch=supervised)
         if burst and board.stage is not Stage.LEAVING:
             board.done()

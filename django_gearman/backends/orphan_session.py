@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..clock import monotonic
 from ..exceptions import ConnectionLost
@@ -50,8 +51,7 @@ class OrphanSession(WorkerSession):
             ) from reason
 
     def give_back(self, job: AssignedJob) -> bool:
-        for opened in self._sockets:
-            opened.close()
+        hang_up(self._sockets)
         return True
 
     def has(self, job: AssignedJob) -> bool:
@@ -68,9 +68,23 @@ class OrphanSession(WorkerSession):
 
     def close(self) -> None:
         """Wait until the server has heard it; ConnectionLost if it cannot be known to have."""
-        for opened in self._sockets:
-            with opened:
+        try:
+            for opened in self._sockets:
                 _hear(opened)
+        finally:
+            hang_up(self._sockets)
+
+
+def hang_up(sockets: Iterable[socket.socket]) -> None:
+    """
+    End connections, so that the server gives the jobs of a dead worker to others.
+
+    Closing these duplicates does not: a process that a job has started may hold another one.
+    """
+    for opened in sockets:
+        with contextlib.suppress(OSError):  # the server has closed it
+            opened.shutdown(socket.SHUT_RDWR)
+        opened.close()
 
 
 def _hear(opened: socket.socket, ask: bytes = b"") -> bytes:

@@ -28,6 +28,7 @@ from ..clock import monotonic
 from ..connection import keep_alive
 from ..exceptions import BackendError, ConnectionLost, ProtocolError
 from ..server import Server
+from ..sharing import close_in_child
 from .base import (
     Update,
     WorkComplete,
@@ -75,6 +76,7 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
             # Not __del__: in a reference cycle the socket may go first, with a ResourceWarning.
             self._close_socket = weakref.finalize(self, opened.close)
             self.process = os.getpid()
+            close_in_child(self)
             keep_alive(opened)
             # Only an answer proves the server alive: the kernel connects to a stopped process.
             opened.sendall(greeting)

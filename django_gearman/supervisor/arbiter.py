@@ -249,6 +249,8 @@ class Supervisor:
             self._reporters.add(spawn_once(partial(self._on_death, death), self._processes))
             if len(self._times) > _MOST_TASKS:
                 del self._times[next(iter(self._times))]
+        else:
+            process.hang_up()
         self._tell(process, code, how, task)
         process.forget()
 

@@ -110,6 +110,12 @@ class Process:
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if pid else None
 
+    def hang_up(self) -> None:
+        """End the connections of a dead process: what it has started may hold them open."""
+        for opened in self.sockets.values():
+            with contextlib.suppress(OSError):  # the other side has closed it
+                opened.shutdown(socket.SHUT_RDWR)
+
     def forget(self) -> None:
         """Close this process's share of all that connects the two."""
         self.line.close()

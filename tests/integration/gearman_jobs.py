@@ -11,12 +11,8 @@ import time
 from typing import Any
 
 from django_gearman import current_job, gearman_job
-
-
-def leave(mark: object) -> None:
-    trail = os.open(os.environ["TRAIL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(trail, f"{mark}\n".encode())
-    os.close(trail)
+from tests.integration import forking_jobs as forking_jobs
+from tests.integration.marks import leave as leave
 
 
 @gearman_job
