@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
-from .checks import check_routes, check_settings
+from .checks import check_placement, check_routes, check_settings
 from .conf import set_defaults
 
 
@@ -19,5 +19,6 @@ class DjangoGearmanConfig(AppConfig):
     def ready(self) -> None:
         set_defaults()
         checks.register(check_settings, "gearman")
+        checks.register(check_placement, "gearman")
         checks.register(check_routes, "gearman", deploy=True)
         autodiscover_modules("gearman_jobs")

@@ -15,6 +15,7 @@ from . import backends, conf
 from .exceptions import GearmanError, InvalidBackend
 from .fleet import declared_workers, routing_errors
 from .functions import check_serializers, name_functions
+from .placement import misplaced_jobs
 from .registry import registry
 
 
@@ -43,6 +44,16 @@ def check_routes(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     except ImproperlyConfigured:
         return []  # as E005 tells
     return [checks.Error(error, id="django_gearman.E006") for error in errors]
+
+
+def check_placement(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Check that workers load every job that the project declares."""
+    return [
+        checks.Error(
+            f"no worker loads the job {place}.", hint=f"{remedy}.", id="django_gearman.E011"
+        )
+        for place, remedy in misplaced_jobs()
+    ]
 
 
 def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:

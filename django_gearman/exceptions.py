@@ -18,6 +18,7 @@ Every error this library raises on purpose.
     │   └── ResultUnavailable        there is no result to read
     ├── JobNotRegistered             no job of that name (also a LookupError)
     ├── JobAlreadyRegistered         two jobs of one name
+    ├── NotSetUp                     Django, or this app, is not set up (an ImproperlyConfigured)
     └── SerializationError           a value that cannot travel (also a ValueError)
 
     InvalidBackend                   no backend can be made as settings stand (an ImproperlyConfigured)
@@ -146,6 +147,10 @@ class JobNotRegistered(GearmanError, LookupError):
 
 class JobAlreadyRegistered(GearmanError):
     """Two jobs want the same name."""
+
+
+class NotSetUp(GearmanError, ImproperlyConfigured):
+    """Django has not loaded its apps, or `django_gearman` is not among them."""
 
 
 class SerializationError(GearmanError, ValueError):

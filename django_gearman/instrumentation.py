@@ -22,6 +22,9 @@ _NOTHING: AbstractContextManager[object] = nullcontext()
 class Instrumentation:
     """What happens between this library and the world; a subclass may see to it that other things do."""
 
+    #: Workers run in this process, so that they serve every job which is declared in it.
+    workers_are_here = False
+
     def transport(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
         """Return what stands for GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS."""
         return backend, servers, options

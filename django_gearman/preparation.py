@@ -15,6 +15,7 @@ from .context import current_job
 from .exceptions import GearmanError, JobNotRegistered, SerializationError
 from .instrumentation import active
 from .options import Options
+from .placement import check_loaded, check_set_up
 from .registry import registry
 from .request import JobRequest
 from .serializers import Call, Serializer, check_bytes, get_serializer
@@ -44,6 +45,7 @@ class Preparation:
     """
 
     def __init__(self, options: Options, background: bool, **explicit: Any) -> None:
+        check_set_up()
         self._options = options
         self._background = background
         self._explicit = explicit
@@ -97,6 +99,8 @@ class Preparation:
 
     def _target(self, task: str | AnyJob) -> _Target:
         job = resolve(task)
+        if job is not None and registry.is_late(job):
+            check_loaded(job)
         name = job.name if job is not None else str(task)
         options = self._options
         if not isinstance(task, str) and task.options is not options:

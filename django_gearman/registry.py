@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from django.apps import apps
+
 from .exceptions import JobAlreadyRegistered, JobNotRegistered
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ class JobRegistry:
 
     def __init__(self) -> None:
         self._jobs: dict[str, AnyJob] = {}
+        self._late: set[str] = set()
         self._lock = threading.Lock()
 
     def add(self, job: AnyJob) -> None:
@@ -37,10 +40,16 @@ class JobRegistry:
                     "give one of them another name: @gearman_job(name=...)"
                 )
             self._jobs[job.name] = job
+            if not reloaded:
+                (self._late.add if _comes_late(job) else self._late.discard)(job.name)
 
     def find(self, name: str) -> AnyJob | None:
         """Return the job of that name, or None."""
         return self._jobs.get(name)
+
+    def is_late(self, job: AnyJob) -> bool:
+        """Whether a job was declared after Django had started, where workers do not load it."""
+        return job.name in self._late
 
     def get(self, name: str) -> AnyJob:
         """Return the job of that name; JobNotRegistered, with the names most like it, otherwise."""
@@ -66,7 +75,11 @@ class JobRegistry:
         if close:
             return f"; did you mean {' or '.join(repr(match) for match in close)}?"
         shown = sorted(self._jobs)[:5]
-        return f"; there are {', '.join(shown)}{' and others' if len(self._jobs) > 5 else ''}"
+        package = name.rpartition(".")[0]
+        told = ""
+        if package and not any(package == app.name for app in apps.get_app_configs()):
+            told = f"; no app in INSTALLED_APPS is named {package!r}"
+        return f"{told}; there are {', '.join(shown)}{' and others' if len(self._jobs) > 5 else ''}"
 
     def queues(self) -> dict[str, list[AnyJob]]:
         """Return the jobs of each queue, both sorted by name."""
@@ -102,6 +115,13 @@ class JobRegistry:
                 + ("; write -q for each queue" if any("," in name for name in unknown) else "")
             )
         return [job for name in names for job in known[name]]
+
+
+def _comes_late(job: AnyJob) -> bool:
+    module = job.func.__module__
+    if not apps.ready:
+        return module == "__main__"
+    return module not in {f"{app.name}.gearman_jobs" for app in apps.get_app_configs()}
 
 
 registry = JobRegistry()

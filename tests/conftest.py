@@ -25,7 +25,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def production() -> Iterator[None]:
     """Let nothing of the testing package stand between the library and the servers it is tried on."""
-    with instrumented(Instrumentation()):
+    instrumentation = Instrumentation()
+    instrumentation.workers_are_here = True  # so tests may declare jobs
+    with instrumented(instrumentation):
         yield
 
 

@@ -162,7 +162,9 @@ LAYERS: dict[str, set[str]] = {
         "request",
         "signals",
     },
+    "placement": {"backends.__init__", "conf", "exceptions", "instrumentation", "registry"},
     "preparation": {
+        "placement",
         "backends.__init__",
         "backends.base",
         "conf",

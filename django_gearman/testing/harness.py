@@ -46,6 +46,8 @@ class Harness(Instrumentation):
     real servers, and do what they do in production.
     """
 
+    workers_are_here = True
+
     def __init__(self) -> None:
         self.is_quiet = True
         self.has_ended = False
