@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 from .exceptions import InvalidBackend
 from .instrumentation import active
 from .server import Server
+from .text import repr_of
 
 DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_BACKEND": "gearman",
@@ -34,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_ON_COMMIT_FAILURE": "log",
     "GEARMAN_SEND_TRACEBACKS": None,
     "GEARMAN_CONTEXT_PROVIDER": None,
+    "GEARMAN_OLD_PICKLES": None,
 }
 
 #: What may happen to a job that cannot be submitted when its transaction has committed.
@@ -179,7 +181,7 @@ def submission_context() -> dict[str, Any]:
     context = provider()
     if not isinstance(context, Mapping) or not all(isinstance(key, str) for key in context):
         raise ImproperlyConfigured(
-            f"GEARMAN_CONTEXT_PROVIDER returns a dict with names as keys, not {context!r}"
+            f"GEARMAN_CONTEXT_PROVIDER returns a dict with names as keys, not {repr_of(context, 200)}"
         )
     return dict(context)
 

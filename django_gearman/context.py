@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
 from .serializers import Serializer, check_bytes
+from .text import repr_of
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
@@ -46,9 +47,11 @@ class JobContext:
         """Tell progress: so many of so many. Whole numbers, from 0 to 2**32 - 1."""
         for number in (numerator, denominator):
             if not isinstance(number, int) or isinstance(number, bool):
-                raise TypeError(f"progress is told in whole numbers, not {number!r}")
+                raise TypeError(f"progress is told in whole numbers, not {repr_of(number, 100)}")
             if not 0 <= number <= _MAX_PROGRESS:
-                raise ValueError(f"progress goes from 0 to {_MAX_PROGRESS}; {number} is outside")
+                raise ValueError(
+                    f"progress goes from 0 to {_MAX_PROGRESS}; {repr_of(number, 100)} is outside"
+                )
         self._send(WorkStatus(numerator, denominator))
 
     def send_data(self, value: Any) -> None:
@@ -60,7 +63,7 @@ class JobContext:
         self._send(WorkWarning(self._dumps(value)))
 
     def _dumps(self, value: Any) -> bytes:
-        return check_bytes(self._serializer.dumps(value), self._serializer)
+        return check_bytes(self._serializer.dumps_update(value), self._serializer)
 
     def _send(self, update: Update) -> None:
         self._session.send(self._assigned, update)

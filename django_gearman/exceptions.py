@@ -36,8 +36,18 @@ if TYPE_CHECKING:
     from .request import JobRequest
 
 
+def revive(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
+    """Make the exception that `GearmanError.__reduce__` has taken apart; its state is set next."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
+
+
 class GearmanError(Exception):
-    """Base of every error of this library."""
+    """Base of every error of this library. Each can be copied and pickled, whatever made it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return revive, (type(self), self.args), dict(vars(self))
 
 
 class BackendError(GearmanError):
@@ -58,7 +68,8 @@ class SubmitUncertain(BackendError):
 
     Raised instead of sending it again, which could run it twice. Whoever can afford that passes
     `max_retries`. From `submit_multiple_jobs`, `requests` holds the request of every job of the
-    call, those that were acknowledged included.
+    call, those that were acknowledged included. Copied to another process, they are known by their
+    handle; only the process that submitted them can wait for them.
     """
 
     def __init__(self, message: str, requests: Sequence[JobRequest] = ()) -> None:
@@ -103,18 +114,8 @@ class JobRaised(JobFailed):
         self.exception_type = exception_type
         self.message = message
         self.traceback = traceback
-        self._job = job
         if traceback:
             self.add_note(f"On the worker:\n{traceback.rstrip()}")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        told = (self._job, self.exception_type, self.message, self.traceback)
-        return _job_raised, told
-
-
-def _job_raised(job: str, exception_type: str, message: str, traceback: str) -> JobRaised:
-    """Make one of a pickle, as when a test runner sends it from process to process."""
-    return JobRaised(job, exception_type=exception_type, message=message, traceback=traceback)
 
 
 class JobTimeout(JobError, TimeoutError):

@@ -123,7 +123,8 @@ class Run:
         self.was_called = False
         self.session = session
         self._submit = submit
-        self._serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
+        serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
+        self._serializer = serializer.for_function(assigned.function)
         self._unreadable: BaseException | None = None
         try:
             self.call = _believable(self._serializer.loads_call(assigned.workload))
@@ -159,7 +160,7 @@ class Run:
             raise self._unreadable
         result = self._call_function(seconds)
         try:
-            return check_bytes(self._serializer.dumps(result), self._serializer)
+            return check_bytes(self._serializer.dumps_result(result), self._serializer)
         except SerializationError as error:
             self.was_called = False  # the result would be the same again
             raise SerializationError(f"the result of job {self.job.name}: {error}") from error

@@ -9,6 +9,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeAlias, TypeVar
 
@@ -18,11 +19,13 @@ from .backends import get_backend_class
 from .client import GearmanClient
 from .conf import check_name, check_queue, check_seconds
 from .deadlines import abandoned
+from .exceptions import SerializationError
 from .instrumentation import active
 from .options import Options
 from .request import JobRequest
 from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
+from .text import repr_of
 from .waiters import wait_in_thread
 
 _Called = ParamSpec("_Called")  # how the function is called here
@@ -128,9 +131,11 @@ class Job(Generic[_Called, _P, _R]):
         unknown = [name for name in call.kwargs if name not in known]
         if not unknown or any(each.kind is each.VAR_KEYWORD for each in known.values()):
             return ""
-        told = f"got an unexpected keyword argument {unknown[0]!r}"
+        told = f"got an unexpected keyword argument {repr_of(unknown[0], 100)}"
         if unknown[0] in vars(self.options):
             return f"{told}; an option is given before: using({unknown[0]}=...)"
+        if len(unknown[0]) > 100:  # to look for close ones takes time by its length
+            return told
         close = difflib.get_close_matches(unknown[0], known, n=1)
         return f"{told}; did you mean {close[0]!r}?" if close else told
 
@@ -140,17 +145,25 @@ class Job(Generic[_Called, _P, _R]):
         bound.apply_defaults()
         return bound.arguments
 
-    def canonical_call(self, call: Call) -> Call:
+    def canonical_call(self, call: Call, serializer: Serializer) -> Call:
         """Return the one call that stands for all ways to write these arguments, for a unique."""
         given = self._signature.bind(*call.args, **call.kwargs).arguments
         defaults = {p.name: p.default for p in self._signature.parameters.values()}
+
+        def is_default(name: str, value: Any) -> bool:
+            default = defaults[name]
+            if type(value) is not type(default):
+                return False
+            # Not by ==, for which 0.0 is -0.0, and [1] is [True]: the job can tell these apart.
+            with suppress(SerializationError):
+                return serializer.unique_key(Call([value])) == serializer.unique_key(
+                    Call([default])
+                )
+            return False  # a default that no caller can pass
+
         return Call(
             (),
-            {
-                name: value
-                for name, value in sorted(given.items())
-                if type(value) is not type(defaults[name]) or value != defaults[name]
-            },
+            {name: value for name, value in sorted(given.items()) if not is_default(name, value)},
         )
 
     def using(self, **options: Any) -> Job[_Called, _P, _R]:

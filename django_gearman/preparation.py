@@ -117,7 +117,8 @@ class Preparation:
             )
         chosen = options.serializer if job is None else job.serializer
         serializer = get_serializer(chosen or conf.serializer(), f"serializer of job {name}")
-        return _Target(task, job, name, conf.function_name(name), serializer, options)
+        function = conf.function_name(name)
+        return _Target(task, job, name, function, serializer.for_function(function), options)
 
     def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str]:
         """Return the workload and the unique of a call."""
@@ -128,7 +129,7 @@ class Preparation:
             workload = check_bytes(dumps(sent), serializer)
             if options.unique is True:
                 if job is not None and serializer.carries_calls:
-                    call = job.canonical_call(call)
+                    call = job.canonical_call(call, serializer)
                 key = check_bytes(serializer.unique_key(call), serializer)
                 unique = hashlib.blake2b(key, digest_size=16).hexdigest()
             else:

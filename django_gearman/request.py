@@ -107,6 +107,13 @@ class JobRequest:
         kind = "background" if self.background else "foreground"
         return f"<JobRequest {self.task} {kind} {self.state} {self.handle or 'without handle'}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what waits, for a copy in another process: only the submitter can wait."""
+        kept = dict(vars(self))
+        for name in ("_submission", "_turn"):
+            kept.pop(name, None)
+        return kept
+
     # Made when there is something to keep, or to look at: a deque is half a kilobyte.
 
     @property
@@ -302,7 +309,7 @@ class JobRequest:
 
     def _decode(self, data: bytes, loads: Callable[[bytes], Any] | None = None) -> Any:
         try:
-            return (loads or self.serializer.loads)(data)
+            return (loads or self.serializer.loads_update)(data)
         except SerializationError:
             return data  # of a worker that is not ours
 

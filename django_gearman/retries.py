@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .exceptions import revive
+from .text import repr_of
+
 #: From the number of the attempt that failed, 1 for the first, to the seconds until the next.
 Backoff: TypeAlias = Callable[[int], float]
 
@@ -32,15 +35,18 @@ class RetryJob(Exception):
             f"asked to run again {when}, as only a background job with attempts left can"
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return revive, (type(self), self.args), dict(vars(self))
+
 
 def read_delay(value: object, what: str) -> float:
     """Return a delay in seconds; TypeError or ValueError if it is none."""
     if isinstance(value, datetime.timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number of seconds or a timedelta, not {value!r}")
+        raise TypeError(f"{what} is a number of seconds or a timedelta, not {repr_of(value, 100)}")
     if not -math.inf < value <= _LONGEST:
-        raise ValueError(f"{what} is a number of seconds, not {value!r}")
+        raise ValueError(f"{what} is a number of seconds, not {repr_of(value, 100)}")
     return max(0.0, float(value))
 
 

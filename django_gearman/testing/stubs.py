@@ -53,7 +53,7 @@ class Stub(InForce):
         if self._raises is not None:
             raise self._raises
         value = self._returns if self._call is None else self._call(*call.args, **call.kwargs)
-        return check_bytes(serializer.dumps(value), serializer)
+        return check_bytes(serializer.dumps_result(value), serializer)
 
 
 def _is_error(value: object) -> bool:
@@ -91,7 +91,7 @@ class Stubs:
                     self._answer(stubs[job.function], job, worker)
 
     def _answer(self, stub: Stub, job: AssignedJob, worker: WorkerSession) -> None:
-        serializer = self._serializer_of(job.handle)
+        serializer = self._serializer_of(job.handle).for_function(stub.function)
         try:
             result = stub.answer(serializer.loads_call(job.workload), serializer)
         except BaseException as error:  # noqa: BLE001 - pytest.fail() is one, and the job must end

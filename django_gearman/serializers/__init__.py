@@ -1,0 +1,84 @@
+"""
+Values to bytes and back.
+
+A call travels as an object with the keys "args" and "kwargs" ("attempt" from the second on, and
+"context" where there is one); any other value is its single argument, so that clients in other
+languages need no envelope.
+
+`json` keeps Python's types: beside JSON's own, it tags Decimal, datetime, date, time, timedelta,
+UUID, bytes, tuple, set, frozenset, SafeString, and the floats that JSON lacks. Anything else, an
+object of a subclass of these included, is refused by name: it would come back as something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from ..exceptions import SerializationError
+from ..text import repr_of
+from .base import Call, Serializer
+from .json import JSONSerializer
+from .pickle import PickleSerializer, old_pickles
+from .raw import RawSerializer
+
+__all__ = [
+    "Call",
+    "JSONSerializer",
+    "PickleSerializer",
+    "RawSerializer",
+    "Serializer",
+    "check_bytes",
+    "digest_of",
+    "get_serializer",
+    "old_pickles",
+]
+
+_BUILT_IN: Mapping[str, Serializer] = {
+    "json": JSONSerializer(),
+    "pickle": PickleSerializer(),
+    "raw": RawSerializer(),
+}
+
+
+def check_bytes(data: object, serializer: Serializer) -> bytes:
+    """Return what a serializer has made, as bytes; SerializationError if that cannot be."""
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    if not isinstance(data, bytes):
+        raise SerializationError(
+            f"{type(serializer).__qualname__} must return bytes, and returned a {type(data).__name__}"
+        )
+    return data
+
+
+def digest_of(call: Call, serializer: Serializer) -> str:
+    """Return what is the same for the same arguments, and does not give them away."""
+    same = serializer.dumps_call(Call(call.args, call.kwargs))
+    return hashlib.blake2b(same, digest_size=8).hexdigest()
+
+
+def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializer:
+    """Return the serializer that a setting or a job names; ImproperlyConfigured if it is none."""
+    if type(spec) is str and spec in _BUILT_IN:
+        return _BUILT_IN[spec]
+    if isinstance(spec, Serializer):
+        return spec
+    if isinstance(spec, str):
+        try:
+            spec = import_string(spec)
+        except ImportError as error:
+            raise ImproperlyConfigured(
+                f"{source}: {repr_of(spec, 100)} is none of {', '.join(_BUILT_IN)}, and not a dotted "
+                f"path ({error})"
+            ) from error
+    if isinstance(spec, type) and issubclass(spec, Serializer):
+        spec = spec()
+    if not isinstance(spec, Serializer):
+        raise ImproperlyConfigured(
+            f"{source}: {repr_of(spec, 100)} is not a subclass of django_gearman.serializers.Serializer"
+        )
+    return spec

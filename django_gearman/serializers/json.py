@@ -1,0 +1,90 @@
+"""The serializer `json`: JSON that keeps Python's types."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..exceptions import SerializationError
+from ..text import repr_of, str_of
+from .base import Call, Serializer
+from .refusals import refusal
+from .tags import LONG, TAG, WRITERS, CannotPack, read_string, unpack, write
+
+# Any, as typeshed does not know scan_once; not strict, so that short and long texts are read alike.
+_plain: Any = json.JSONDecoder(strict=False)
+_tagged: Any = json.JSONDecoder(strict=False, object_hook=unpack)
+
+# As `JSONSerializer.dumps_call` writes them.
+_CALL_START, _CALL_END = b'{"args":[', b'],"kwargs":{}}'
+_KEY = {str: WRITERS[str]}
+
+
+class JSONSerializer(Serializer):
+    """JSON that brings back what went in."""
+
+    def dumps(self, value: Any) -> bytes:
+        try:
+            return write(value).encode()
+        except (CannotPack, ValueError, RecursionError):
+            raise SerializationError(refusal(value)) from None
+
+    def loads(self, data: bytes) -> Any:
+        try:
+            if (string := read_string(data)) is not None:
+                return string
+            text = data.decode()
+            decoder = _tagged if "_" in text and TAG in text else _plain  # to look for one is quick
+            try:
+                value, end = decoder.scan_once(text, 0)
+            except StopIteration:
+                end = -1
+            return value if end == len(text) else decoder.decode(text)  # with space around it, say
+        except SerializationError:
+            raise
+        except RecursionError:
+            raise SerializationError(
+                f"nested too deeply to be read: {repr_of(data[:60])}, {len(data)} bytes in all"
+            ) from None
+        except ValueError as error:
+            shown = data if len(data) <= 60 else data[:60] + b"..."
+            raise SerializationError(
+                f"not JSON: {shown!r} ({str_of(error, 200)}); a sender that sends plain bytes wants a "
+                'job with serializer="raw"'
+            ) from None
+
+    def dumps_call(self, call: Call) -> bytes:
+        if call.attempt == 1 and not call.context:
+            try:
+                args = ",".join([WRITERS[type(value)](value) for value in call.args])
+                if not call.kwargs:
+                    return f'{{"args":[{args}],"kwargs":{{}}}}'.encode()
+                kwargs = ",".join(
+                    f"{_KEY[type(k)](k)}:{WRITERS[type(v)](v)}" for k, v in call.kwargs.items()
+                )
+                return f'{{"args":[{args}],"kwargs":{{{kwargs}}}}}'.encode()
+            except (KeyError, ValueError, CannotPack):
+                pass  # there is more to it than most calls have
+        return super().dumps_call(call)
+
+    def dumps_external(self, call: Call) -> bytes:
+        """
+        Turn the arguments of another program's job into a workload.
+
+        A single one travels as it is, without envelope, as a program in any language reads it; but
+        one that would be taken for an envelope needs one.
+        """
+        if call.kwargs or len(call.args) != 1:
+            return self.dumps_call(call)
+        [value] = call.args
+        if type(value) is dict and {"args", "kwargs"} <= value.keys():
+            return self.dumps_call(call)
+        return self.dumps(value)
+
+    def loads_call(self, workload: bytes) -> Call:
+        is_long = len(workload) > LONG and workload.startswith(_CALL_START)
+        if is_long and workload.endswith(_CALL_END):  # it may be of one long text
+            string = read_string(workload[len(_CALL_START) : -len(_CALL_END)])
+            if string is not None:
+                return Call([string])
+        return super().loads_call(workload)

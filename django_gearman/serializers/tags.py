@@ -1,0 +1,287 @@
+"""
+What the JSON serializer adds to JSON: tags for Python's types.
+
+A value that JSON lacks becomes {"__gearman__": tag, "value": ...}. A dict that has that key of its
+own becomes a tagged list of pairs, so that nothing is ever mistaken for a tag.
+
+A value is written only if it comes back as it was, type and all. Types are therefore compared
+exactly: an object of a subclass is refused. The exception are freezegun's dates, which stand for
+plain ones while a test runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import math
+import re
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from decimal import Decimal
+from itertools import chain
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+from django.utils.safestring import SafeString, mark_safe
+
+from ..exceptions import SerializationError
+from ..text import repr_of, str_of
+
+TAG = "__gearman__"
+
+
+class CannotPack(Exception):
+    """There is something in the value that JSON cannot bring back."""
+
+
+_KEYS = {str}
+LONG = 1000  # characters: a text to be looked at as a whole
+_ESCAPED = [*map(chr, range(32)), '"', "\\"]
+# Two characters of Python's, which every reader of JSON takes for one.
+_SPLIT_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _write_string(value: str) -> str:
+    if value.isascii():
+        # The encoder looks at each character; to look for each that it escapes is ten times as fast.
+        if len(value) > LONG and not any(character in value for character in _ESCAPED):
+            return f'"{value}"'
+        return encode_basestring_ascii(value)
+    text = encode_basestring_ascii(value)
+    if "\\ud" in text and _SPLIT_PAIR.search(value):
+        raise CannotPack
+    return text
+
+
+def read_string(data: bytes) -> str | None:
+    """Read a long string without escapes, which takes the decoder ten times as long; None for others."""
+    is_long = len(data) > LONG and data.startswith(b'"') and data.find(b'"', 1) == len(data) - 1
+    if is_long and b"\\" not in data:
+        with suppress(UnicodeDecodeError):
+            return data[1:-1].decode()
+    return None
+
+
+#: What JSON has itself, and how it is written.
+WRITERS: Mapping[type, Callable[[Any], str]] = {
+    str: _write_string,
+    int: int.__repr__,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): lambda value: "null",
+}
+
+
+def write(value: Any) -> str:
+    """Return a value as JSON; CannotPack, ValueError or RecursionError if that cannot be."""
+    if (write_plain := WRITERS.get(type(value))) is not None:  # as for most results
+        return write_plain(value)
+    packed = pack(value)
+    text = _to_json(packed)
+    if "\\ud" in text and any(map(_SPLIT_PAIR.search, _strings_in(packed))):
+        raise CannotPack
+    return text
+
+
+def _strings_in(packed: Any) -> Iterable[str]:
+    left = [packed]
+    while left:
+        value = left.pop()
+        if type(value) is str:
+            yield value
+        elif type(value) is list:
+            left.extend(value)
+        elif type(value) is dict:
+            left.extend(chain(value, value.values()))
+
+
+# Dates and times. `fold` is told by a letter that ISO 8601 leaves to the writer, so that readers who
+# do not know of it still read the rest: "2026-10-25t02:30:00", and "T02:30:00" for a time alone.
+
+
+def _plain(kind: type) -> Any:
+    """Return datetime's own class, also if this module is imported while freezegun replaces it."""
+    return next(base for base in kind.__mro__ if base.__module__ == "datetime")
+
+
+# In a table, since freezegun replaces those classes wherever a module has them by name.
+_PLAIN = {"date": _plain(datetime.date), "datetime": _plain(datetime.datetime)}
+_FAKES = {"FakeDate": "date", "FakeDatetime": "datetime"}
+
+
+def _pack_datetime(value: datetime.datetime) -> str:
+    text = value.isoformat()
+    if value.fold:
+        text = f"{text[:10]}t{text[11:]}"
+    zone = value.tzinfo
+    if zone is None or zone is datetime.UTC:
+        return text
+    if type(zone) is zoneinfo.ZoneInfo and _can_be_found(zone):
+        return f"{text}[{zone.key}]"  # as in RFC 9557
+    return text + _name_of(zone)
+
+
+def _can_be_found(zone: zoneinfo.ZoneInfo) -> bool:
+    """Whether a zone's key leads to it, and not to a file that only this process has read."""
+    try:
+        return zoneinfo.ZoneInfo(zone.key) is zone or bool(zone.__reduce__())
+    except Exception:  # noqa: BLE001 - a zone may have any text, or none, for a key
+        return False
+
+
+def _name_of(zone: datetime.tzinfo) -> str:
+    """Return what an offset does not tell of its zone; CannotPack if the zone is more than that."""
+    if type(zone) is not datetime.timezone:
+        raise CannotPack
+    name = zone.tzname(None)
+    is_default = name == datetime.timezone(zone.utcoffset(None)).tzname(None)
+    return "" if is_default else f"[name={name}]"
+
+
+def _unpack_datetime(text: str) -> datetime.datetime:
+    stamp, _, zone = text.partition("[")
+    value: datetime.datetime = _PLAIN["datetime"].fromisoformat(stamp)
+    fold = int(stamp[10:11] == "t")
+    if not zone.startswith("name=") and (key := zone.rstrip("]")):
+        return _in_zone(value, fold, zoneinfo.ZoneInfo(key))
+    return value.replace(tzinfo=_named(value, zone), fold=fold)
+
+
+def _in_zone(value: datetime.datetime, fold: int, zone: zoneinfo.ZoneInfo) -> datetime.datetime:
+    local = value.replace(tzinfo=zone, fold=fold)
+    if value.tzinfo is None or local.utcoffset() == value.utcoffset():
+        return local
+    other = value.replace(
+        tzinfo=zone, fold=1 - fold
+    )  # the other hour, when the clock is turned back
+    if other.utcoffset() == value.utcoffset():
+        return other
+    return value.astimezone(zone)  # the zone's rules differ here
+
+
+def _named(value: datetime.datetime | datetime.time, zone: str) -> datetime.tzinfo | None:
+    offset = value.utcoffset()
+    if offset is None or not zone.startswith("name="):
+        return value.tzinfo
+    return datetime.timezone(offset, zone.removeprefix("name=").removesuffix("]"))
+
+
+def _pack_time(value: datetime.time) -> str:
+    # A zone with a name has no offset without a date.
+    name = "" if value.tzinfo is None else _name_of(value.tzinfo)
+    return f"{'T' if value.fold else ''}{value.isoformat()}{name}"
+
+
+def _unpack_time(text: str) -> datetime.time:
+    stamp, _, zone = text.partition("[")
+    value = datetime.time.fromisoformat(stamp)
+    return value.replace(tzinfo=_named(value, zone), fold=int(stamp.startswith("T")))
+
+
+# Collections
+
+#: Members of one set that may have the same hash. Each is compared with all of these, so that a set
+#: of such members takes quadratic time; and whoever knows how Python hashes numbers can write one.
+_MOST_ALIKE = 50
+
+
+def _unpack_list(items: object) -> list[Any]:
+    if type(items) is not list:
+        raise TypeError(f"its value is a {type(items).__name__}, not a list")
+    return items
+
+
+def _unpack_set(items: object) -> Iterable[Any]:
+    """Return the members of a set; ValueError if too many have the same hash."""
+    members = _unpack_list(items)
+    if len(members) - len(set(map(hash, members))) <= _MOST_ALIKE:
+        return members
+    alike: dict[int, list[Any]] = {}
+    for member in members:
+        others = alike.setdefault(hash(member), [])
+        if member not in others:
+            others.append(member)
+        if len(others) > _MOST_ALIKE:
+            raise ValueError(f"more than {_MOST_ALIKE} members have the same hash")
+    return chain.from_iterable(alike.values())
+
+
+def _pack_set(value: set[Any] | frozenset[Any]) -> list[Any]:
+    """Sort by the bytes to be, so that equal sets make equal bytes."""
+    return sorted(map(pack, value), key=json.dumps)
+
+
+def _unpack_dict(pairs: object) -> dict[str, Any]:
+    found = dict(_unpack_list(pairs))
+    if not set(map(type, found)) <= _KEYS:
+        raise TypeError("the keys of a dict are strings")
+    return found
+
+
+def _unpack_safe(text: object) -> SafeString:
+    if type(text) is not str:
+        raise TypeError(f"its value is a {type(text).__name__}, not a string")
+    return mark_safe(text)
+
+
+# tag: (type, value to JSON, JSON to value)
+_TAGGED: Mapping[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "tuple": (
+        tuple,
+        lambda value: [pack(item) for item in value],
+        lambda v: tuple(_unpack_list(v)),
+    ),
+    "set": (set, _pack_set, lambda value: set(_unpack_set(value))),
+    "frozenset": (frozenset, _pack_set, lambda value: frozenset(_unpack_set(value))),
+    "float": (float, repr, float),
+    "decimal": (Decimal, str, Decimal),
+    "datetime": (_PLAIN["datetime"], _pack_datetime, _unpack_datetime),
+    "date": (_PLAIN["date"], _PLAIN["date"].isoformat, _PLAIN["date"].fromisoformat),
+    "time": (datetime.time, _pack_time, _unpack_time),
+    "timedelta": (
+        datetime.timedelta,
+        lambda value: [value.days, value.seconds, value.microseconds],
+        lambda parts: datetime.timedelta(*_unpack_list(parts)),
+    ),
+    "uuid": (uuid.UUID, str, uuid.UUID),
+    "bytes": (bytes, lambda value: base64.b64encode(value).decode(), base64.b64decode),
+    "safe": (SafeString, lambda value: value + "", _unpack_safe),
+    "dict": (dict, lambda value: [[k, pack(v)] for k, v in value.items()], _unpack_dict),
+}
+_TAG_OF = {kind: tag for tag, (kind, _, _) in _TAGGED.items()}
+
+
+def pack(value: Any) -> Any:
+    """Return what JSON can bring back of `value`."""
+    kind = type(value)
+    if kind in WRITERS or (kind is float and math.isfinite(value)):
+        return value
+    if kind is list:
+        return [item if type(item) in WRITERS else pack(item) for item in value]
+    if kind is dict:
+        if not set(map(type, value)) <= _KEYS:
+            raise CannotPack
+        if TAG not in value:
+            return {k: v if type(v) in WRITERS else pack(v) for k, v in value.items()}
+    tag = _TAG_OF.get(kind)
+    if tag is None and kind.__module__ == "freezegun.api":
+        tag = _FAKES.get(kind.__name__)
+    if tag is None:
+        raise CannotPack
+    return {TAG: tag, "value": _TAGGED[tag][1](value)}
+
+
+def unpack(value: dict[str, Any]) -> Any:
+    """Undo `pack` for an object whose members are unpacked already."""
+    tag = value.get(TAG)
+    if not isinstance(tag, str) or tag not in _TAGGED or value.keys() != {TAG, "value"}:
+        return value  # somebody else's
+    try:
+        return _TAGGED[tag][2](value["value"])
+    except Exception as error:  # noqa: BLE001 - whatever a constructor makes of noise
+        # Not "from error": its text quotes the noise as a whole.
+        shown, why = repr_of(value["value"], 60), str_of(error, 100)
+        raise SerializationError(f"not a {tag}: {shown} ({why})") from None
