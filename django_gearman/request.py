@@ -35,6 +35,7 @@ from .exceptions import (
     ResultUnavailable,
     SerializationError,
 )
+from .foreign import text_of
 from .options import Options
 from .remote_error import read_error
 from .serializers import Call, Serializer
@@ -88,6 +89,7 @@ class JobRequest:
     _job: GearmanJob | None = None
     _result: bytes = b""
     _raised: Mapping[str, str] | None = None
+    _reason = ""  # of a failure, if that comes next
 
     def __init__(
         self,
@@ -279,6 +281,7 @@ class JobRequest:
 
     def take(self, update: Update) -> Update | None:
         """Note what an update says; return it as the caller should see it, if at all."""
+        reason, self._reason = self._reason, ""
         match update:
             case WorkComplete(data):
                 self.state, self._result = JOB_COMPLETE, data
@@ -295,15 +298,16 @@ class JobRequest:
                 if self._raised:
                     return None  # our workers' way to tell why the job is about to fail
                 warning = replace(update, data=self._decode(data))
+                self._reason = text_of(warning.data if type(warning.data) is str else data)
                 self.warning_updates.append(warning.data)
                 return warning
             case WorkException(data):
-                text = data.rstrip(b"\0").decode(errors="replace")
-                self.fail(JobRaised(self._name, message=text))
+                self.fail(JobRaised(self._name, message=text_of(data)))
             case WorkFail() if self._raised:
                 self.fail(JobRaised(self._name, **self._raised))
             case WorkFail():
-                self.fail(JobFailed(f"{self._name} failed; its worker did not tell why"))
+                why = f"failed: {reason}" if reason else "failed; its worker did not tell why"
+                self.fail(JobFailed(f"{self._name} {why}"))
         self._submission = self._turn = None  # nothing more will come
         return update
 

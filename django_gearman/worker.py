@@ -70,7 +70,9 @@ class GearmanWorker:
     def client_id(self) -> str:
         """What the job servers list this worker as: its name, process and queues."""
         queues = ",".join(dict.fromkeys(job.queue for job in self.jobs))
-        return re.sub(r"[^A-Za-z0-9._:,-]", "-", f"{self.name}:{os.getpid()}:{queues}")[:127]
+        # Other tools cut the line of a worker at its colons and spaces.
+        name, queues = (re.sub(r"[^A-Za-z0-9._,-]", "-", each) for each in (self.name, queues))
+        return f"{name}/{os.getpid()}/{queues}"[:127]
 
     def stop(self) -> None:
         """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 import threading
 
 import pytest
@@ -209,7 +210,8 @@ def test_an_unknown_queue_is_refused():
 def test_a_worker_is_listed_by_host_process_and_queues():
     name = GearmanWorker(["mail"]).client_id
 
-    assert name.endswith(":mail")
+    assert name.endswith(f"/{os.getpid()}/mail")
+    assert ":" not in GearmanWorker(name="a:b").client_id
     assert len(name) < 128
     assert " " not in name
 

@@ -16,6 +16,7 @@ LAYERS: dict[str, set[str]] = {
     "exceptions": set(),
     "text": set(),
     "records": {"text"},
+    "foreign": {"text"},
     "signals": set(),
     "instrumentation": set(),
     "supervisor.scoreboard": set(),
@@ -163,6 +164,7 @@ LAYERS: dict[str, set[str]] = {
     "request": {
         "deadlines",
         "exceptions",
+        "foreign",
         "options",
         "remote_error",
         "serializers.__init__",
@@ -302,6 +304,7 @@ WITHOUT_DJANGO = {
     "sharing",
     "watch",
     "remote_error",
+    "foreign",
     "deadlines",
     "backends.base",
     "backends.memory",

@@ -303,6 +303,7 @@ def test_the_list_of_workers_is_read():
         "35 127.0.0.1 : : colon\n"
         "36 ::1 - : a::b :c\n"
         "-1 127.0.0.1 hung up : f1\n"
+        "NA 127.0.0.1 - : \n"
     )
 
     assert parse_workers(text) == [
@@ -336,6 +337,29 @@ def test_a_malformed_line_of_workers_is_quoted(line):
         parse_workers(f"31 127.0.0.1 - :\n{line}\n")
 
     assert repr(line) in str(caught.value)
+
+
+def test_a_newline_in_a_name_is_a_part_of_it():
+    assert parse_status("two\nlines\t1\t0\t2\nf\t0\t0\t0\n") == [
+        ("two\nlines", 1, 0, 2),
+        ("f", 0, 0, 0),
+    ]
+    assert parse_workers("31 ::1 a\nb\n\n : f g\n32 ::1 - :\n") == [
+        ("::1", "a\nb\n\n", ("f", "g")),
+        ("::1", "-", ()),
+    ]
+
+
+@pytest.mark.parametrize("odd", ["", "what?", "31", "31 : f", "x " * 1000, "\n" * 50])
+def test_odd_lines_cost_no_other_line_where_that_is_asked_for(odd):
+    workers = f"31 ::1 a : f\n{odd}\n32 ::1 b : f\n{odd}\n"
+    status = f"f\t1\t0\t2\n{odd}\n"
+
+    assert [row[1] for row in parse_workers(workers, strict=False)] == ["a", "b"]
+    assert parse_status(status, strict=False) == [("f", 1, 0, 2)]
+    for parse in (parse_workers, parse_status):  # nothing else is there
+        with pytest.raises(ProtocolError, match="not a line"):
+            parse(f"{odd}\n", strict=False)
 
 
 @unhurried

@@ -166,14 +166,14 @@ class GearmandBackend(BaseBackend):
         return function_rows(
             (address, *row)
             for address, server in self._servers.items()
-            for row in parse_status(self._ask(server, "status"))
+            for row in parse_status(self._ask(server, "status"), strict=False)
         )
 
     def workers(self) -> list[WorkerStatus]:
         return worker_rows(
             (address, *row)
             for address, server in self._servers.items()
-            for row in parse_workers(self._ask(server, "workers"))
+            for row in parse_workers(self._ask(server, "workers"), strict=False)
         )
 
     def _ask(self, server: Server, command: str) -> str:

@@ -17,7 +17,7 @@ import gearman  # type: ignore[import-untyped]
 from gearman import protocol
 
 from ..exceptions import BackendError, ServerError
-from ..protocol import parse_workers, to_bytes, to_number, to_text
+from ..protocol import parse_status, parse_workers, to_bytes, to_number, to_text
 from .base import JobSpec, JobStatus, Priority, WorkStatus
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import WaitingSubmission, deliver_update
@@ -133,6 +133,9 @@ class BoundSubmission(gearman.job.GearmanJobRequest, WaitingSubmission):  # type
 class AdminHandler(gearman.admin_client_handler.GearmanAdminClientCommandHandler):  # type: ignore[misc]
     """The answer to an admin command."""
 
+    _status_response: list[Any]
+    _workers_response: list[Any]
+
     @property
     def waiting(self) -> bool:
         return not self.response_ready
@@ -140,12 +143,30 @@ class AdminHandler(gearman.admin_client_handler.GearmanAdminClientCommandHandler
     def recv_text_command(self, raw_text: bytes) -> Any:
         return super().recv_text_command(raw_text.decode(errors="replace"))
 
+    # Lines until the one that ends the answer, then rows: a name may take several lines.
+
+    def recv_server_status(self, raw_text: str) -> Any:
+        if raw_text == ".":
+            self._status_response = [
+                {"task": name, "queued": total, "running": running, "workers": workers}
+                for name, total, running, workers in parse_status(
+                    "\n".join(self._status_response), strict=False
+                )
+            ]
+            return super().recv_server_status(raw_text)
+        self._status_response.append(raw_text)
+        return True
+
     def recv_server_workers(self, raw_text: str) -> Any:
         if raw_text == ".":
+            self._workers_response = [
+                {"ip": address, "client_id": client_id, "tasks": functions}
+                for address, client_id, functions in parse_workers(
+                    "\n".join(self._workers_response), strict=False
+                )
+            ]
             return super().recv_server_workers(raw_text)
-        for address, client_id, functions in parse_workers(raw_text + "\n"):
-            row = {"ip": address, "client_id": client_id, "tasks": functions}
-            self._workers_response.append(row)
+        self._workers_response.append(raw_text)
         return True
 
 

@@ -11,6 +11,7 @@ from ... import conf
 from ...backends import get_backend, get_backend_class
 from ...exceptions import BackendError
 from ...instrumentation import active
+from ...text import printable
 
 
 class Command(BaseCommand):
@@ -61,10 +62,12 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"{report['server']}:")
         columns = ["function", "queued", "running", "workers"]
-        rows = [columns, *([str(row[name]) for name in columns] for row in report["functions"])]
+        functions = report["functions"]
+        rows = [columns, *([printable(str(row[name])) for name in columns] for row in functions)]
         width = max(len(row[0]) for row in rows)
         for function, *numbers in rows:
             self.stdout.write(f"  {function:{width}}" + "".join(f"{n:>9}" for n in numbers))
         for worker in report["workers"]:
             served = ", ".join(worker["functions"])
-            self.stdout.write(f"  worker {worker['client_id']} at {worker['address']}: {served}")
+            told = f"worker {worker['client_id']} at {worker['address']}: {served}"
+            self.stdout.write(f"  {printable(told)}")
