@@ -6,9 +6,13 @@ They arrive as bytes of any kind, and are shown as text: in an exception's messa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from .exceptions import JobFailed, JobRaised
 from .text import printable
 
 _LONGEST = 20_000  # characters
+_UNTOLD = "its worker did not tell why"
 # Perl's Storable, which freezes what a job died of: a version, a type, a length, the text.
 _STORABLE = b"\x04", b"\x05"  # in the machine's byte order, and in network order
 _SHORT = b"\x0a\x17"  # types with a length of one byte: bytes, and UTF-8
@@ -21,6 +25,13 @@ def text_of(told: bytes | str) -> str:
         told = _thawed(told.rstrip(b"\0")).decode(errors="replace")
     cut = told.strip()[:_LONGEST]
     return "\n".join(printable(line) for line in cut.split("\n"))
+
+
+def failure(job: str, raised: Mapping[str, str] | None, reason: str) -> JobFailed:
+    """Return the error of a failed job, as far as its worker has told what it is."""
+    if raised:
+        return JobRaised(job, **raised)
+    return JobFailed(f"{job} failed: {reason}" if reason else f"{job} failed; {_UNTOLD}")
 
 
 def _thawed(data: bytes) -> bytes:

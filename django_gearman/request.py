@@ -28,14 +28,13 @@ from .exceptions import (
     BackendError,
     GearmanError,
     JobError,
-    JobFailed,
     JobLost,
     JobRaised,
     JobTimeout,
     ResultUnavailable,
     SerializationError,
 )
-from .foreign import text_of
+from .foreign import failure, text_of
 from .options import Options
 from .remote_error import read_error
 from .serializers import Call, Serializer
@@ -303,11 +302,8 @@ class JobRequest:
                 return warning
             case WorkException(data):
                 self.fail(JobRaised(self._name, message=text_of(data)))
-            case WorkFail() if self._raised:
-                self.fail(JobRaised(self._name, **self._raised))
             case WorkFail():
-                why = f"failed: {reason}" if reason else "failed; its worker did not tell why"
-                self.fail(JobFailed(f"{self._name} {why}"))
+                self.fail(failure(self._name, self._raised, reason))
         self._submission = self._turn = None  # nothing more will come
         return update
 

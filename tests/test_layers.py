@@ -16,7 +16,7 @@ LAYERS: dict[str, set[str]] = {
     "exceptions": set(),
     "text": set(),
     "records": {"text"},
-    "foreign": {"text"},
+    "foreign": {"exceptions", "text"},
     "signals": set(),
     "instrumentation": set(),
     "supervisor.scoreboard": set(),
