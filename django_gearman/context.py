@@ -85,6 +85,9 @@ class Running(Protocol):
     @property
     def context(self) -> JobContext: ...
 
+    @property
+    def session(self) -> WorkerSession: ...
+
 
 #: The run of a job that goes on in this thread or task; set by `execution` only.
 running: ContextVar[Running | None] = ContextVar("running", default=None)

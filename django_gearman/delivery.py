@@ -23,6 +23,7 @@ from .exceptions import (
     SubmitUncertain,
 )
 from .instrumentation import active
+from .lookout import refuse_to_wait_for_itself
 from .records import get_logger
 from .registry import registry
 from .request import JOB_PENDING, JobRequest
@@ -44,6 +45,8 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     What becomes of each is told by its state and exception. Raises ServerUnavailable when nothing
     was sent.
     """
+    if wait:
+        refuse_to_wait_for_itself(requests, servers, requests[0].options.timeout)
     on_commit = requests[0].options.on_commit
     if not on_commit:
         _send(requests, servers, wait)
@@ -147,6 +150,7 @@ def _send_once(requests: list[JobRequest], servers: Servers) -> None:
     submissions = active().submit(get_backend(servers), requests)
     tells = bool(job_submitted.receivers)
     for request, submission in zip(requests, submissions, strict=True):
+        request.servers = servers
         request.sent(submission)
         if tells and submission.error is None:
             job_submitted.send_robust(registry.find(request.task), request=request)

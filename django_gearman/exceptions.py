@@ -15,6 +15,7 @@ Every error this library raises on purpose.
     │   ├── JobLost                  the server no longer knows the job, and sent no outcome
     │   ├── JobTimeLimitExceeded     raised in a job that runs for longer than its timeout
     │   ├── WorkerDied               the worker process ended while it ran the job
+    │   ├── WaitsForItself           a job would wait for one that only its own worker serves
     │   └── ResultUnavailable        there is no result to read
     ├── JobNotRegistered             no job of that name (also a LookupError)
     ├── JobAlreadyRegistered         two jobs of one name
@@ -136,6 +137,10 @@ class JobTimeLimitExceeded(JobError):
 
 class WorkerDied(JobError):
     """The worker process ended while it ran the job: it crashed, or was killed."""
+
+
+class WaitsForItself(JobError):
+    """A job would wait for another one that only its own worker serves: for ever."""
 
 
 class ResultUnavailable(JobError):

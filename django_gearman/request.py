@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from .backends.base import (
 )
 from .clock import monotonic
 from .deadlines import seconds_until
+from .described import GearmanJob
 from .exceptions import (
     BackendError,
     GearmanError,
@@ -35,6 +36,7 @@ from .exceptions import (
     SerializationError,
 )
 from .foreign import failure, text_of
+from .lookout import Lookout, refuse_to_wait_for_itself
 from .options import Options
 from .remote_error import read_error
 from .serializers import Call, Serializer
@@ -44,24 +46,6 @@ JOB_PENDING = "PENDING"
 JOB_CREATED = "CREATED"
 JOB_FAILED = "FAILED"
 JOB_COMPLETE = "COMPLETE"
-
-
-@dataclass
-class GearmanJob:
-    """What was submitted: `data` is the call, as a dict with the keys "args" and "kwargs"."""
-
-    task: str
-    unique: str
-    data: dict[str, Any]
-    handle: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "task": self.task,
-            "job_handle": self.handle,
-            "unique": self.unique,
-            "data": self.data,
-        }
 
 
 class JobRequest:
@@ -82,6 +66,10 @@ class JobRequest:
     state = JOB_UNKNOWN
     timed_out = False
     exception: GearmanError | None = None
+    #: Where it was submitted; None: to the servers of the settings.
+    servers: Sequence[Any] | None = None
+    #: Known not to be for the worker of the job that waits for it.
+    may_wait = False
     _submission: Submission | None = None
     #: Of several threads that wait, one takes what is said of the job: in its order.
     _turn: threading.Lock | None = None
@@ -111,7 +99,7 @@ class JobRequest:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what waits, for a copy in another process: only the submitter can wait."""
         kept = dict(vars(self))
-        for name in ("_submission", "_turn"):
+        for name in ("_submission", "_turn", "servers"):
             kept.pop(name, None)
         return kept
 
@@ -233,12 +221,15 @@ class JobRequest:
         """Wait for what the caller is to see next; None once there is nothing to wait for."""
         self.timed_out = False
         self.check_submitted()
+        if not (self.may_wait or self._is_over()):
+            refuse_to_wait_for_itself([self], self.servers, seconds_until(deadline))
+        lookout = Lookout()
         while (turn := self._turn) is not None and not self._is_over():
             update = told = None
             seconds = seconds_until(deadline)
             if turn.acquire(timeout=-1 if seconds is None else seconds):
                 try:
-                    update = self._wait(deadline)
+                    update = self._wait(deadline, lookout)
                     told = self.take(update) if update is not None else None
                 finally:
                     turn.release()
@@ -252,14 +243,13 @@ class JobRequest:
     def _is_over(self) -> bool:
         return self._submission is None or self.complete or self.exception is not None
 
-    def _wait(self, deadline: float | None) -> Update | None:
+    def _wait(self, deadline: float | None, lookout: Lookout) -> Update | None:
         submission = self._submission
         if submission is None or self._is_over():
             return None
         try:
-            return submission.next_update(
-                None if deadline is None else max(0.0, deadline - monotonic())
-            )
+            seconds = None if deadline is None else max(0.0, deadline - monotonic())
+            return lookout.watch(submission, seconds, self)
         except JobLost as error:
             self.fail(error)
             return None

@@ -102,6 +102,7 @@ class GearmanWorker:
         instrumentation.admit(backend)
         make = partial(backend.register, names, self.client_id)
         session = instrumentation.register(backend, make, names)
+        session.client_id, session.functions = self.client_id, frozenset(names)
         session.prefetch = self.prefetch if limit is None else 0
         self._session = session
         run = partial(

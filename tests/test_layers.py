@@ -161,7 +161,18 @@ LAYERS: dict[str, set[str]] = {
     "options": {"conf", "serializers.__init__", "backends.base"},
     "clock": set(),
     "deadlines": set(),
+    "lookout": {
+        "backends.__init__",
+        "backends.base",
+        "context",
+        "exceptions",
+        "instrumentation",
+        "registry",
+    },
+    "described": set(),
     "request": {
+        "described",
+        "lookout",
         "deadlines",
         "exceptions",
         "foreign",
@@ -171,6 +182,7 @@ LAYERS: dict[str, set[str]] = {
         "backends.base",
     },
     "delivery": {
+        "lookout",
         "conf",
         "serializers.__init__",
         "backends.__init__",

@@ -230,6 +230,9 @@ class WorkerSession(ABC):
     #: How many jobs may be asked for before `grab_job` is called for them: the next one is then
     #: assigned while this one runs. None has the session decide; one that cannot always takes 0.
     prefetch: int | None = 0
+    #: What the servers list the worker as, and the functions that it serves.
+    client_id: str = ""
+    functions: frozenset[str] = frozenset()
 
     def ask_no_more(self) -> None:  # noqa: B027 - what asks for nothing ahead has nothing to end
         """Have `grab_job` hand out what was asked for already, and ask for nothing any more."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
-from django_gearman import JobContext, RetryJob, current_job, gearman_job
+from django_gearman import GearmanClient, JobContext, RetryJob, current_job, gearman_job
 
 #: What jobs leave behind for a test to look at; fixture `ran` empties it.
 RAN: list[Any] = []
@@ -110,3 +111,25 @@ def tell_context() -> dict[str, Any]:
 @gearman_job
 def submit_with_context() -> Any:
     return tell_context.do()
+
+
+@gearman_job
+def wait_for_another(how: str) -> Any:
+    client = GearmanClient()
+    if how == "do":
+        return note.do(1)
+    if how == "map":
+        return note.map([1])
+    if how == "multiple":
+        return client.submit_multiple_jobs([{"task": "tests.app.note", "data": 1}])[0].result
+    return client.submit_job(note, 1, wait_until_complete=False).wait().result
+
+
+@gearman_job
+def send_and_wait(to: str) -> str:
+    return send.do(to)
+
+
+@gearman_job
+def slow(seconds: float) -> None:
+    time.sleep(seconds)
