@@ -136,9 +136,11 @@ def _name_of(zone: datetime.tzinfo) -> str:
     """Return what an offset does not tell of its zone; CannotPack if the zone is more than that."""
     if type(zone) is not datetime.timezone:
         raise CannotPack
+    offset = zone.utcoffset(None)
+    if offset and abs(offset) < datetime.timedelta(seconds=1):
+        raise CannotPack  # which fromisoformat takes for UTC
     name = zone.tzname(None)
-    is_default = name == datetime.timezone(zone.utcoffset(None)).tzname(None)
-    return "" if is_default else f"[name={name}]"
+    return "" if name == datetime.timezone(offset).tzname(None) else f"[name={name}]"
 
 
 def _unpack_datetime(text: str) -> datetime.datetime:
@@ -221,6 +223,10 @@ def _unpack_dict(pairs: object) -> dict[str, Any]:
     return found
 
 
+def _unpack_bytes(text: str) -> bytes:
+    return base64.b64decode("".join(text.split()), validate=True)  # some programs write it in lines
+
+
 def _unpack_safe(text: object) -> SafeString:
     if type(text) is not str:
         raise TypeError(f"its value is a {type(text).__name__}, not a string")
@@ -247,7 +253,7 @@ _TAGGED: Mapping[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] =
         lambda parts: datetime.timedelta(*_unpack_list(parts)),
     ),
     "uuid": (uuid.UUID, str, uuid.UUID),
-    "bytes": (bytes, lambda value: base64.b64encode(value).decode(), base64.b64decode),
+    "bytes": (bytes, lambda value: base64.b64encode(value).decode(), _unpack_bytes),
     "safe": (SafeString, lambda value: value + "", _unpack_safe),
     "dict": (dict, lambda value: [[k, pack(v)] for k, v in value.items()], _unpack_dict),
 }
