@@ -14,6 +14,7 @@ TEST = [
     *PYTHON_GEARMAN,
     "dynaconf>=3.2",
     "freezegun>=1.5",
+    "freezegun>=1.5",
     "hypothesis>=6.100",
     "pytest>=8.2",
     "pytest-django>=4.9",

@@ -17,6 +17,7 @@ from .fleet import declared_workers, routing_errors
 from .functions import check_serializers, name_functions
 from .placement import misplaced_jobs
 from .registry import registry
+from .serializers import old_pickles
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -33,6 +34,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E011", ImproperlyConfigured, conf.on_commit_failure),
         *_errors("E012", ImproperlyConfigured, conf.send_tracebacks),
         *_errors("E009", ImproperlyConfigured, conf.context_provider),
+        *_errors("E013", ImproperlyConfigured, old_pickles),
+        *_check_old_pickles(),
         *_check_retries(),
     ]
 
@@ -75,6 +78,18 @@ def _check_on_commit() -> None:
         raise ImproperlyConfigured(
             f"GEARMAN_SUBMIT_ON_COMMIT is {alias!r}, but DATABASES has {', '.join(connections)}"
         )
+
+
+def _check_old_pickles() -> list[CheckMessage]:
+    """Remind of a setting that is for the time of an upgrade only."""
+    if getattr(settings, "GEARMAN_OLD_PICKLES", None) not in ("read", "write"):
+        return []
+    message = "GEARMAN_OLD_PICKLES accepts pickles that are signed for any job, as 1.0 did."
+    hint = (
+        "Whoever can read your job server can send a job's call to another job. Remove the setting "
+        "when every process has been upgraded and the queues are empty."
+    )
+    return [checks.Warning(message, hint=hint, id="django_gearman.W003")]
 
 
 def _check_retries() -> list[CheckMessage]:
