@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.apps import AppConfig
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
 from .checks import check_placement, check_routes, check_settings
 from .conf import set_defaults
+from .console import wants_json
+from .logs import write_json
 
 
 class DjangoGearmanConfig(AppConfig):
@@ -17,6 +21,8 @@ class DjangoGearmanConfig(AppConfig):
     verbose_name = "Gearman"
 
     def ready(self) -> None:
+        if wants_json(sys.argv):
+            write_json()
         set_defaults()
         checks.register(check_settings, "gearman")
         checks.register(check_placement, "gearman")

@@ -5,10 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+from collections.abc import Iterator
 
+from .console import console_stream, is_console, write_lines_of_json
 from .context import current_job
+from .records import MARGIN, make_safe, traceback_of
+from .text import printable, str_of
 
 _FIELDS = ("gearman_job", "gearman_handle", "gearman_queue", "gearman_attempt")
+_LONGEST = 100_000  # characters of a message or traceback
+_MOST = 2**63  # what other programs read as a number
 
 
 class JobFilter(logging.Filter):
@@ -28,42 +34,118 @@ class JobFilter(logging.Filter):
         return True
 
 
+class TextFormatter(logging.Formatter):
+    """Writes each record as one line of text, which nothing in it can break, and its traceback below."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging has it
+        return printable(super().formatMessage(record), _LONGEST)
+
+    def formatException(self, ei: object) -> str:  # noqa: N802
+        error = ei[1] if isinstance(ei, tuple) else None
+        return traceback_of(error, MARGIN) if isinstance(error, BaseException) else ""
+
+
 class JSONFormatter(logging.Formatter):
     """Writes each record as one line of JSON: time, level, logger, process, message, and the job."""
 
     def format(self, record: logging.LogRecord) -> str:
-        when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
-        told = {
-            "time": when.isoformat(timespec="milliseconds"),
+        told: dict[str, object] = {
+            "time": _time_of(record),
             "level": record.levelname,
             "logger": record.name,
             "process": record.process,
-            "message": record.getMessage(),
+            "message": _message_of(record),
         }
         for name in _FIELDS:
-            if value := getattr(record, name, ""):
+            value = getattr(record, name, None)
+            if value is not None and not (isinstance(value, str) and not value):
                 told[name.removeprefix("gearman_")] = value
-        if record.exc_info:
-            told["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(told, default=str)
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if error is not None:
+            told["traceback"] = traceback_of(error)
+        elif isinstance(record.exc_text, str):
+            told["traceback"] = record.exc_text
+        return json.dumps({name: _jsonable(value) for name, value in told.items()})
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    try:
+        when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        return when.isoformat(timespec="milliseconds")
+    except (OSError, OverflowError, TypeError, ValueError):
+        return str_of(record.created)
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:  # noqa: BLE001 - arguments that do not fit are the caller's
+        return f"{str_of(record.msg)} {str_of(record.args)} ({str_of(error)})"
+
+
+def _jsonable(value: object) -> object:
+    if value is None or type(value) is bool:
+        return value
+    if type(value) is int and -_MOST <= value < _MOST:
+        return value
+    if type(value) is not str:
+        return str_of(value)
+    if len(value) > _LONGEST:
+        value = f"{value[:_LONGEST]}... ({len(value)} characters)"
+    return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+
+
+_job_filter = JobFilter()
 
 
 def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the option's name
     """
     Write what the library logs to stderr, unless the project's LOGGING does something with it.
 
-    The start and end of each job only if `verbosity` is above 1. With the format "json" each record
-    is a line of JSON, and so is all that the project's own handlers of the root logger write.
+    The start and end of each job only if `verbosity` is above 1; warnings and errors only if it is 0.
+    With the format "json" each record is a line of JSON, and so is all that the project's own
+    handlers write to this process's stdout and stderr, or that those of the root logger write.
     """
     logger = logging.getLogger("django_gearman")
-    text = logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s")
     if not logger.hasHandlers():
-        logger.addHandler(logging.StreamHandler())
-        logger.handlers[0].setFormatter(text)
-        logger.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+        own = logging.StreamHandler(console_stream("stderr"))
+        own.setFormatter(TextFormatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+        logger.addHandler(own)
+        levels = [logging.WARNING, logging.INFO, logging.DEBUG]
+        logger.setLevel(levels[min(max(verbosity, 0), 2)])
         if verbosity <= 1:
             logging.getLogger("django_gearman.jobs").setLevel(logging.WARNING)
     for handler in [*logger.handlers, *logging.getLogger().handlers]:
-        handler.addFilter(JobFilter())
-        if format == "json":
-            handler.setFormatter(JSONFormatter())
+        handler.addFilter(_make_ours_safe)
+        handler.addFilter(_job_filter)
+    if format == "json":
+        write_json()
+
+
+def write_json() -> None:
+    """Have all that this process writes to stdout and stderr be lines of JSON, from now on."""
+    write_lines_of_json()
+    warnings = logging.getLogger("py.warnings")
+    logging.captureWarnings(True)
+    if not warnings.hasHandlers():
+        warnings.addHandler(logging.StreamHandler(console_stream("stderr")))
+    for handler in _shown_handlers():
+        handler.addFilter(_job_filter)
+        handler.setFormatter(JSONFormatter())
+
+
+def _shown_handlers() -> Iterator[logging.Handler]:
+    root = logging.getLogger()
+    if logging.lastResort is not None:
+        yield logging.lastResort
+    yield from root.handlers
+    yield from logging.getLogger("django_gearman").handlers
+    for logger in list(root.manager.loggerDict.values()):
+        for handler in logger.handlers if isinstance(logger, logging.Logger) else ():
+            if isinstance(handler, logging.StreamHandler) and is_console(handler.stream):
+                yield handler
+
+
+def _make_ours_safe(record: logging.LogRecord) -> bool:
+    """Do it to those records that come from loggers which know nothing of it, too."""
+    return not record.name.startswith("django_gearman.") or make_safe(record)

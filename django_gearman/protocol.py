@@ -23,11 +23,11 @@ _HEADER = struct.Struct(">4sII")
 _HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
 # descriptor, address ("::1" too), client id (any text), a colon, functions
-_WORKER = re.compile(r"(\d+|-1|NA) ([^ ]*\w[^ ]*) (.*) :((?: [^ ]+)*) ?", re.DOTALL)
+_WORKER = re.compile(r"(\d+|-1|NA) ([^ ]*\w[^ ]*) (.*) :((?: .*)?)", re.DOTALL)
 _GONE = "-1", "NA"  # the descriptor of a connection that is just being closed
 # function (any text), total, running, workers
 _STATUS = re.compile(r"(.*)\t(\d+)\t(\d+)\t(\d+)", re.DOTALL | re.ASCII)
-_MOST_LINES = 10  # of one record
+_MOST_LINES = 130  # of one record: a client id has 127 bytes
 
 
 class PacketType(enum.IntEnum):

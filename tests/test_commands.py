@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from django_gearman import GearmanClient, GearmanWorker
+from django_gearman.connection import Connection
+from django_gearman.protocol import PacketType, encode, to_bytes
+from django_gearman.server import Server
 from django_gearman.testing.server import free_port
+from tests.support.fake_server import FakeServer
 
 
 def run(*arguments: str) -> str:
@@ -164,3 +169,57 @@ def test_the_example_says_when_the_server_is_down(settings, production):
     settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
     with pytest.raises(CommandError, match="Is gearmand running"):
         run("gearman_example_client")
+
+
+# Names that nobody checked
+
+HOSTILE = [
+    "a\nb",
+    "a\n.\nb",
+    "x\n99 10.0.0.1 forged : f",
+    "\x1b[2J\x9b31m\x07\x08\r",
+    "\udcff\udcfe",
+    "\u202e\u2028\u2029\x85",
+    " ",
+    "a : b",
+    "x" * 127,
+]
+
+
+@pytest.mark.gearmand
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_status_shows_any_name(server, name, encoding):
+    # A function's name that looks like a worker's line is shown as a worker: nothing tells them apart.
+    function = f"{'' if 'forged' in name else name}-function-ä"
+    with closing(Connection(Server.parse(server.address))) as hostile:
+        hostile.send(encode(PacketType.SET_CLIENT_ID, to_bytes(name)))
+        hostile.send(encode(PacketType.CAN_DO, to_bytes(function)))
+        hostile.echo(10)
+        written = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+
+        call_command("gearman_status", stdout=written)
+        [report] = json.loads(run("gearman_status", "--json"))["servers"]
+
+    written.seek(0)
+    text = written.read()
+    assert "tests.app.note" in text
+    assert "-function-" in text
+    assert text.replace("\n", "").isprintable()
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("forged")]
+    assert report["error"] is None
+    assert len(report["workers"]) == 1
+
+
+def test_an_error_of_a_server_is_one_line(settings, production):
+    def serve(peer):
+        peer.read()
+        peer.raw(b"HTTP/1.1 400\r\n\x1b[2J\nforged\r\n")
+
+    with FakeServer(serve) as server:
+        settings.GEARMAN_BACKEND = "gearman"
+        settings.GEARMAN_SERVERS = [server.address]
+        for command in ("gearman_status", "gearman_health"):
+            with pytest.raises(CommandError) as caught:
+                run(command)
+            assert str(caught.value).isprintable()

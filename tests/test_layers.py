@@ -266,7 +266,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "autoreload": set(),
     "health": {"supervisor.__init__"},
-    "logs": {"context"},
+    "console": set(),
+    "logs": {"console", "context"},
     "worker_process": {"backends.base", "conf", "forks", "supervisor.__init__", "watch", "worker"},
     "orphans": {
         "backends.__init__",

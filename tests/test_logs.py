@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from django_gearman import gearman_job
-from django_gearman.logs import JobFilter, JSONFormatter
+from django_gearman.logs import JobFilter, JSONFormatter, TextFormatter
 from django_gearman.registry import registry
 
 
@@ -66,3 +66,91 @@ def test_json_of_a_record_outside_of_jobs():
 
     assert told["message"] == "b'\\xff'"
     assert "job" not in told
+
+
+class Broken:
+    def __str__(self) -> str:
+        raise RecursionError
+
+    __repr__ = __eq__ = __bool__ = __str__
+    __hash__ = None
+
+
+def endless() -> list[object]:
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\ud800",
+        "\udcff\n\x1b",
+        float("nan"),
+        float("inf"),
+        10**5000,
+        object(),
+        Broken(),
+        endless(),
+        {1: Broken()},
+        b"\xff",
+        True,
+        None,
+        "x" * 10**6,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_json_never_fails(value):
+    about = {
+        "msg": "%s",
+        "args": (value,),
+        "created": value,
+        "name": value,
+        "levelname": value,
+        "process": value,
+        "gearman_job": value,
+        "gearman_attempt": value,
+        "exc_info": value,
+        "exc_text": value,
+    }
+
+    line = JSONFormatter().format(logging.makeLogRecord(about))
+
+    assert len(line.splitlines()) == 1
+    json.loads(line, parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    line.encode()
+
+
+def test_json_of_arguments_that_do_not_fit():
+    record = logging.makeLogRecord({"msg": "%d of %d", "args": ("one",)})
+
+    assert "%d of %d" in json.loads(JSONFormatter().format(record))["message"]
+
+
+def test_json_of_a_chain_of_errors():
+    try:
+        try:
+            raise ValueError("first\x1b")
+        except ValueError as error:
+            raise KeyError("second") from error
+    except KeyError as error:
+        record = logging.makeLogRecord({"exc_info": (KeyError, error, error.__traceback__)})
+
+    trace = json.loads(JSONFormatter().format(record))["traceback"]
+    assert r"first\x1b" in trace
+    assert "second" in trace
+
+
+def test_text_keeps_each_record_in_its_line():
+    error = ValueError("no\n2026-01-01 all is well\x9b31m")
+    about = {"msg": "a\nb %s", "args": ("\x1b[2J",), "exc_info": (ValueError, error, None)}
+
+    first, *others = (
+        TextFormatter("%(levelname)s %(message)s")
+        .format(logging.makeLogRecord({**about, "levelname": "INFO"}))
+        .split("\n")
+    )
+
+    assert first == r"INFO a\nb \x1b[2J"
+    assert others == ["  | ValueError: no", r"  | 2026-01-01 all is well\x9b31m"]

@@ -316,6 +316,35 @@ def test_the_list_of_workers_is_read():
     ]
 
 
+def test_a_newline_in_a_name_cuts_no_function_off():
+    text = "a\nb\t1\t0\t2\n\n\t0\t0\t1\nf\t0\t0\t0\n"
+
+    assert parse_status(text) == [("a\nb", 1, 0, 2), ("\n", 0, 0, 1), ("f", 0, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("client_id", "functions"),
+    [
+        ("my\nworker", ["f"]),
+        ("\n" * 120, ["f", "g"]),
+        ("a\n.\nb", ["f"]),
+        ("a\n31 10.0.0.1 forged : g", ["f"]),
+        ("a\r\x1b[2J\u2028", ["f"]),
+        ("-", ["f\nx", "g"]),
+        ("-", ["f", "g\nx"]),
+    ],
+)
+def test_a_newline_cuts_no_worker_off(client_id, functions):
+    others = "30 127.0.0.1 one : f\n", "33 127.0.0.1 two : f\n"
+    text = f"31 127.0.0.1 {client_id} : {' '.join(functions)}\n".join(others)
+
+    first, [address, found, served], last = parse_workers(text, strict=False)
+
+    assert (first[1], last[1]) == ("one", "two")
+    assert (address, found) == ("127.0.0.1", client_id)
+    assert served[0] == functions[0].partition("\n")[0]
+
+
 @pytest.mark.parametrize("parse", [parse_status, parse_workers])
 def test_nothing_to_list_is_no_rows(parse):
     assert parse("") == []

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import logging
 import os
 import resource
 import signal
+import sys
+import threading
 import time
+import traceback
+import warnings
 from typing import Any
 
 from django_gearman import current_job, gearman_job
@@ -86,3 +91,33 @@ LOOPS = {
     "careless": _sleep_whatever_happens,
     "c": lambda: sum(itertools.repeat(1)),
 }
+
+
+# Jobs that write in each way there is
+
+
+@gearman_job
+def make_noise() -> None:
+    print("printed", "in parts", end=" ")
+    print("and on")
+    print("one\ntwo", file=sys.stderr)
+    sys.stdout.write("without an end")
+    sys.stdout.flush()
+    warnings.warn("a warning", stacklevel=1)
+    logging.getLogger("shop").warning("of the project's own logger")
+    thread = threading.Thread(target=_fail, name="odd\nthread")
+    thread.start()
+    thread.join()
+    try:
+        _fail()
+    except ValueError:
+        traceback.print_exc()
+
+
+def _fail() -> None:
+    raise ValueError("in a thread")
+
+
+@gearman_job
+def raise_text(text: str) -> None:
+    raise ValueError(text)

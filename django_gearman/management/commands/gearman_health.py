@@ -7,7 +7,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...backends import get_backend
 from ...instrumentation import active
+from ...text import printable, str_of
 from ._arguments import positive_number
+from ._output import write_line
 
 
 class Command(BaseCommand):
@@ -30,10 +32,12 @@ class Command(BaseCommand):
             backend = get_backend()
             active().reach(backend)
         except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str_of(error)) from error
         answers = backend.ping(options["timeout"])
         failed = [str(error) for error in answers.values() if error is not None]
         told = f"{len(answers) - len(failed)} of {len(answers)} job servers answer"
         if failed:
-            raise CommandError(f"{told}: {'; '.join(failed)}")
-        self.stdout.write(told if answers else "jobs do not leave this process: no server to ask")
+            raise CommandError(printable(f"{told}: {'; '.join(failed)}"))
+        write_line(
+            self.stdout, told if answers else "jobs do not leave this process: no server to ask"
+        )

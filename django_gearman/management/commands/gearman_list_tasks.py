@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from ...registry import registry
+from ._output import write_line
 
 
 class Command(BaseCommand):
@@ -13,8 +14,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         queues = registry.queues()
         if not queues:
-            self.stdout.write("No jobs: write them into gearman_jobs.py of an installed app.")
+            write_line(self.stdout, "No jobs: write them into gearman_jobs.py of an installed app.")
         for queue, jobs in queues.items():
-            self.stdout.write(f"{queue}:")
+            write_line(self.stdout, f"{queue}:")
             for job in jobs:
-                self.stdout.write(f"  {job.name}  {job.location}")
+                write_line(self.stdout, f"  {job.name}  {job.location}")

@@ -11,7 +11,8 @@ from ... import conf
 from ...backends import get_backend, get_backend_class
 from ...exceptions import BackendError
 from ...instrumentation import active
-from ...text import printable
+from ...text import printable, str_of
+from ._output import write_line
 
 
 class Command(BaseCommand):
@@ -27,7 +28,7 @@ class Command(BaseCommand):
                 raise CommandError(f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask")
             reports = [self._ask(server) for server in conf.parse_servers(servers)]
         except ImproperlyConfigured as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str_of(error)) from error
         if options["json"]:
             self.stdout.write(json.dumps({"servers": reports}, indent=2))
         else:
@@ -35,7 +36,7 @@ class Command(BaseCommand):
                 self._print(report)
         down = [report for report in reports if report["error"]]
         if down:
-            raise CommandError("; ".join(report["error"] for report in down))
+            raise CommandError(printable("; ".join(report["error"] for report in down)))
 
     def _ask(self, server: Any) -> dict[str, Any]:
         report: dict[str, Any] = {"server": str(server), "functions": [], "workers": []}
@@ -57,17 +58,19 @@ class Command(BaseCommand):
             return {**report, "error": str(error)}
 
     def _print(self, report: dict[str, Any]) -> None:
-        if report["error"]:
-            self.stdout.write(f"{report['server']}: DOWN")
+        if report["error"] and not report["functions"]:
+            write_line(self.stdout, f"{report['server']}: DOWN")
             return
-        self.stdout.write(f"{report['server']}:")
+        write_line(self.stdout, f"{report['server']}:")
         columns = ["function", "queued", "running", "workers"]
-        functions = report["functions"]
-        rows = [columns, *([printable(str(row[name])) for name in columns] for row in functions)]
+        rows = [columns, *([str(row[name]) for name in columns] for row in report["functions"])]
+        rows = [[printable(function), *numbers] for function, *numbers in rows]
         width = max(len(row[0]) for row in rows)
         for function, *numbers in rows:
-            self.stdout.write(f"  {function:{width}}" + "".join(f"{n:>9}" for n in numbers))
+            write_line(self.stdout, f"  {function:{width}}" + "".join(f"{n:>9}" for n in numbers))
         for worker in report["workers"]:
-            served = ", ".join(worker["functions"])
-            told = f"worker {worker['client_id']} at {worker['address']}: {served}"
-            self.stdout.write(f"  {printable(told)}")
+            served = ", ".join(map(printable, worker["functions"]))
+            client_id, address = printable(worker["client_id"]), printable(worker["address"])
+            write_line(self.stdout, f"  worker {client_id} at {address}: {served}")
+        if report["error"]:
+            write_line(self.stdout, f"  its workers cannot be listed: {report['error']}")

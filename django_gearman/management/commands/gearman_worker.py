@@ -22,10 +22,17 @@ from ...health import Health
 from ...instrumentation import active
 from ...logs import show_logs
 from ...orphans import describe, end_orphan
+from ...records import get_logger
 from ...supervisor import Reload, Slot, Supervisor
+from ...text import str_of
 from ...worker import GearmanWorker
 from ...worker_process import Limits, prepare_worker
 from ._arguments import positive_number, prefetch, whole_number
+from ._output import write_line
+
+logger = get_logger("django_gearman.worker")
+
+_LONGEST = 20_000  # characters of a message
 
 
 class Command(BaseCommand):
@@ -113,13 +120,15 @@ class Command(BaseCommand):
             workers = [GearmanWorker(queues) for _, queues in processes]
             self._check(workers, options["health_file"])
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str_of(error, _LONGEST)) from error
         if options["check"]:
-            self.stdout.write("the worker can start")
+            write_line(self.stdout, "the worker can start")
             return
         show_logs(options["verbosity"], options["log_format"])
-        self._announce(workers)
-        self._warn(workers)
+        is_json = options["log_format"] == "json"
+        if options["verbosity"] > 0:
+            self._announce(workers, is_json)
+        self._warn(workers, is_json)
         code = self._run(processes, **options)
         if code:
             raise CommandError("the worker processes could not start", returncode=code)
@@ -164,26 +173,35 @@ class Command(BaseCommand):
         finally:
             health.forget()
 
-    def _warn(self, workers: list[GearmanWorker]) -> None:
+    def _warn(self, workers: list[GearmanWorker], is_json: bool) -> None:
         try:
             undeclared = undeclared_queues({job.queue for w in workers for job in w.jobs})
         except ImproperlyConfigured as error:  # which does not keep this worker from its work
-            self.stderr.write(str(error))
-            return
-        if undeclared:
-            self.stderr.write(
+            warning = str_of(error, _LONGEST)
+        else:
+            if not undeclared:
+                return
+            warning = (
                 f"No worker in GEARMAN_WORKERS serves queue {', '.join(undeclared)}, as this one "
                 "does: declare it there, so that tests and checks know of it."
             )
+        if is_json:
+            logger.warning("%s", warning)
+        else:
+            write_line(self.stderr, warning)
 
-    def _announce(self, workers: list[GearmanWorker]) -> None:
+    def _announce(self, workers: list[GearmanWorker], is_json: bool) -> None:
         _, servers, _ = conf.backend_settings()
         where = ", ".join(map(str, conf.parse_servers(servers)))
         noun = "process" if len(workers) == 1 else "processes"
-        self.stdout.write(f"{len(workers)} worker {noun} on {where}, serving")
+        lines = [f"{len(workers)} worker {noun} on {where}, serving"]
         jobs = {job.name: job for worker in workers for job in worker.jobs}
-        for job in jobs.values():
-            self.stdout.write(f"  {job.name} (queue {job.queue})")
+        lines += [f"  {job.name} (queue {job.queue})" for job in jobs.values()]
+        for line in lines:
+            if is_json:
+                logger.info("%s", line.strip())
+            else:
+                write_line(self.stdout, line)
         self.stdout.flush()
 
 
