@@ -260,6 +260,10 @@ class Connection:
             packets, self._packets = self._packets + packets, []
         return packets
 
+    def arriving(self, least: int) -> tuple[Packet, int] | None:
+        """Return the head of a packet of so many bytes that is on its way; see `PacketReader.head`."""
+        return self._reader.head(least)
+
     def _read(self, timeout: float) -> bytes | None:
         """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
         self.check_process()

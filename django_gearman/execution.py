@@ -309,9 +309,10 @@ def _believable(call: Call) -> Call:
 
 
 def _set_context(error: BaseException, context: BaseException | None) -> None:
-    """Have one exception say which other one it followed."""
-    if context is not None and error is not context and error.__context__ is None:
-        error.__context__ = context
+    """Have one exception say which other one it followed, where it lets itself be told."""
+    with suppress(BaseException):
+        if context is not None and error is not context and error.__context__ is None:
+            error.__context__ = context
 
 
 def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:

@@ -22,6 +22,8 @@ RESPONSE = b"\0RES"
 _HEADER = struct.Struct(">4sII")
 _HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
+#: Bytes of a packet, in which all of an assigned job's names are.
+MOST_HEAD = 1024
 # descriptor, address ("::1" too), client id (any text), a colon, functions
 _WORKER = re.compile(r"(\d+|-1|NA) ([^ ]*\w[^ ]*) (.*) :((?: .*)?)", re.DOTALL)
 _GONE = "-1", "NA"  # the descriptor of a connection that is just being closed
@@ -171,6 +173,17 @@ class PacketReader:
         #: How many more bytes are needed, at least, until there is a packet.
         self.missing = _HEADER_SIZE
 
+    def head(self, least: int) -> tuple[Packet, int] | None:
+        """Return `parse_head` of a packet of at least so many bytes that is not whole yet."""
+        if self.missing + self._available < least:
+            return None
+        start = b""
+        for part in self._parts:
+            start += part[: MOST_HEAD - len(start)]
+            if len(start) == MOST_HEAD:
+                break
+        return parse_head(start, self._magic)
+
     def feed(self, data: bytes) -> list[Packet]:
         """Take in what has arrived; return the packets that are whole by it. ProtocolError for noise."""
         if self._available:
@@ -210,6 +223,24 @@ class PacketReader:
         if noise and not packets:  # otherwise it can wait until they have been taken
             raise ProtocolError(f"{self._source}: {noise}")
         return packets
+
+
+def parse_head(start: bytes, magic: bytes = RESPONSE) -> tuple[Packet, int] | None:
+    """
+    Return what the first bytes of a packet tell, and the size of its last argument.
+
+    The packet has all its arguments but that; None while they are not there.
+    """
+    if len(start) < _HEADER_SIZE:
+        return None
+    found, number, size = _HEADER.unpack_from(start)
+    kind, count = _KNOWN.get(number, (None, 0))
+    if kind is None or found != magic or not count:
+        return None
+    *args, _ = start[_HEADER_SIZE:].split(b"\0", count - 1)
+    if len(args) != count - 1:
+        return None
+    return Packet(kind, tuple(args)), size - sum(map(len, args)) - len(args)
 
 
 def _lines(text: str) -> list[str]:

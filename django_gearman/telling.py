@@ -29,7 +29,7 @@ logger = get_logger("django_gearman.jobs")
 def raise_if_interrupted(error: BaseException) -> None:
     """Raise a KeyboardInterrupt again, where it may come from the keyboard: the user wants to leave."""
     if (
-        isinstance(error, KeyboardInterrupt)
+        issubclass(type(error), KeyboardInterrupt)  # isinstance would ask the exception itself
         and threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):

@@ -18,6 +18,9 @@ class Watch:
     def serving(self) -> None:
         """Note that a server knows the worker, and that it looks for jobs."""
 
+    def arriving(self, assigned: AssignedJob | None) -> None:
+        """Note which large job is about to be read, None when it has been."""
+
     def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
         """Note which job is about to run, and return how many seconds it may (None: any)."""
         return None

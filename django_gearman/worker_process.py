@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from . import conf
-from .backends.base import AssignedJob, WorkerSession
+from .backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
 from .forks import WorkerForks
 from .supervisor import Reported, Scoreboard, Stage, tell, wake_parent
 from .watch import Watch
@@ -23,8 +23,6 @@ from .worker import GearmanWorker
 #: Seconds that a job may go on after its JobTimeLimitExceeded, before its process is killed.
 HARD_LIMIT_SECONDS = 5.0
 
-# Bytes that the board keeps of a job; a larger one cannot be submitted again.
-_MAX_WORKLOAD = 1 << 17
 # By which each process stays below its limits, at random, so that not all leave at once.
 _SPLAY = 0.1
 
@@ -68,12 +66,19 @@ class SupervisedWatch(Watch):
     def registered(self, session: WorkerSession) -> None:
         self._session = session
         session.on_connect = partial(tell, self._line)
+        session.on_arriving = self.arriving
 
     def serving(self) -> None:
         self._board.beat()
         if not self.was_serving:
             self.was_serving = True
             wake_parent(self._line)
+
+    def arriving(self, assigned: AssignedJob | None) -> None:
+        if assigned is None:
+            self._board.drop()
+        else:
+            self._board.take(encode_task(assigned, has_workload=False), math.inf)
 
     def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
         seconds = self._timeout if timeout is None else timeout
@@ -128,9 +133,9 @@ def resident_memory() -> float:
 _KINDS = {None: b"?", True: b"b", False: b"f"}
 
 
-def encode_task(job: AssignedJob) -> bytes:
-    """Write a job for the board; without a workload that is too large for it."""
-    kept = len(job.workload) <= _MAX_WORKLOAD
+def encode_task(job: AssignedJob, *, has_workload: bool = True) -> bytes:
+    """Write a job for the board; without a workload that is too large for it, or not there."""
+    kept = has_workload and len(job.workload) <= LARGE_WORKLOAD
     kind = _KINDS[job.background] if kept else b"-"
     names = "\0".join((job.handle, job.function, job.unique, "")).encode(errors="surrogateescape")
     return kind + names + job.workload if kept else kind + names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import sys
 import threading
 
 import pytest
@@ -21,7 +22,8 @@ from django_gearman.functions import functions_of
 from django_gearman.jobs import Job
 from django_gearman.registry import registry
 from django_gearman.remote_error import read_error
-from django_gearman.signals import job_finished, job_started
+from django_gearman.serializers import JSONSerializer
+from django_gearman.signals import job_failed, job_finished, job_started
 from tests.app import gearman_jobs as jobs
 from tests.support.gearmand import wait_until
 from tests.support.workers import work_off
@@ -47,6 +49,21 @@ def run(backend, function: str, workload: bytes, background: bool = False):
     if background:
         return [outcome]
     return list(submission.updates(0))
+
+
+@pytest.fixture
+def outcomes_of(backend):
+    """Return what runs a background job, and its next attempts, to the end; and their outcomes."""
+
+    def run_all(job: Job) -> list[object]:
+        backend.submit([JobSpec(job.name, b"", background=True)])
+        session = backend.register([job.name])
+        outcomes: list[object] = []
+        while (assigned := session.grab_job(0)) is not None and len(outcomes) < 10:
+            outcomes.append(execute(job, assigned, session, backend.submit))
+        return outcomes
+
+    return run_all
 
 
 def test_a_job_is_run_with_what_its_workload_says(backend):
@@ -309,3 +326,213 @@ def test_eager_never_touches_database_connections(monkeypatch):
     monkeypatch.setattr("django.db.close_old_connections", lambda: pytest.fail("touched"))
 
     assert jobs.add.do(1) == 11
+
+
+# What is told of a job changes nothing
+
+
+class Unspeakable(BaseException):
+    """Everything that can be asked of it raises `kind`."""
+
+    kind: type[BaseException] = SystemExit
+
+    def __str__(self):
+        raise self.kind("unspeakable")
+
+    __repr__ = __str__
+
+    @property
+    def __class__(self):
+        raise self.kind("unspeakable")
+
+    @property
+    def __cause__(self):
+        raise self.kind("unspeakable")
+
+    __context__ = __cause__
+
+
+def unspeakable(kind):
+    return type(f"Unspeakable{kind.__name__}", (Unspeakable,), {"kind": kind})
+
+
+KINDS = [SystemExit, KeyboardInterrupt, GeneratorExit, RecursionError, MemoryError, Exception]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_that_cannot_be_asked_fails_its_job(backend, outcomes_of, caplog, kind):
+    def fail():
+        raise unspeakable(kind)
+
+    [outcome] = outcomes_of(Job(fail, name="unspeakable"))
+
+    assert outcome == WorkFail()
+    [record] = caplog.records
+    assert f"Unspeakable{kind.__name__}" in record.getMessage()
+    assert kind.__name__ in record.getMessage()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_that_raises_it_is_retried_where_it_says_so(backend, outcomes_of, kind):
+    def fail():
+        raise unspeakable(kind)
+
+    job = Job(fail, name="unspeakable", retries=2, backoff=0, retry_on=Unspeakable)
+
+    assert outcomes_of(job) == [WorkComplete(b""), WorkComplete(b""), WorkFail()]
+
+
+class Strange(type):
+    def __subclasscheck__(cls, other):
+        raise SystemExit("who knows")
+
+    __instancecheck__ = __subclasscheck__
+
+
+class StrangeError(Exception, metaclass=Strange):
+    pass
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backoff": lambda attempt: sys.exit("no")},
+        {"backoff": lambda attempt: exec("raise GeneratorExit")},
+        {"retry_on": StrangeError},
+    ],
+)
+def test_what_a_job_declares_may_raise_anything(backend, outcomes_of, options):
+    def fail():
+        raise ValueError
+
+    job = Job(fail, name="strange", **{"retries": 2, "backoff": 0, **options})
+
+    assert outcomes_of(job) == [WorkFail()]
+
+
+class Leaving(JSONSerializer):
+    def __init__(self, method, kind):
+        def leave(self, value):
+            raise kind("leaving")
+
+        self.__dict__[method] = leave.__get__(self)
+
+
+@pytest.mark.parametrize("method", ["dumps", "loads_call", "dumps_call"])
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, RecursionError, MemoryError])
+def test_a_serializer_may_raise_anything(backend, outcomes_of, method, kind):
+    def fail():
+        if method == "dumps_call":
+            raise ValueError
+
+    serializer = Leaving(method, kind)
+    job = Job(fail, name="strange", retries=1, backoff=0, retry_on=OSError, serializer=serializer)
+    if method == "dumps_call":
+        job = Job(fail, name="strange", retries=1, backoff=0, serializer=serializer)
+
+    assert outcomes_of(job) == [WorkFail()]
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, RecursionError, ValueError])
+@pytest.mark.parametrize("fails", [False, True])
+def test_receivers_may_raise_anything(backend, outcomes_of, caplog, kind, fails):
+    def run():
+        if fails:
+            raise OSError("it failed")
+
+    def leave(**named):
+        raise kind("leaving")
+
+    told = [job_started, job_failed, job_finished]
+    for each in told:
+        each.connect(leave)
+    try:
+        outcomes = outcomes_of(Job(run, name="told"))
+    finally:
+        for each in told:
+            each.disconnect(leave)
+
+    assert outcomes == [WorkFail() if fails else WorkComplete(b"null")]
+    assert fails is any("it failed" in each.getMessage() for each in caplog.records)
+    if not issubclass(kind, Exception):
+        assert f"a receiver of job_finished has raised {kind.__name__}('leaving')" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, RecursionError, ValueError])
+@pytest.mark.parametrize("part", [logging.Handler, logging.Filter])
+def test_log_handlers_and_filters_may_raise_anything(backend, outcomes_of, caplog, kind, part):
+    def fail():
+        raise OSError("it failed")
+
+    def leave(record):
+        if not record.getMessage().startswith("a log handler"):
+            raise kind("leaving")
+
+    jobs_logger = logging.getLogger("django_gearman.jobs")
+    added = part()
+    if isinstance(added, logging.Handler):
+        added.emit = leave
+        jobs_logger.addHandler(added)
+    else:
+        added.filter = leave
+        jobs_logger.addFilter(added)
+    try:
+        outcomes = outcomes_of(Job(fail, name="told"))
+    finally:
+        jobs_logger.removeHandler(added)
+        jobs_logger.removeFilter(added)
+
+    assert outcomes == [WorkFail()]
+    [record] = caplog.records
+    assert "it failed" in record.getMessage()
+    assert f"a log handler or filter has raised {kind.__name__}" in record.getMessage()
+
+
+def test_the_outcome_is_out_before_anybody_is_told(backend, caplog):
+    def fail():
+        raise OSError("it failed")
+
+    seen = []
+
+    def look(context, **named):
+        seen.append(backend.job_status(context.handle).known)
+
+    for each in (job_failed, job_finished):
+        each.connect(look)
+    try:
+        backend.submit([JobSpec("told", b"", background=True)])
+        session = backend.register(["told"])
+        execute(Job(fail, name="told"), session.grab_job(0), session, backend.submit)
+    finally:
+        for each in (job_failed, job_finished):
+            each.disconnect(look)
+
+    assert seen == [False, False]
+
+
+def test_a_result_that_cannot_travel_is_a_failure(backend):
+    class Narrow(type(backend.register([]))):
+        def send(self, job, update):
+            if isinstance(update, WorkComplete):
+                raise ValueError("it is too much for a Gearman packet")
+            super().send(job, update)
+
+    [submission] = backend.submit([JobSpec("told", b"")])
+    session = Narrow(backend.server, ["told"], "")
+
+    outcome = execute(Job(lambda: 1, name="told"), session.grab_job(0), session, backend.submit)
+
+    assert outcome == WorkFail()
+    assert b"too much" in next(submission.updates(0)).data
+
+
+def test_an_interrupt_that_no_keyboard_sent_fails_its_job(outcomes_of):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    seen = []
+    thread = threading.Thread(target=lambda: seen.extend(outcomes_of(Job(interrupt, name="it"))))
+    thread.start()
+    thread.join(20)
+
+    assert seen == [WorkFail()]

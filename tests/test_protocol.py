@@ -21,6 +21,7 @@ from django_gearman.protocol import (
     PacketType,
     encode,
     frame,
+    parse_head,
     parse_status,
     parse_workers,
     to_bytes,
@@ -397,3 +398,33 @@ def test_no_text_makes_the_admin_parsers_raise_anything_else(text):
     for parse in (parse_status, parse_workers):
         with contextlib.suppress(ProtocolError):
             parse(text)
+
+
+LARGE = 200_000
+ASSIGNED = (b"H:host:1", b"function", b"unique")
+
+
+@given(cut=st.integers(1, 3000), chunk=st.integers(1, 700))
+def test_the_head_of_a_large_packet_is_known_before_its_end(cut, chunk):
+    data = encode(PacketType.JOB_ASSIGN_UNIQ, *ASSIGNED, b"x" * LARGE, magic=RESPONSE)[:cut]
+    reader = PacketReader()
+
+    for start in range(0, cut, chunk):
+        reader.feed(data[start : start + chunk])
+    found = reader.head(1000)
+
+    names = 12 + sum(map(len, ASSIGNED)) + len(ASSIGNED)
+    expected = None
+    if cut >= names:
+        expected = Packet(PacketType.JOB_ASSIGN_UNIQ, ASSIGNED), LARGE
+    assert found == expected
+    assert reader.head(LARGE * 2) is None
+
+
+def test_noise_and_whole_packets_have_no_head():
+    reader = PacketReader()
+    reader.feed(encode(PacketType.JOB_ASSIGN_UNIQ, *ASSIGNED, b"x" * LARGE, magic=RESPONSE))
+
+    assert reader.head(0) is None
+    assert parse_head(b"HTTP/1.1 200 OK\r\n") is None
+    assert parse_head(encode(PacketType.NO_JOB, magic=RESPONSE)) is None

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from django_gearman import RetryJob, exponential, gearman_job
 from django_gearman.backends import get_backend
-from django_gearman.backends.base import JobSpec
-from django_gearman.exceptions import JobRaised, SerializationError
+from django_gearman.backends.base import BaseBackend, JobSpec, WorkComplete, WorkFail
+from django_gearman.exceptions import JobRaised, SerializationError, ServerError
+from django_gearman.execution import execute
 from django_gearman.functions import functions_of
 from django_gearman.jobs import Job
 from django_gearman.registry import registry
@@ -320,3 +321,58 @@ def test_delays_in_the_past_are_at_once():
 def test_what_production_sees_of_a_job_that_waits(gearman_client):
     with override_gearman("eager", raise_failures=False), pytest.raises(JobRaised, match="OSError"):
         jobs.flaky.do(1)
+
+
+# What a server or a workload may say
+
+
+@pytest.fixture
+def queue(settings, request):
+    """Return a job server in memory that holds so many jobs of a function."""
+
+    def make(max_queued: int | None = None) -> BaseBackend:
+        settings.GEARMAN_BACKEND = "memory"
+        settings.GEARMAN_OPTIONS = {"name": request.node.nodeid, "max_queued": max_queued}
+        return get_backend()
+
+    return make
+
+
+def test_a_next_attempt_that_the_server_refuses_is_not_lost(queue):
+    backend = queue(max_queued=1)
+    job = Job(lambda: 1 / 0, name="refused", retries=2, backoff=0)
+    backend.submit([JobSpec("refused", b"", background=True)])
+    session = backend.register(["refused"])
+
+    for _ in range(2):  # while this attempt is running, it has the only place
+        with pytest.raises(ServerError, match="queue is full"):
+            execute(job, session.grab_job(0), session, backend.submit)
+        assert [(row.total, row.running) for row in backend.functions()] == [(1, 0)]
+
+    backend.max_queued = None
+    outcomes = []
+    while (assigned := session.grab_job(0)) is not None:
+        outcomes.append(execute(job, assigned, session, backend.submit))
+    assert outcomes == [WorkComplete(b""), WorkComplete(b""), WorkFail()]
+
+
+@pytest.mark.parametrize("attempt", [-(10**9), -1, 0, 2**31 + 1, 10**40])
+def test_a_number_that_no_attempt_has_is_not_believed(queue, attempt):
+    backend = queue()
+    job = Job(lambda: 1 / 0, name="numbered", retries=2, backoff=0)
+    workload = b'{"args":[],"kwargs":{},"attempt":%d}' % attempt
+    backend.submit([JobSpec("numbered", workload, background=True)])
+    session = backend.register(["numbered"])
+    told = []
+
+    def failed(context, **named):
+        told.append(context.attempt)
+
+    job_failed.connect(failed)
+    try:
+        while (assigned := session.grab_job(0)) is not None:
+            execute(job, assigned, session, backend.submit)
+    finally:
+        job_failed.disconnect(failed)
+
+    assert told == [3]

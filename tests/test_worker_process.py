@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from django_gearman.backends.base import AssignedJob
 from django_gearman.supervisor import Scoreboard
-from django_gearman.supervisor.scoreboard import MAX_TASK, Stage
+from django_gearman.supervisor.scoreboard import MAX_TASK, Reported, Stage
 from django_gearman.worker_process import (
     Limits,
     SupervisedWatch,
@@ -98,6 +98,46 @@ def test_a_job_without_a_timeout_has_no_deadline(board, line):
 
     assert watch.began(AssignedJob("h", "f", "u", b""), None) is None
     assert board.deadline == math.inf
+
+
+def test_a_job_that_arrives_is_on_the_board_until_it_has(board, line):
+    watch = SupervisedWatch(board, line, Limits(), 10.0)
+    job = AssignedJob("h", "f", "u", b"", True)
+
+    watch.arriving(job)
+
+    assert decode_task(board.task) == (job._replace(background=None), False)
+    assert board.deadline == math.inf
+    watch.arriving(None)
+    assert board.task == b""
+
+
+def test_a_large_job_is_the_same_task_while_it_arrives_and_while_it_runs(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    job = AssignedJob("h", "f", "u", b"x" * 200_000, True)
+
+    watch.arriving(job._replace(workload=b""))
+    before = board.task
+    watch.began(job, None)
+
+    assert board.task == before
+
+
+def test_what_was_reported_is_on_the_board_until_the_next_job(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    job = AssignedJob("h", "f", "u", b"")
+    told = []
+
+    for _ in range(2):
+        watch.began(job, None)
+        told.append(board.has_reported)
+        watch.returned()
+        watch.resubmitted()
+        told.append(board.has_reported)
+        watch.reported()
+        told.append(board.has_reported)
+
+    assert told == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
 
 
 # When a process leaves

@@ -40,6 +40,8 @@ MAX_HANDLE_BYTES = 63
 #: serve too: gearmand 1.1 gives out no LOW job of a function as long as a delayed one of the same
 #: name waits.
 DELAYED = "@delayed"
+#: Bytes of a workload above which it may not fit into a worker's memory.
+LARGE_WORKLOAD = 1 << 17
 
 
 class Priority(enum.Enum):
@@ -227,6 +229,9 @@ class WorkerSession(ABC):
     #: Called with a server's address and the socket, when one is opened to it that carries packets
     #: as they are: whoever holds a duplicate can end the worker's jobs should its process die.
     on_connect: Callable[[str, socket.socket], object] | None = None
+    #: Called with a job whose workload, of more than LARGE_WORKLOAD bytes, is about to be read, and
+    #: with None when it has been: the process may die of that, too. The job has no workload then.
+    on_arriving: Callable[[AssignedJob | None], object] | None = None
     #: How many jobs may be asked for before `grab_job` is called for them: the next one is then
     #: assigned while this one runs. None has the session decide; one that cannot always takes 0.
     prefetch: int | None = 0

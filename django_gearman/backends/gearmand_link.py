@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from ..clock import monotonic
 from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
-from ..protocol import PacketType, encode, to_bytes, to_number, to_text
+from ..protocol import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ..records import get_logger
 from ..server import Server
-from .base import DELAYED, AssignedJob
+from .base import DELAYED, LARGE_WORKLOAD, AssignedJob
 from .gearmand_client import SocketOptions
 from .real_servers import REGRAB_SECONDS, backoff
 from .uniques import MAX_UNIQUE_BYTES, from_wire_unique
@@ -99,6 +99,7 @@ class Link:
         self.connection: Connection | None = None
         self.is_known = False  # the server has answered since it was told what this worker serves
         self.held: deque[AssignedJob] = deque()
+        self.arriving: AssignedJob | None = None  # a large one, of which some is there
         self.asked = 0  # GRAB_JOBs without an answer
         #: How many jobs it was last asked for at once, with an outcome: more while there are always
         #: some, and 0 after there were none.
@@ -232,6 +233,14 @@ class Link:
                 self._statuses.append(None)
                 code, text = map(to_text, args)
                 logger.warning("job server %s refused: %s (%s)", self.server, text, code)
+        head = connection.arriving(LARGE_WORKLOAD)
+        self.arriving = None if head is None else self._announced(*head)
+
+    def _announced(self, packet: Packet, size: int) -> AssignedJob | None:
+        if packet.type is not PacketType.JOB_ASSIGN_UNIQ or size <= LARGE_WORKLOAD:
+            return None
+        handle, function, unique = packet.args
+        return self._job(handle, function, unique, b"")
 
     def _answered(self) -> None:
         self.asked = max(0, self.asked - 1)
@@ -245,12 +254,15 @@ class Link:
             self._failures = 0
 
     def _assigned(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> None:
+        job = self._job(handle, function, unique, workload)
+        if job.function in self.functions:
+            self.held.append(job)
+        # Otherwise it was on its way when that was left: another worker has it now.
+
+    def _job(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> AssignedJob:
         name = to_text(function).removesuffix(DELAYED)
-        if name not in self.functions:
-            return  # it was on its way when that was left: another worker has it now
         text, background = from_wire_unique(unique)
-        job = AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
-        self.held.append(job)
+        return AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
 
     def is_awaited(self, job: AssignedJob) -> bool | None:
         """
@@ -292,7 +304,7 @@ class Link:
             self._opening.abandon()
         if self.connection is not None:
             self.connection.close()
-        self.connection = self._opening = None
+        self.connection = self._opening = self.arriving = None
         self.is_known = False
         self.asked = 0
         self.asked_since = self.asleep_since = math.inf

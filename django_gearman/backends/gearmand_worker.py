@@ -94,6 +94,7 @@ class SocketWorkerSession(WorkerSession):
         self._look_at = 0.0
         self._tend_at = 0.0
         self._is_to_move = False
+        self._is_arriving = False  # a large job, that was told of
         self._asks = True
         self._options = options
 
@@ -111,6 +112,8 @@ class SocketWorkerSession(WorkerSession):
     # From the servers to the worker
 
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        if self._is_arriving:
+            self._announce()
         if self._is_to_move:
             self._move()
         now = monotonic()
@@ -212,6 +215,8 @@ class SocketWorkerSession(WorkerSession):
             for number, _ in self._poller.poll(milliseconds(timeout)):
                 link = self._watched[number]
                 self._guard(link, link.read)
+                if link.arriving is not None or self._is_arriving:
+                    self._announce()
             return
         opening = [link for link in self._links if link.is_opening]
         if opening:
@@ -219,6 +224,13 @@ class SocketWorkerSession(WorkerSession):
             self._tend_at = 0.0
         else:
             time.sleep(timeout)
+
+    def _announce(self) -> None:
+        """Tell which large job is on its way: again and again, as others may run meanwhile."""
+        arriving = [link.arriving for link in self._links if link.arriving is not None]
+        self._is_arriving = bool(arriving)
+        if self.on_arriving is not None:
+            self.on_arriving(arriving[0] if arriving else None)
 
     # From the worker to the servers
 

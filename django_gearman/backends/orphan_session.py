@@ -99,6 +99,7 @@ def _hear(opened: socket.socket, ask: bytes = b"") -> bytes:
             data = opened.recv(65536)
             if not data:
                 raise ConnectionLost("the job server has closed the connection")
+            deadline = monotonic() + _SECONDS  # it may be the rest of a large job
             heard = heard[-_KEPT:] + data
     except OSError as error:
         raise ConnectionLost(f"the job server does not answer: {error}") from error

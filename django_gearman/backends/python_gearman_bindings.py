@@ -206,6 +206,8 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
                 f"job server {connection.server}: {error}; is it really a job server?"
             )
             self.handle_error(connection)
+        except MemoryError:  # for a large job: whoever closes the connection gives that to others
+            raise
         except BaseException:  # out of a signal handler
             connection.error = ConnectionLost(f"job server {connection.server}: interrupted")
             self.handle_error(connection)

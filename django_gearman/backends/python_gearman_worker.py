@@ -22,9 +22,9 @@ from gearman import errors, protocol
 
 from ..clock import monotonic
 from ..exceptions import ConnectionLost
-from ..protocol import to_bytes, to_text
+from ..protocol import MOST_HEAD, PacketType, parse_head, to_bytes, to_text
 from ..records import get_logger
-from .base import DELAYED, AssignedJob, Outcome, Update, WorkerSession
+from .base import DELAYED, LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
 from .uniques import from_wire_unique
@@ -98,6 +98,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         super().__init__(*arguments)
         self._assigned: deque[Any] = deque()
         self._in_hand: dict[str, tuple[AssignedJob, Any]] = {}
+        self._is_arriving = False  # a large job, that was told of
         # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last.
         for name in [*reversed(functions), *(name + DELAYED for name in reversed(functions))]:
             self.register_task(to_bytes(name), None)
@@ -166,14 +167,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
     def _take(self, job: Any) -> AssignedJob:
         self.connection_list.remove(job.connection)  # to the end: the other servers have their turn
         self.connection_list.append(job.connection)
-        unique, background = from_wire_unique(job.unique or b"")
-        assigned = AssignedJob(
-            f"{job.connection.server}//{to_text(job.handle)}",
-            to_text(job.task).removesuffix(DELAYED),
-            unique,
-            job.data,
-            background,
-        )
+        assigned = self._job(job.connection, job.handle, job.task, job.unique or b"", job.data)
         self._in_hand[assigned.handle] = assigned, job
         return assigned
 
@@ -205,6 +199,31 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
             held.connection.error = ConnectionLost(f"job {job.handle} is given back")
             self.handle_error(held.connection)
         return True  # otherwise it is no longer in hand anyway
+
+    def handle_read(self, current_connection: Connection) -> None:
+        super().handle_read(current_connection)
+        arriving = self._arriving(current_connection)
+        if self.on_arriving is not None and (arriving is not None or self._is_arriving):
+            self.on_arriving(arriving)
+        self._is_arriving = arriving is not None
+
+    def _arriving(self, connection: Connection) -> AssignedJob | None:
+        """Return the large job of which some is there, without its workload."""
+        head = parse_head(connection._incoming_buffer[:MOST_HEAD].tobytes())
+        if head is None or head[0].type is not PacketType.JOB_ASSIGN_UNIQ:
+            return None
+        (_, (handle, function, unique)), size = head
+        return (
+            self._job(connection, handle, function, unique, b"") if size > LARGE_WORKLOAD else None
+        )
+
+    def _job(
+        self, connection: Connection, handle: bytes, function: bytes, unique: bytes, workload: bytes
+    ) -> AssignedJob:
+        text, background = from_wire_unique(unique)
+        name = to_text(function).removesuffix(DELAYED)
+        handle_text = f"{connection.server}//{to_text(handle)}"
+        return AssignedJob(handle_text, name, text, workload, background)
 
     def handle_error(self, current_connection: Connection) -> None:
         """Forget the connection's jobs, which the server gives to others; connect again later."""

@@ -1,0 +1,172 @@
+"""Failures that are hard to tell, tellers that die, and jobs that cannot even be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_gearman.backends import get_backend
+from django_gearman.backends.base import JobSpec
+from django_gearman.exceptions import JobRaised
+from tests.integration.conftest import workers_ready
+from tests.integration.test_production import is_idle
+from tests.support.gearmand import wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
+
+BOTH = pytest.mark.parametrize("backend", ["gearman", "python-gearman"])
+DEPTHS = range(930, 1010)
+
+
+def nested(depth: int) -> bytes:
+    return b'{"args":[' + b"[" * depth + b"]" * depth + b'],"kwargs":{}}'
+
+
+def failure(request) -> JobRaised:
+    with pytest.raises(JobRaised) as caught:
+        print(request.result)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("exits", "Unspeakable: <Unspeakable: its str() raised SystemExit: unspeakable>"),
+        ("interrupts", "its str() raised KeyboardInterrupt"),
+        ("recurses", "its str() raised RecursionError"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("exit", "SystemExit: 3"),
+        ("group", "ExceptionGroup: group"),
+        ("cycle", "ValueError: first"),
+        ("surrogates", "ValueError: \ud800 \0 \x1b[31m"),
+        ("huge", "xxx... (5000000 characters)".replace("...", "\n...")),
+    ],
+)
+def test_any_failure_is_told_and_costs_no_process(launch, client, trail, how, told):
+    worker = launch("gearman_worker")
+
+    error = failure(
+        client.submit_job("tests.integration.untellable_jobs.fail_as", how, poll_timeout=30)
+    )
+
+    assert told in str(error)
+    assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
+    assert trail() == [how, "1"]
+    assert worker.stop() == 0
+    assert "starting another one" not in worker.output
+    assert "Logging error" not in worker.output
+    assert worker.output.count("in attempt 1, with arguments of digest") == 1
+    assert len(worker.output) < 200_000
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["exits", "interrupts", "group", "interrupt"])
+def test_any_failure_is_retried_as_often_as_declared(
+    launch, client, own_gearmand, trail, backend, how
+):
+    worker = launch("gearman_worker", backend=backend)
+
+    client.dispatch_background_task("tests.integration.untellable_jobs.fail_and_retry_as", how)
+
+    # retry_on is Exception, and KeyboardInterrupt is none.
+    runs = 1 if how == "interrupt" else 3
+    wait_until(lambda: f"failed in attempt {runs}, with" in worker.output, "it has failed for good")
+    wait_until(lambda: is_idle(own_gearmand), "nothing is left")
+    assert trail() == [how] * runs
+    assert "starting another one" not in worker.output
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["raise_value", "raise_value_with_retries"])
+def test_nested_brackets_stop_nothing(launch, client, own_gearmand, trail, backend, name):
+    """At some of these depths a value can be read, and its repr not be had."""
+    worker = launch("gearman_worker", backend=backend)
+    function = f"tests.integration.untellable_jobs.{name}"
+
+    get_backend().submit([JobSpec(function, nested(n), background=True) for n in DEPTHS])
+
+    wait_until(lambda: is_idle(own_gearmand), "nothing is left")
+    assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
+    assert worker.output.count("failed in attempt 1, with") == len(DEPTHS)
+    if name == "raise_value":
+        assert "its repr() raised RecursionError" in worker.output
+    assert 0 < trail().count("raised") <= len(DEPTHS)
+    assert "starting another one" not in worker.output
+
+
+# Whoever tells dies
+
+
+@BOTH
+@pytest.mark.parametrize("when", ["finished", "failed"])
+def test_who_tells_may_die_and_the_outcome_stands(
+    launch, client, own_gearmand, trail, backend, when
+):
+    worker = launch("gearman_worker", backend=backend)
+
+    request = client.submit_job(
+        "tests.integration.untellable_jobs.kill_who_tells", when, poll_timeout=30
+    )
+
+    assert (request.state == "FAILED") is (when == "failed")
+    wait_until(lambda: "was killed by SIGKILL" in worker.output, "the process has died")
+    assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
+    assert is_idle(own_gearmand)
+    assert trail() == ["ran", when, "1"]
+
+
+def test_who_tells_may_die_and_no_attempt_is_doubled(launch, client, own_gearmand, trail):
+    worker = launch("gearman_worker")
+    name = "tests.integration.untellable_jobs.kill_who_tells_of_a_retry"
+
+    client.dispatch_background_task(name, "retried")
+
+    wait_until(lambda: "failed in attempt 2, with" in worker.output, "it has failed for good")
+    wait_until(lambda: is_idle(own_gearmand), "nothing is left")
+    assert trail() == ["ran", "retried", "ran"]
+
+
+def test_a_job_whose_start_cannot_be_told_is_charged(launch, client, trail):
+    worker = launch("gearman_worker")
+
+    request = client.submit_job(
+        "tests.integration.untellable_jobs.kill_who_tells", "started", poll_timeout=60
+    )
+
+    assert "WorkerDied" in str(failure(request))
+    assert trail() == ["started"] * 3
+    assert worker.stop() == 0
+
+
+def test_a_handler_that_exits_ends_no_process(launch, client, trail):
+    worker = launch("gearman_worker")
+
+    request = client.submit_job(
+        "tests.integration.untellable_jobs.kill_who_tells", "logged", poll_timeout=30
+    )
+
+    assert "ValueError: logged" in str(failure(request))
+    assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
+    assert worker.stop() == 0
+    assert "a log handler or filter has raised SystemExit(4)" in worker.output
+    assert "starting another one" not in worker.output
+
+
+# Jobs that cannot be read
+
+
+@BOTH
+def test_a_job_that_does_not_fit_into_memory_costs_three_processes(
+    launch, client, own_gearmand, trail, backend, monkeypatch
+):
+    monkeypatch.setenv("MEMORY_LIMIT", "400")
+    worker = launch("gearman_worker", backend=backend)
+    workers_ready(own_gearmand, 1)
+
+    request = client.submit_job("tests.integration.mark", "x" * 150_000_000, poll_timeout=120)
+
+    assert "WorkerDied" in str(failure(request))
+    assert "3 processes have died of it" in str(request.exception)
+    assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
+    assert trail() == ["1"]
+    assert worker.stop() == 0
+    assert worker.output.count("with job tests.integration.mark") == 3
