@@ -4,7 +4,7 @@ Gearman's binary and admin protocols: bytes to packets and back. No I/O, no Djan
 A packet is a twelve-byte header (magic, type, size; big-endian) and a payload of arguments that NUL
 bytes separate. Only the last argument may hold NULs itself, so the type tells where to split:
 `ARGUMENTS`. Types and their meaning: gearmand's PROTOCOL document; what servers really do with
-them was measured against gearmand 1.1.20.
+them was measured against gearmand 1.1.20 and 2.0.0.
 """
 
 from __future__ import annotations

@@ -321,6 +321,6 @@ class Link:
 
 def _packets(kind: PacketType, functions: list[str]) -> bytes:
     """Return packets that register functions, or the contrary, under both of their names."""
-    # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last.
+    # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last; 2.0 each.
     names = [*reversed(functions), *(name + DELAYED for name in reversed(functions))]
     return b"".join(encode(kind, to_bytes(name)) for name in names)

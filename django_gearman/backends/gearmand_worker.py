@@ -70,7 +70,11 @@ def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
 
 
 class SocketWorkerSession(WorkerSession):
-    """A worker of real job servers; `functions` that come first are served first."""
+    """
+    A worker of real job servers.
+
+    gearmand 1.1 serves the jobs of the first of `functions` first, and 2.0 the functions in turn.
+    """
 
     def __init__(
         self,

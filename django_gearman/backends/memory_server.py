@@ -1,9 +1,12 @@
 """
 A job server with gearmand's rules, inside this process, and what its clients and workers hold of it.
 
-What gearmand 1.1.20 was measured to do, this does:
+What gearmand 1.1.20 and 2.0.0 were measured to do, this does:
 
 * jobs of a function are given out by priority, then in the order they came;
+* jobs of different functions, too: priority holds across functions, as on 2.0, and among equals the
+  first one submitted runs first. The servers differ here (1.1 serves one function after the other, 2.0
+  each in turn), so that a test must not depend on it; this order is the one easiest to read;
 * equal uniques of one function coalesce while the job is queued or running: it runs once, with the
   first workload, and each waiting client gets a copy of every update from then on;
 * a job whose worker leaves is queued again, behind the others of its priority, under the same handle;

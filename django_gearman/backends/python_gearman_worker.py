@@ -90,7 +90,11 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
 
 
 class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type: ignore[misc]
-    """A worker of real job servers; `functions` that come first are served first."""
+    """
+    A worker of real job servers.
+
+    gearmand 1.1 serves the jobs of the first of `functions` first, and 2.0 the functions in turn.
+    """
 
     command_handler_class = WorkerHandler
 
@@ -99,7 +103,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self._assigned: deque[Any] = deque()
         self._in_hand: dict[str, tuple[AssignedJob, Any]] = {}
         self._is_arriving = False  # a large job, that was told of
-        # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last.
+        # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last; 2.0 each.
         for name in [*reversed(functions), *(name + DELAYED for name in reversed(functions))]:
             self.register_task(to_bytes(name), None)
         if client_id:

@@ -1,11 +1,11 @@
 """
 What names a job for coalescing, on the wire.
 
-gearmand loses a background job when a foreground client of the same unique leaves. So uniques that
-come from us say which of the two their job is, and those of other programs never meet ours. The
-first two characters are what versions before 1.1 begin with and understand; the others tell ours
-from a unique that another program has made up, "b:42" for instance. A unique of an old version is
-like another program's: what it is, the server tells (`WorkerSession.is_awaited`).
+gearmand loses a background job when a foreground client of the same unique leaves. So our uniques
+say which of the two their job is, and never meet those of other programs. Workers of older versions
+know the job by the first two characters. The others tell ours from a unique that another program has
+made up, "b:42" for instance. To this version, a unique of an older client is like another program's:
+the server tells which it is (`WorkerSession.is_awaited`).
 """
 
 from __future__ import annotations
