@@ -12,6 +12,7 @@ from .checks import check_placement, check_routes, check_settings
 from .conf import set_defaults
 from .console import wants_json
 from .logs import write_json
+from .testing.isolation import isolate_test_runs
 
 
 class DjangoGearmanConfig(AppConfig):
@@ -24,6 +25,7 @@ class DjangoGearmanConfig(AppConfig):
         if wants_json(sys.argv):
             write_json()
         set_defaults()
+        isolate_test_runs()
         checks.register(check_settings, "gearman")
         checks.register(check_placement, "gearman")
         checks.register(check_routes, "gearman", deploy=True)

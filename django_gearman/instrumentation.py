@@ -82,8 +82,9 @@ class Instrumentation:
         """Note what a job of this process has raised, before its failure is reported."""
 
 
-_production = Instrumentation()
-_provide: Callable[[], Instrumentation] = lambda: _production  # noqa: E731 - it is replaced
+PRODUCTION = Instrumentation()
+_initial: Callable[[], Instrumentation] = lambda: PRODUCTION  # noqa: E731 - it is replaced
+_provide = _initial
 
 
 def active() -> Instrumentation:
@@ -95,9 +96,17 @@ def active() -> Instrumentation:
 def instrumented(by: Instrumentation | Callable[[], Instrumentation]) -> Iterator[None]:
     """Put an instrumentation in force until the block ends, or whatever one a callable returns."""
     global _provide
-    before = _provide
+    before, was_initial = _provide, _provide is _initial
     _provide = (lambda: by) if isinstance(by, Instrumentation) else by
     try:
         yield
     finally:
-        _provide = before
+        _provide = _initial if was_initial else before
+
+
+def set_initial(provide: Callable[[], Instrumentation]) -> None:
+    """Have `provide` say what is in force while nothing else was put in force."""
+    global _initial, _provide
+    if _provide is _initial:
+        _provide = provide
+    _initial = provide

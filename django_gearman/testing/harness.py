@@ -26,7 +26,7 @@ from ..serializers import Serializer, get_serializer
 from ..supervisor import Death
 from ..telling import tell_ended
 from .faults import Faults
-from .isolation import JobServerForbidden, real_transport
+from .isolation import forbid, isolated, real_transport
 from .outbox import Outbox, SubmittedJob
 from .runner import Runner
 from .sessions import RecordingSession
@@ -106,16 +106,11 @@ class Harness(Instrumentation):
         if self._transport is not None:
             chosen, chosen_servers, chosen_options = self._transport()
             return chosen, servers if chosen_servers is None else chosen_servers, chosen_options
-        return backend, servers, options
+        return isolated(backend, servers, options)
 
     def admit(self, backend: BaseBackend) -> None:
-        if self._transport is None and not backend.local:
-            raise JobServerForbidden(
-                "no job server is reached from this test, whatever GEARMAN_SERVERS says, because it "
-                "has not asked for one. It asks for a private gearmand by the fixture gearman_server, "
-                "@pytest.mark.gearman('real') or the option --gearman=real; for a server of your own "
-                "by override_gearman('gearman', servers=[...])"
-            )
+        if self._transport is None:
+            forbid(backend)
 
     def reach(self, backend: BaseBackend) -> None:
         self.admit(backend)

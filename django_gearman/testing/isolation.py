@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.core import mail
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from .. import conf
-from ..backends import BUILT_IN, get_backend_class
-from ..exceptions import InvalidBackend, ServerUnavailable
-from ..instrumentation import Instrumentation, instrumented
+from ..backends import BUILT_IN
+from ..backends.base import BaseBackend, Submission
+from ..exceptions import ServerUnavailable
+from ..instrumentation import PRODUCTION, Instrumentation, instrumented, set_initial
+from ..request import JobRequest
 
 _LOCAL = ("eager", "memory")
 _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")
@@ -18,6 +24,17 @@ _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")
 
 class JobServerForbidden(ServerUnavailable, AssertionError):
     """A test tried to reach a real job server without having asked for one; nothing was sent."""
+
+
+def forbid(backend: BaseBackend) -> None:
+    """Raise JobServerForbidden for real job servers."""
+    if not backend.local:
+        raise JobServerForbidden(
+            "no job server is reached from this test, whatever GEARMAN_SERVERS says, because it "
+            "has not asked for one. It asks for a private gearmand by the fixture gearman_server, "
+            "@pytest.mark.gearman('real'), the option --gearman=real or override_gearman('real'); "
+            "for a server of your own by override_gearman('gearman', servers=[...])"
+        )
 
 
 class _Project:
@@ -68,6 +85,65 @@ def _is_real(backend: object) -> bool:
     if backend in _LOCAL or backend in BUILT_IN:
         return backend not in _LOCAL
     try:
-        return not get_backend_class().local
-    except InvalidBackend:
+        return not import_string(str(backend)).local
+    except (ImportError, AttributeError):
         return False  # whoever uses it is told
+
+
+# Under Django's test runner
+
+
+class UnittestRun(Instrumentation):
+    """What holds for the tests of Django's test runner that have asked for nothing."""
+
+    workers_are_here = True
+
+    def transport(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
+        return isolated(backend, servers, options)
+
+    def admit(self, backend: BaseBackend) -> None:
+        forbid(backend)
+
+    def reach(self, backend: BaseBackend) -> None:
+        forbid(backend)
+
+    def submit(self, backend: BaseBackend, requests: Sequence[JobRequest]) -> list[Submission]:
+        forbid(backend)
+        return super().submit(backend, requests)
+
+
+class _Overrides:
+    """How many tests and blocks have overridden GEARMAN_BACKEND: they mean what they say."""
+
+    depth = 0
+
+
+def isolated(backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
+    """Return these settings; in a run of tests, "eager" in place of the project's job servers."""
+    if _Overrides.depth == 0 and _is_real(backend) and is_test_run():
+        return "eager", servers, {}
+    return backend, servers, options
+
+
+def is_test_run() -> bool:
+    """Whether Django's `setup_test_environment` is in force, as while its test runner runs."""
+    utils: Any = sys.modules.get("django.test.utils")
+    if utils is None:
+        return False
+    state = getattr(utils, "_TestState", None)
+    if state is not None:
+        return hasattr(state, "saved_data")
+    # What it is documented to do, should Django keep that state elsewhere one day.
+    return hasattr(mail, "outbox") and "testserver" in settings.ALLOWED_HOSTS
+
+
+def isolate_test_runs() -> None:
+    """Keep test cases from the project's job servers as soon as Django's test runner runs."""
+    run = UnittestRun()
+    setting_changed.connect(_note_override, dispatch_uid="django_gearman.testing")
+    set_initial(lambda: run if is_test_run() else PRODUCTION)
+
+
+def _note_override(*, setting: str, enter: bool, **_: Any) -> None:
+    if setting == "GEARMAN_BACKEND":
+        _Overrides.depth += 1 if enter else -1
