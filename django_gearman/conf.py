@@ -156,6 +156,12 @@ def send_tracebacks() -> bool | None:
     return value
 
 
+def sends_traceback(*, to_own_client: bool) -> bool:
+    """Whether the traceback of a failed job goes to the client that waits for it; never raises."""
+    value: object = _read("GEARMAN_SEND_TRACEBACKS")
+    return value if isinstance(value, bool) else to_own_client or bool(settings.DEBUG)
+
+
 def context_provider() -> Callable[[], Any] | None:
     """Return GEARMAN_CONTEXT_PROVIDER, the function whose dict goes with each job, or None."""
     provider: Any = _read("GEARMAN_CONTEXT_PROVIDER")

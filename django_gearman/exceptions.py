@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
+from .text import printable, printable_lines
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,6 +44,9 @@ def revive(kind: type[BaseException], args: tuple[object, ...]) -> BaseException
     error = kind.__new__(kind, *args)
     error.args = args
     return error
+
+
+_LONGEST = 100_000  # characters of a worker's words
 
 
 class GearmanError(Exception):
@@ -111,12 +116,13 @@ class JobRaised(JobFailed):
         self, job: str, *, exception_type: str = "", message: str = "", traceback: str = ""
     ) -> None:
         told = ": ".join(part for part in (exception_type, message) if part)
-        super().__init__(f"{job} raised {told or 'an exception'}")
+        super().__init__(f"{job} raised {printable(told, _LONGEST) or 'an exception'}")
         self.exception_type = exception_type
         self.message = message
         self.traceback = traceback
         if traceback:
-            self.add_note(f"On the worker:\n{traceback.rstrip()}")
+            lines = printable_lines(traceback.rstrip(), _LONGEST)
+            self.add_note("\n".join(["On the worker:", *(f"  {line}" for line in lines)]))
 
 
 class JobTimeout(JobError, TimeoutError):

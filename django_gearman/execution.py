@@ -42,7 +42,7 @@ from .isolation import call
 from .jobs import AnyJob
 from .remote_error import dump_error
 from .retries import RetryJob
-from .serializers import Call, check_bytes, get_serializer
+from .serializers import BareCall, Call, check_bytes, digest_of, get_serializer
 from .telling import (
     raise_if_interrupted,
     tell_ended,
@@ -126,8 +126,10 @@ class Run:
         serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
         self._serializer = serializer.for_function(assigned.function)
         self._unreadable: BaseException | None = None
+        self._is_our_clients = False  # it came in the envelope that our clients write
         try:
             self.call = _believable(self._serializer.loads_call(assigned.workload))
+            self._is_our_clients = type(self.call) is not BareCall
             self._checked = job.check_call(self.call)
         except BaseException as error:  # noqa: BLE001 - decoding may run code of the project's
             self._unreadable = error
@@ -196,7 +198,7 @@ class Run:
             raise_if_interrupted(another)
             _set_context(another, error)
             error = another
-        return Ending(WorkFail(), error, reason=dump_error(error))
+        return Ending(WorkFail(), error, reason=self._reason(error))
 
     def _delay_after(self, error: BaseException, died: bool) -> float | None:
         """Return in how many seconds the job runs again, None if it does not."""
@@ -285,7 +287,11 @@ class Run:
 
     def _failed_for_good(self, error: Exception, ending: Ending) -> Ending:
         _set_context(error, ending.error)
-        return Ending(WorkFail(), error, ending.seconds, reason=dump_error(error))
+        return Ending(WorkFail(), error, ending.seconds, reason=self._reason(error))
+
+    def _reason(self, error: BaseException) -> bytes:
+        shows = conf.sends_traceback(to_own_client=self._is_our_clients)
+        return dump_error(error, with_traceback=shows)
 
     # Telling
 
@@ -296,8 +302,7 @@ class Run:
         if not same:  # it was too large for the scoreboard
             return "unknown"
         with suppress(Exception):
-            call = self._arrived()
-            same = self._serializer.dumps_call(Call(call.args, call.kwargs))
+            return digest_of(self._arrived(), self._serializer)
         return hashlib.blake2b(same, digest_size=8).hexdigest()
 
 
@@ -319,7 +324,8 @@ def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
     """Fail a job of a function that this process does not know, instead of keeping it for ever."""
     error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
     active().job_failed(assigned.handle, error)
-    report_failure(assigned, session, dump_error(error))
+    shows = conf.sends_traceback(to_own_client=False)
+    report_failure(assigned, session, dump_error(error, with_traceback=shows))
     tell_unknown(assigned, error)
 
 

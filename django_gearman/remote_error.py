@@ -18,12 +18,12 @@ _MOST_MESSAGE = 20_000
 _MOST_TRACEBACK = 100_000
 
 
-def dump_error(error: BaseException) -> bytes:
+def dump_error(error: BaseException, *, with_traceback: bool = True) -> bytes:
     """Write an exception for the client that waits for the job, whatever it does when it is asked."""
     told = {
         "type": kind_of(error, dotted=True),
         "message": _cut(described(str, error), _MOST_MESSAGE),
-        "traceback": _cut(format_error(error)[0], _MOST_TRACEBACK),
+        "traceback": _cut(format_error(error)[0], _MOST_TRACEBACK) if with_traceback else "",
     }
     return _START + b'"value":' + json.dumps(told).encode() + b"}"
 

@@ -20,12 +20,13 @@ from django.utils.module_loading import import_string
 
 from ..exceptions import SerializationError
 from ..text import repr_of
-from .base import Call, Serializer
+from .base import BareCall, Call, Serializer
 from .json import JSONSerializer
 from .pickle import PickleSerializer, old_pickles
 from .raw import RawSerializer
 
 __all__ = [
+    "BareCall",
     "Call",
     "JSONSerializer",
     "PickleSerializer",

@@ -25,6 +25,12 @@ class Call(NamedTuple):
         return Call, (self.args, dict(self.kwargs), self.attempt, dict(self.context))
 
 
+class BareCall(Call):
+    """A call of one argument, which came without an envelope, as programs in other languages send it."""
+
+    __slots__ = ()
+
+
 class Serializer(ABC):
     """
     How values travel. Subclass it for a format of your own, and name the class in GEARMAN_SERIALIZER.
@@ -91,10 +97,10 @@ class Serializer(ABC):
     def loads_call(self, workload: bytes) -> Call:
         """Turn a workload into a job's arguments."""
         if not workload:
-            return Call()
+            return BareCall()
         value = self.loads(workload)
         if type(value) is not dict or "args" not in value or "kwargs" not in value:
-            return Call([value])
+            return BareCall([value])
         args, kwargs = value["args"], value["kwargs"]
         if len(value) == 2:  # as most are
             if type(args) is list and type(kwargs) is dict:
@@ -104,4 +110,4 @@ class Serializer(ABC):
             found = type(args), type(kwargs), type(attempt), type(context)
             if found == (list, dict, int, dict):
                 return Call(args, kwargs, attempt, context)
-        return Call([value])
+        return BareCall([value])

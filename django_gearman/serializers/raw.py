@@ -7,7 +7,7 @@ from typing import Any
 
 from ..exceptions import SerializationError
 from ..text import repr_of, str_of
-from .base import Call, Serializer
+from .base import BareCall, Call, Serializer
 
 
 class RawSerializer(Serializer):
@@ -60,4 +60,4 @@ class RawSerializer(Serializer):
         return self.dumps_call(call)
 
     def loads_call(self, workload: bytes) -> Call:
-        return Call([workload])
+        return BareCall([workload])
