@@ -22,6 +22,8 @@ from .worker import GearmanWorker
 
 #: Seconds that a job may go on after its JobTimeLimitExceeded, before its process is killed.
 HARD_LIMIT_SECONDS = 5.0
+#: Seconds that the report on a job without a timeout may take, with the receivers of its signals.
+REPORT_SECONDS = 60.0
 
 # By which each process stays below its limits, at random, so that not all leave at once.
 _SPLAY = 0.1
@@ -92,7 +94,7 @@ class SupervisedWatch(Watch):
         return seconds
 
     def returned(self) -> None:
-        self._board.report()
+        self._board.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
 
     def resubmitted(self) -> None:
         self._board.reported(Reported.NEXT)

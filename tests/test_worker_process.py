@@ -81,9 +81,28 @@ def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(board, line):
 
     assert 14 < board.deadline - time.monotonic() <= 15
     watch.returned()
-    assert board.deadline == math.inf
+    assert 14 < board.deadline - time.monotonic() <= 15
     watch.ended()
-    assert board.task == b""
+    assert (board.task, board.deadline) == (b"", math.inf)
+
+
+def test_receivers_have_some_seconds_after_a_job_that_took_all_its_time(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    watch.began(AssignedJob("h", "f", "u", b""), 1e-6)
+    time.sleep(1.1)
+
+    watch.returned()
+
+    assert 4 < board.deadline - time.monotonic() <= 5
+
+
+def test_receivers_of_a_job_without_a_timeout_have_a_minute(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    watch.began(AssignedJob("h", "f", "u", b""), None)
+
+    watch.returned()
+
+    assert 55 < board.deadline - time.monotonic() <= 60
 
 
 @pytest.mark.parametrize(("default", "own", "seconds"), [(7.0, None, 7.0), (7.0, 3.0, 3.0)])

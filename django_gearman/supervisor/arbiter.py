@@ -22,8 +22,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from .process import HANDLED, Death, Process, Slot, spawn, spawn_once
+from .forking import NOT_NOW, delay_after
+from .listening import has_terminal, listening
+from .process import LEAVE_SECONDS, UNKNOWN_CODE, Death, Process, Slot, reap_strangers, spawn
 from .reload import Reload
+from .reporters import Reporters
 from .scoreboard import Stage
 
 logger = logging.getLogger(__name__)
@@ -32,8 +35,7 @@ logger = logging.getLogger(__name__)
 CANNOT_START = 3
 
 _QUICK_SECONDS = 5.0  # a process that lived for less has died quickly
-_FIRST_DELAY = 0.1  # until a process that died quickly is replaced
-_LONGEST_DELAY = 30.0
+_TROUBLE_SECONDS = 0.1  # to wait after an error of the supervisor's own
 _LOOK_SECONDS = 0.5  # between looks at what the processes tell
 _MOST_TASKS = 1000  # that killed a process, and are remembered
 
@@ -58,12 +60,15 @@ class Supervisor:
     SIGTERM and SIGINT are passed on to the processes as SIGTERM, upon which they are expected to
     finish; those that have not within `grace_period` seconds, and all of them at a second signal,
     are killed. SIGQUIT has each write its tracebacks to stderr. SIGHUP replaces them one by one, by
-    processes of new code where `reload` has some. A process that dies is replaced; one that could
-    not even start stops the whole, because the next would fail alike. One that says it is done is not
-    replaced; when all are, the whole ends.
+    processes of new code where `reload` has some; it is ignored if it was when this began (nohup).
+    A process that dies is replaced; one that could not even start stops the whole, because the next
+    would fail alike, unless its slot had one before or the system had no room for it. One that says
+    it is done is not replaced; when all are, the whole ends. What the system has no room for, a
+    process or a socket, is tried again, later and later.
 
     `on_death` is called, in a process of its own, with the death of a process that had a task in hand;
     `describe` says in words which task that was. `report` is told the status every half second.
+    `in_child` is called first in each process. What these raise is logged, and changes nothing here.
     """
 
     def __init__(
@@ -75,20 +80,23 @@ class Supervisor:
         describe: Callable[[bytes], str] = repr,
         report: Callable[[Status], object] = lambda status: None,
         reload: Reload | None = None,
+        in_child: Callable[[], object] = lambda: None,
     ) -> None:
         self._slots = list(slots)
         self._grace_period = grace_period
         self._on_death = on_death
-        self._describe = describe
+        self._words = describe
         self._report = report
+        self._in_child = in_child
         self._reload = reload or Reload(None)
         self._processes: list[Process] = []
         self._old: list[Process] = []  # of these, those that are to be replaced
-        self._reporters: set[int] = set()
+        self._reporters = Reporters(in_child)
         self._times: Counter[bytes] = Counter()  # by digests
         self._kill_at: float | None = None  # since when all are told to stop
         self._failed = False
-        self._had_terminal = _has_terminal()
+        self._troubles: dict[str, type[Exception]] = {}  # of this process, which were logged
+        self._had_terminal = has_terminal()
 
     def run(self) -> int:
         """Work until told to stop; return the exit code: 0, or CANNOT_START."""
@@ -96,11 +104,15 @@ class Supervisor:
         gc.freeze()  # what is loaded now stays shared with the processes
         self._processes = self._reload.adopt()
         self._renew()
-        with self._listening() as wake:
+        with listening() as wake:
             try:
                 while not self._is_done():
-                    self._look()
-                    self._wait(wake)
+                    with self._surviving("look"):
+                        self._look()
+                    with self._surviving("tell"):
+                        self._tell_status()
+                    with self._surviving("wait"):
+                        self._wait(wake)
             except BaseException:
                 for process in self._processes:
                     process.send(signal.SIGTERM)
@@ -108,22 +120,16 @@ class Supervisor:
         return CANNOT_START if self._failed else 0
 
     @contextlib.contextmanager
-    def _listening(self) -> Iterator[socket.socket]:
-        """Have signals wake the loop, by their numbers on a socket."""
-        wake, written = socket.socketpair()
-        for end in (wake, written):
-            end.setblocking(False)
-        fd_before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
-        before = {number: signal.signal(number, lambda *_: None) for number in HANDLED}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # blocked while the code was replaced
+    def _surviving(self, step: str) -> Iterator[None]:
+        """Log what this step raises, once if it comes again and again, and go on."""
         try:
-            yield wake
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(fd_before)
-            wake.close()
-            written.close()
+            yield
+            self._troubles.pop(step, None)
+        except Exception as error:
+            if self._troubles.get(step) is not type(error):
+                self._troubles[step] = type(error)
+                logger.exception("the supervisor has an error of its own, and goes on")
+            time.sleep(_TROUBLE_SECONDS)
 
     @property
     def _is_stopping(self) -> bool:
@@ -140,7 +146,12 @@ class Supervisor:
             code = process.reap()
             if code is not None:
                 self._ended(process, code)
-        self._reporters = {pid for pid in self._reporters if not os.waitpid(pid, os.WNOHANG)[0]}
+            elif process.slot is not None and process.board.stage is not Stage.STARTING:
+                process.slot.has_started = True
+        self._reporters.look(self._processes)
+        if os.getpid() == 1:
+            pids = {process.pid for process in self._processes}
+            reap_strangers(pids | self._reporters.pids | self._reload.children)
         now = time.monotonic()
         for process in self._processes:
             if process.board.deadline <= now and not process.is_killed:
@@ -151,10 +162,14 @@ class Supervisor:
             logger.error("killing what has not finished; left for others: %s", tasks)
             for process in self._processes:
                 process.kill()
+            self._reporters.kill()
         if not self._is_stopping:
             self._fill_slots()
             self._replace_old()
-            self._reload.look(self._processes)
+            if not self._reporters:  # new code would not know of them
+                self._reload.look(self._processes)
+
+    def _tell_status(self) -> None:
         serving = sum(process.is_serving and not process.is_leaving for process in self._processes)
         self._report(Status(len(self._slots), serving, self._is_stopping))
 
@@ -162,7 +177,7 @@ class Supervisor:
         """Wait for a signal, for what a process tells, or until it is time to look."""
         now = time.monotonic()
         moments = [process.board.deadline for process in self._processes]
-        moments += [slot.vacant_until for slot in self._slots]
+        moments += [*(slot.vacant_until for slot in self._slots), self._reporters.next_moment()]
         moments = [moment for moment in [*moments, self._kill_at or now] if moment > now]
         timeout = min([_LOOK_SECONDS, *(moment - now for moment in moments)])
         poller = select.poll()
@@ -175,13 +190,14 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGQUIT:
-            faulthandler.dump_traceback()
+            with contextlib.suppress(RuntimeError, ValueError, OSError):  # where stderr is no file
+                faulthandler.dump_traceback()
             for process in self._processes:
                 name = process.slot.name if process.slot else "an old worker"
                 logger.info("%s: process %d is here:", name, process.pid)
                 process.send(signal.SIGQUIT)
                 time.sleep(0.05)  # one after another, so that they do not mix
-        elif number == signal.SIGHUP and self._had_terminal and not _has_terminal():
+        elif number == signal.SIGHUP and self._had_terminal and not has_terminal():
             self._on_signal(signal.SIGTERM)  # the terminal was closed
         elif number == signal.SIGHUP:
             if not self._is_stopping and not self._reload.begin():
@@ -204,6 +220,13 @@ class Supervisor:
     def _in_hand(self) -> str:
         tasks = [process.board.task for process in self._processes]
         return ", ".join(self._describe(task) for task in tasks if task)
+
+    def _describe(self, task: bytes) -> str:
+        try:
+            return self._words(task)
+        except Exception:
+            logger.exception("a task cannot be described")
+            return "a task"
 
     def _renew(self) -> None:
         self._old = [process for process in self._processes if not process.is_leaving]
@@ -232,7 +255,15 @@ class Supervisor:
             self._spawn(old.slot)
 
     def _spawn(self, slot: Slot) -> None:
-        self._processes.append(spawn(slot, self._processes))
+        others = [*self._processes, *self._reporters.dead]
+        try:
+            self._processes.append(spawn(slot, others, self._in_child))
+        except (OSError, MemoryError) as error:
+            slot.quick_deaths += 1
+            delay = delay_after(slot.quick_deaths)
+            slot.vacant_until = time.monotonic() + delay
+            told = "%s: cannot start a process: %s; trying again in %g s"
+            logger.error(told, slot.name, error, delay)
 
     # Deaths
 
@@ -246,13 +277,13 @@ class Supervisor:
             key, reported = hashlib.blake2b(task).digest(), process.board.has_reported
             self._times[key] += 1
             death = Death(how, task, process.sockets, self._times[key], is_overdue, reported)
-            self._reporters.add(spawn_once(partial(self._on_death, death), self._processes))
+            self._reporters.add(self._describe(task), partial(self._on_death, death), process)
             if len(self._times) > _MOST_TASKS:
                 del self._times[next(iter(self._times))]
-        else:
-            process.hang_up()
         self._tell(process, code, how, task)
-        process.forget()
+        if process not in self._reporters.dead:
+            process.hang_up()
+            process.forget()
 
     def _tell(self, process: Process, code: int, how: str, task: bytes) -> None:
         """Say that a process has ended, and arrange for another one, if it should not have."""
@@ -268,7 +299,13 @@ class Supervisor:
             slot.quick_deaths = 0
             slot.vacant_until = float("inf") if stage is Stage.DONE else 0.0
             return
-        if code > 0 and stage is Stage.STARTING:
+        if code == -signal.SIGKILL and process.board.is_ending:
+            slot.vacant_until = float("inf") if stage is Stage.DONE else 0.0
+            told = "%s: process %d was killed: what is registered for its exit took more than %g s"
+            logger.error(told, slot.name, process.pid, LEAVE_SECONDS)
+            return
+        is_hopeless = code not in (NOT_NOW, UNKNOWN_CODE) and not slot.has_started
+        if code > 0 and stage is Stage.STARTING and is_hopeless:
             logger.error("%s: process %d could not start; stopping", slot.name, process.pid)
             self._failed = True
             self._stop()
@@ -282,14 +319,6 @@ class Supervisor:
         )
 
 
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
-
-
 def _delay(slot: Slot, process: Process, code: int, task: bytes) -> float:
     """Return the seconds until a process is replaced: more, if one after another does nothing."""
     lived = time.monotonic() - process.born
@@ -297,10 +326,12 @@ def _delay(slot: Slot, process: Process, code: int, task: bytes) -> float:
         slot.quick_deaths = 0
         return 0.0
     slot.quick_deaths = 1 if task else slot.quick_deaths + 1
-    return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (slot.quick_deaths - 1))
+    return delay_after(slot.quick_deaths)
 
 
 def _how(code: int) -> str:
+    if code == UNKNOWN_CODE:
+        return "has ended, and another program has its exit code"
     if code >= 0:
         return f"exited with {code}"
     try:

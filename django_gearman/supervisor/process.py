@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import faulthandler
+import logging
+import math
 import os
 import signal
 import socket
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from .forking import fork, reset_signals
 from .scoreboard import Phase, Reported, Scoreboard, Stage
 
-#: Signals that the supervisor acts upon.
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
-#: Seconds without a beat after which an idle process is not counted on.
-_BEAT_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1
+logger = logging.getLogger(__name__)
+
+#: Seconds that a process has for what is registered for its exit, before it is killed.
+LEAVE_SECONDS = 10.0
+#: What stands for the exit code of a process that somebody else has waited for.
+UNKNOWN_CODE = 256
+
+# Seconds without a sign of life after which a process is not counted on: an idle one, and one that
+# has done its task and reports what came of it.
+_SECONDS = {Phase.IDLE: 5.0, Phase.REPORTING: 10.0}
 _MOST_BYTES = 300
 
 Run: TypeAlias = Callable[[], object]
@@ -37,6 +41,7 @@ class Slot:
     name: str
     start: Start
     quick_deaths: int = 0
+    has_started: bool = False
     vacant_until: float = 0.0
 
 
@@ -69,6 +74,7 @@ class Process:
     born: float = field(default_factory=time.monotonic)
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     is_leaving: bool = False  # it was told to stop
+    is_stopped: bool = False  # by SIGSTOP, say
     is_killed: bool = False  # it was killed, and what it had is for others
 
     def send(self, number: int) -> None:
@@ -78,6 +84,8 @@ class Process:
     def stop(self) -> None:
         self.is_leaving = True
         self.send(signal.SIGTERM)
+        if self.is_stopped:
+            self.send(signal.SIGCONT)
 
     def kill(self) -> None:
         self.is_killed = True
@@ -86,10 +94,9 @@ class Process:
     @property
     def is_serving(self) -> bool:
         """Whether it does its work, or could if there was some."""
-        if self.board.stage is not Stage.STARTED:
+        if self.board.stage is not Stage.STARTED or self.is_stopped:
             return False
-        busy = self.board.phase is not Phase.IDLE
-        return busy or time.monotonic() - self.board.beat_at < _BEAT_SECONDS
+        return time.monotonic() - self.board.beat_at < _SECONDS.get(self.board.phase, math.inf)
 
     def listen(self) -> None:
         """Take in the duplicates of sockets that have arrived."""
@@ -98,17 +105,32 @@ class Process:
                 name, descriptors, _, _ = socket.recv_fds(self.line, _MOST_BYTES, 1)
                 if not name:
                     return
-                for descriptor in descriptors:
+                old = self.sockets.pop(name.decode(), None)
+                if old is not None:
+                    old.close()
+                for descriptor in descriptors:  # none, if this process may open no more
                     os.set_inheritable(descriptor, False)
-                    old = self.sockets.pop(name.decode(), None)
-                    if old is not None:
-                        old.close()
                     self.sockets[name.decode()] = socket.socket(fileno=descriptor)
 
     def reap(self) -> int | None:
         """Return the exit code, a negative signal's number if one ended it; None while it runs."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if pid else None
+        while True:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
+            except ChildProcessError:
+                return UNKNOWN_CODE
+            if not pid:
+                return None
+            if os.WIFCONTINUED(status):
+                self.is_stopped = False
+            elif os.WIFSTOPPED(status):
+                self.is_stopped = True
+                how = (
+                    "process %d is stopped by a signal, %d, and does nothing until it gets SIGCONT"
+                )
+                logger.warning(how, self.pid, os.WSTOPSIG(status))
+            else:
+                return os.waitstatus_to_exitcode(status)
 
     def hang_up(self) -> None:
         """End the connections of a dead process: what it has started may hold them open."""
@@ -136,69 +158,52 @@ def wake_parent(line: socket.socket) -> None:
         line.send(b"!")
 
 
-def spawn(slot: Slot, others: Iterable[Process]) -> Process:
-    """Fork a process for the slot; it closes what is the parent's, and of the `others`."""
-    board = Scoreboard()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    for end in (ours, theirs):
-        end.setblocking(False)
-    pid = _fork(others)
-    if pid:
-        theirs.close()
-        return Process(pid, slot, board, ours)
-    ours.close()
-    _be_process(slot.start, board, theirs)
-    raise AssertionError("unreachable")
+def spawn(slot: Slot, forget: Iterable[Process], in_child: Callable[[], object]) -> Process:
+    """
+    Fork a process for the slot; it begins with `in_child`, and lets go of what its parent knows of
+    other processes.
+
+    Raises OSError or MemoryError, with nothing left open, if there can be no other process now.
+    """
+    with contextlib.ExitStack() as undo:
+        board = Scoreboard()
+        undo.callback(board.close)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (ours, theirs):
+            undo.callback(end.close)
+            end.setblocking(False)
+
+        def work() -> None:
+            ours.close()
+            _let_go(forget, in_child)
+            _be_process(slot, board, theirs)
+
+        pid = fork(work, on_leave=lambda: board.leave_within(LEAVE_SECONDS))
+        undo.pop_all()
+    theirs.close()
+    return Process(pid, slot, board, ours)
 
 
-def spawn_once(work: Callable[[], object], others: Iterable[Process]) -> int:
-    """Fork a process that does this and ends; return its id."""
-    pid = _fork(others)
-    if pid:
-        return pid
-    _reset_signals(lambda *_: None)
-    _leave(work)
-    raise AssertionError("unreachable")
+def spawn_once(
+    work: Callable[[], object], forget: Iterable[Process], in_child: Callable[[], object]
+) -> int:
+    """Fork a process that does this and ends; return its id. Raises what `spawn` does."""
+
+    def work_once() -> None:
+        reset_signals(lambda *_: None)
+        _let_go(forget, in_child)
+        work()
+
+    return fork(work_once)
 
 
-def _fork(others: Iterable[Process]) -> int:
-    """Fork; the child dies with its parent, and lets go of what that knows of `others`."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    parent = os.getpid()
-    # A signal that came before the child has its own handlers would be handled as the parent's.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-    pid = os.fork()
-    if pid:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return pid
-    signal.set_wakeup_fd(-1)
-    _die_with(parent)
+def _let_go(others: Iterable[Process], in_child: Callable[[], object]) -> None:
     for other in others:
         other.forget()
-    return 0
+    in_child()
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, where it can."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _reset_signals(on_stop: Callable[..., Any]) -> None:
-    """Unblock all signals, with handlers where an ignored one would stay so in a job's programs."""
-    for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal; the parent says what to do
-        signal.signal(number, lambda *_: None)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, on_stop)
-    with contextlib.suppress(OSError, ValueError, RuntimeError):  # where stderr is no file
-        faulthandler.register(signal.SIGQUIT, all_threads=True)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-
-
-def _be_process(start: Start, board: Scoreboard, line: socket.socket) -> None:
+def _be_process(slot: Slot, board: Scoreboard, line: socket.socket) -> None:
     stops: list[Stop] = []
     told: list[int] = []
 
@@ -207,29 +212,27 @@ def _be_process(start: Start, board: Scoreboard, line: socket.socket) -> None:
         for stop in stops:
             stop()
 
-    def work() -> None:
-        _reset_signals(on_stop)
-        run, stop = start(board, line)
-        stops.append(stop)
-        board.start()
-        wake_parent(line)
-        if told:
-            stop()
-        run()
-
-    _leave(work)
+    reset_signals(on_stop)
+    run, stop = slot.start(board, line)
+    stops.append(stop)
+    board.start()
+    wake_parent(line)
+    if told:
+        stop()
+    run()
 
 
-def _leave(work: Callable[[], object]) -> None:
-    """Do the work, and end the process without what the parent has set up for its own exit."""
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException:  # noqa: BLE001 - it is shown, and there is no caller to raise it to
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+def reap_strangers(known: Collection[int]) -> None:
+    """
+    Reap children that nobody here has forked.
+
+    The first process of a container is given those whose parents have died; nobody else reaps them.
+    """
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid in known:
+            return
+        os.waitpid(found.si_pid, 0)

@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from .process import HANDLED, Process, Slot
+from .forking import HANDLED, delay_after, insist, is_shortage
+from .process import Process, Slot
 from .scoreboard import LAYOUT, Scoreboard
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,13 @@ class Reload:
         self._slots = slots
         self._directory = _logical_directory()
         self._checking: subprocess.Popen[bytes] | None = None
+        self._is_checked = False
+        self._failures = 0
+        self._try_at = math.inf  # when to try again what the system had no room for
+
+    @property
+    def children(self) -> set[int]:
+        return {self._checking.pid} if self._checking is not None else set()
 
     def begin(self) -> bool:
         """Have new code checked, and then take over; answer False if there is no way to it."""
@@ -58,28 +68,49 @@ class Reload:
             return False
         self.cancel()
         logger.info("checking whether the code, as it is now, can start")
-        try:
-            self._checking = subprocess.Popen([*self._command, *self._check], cwd=self._directory)
-        except OSError as error:
-            logger.error("nothing is replaced: %s", error)
+        self._check_code()
         return True
 
     def cancel(self) -> None:
         if self._checking is not None:
             self._checking.kill()
             self._checking.wait()
-        self._checking = None
+        self._checking, self._is_checked = None, False
+        self._failures, self._try_at = 0, math.inf
 
     def look(self, processes: Sequence[Process]) -> None:
         """Take over if the new code has been found able to; this does not return then."""
-        if self._checking is None or (code := self._checking.poll()) is None:
+        if self._checking is not None and (code := self._checking.poll()) is not None:
+            self._checking = None
+            if code == 0:
+                logger.info("the new code takes over")
+                self._is_checked, self._try_at = True, 0.0
+            else:
+                logger.error("the code, as it is now, cannot start: nothing is replaced")
+        if self._try_at <= time.monotonic():
+            self._try_at = math.inf
+            if self._is_checked:
+                self._take_over(processes)
+            else:
+                self._check_code()
+
+    def _check_code(self) -> None:
+        try:
+            self._checking = subprocess.Popen(
+                [*(self._command or ()), *self._check], cwd=self._directory
+            )
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        if not is_shortage(error):
+            self.cancel()
+            logger.error("nothing is replaced: %s", error)
             return
-        self._checking = None
-        if code != 0:
-            logger.error("the code, as it is now, cannot start: nothing is replaced")
-            return
-        logger.info("the new code takes over")
-        self._take_over(processes)
+        self._failures += 1
+        delay = delay_after(self._failures)
+        self._try_at = time.monotonic() + delay
+        logger.error("the new code has to wait: %s; trying again in %g s", error, delay)
 
     def _take_over(self, processes: Sequence[Process]) -> None:
         for process in processes:
@@ -89,16 +120,22 @@ class Reload:
         # Whatever comes meanwhile waits until the new program has its handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         command = list(self._command or ())
-        sys.stdout.flush()
-        sys.stderr.flush()
-        before = os.getcwd()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(AttributeError, OSError, ValueError):  # it is closed, or full
+                stream.flush()
+        before: int | None = None
         try:
+            before = os.open(os.curdir, os.O_RDONLY)  # its name may be gone
             os.chdir(self._directory)
             os.execvpe(command[0], command, environment)
         except OSError as error:
-            os.chdir(before)
+            if before is not None:
+                os.fchdir(before)
+                os.close(before)
+            for process in processes:
+                _set_inheritable(process, False)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-            logger.error("nothing is replaced: %s", error)
+            self._failed(error)
 
     def adopt(self) -> list[Process]:
         """Return the processes that the program before this one, if there was one, has left."""
@@ -111,19 +148,22 @@ class Reload:
         return [_adopt(each, slots, has_boards) for each in left["processes"]]
 
 
+def _set_inheritable(process: Process, inheritable: bool) -> None:
+    os.set_inheritable(process.board.descriptor, inheritable)
+    for opened in (process.line, *process.sockets.values()):
+        opened.set_inheritable(inheritable)
+
+
 def _leave(process: Process) -> dict[str, Any]:
     """Make a process's descriptors outlive this program, and return what the next one needs."""
-    descriptors = [process.board.descriptor, process.line.fileno()]
-    sockets = {name: opened.fileno() for name, opened in process.sockets.items()}
-    for descriptor in [*descriptors, *sockets.values()]:
-        os.set_inheritable(descriptor, True)
+    _set_inheritable(process, True)
     return {
         "pid": process.pid,
         "slot": process.slot.name if process.slot else "",
         "born": process.born,
-        "board": descriptors[0],
-        "line": descriptors[1],
-        "sockets": sockets,
+        "board": process.board.descriptor,
+        "line": process.line.fileno(),
+        "sockets": {name: opened.fileno() for name, opened in process.sockets.items()},
         "is_leaving": process.is_leaving,
     }
 
@@ -139,7 +179,7 @@ def _adopt(left: dict[str, Any], slots: dict[str, Slot], has_boards: bool) -> Pr
         board = Scoreboard(left["board"])
     else:
         os.close(left["board"])
-        board = Scoreboard()
+        board = insist(Scoreboard, "what the processes tell can not be kept")
         board.start()
     return Process(
         left["pid"],

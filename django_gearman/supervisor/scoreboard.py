@@ -21,7 +21,7 @@ LAYOUT = 1
 #: Longest description of a task, in bytes.
 MAX_TASK = 1 << 18
 
-_STAGE, _PHASE, _REPORTED, _BEAT, _DEADLINE, _LENGTH = 0, 1, 2, 8, 16, 24
+_STAGE, _PHASE, _REPORTED, _BEAT, _DEADLINE, _LENGTH, _LEAVE_BY = 0, 1, 2, 8, 16, 24, 32
 _TASK = 64
 _SIZE = _TASK + MAX_TASK
 _float = struct.Struct("=d")
@@ -58,7 +58,12 @@ class Scoreboard:
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = _new_file() if descriptor is None else descriptor
-        self._memory = mmap.mmap(self.descriptor, _SIZE)
+        try:
+            self._memory = mmap.mmap(self.descriptor, _SIZE)
+        except BaseException:
+            if descriptor is None:
+                os.close(self.descriptor)
+            raise
         if descriptor is None:
             _float.pack_into(self._memory, _BEAT, -math.inf)
             _float.pack_into(self._memory, _DEADLINE, math.inf)
@@ -92,9 +97,19 @@ class Scoreboard:
         memory[_REPORTED] = Reported.NOTHING
         memory[_PHASE] = Phase.RUNNING
 
-    def report(self) -> None:
-        """Tell that the task is done, and what came of it about to be reported."""
-        self._memory[_PHASE] = Phase.REPORTING
+    def report(self, seconds: float, at_least: float = 0.0) -> None:
+        """
+        Tell that the task is done, and what came of it about to be reported.
+
+        The parent is to kill for that as it would have for the task, but not within `at_least`
+        seconds from now; after `seconds` if it would not have.
+        """
+        memory, now = self._memory, time.monotonic()
+        deadline = _float.unpack_from(memory, _DEADLINE)[0]
+        until = now + seconds if deadline == math.inf else max(deadline, now + at_least)
+        _float.pack_into(memory, _DEADLINE, until)
+        _float.pack_into(memory, _BEAT, now)
+        memory[_PHASE] = Phase.REPORTING
 
     def reported(self, what: Reported) -> None:
         """Tell what has been reported, whatever becomes of this process from now on."""
@@ -103,6 +118,10 @@ class Scoreboard:
     def drop(self) -> None:
         """Tell that no task is in hand."""
         self._memory[_PHASE] = Phase.IDLE
+
+    def leave_within(self, seconds: float) -> None:
+        """Tell that this process does its last things, and is to be killed after these seconds."""
+        _float.pack_into(self._memory, _LEAVE_BY, time.monotonic() + seconds)
 
     # Read by the parent
 
@@ -125,11 +144,17 @@ class Scoreboard:
 
     @property
     def deadline(self) -> float:
-        """When the process is to be killed for its task; infinity for never."""
-        if self.phase is not Phase.RUNNING:
-            return math.inf
+        """When the process is to be killed for its task, or as it does not end; infinity for never."""
+        leave_by: float = _float.unpack_from(self._memory, _LEAVE_BY)[0] or math.inf
+        if self.phase is Phase.IDLE:
+            return leave_by
         found: float = _float.unpack_from(self._memory, _DEADLINE)[0]
-        return found
+        return min(found, leave_by)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the process does its last things."""
+        return bool(_float.unpack_from(self._memory, _LEAVE_BY)[0])
 
     @property
     def task(self) -> bytes:
@@ -147,5 +172,9 @@ def _new_file() -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.ftruncate(descriptor, _SIZE)
+    try:
+        os.ftruncate(descriptor, _SIZE)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +22,8 @@ PROGRAM = """
     def say(*words):
         os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # one write: lines stay whole
 
+    {before}
+
     def start(board, line):
         {start}
         stopping = []
@@ -35,6 +37,7 @@ PROGRAM = """
     def on_death(death):
         about = death.times, death.is_overdue, death.how, death.reported.name
         say("died", death.task.decode(), *about)
+        {on_death}
 
     slots = [Slot(f"slot {{n}}", start) for n in range({processes})]
     if "--check" in sys.argv:
@@ -54,17 +57,15 @@ WAIT = """
 class Family:
     """A supervisor and its processes."""
 
-    def __init__(self, path: Path, processes: int, run: str, start: str, options: str) -> None:
+    def __init__(self, path: Path, command: list[str], **program: object) -> None:
         self.program = path / "program.py"
-        self.program.write_text(
-            textwrap.dedent(PROGRAM).format(
-                processes=processes, run=run.strip(), start=start, options=options
-            )
-        )
+        self.program.write_text(textwrap.dedent(PROGRAM).format(**program))
         self._path = path / "output"
         self._file = self._path.open("w")
         self.process = subprocess.Popen(
-            [sys.executable, str(self.program)], stdout=self._file, stderr=subprocess.STDOUT
+            [*command, sys.executable, str(self.program)],
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
         )
 
     @property
@@ -103,9 +104,29 @@ class Family:
 def launch(tmp_path) -> Iterator[Callable[..., Family]]:
     families: list[Family] = []
 
-    def make(processes: int = 1, run: str = WAIT, start: str = "pass", options: str = "") -> Family:
-        families.append(Family(tmp_path, processes, run, start, options))
-        return families[-1]
+    def make(
+        processes: int = 1,
+        run: str = WAIT,
+        start: str = "pass",
+        options: str = "",
+        *,
+        before: str = "",
+        on_death: str = "pass",
+        command: Sequence[str] = (),
+    ) -> Family:
+        """Start a program; `before` is its code before all else, `command` a program to start it by."""
+        family = Family(
+            tmp_path,
+            [*command],
+            processes=processes,
+            run=run.strip(),
+            start=start,
+            options=options,
+            before=before,
+            on_death=on_death,
+        )
+        families.append(family)
+        return family
 
     yield make
     for family in families:

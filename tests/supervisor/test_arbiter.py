@@ -178,7 +178,7 @@ def test_a_task_that_is_overdue_costs_its_process(launch):
     ],
 )
 def test_a_death_while_its_end_is_reported_counts(launch, last, reported):
-    run = f"board.take(b'task', time.monotonic() + 60); board.report(){last}; os._exit(1)"
+    run = f"board.take(b'task', time.monotonic() + 60); board.report(60){last}; os._exit(1)"
     family = launch(run=run)
 
     wait_until(lambda: len(family.lines("died")) >= 2, "two deaths")

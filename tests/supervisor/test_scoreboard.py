@@ -53,13 +53,37 @@ def test_a_task_may_be_large(board):
     assert board.task == b"x" * MAX_TASK
 
 
-def test_a_reported_task_has_no_deadline(board):
-    board.take(b"task", 1.0)
-    board.report()
+def test_reporting_a_task_has_the_tasks_deadline(board):
+    deadline = time.monotonic() + 1000
+    board.take(b"task", deadline)
+    board.report(60)
 
-    assert (board.task, board.deadline) == (b"task", math.inf)
+    assert (board.task, board.phase, board.deadline) == (b"task", Phase.REPORTING, deadline)
     board.drop()
-    assert board.task == b""
+    assert (board.task, board.deadline) == (b"", math.inf)
+
+
+def test_reporting_a_task_has_some_time_at_least(board):
+    board.take(b"task", time.monotonic() + 1)
+    board.report(60, at_least=5)
+
+    assert 4 < board.deadline - time.monotonic() <= 5
+
+
+def test_reporting_a_task_without_a_deadline_has_one(board):
+    board.take(b"task", math.inf)
+    board.report(60)
+
+    assert 55 < board.deadline - time.monotonic() <= 60
+    board.take(b"next", math.inf)
+    assert board.deadline == math.inf
+
+
+def test_leaving_has_a_deadline_without_a_task(board):
+    board.leave_within(10)
+
+    assert 5 < board.deadline - time.monotonic() <= 10
+    assert board.is_ending
 
 
 def test_another_program_reads_it_by_its_descriptor(board):
