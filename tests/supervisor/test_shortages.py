@@ -168,7 +168,7 @@ def test_a_report_that_cannot_be_forked_is_tried_again(launch, tmp_path):
 
     assert len(family.lines("failed")) == 3
     assert "cannot report the death that poison caused: [Errno 11]" in family.output
-    assert family.lines("died") == [["poison", "1", "False", "was", "killed", "by", "SIGKILL"]]
+    assert [line[:2] for line in family.lines("died")] == [["poison", "1"]]
     assert family.stop() == 0
 
 
