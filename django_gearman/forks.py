@@ -2,7 +2,7 @@
 Forks in a worker process: whatever a job forks is a plain process, and no second worker.
 
 The child shares no connection with its worker: it closes its copies of the sockets, so that the job
-servers notice when the worker dies, and forgets the database connections, so that it opens its own.
+servers notice when the worker dies, and forgets those to databases and caches, so that it opens its own.
 Signals do in it what they do in any process.
 """
 
@@ -16,14 +16,10 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from django.db import connections
+from .inheritance import forget_shared
 
-from .sharing import close_copies
-
-# To free a database connection could end it, for the parent too.
-_inherited: list[object] = []
 _ALL = signal.valid_signals()
 _OURS = __name__.partition(".")[0]
 
@@ -63,10 +59,9 @@ class WorkerForks:
         if mask is None:
             return  # a child of the child
         _reset_handlers()
-        close_copies()
         for leave in self._leave:
             leave()
-        _forget_databases()
+        forget_shared()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -80,19 +75,6 @@ def _reset_handlers() -> None:
     for number in _ALL:
         if getattr(signal.getsignal(number), "__module__", "").partition(".")[0] == _OURS:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _forget_databases() -> None:
-    """Have the child open database connections of its own, and leave the worker's as they are."""
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is not None and not _is_in_memory(connection):
-            _inherited.append(connection.connection)
-            connection.connection = None
-
-
-def _is_in_memory(connection: Any) -> bool:
-    """Whether the database is a copy in this process already: SQLite's in memory."""
-    return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())
 
 
 def end_if_forked(process: int, error: BaseException | None = None) -> None:

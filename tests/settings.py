@@ -9,6 +9,7 @@ INSTALLED_APPS = [
     "gearman_example",
     "tests.app",
     "tests.integration",
+    "tests.integration.opened",
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 GEARMAN_BACKEND = "eager"

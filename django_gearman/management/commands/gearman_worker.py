@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
 
 from ... import conf
 from ...autoreload import reload_on_change
@@ -19,6 +16,7 @@ from ...exceptions import GearmanError
 from ...fleet import read_processes, undeclared_queues
 from ...functions import functions_of
 from ...health import Health
+from ...inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...instrumentation import active
 from ...logs import show_logs
 from ...orphans import describe, end_orphan
@@ -33,6 +31,8 @@ from ._output import write_line
 logger = get_logger("django_gearman.worker")
 
 _LONGEST = 20_000  # characters of a message
+
+logger = get_logger(__name__)
 
 
 class Command(BaseCommand):
@@ -153,7 +153,10 @@ class Command(BaseCommand):
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
         start = partial(prepare_worker, limits, **own)
         slots = [Slot(name, partial(start, queues)) for name, queues in processes]
-        _close_inherited()
+        close_backends()
+        close_shared()
+        for warning in warnings_of_sharing():
+            logger.warning(warning)
         health = Health(options["health_file"])
         health.forget()
         if options["autoreload"]:
@@ -169,6 +172,7 @@ class Command(BaseCommand):
                 describe=describe,
                 report=health,
                 reload=Reload(command, ["--check"], slots),
+                in_child=_begin_process,
             ).run()
         finally:
             health.forget()
@@ -205,11 +209,6 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _close_inherited() -> None:
-    """Drop what a forked process must not share with its parent."""
-    connections.close_all()
-    caches.close_all()
-    for alias in caches:
-        with suppress(AttributeError):  # it has not been used
-            del caches[alias]
-    close_backends()
+def _begin_process() -> None:
+    forget_shared()
+    reseed()
