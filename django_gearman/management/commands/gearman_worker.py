@@ -32,8 +32,6 @@ logger = get_logger("django_gearman.worker")
 
 _LONGEST = 20_000  # characters of a message
 
-logger = get_logger(__name__)
-
 
 class Command(BaseCommand):
     help = (
