@@ -19,51 +19,50 @@ import threading
 import weakref
 
 from .clock import monotonic
-from .exceptions import BackendError, ConnectionLost
+from .exceptions import ConnectionLost
 from .protocol import RESPONSE, Packet, PacketReader, PacketType, encode
 from .server import Server
 from .sharing import close_in_child
+from .sockets import Address, open_socket
 
 _JOINED = 32768  # bytes of a chunk, on average, up to which a copy costs less than a buffer
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
 _SPIN_SECONDS = 0.0003  # that a thread polls for what may come soon, instead of sleeping
 _SPIN_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time is lost
 _LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+_LARGE = 1024  # bytes from which on a packet may take its time
 
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()  # over TLS: they are to end with a goodbye
 _without_options: set[str] = set()  # servers that leave OPTION_REQ unanswered
-
-
-def keep_alive(opened: socket.socket) -> None:
-    """Have the kernel notice within about a minute that the other side has vanished."""
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _KEEPALIVE.items():
-        if hasattr(socket, option):  # not every platform has them all
-            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 class Connection:
     """
     A socket to `server` that speaks packets.
 
-    Making one connects (the name is looked up afresh) and asks for WORK_EXCEPTION packets; that the
+    Making one connects, to `address` if it is given, and asks for WORK_EXCEPTION packets; that the
     server answers proves that it is alive, which a connect alone does not: the kernel accepts
     connections for a stopped process. Some servers have no answer to that, but tell their version;
-    they cost half of `connect_timeout` once. Raises ConnectionLost after `connect_timeout` seconds (for
-    each address that the name has). Sending fails when the server takes nothing for `send_timeout`
-    seconds. Nothing more can be sent then, as after any interruption halfway; but what the server
-    has said before can be taken in.
+    they cost half of `connect_timeout` once. Raises ConnectionLost after `connect_timeout` seconds;
+    `opening.open_connection` looks up names in that time, too. Sending fails when the server takes
+    nothing for `send_timeout` seconds. Nothing more can be sent then, as after any interruption
+    halfway; but what the server has said before can be taken in.
 
     One thread may receive while another sends, and any may close.
     """
 
     def __init__(
-        self, server: Server, *, connect_timeout: float = 5.0, send_timeout: float = 30.0
+        self,
+        server: Server,
+        *,
+        connect_timeout: float = 5.0,
+        send_timeout: float = 30.0,
+        address: Address | None = None,
     ) -> None:
         self.server = server
-        #: When bytes arrived last, on the monotonic clock.
-        self.heard_at = monotonic()
+        #: When a part of a large packet arrived last, on the monotonic clock. Small packets are no
+        #: sign that an answer is on its way behind them.
+        self.moved_at = 0.0
         self._send_timeout = send_timeout
         self._spins_at = 0.0  # not before that: it was in vain
         self._process = os.getpid()
@@ -71,7 +70,7 @@ class Connection:
         self._packets: list[Packet] = []  # that have arrived with one that was waited for
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = monotonic() + connect_timeout
-        self._socket = self._open(connect_timeout, deadline)
+        self._socket = open_socket(server, address, connect_timeout)
         close_in_child(self)
         self._is_tls = isinstance(self._socket, ssl.SSLSocket)
         self._readable = select.poll()
@@ -81,33 +80,11 @@ class Connection:
         try:
             if not self._is_alive(deadline):
                 raise self._lost(
-                    f"it accepts connections, but gave no answer in {connect_timeout:g} s"
+                    f"it accepts connections, but gave no answer in {connect_timeout:.3g} s"
                 )
         except BaseException:
             self.close()
             raise
-
-    def _open(self, timeout: float, deadline: float) -> socket.socket:
-        try:
-            context = None if self.server.tls is None else self.server.tls_context()
-        except ValueError as error:
-            raise self._lost(f"TLS: {error}") from error
-        try:
-            plain = socket.create_connection((self.server.host, self.server.port), timeout)
-        except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
-            raise self._lost(error) from error
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            keep_alive(plain)
-            if self.server.tls is not None and context is not None:
-                plain.settimeout(max(0.001, deadline - monotonic()))
-                name = self.server.tls.get("server_hostname", self.server.host)
-                plain = context.wrap_socket(plain, server_hostname=name)
-            plain.setblocking(False)
-        except (OSError, ValueError) as error:  # ValueError: no possible name for TLS
-            plain.close()
-            raise self._lost(f"TLS: {error}" if context is not None else error) from error
-        return plain
 
     def _is_alive(self, deadline: float) -> bool:
         """Ask for WORK_EXCEPTION packets, and return whether there was an answer in time."""
@@ -136,15 +113,20 @@ class Connection:
             raise self._lost("the connection was closed")
         return number
 
-    def send(self, *chunks: bytes) -> None:
-        """Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails."""
+    def send(self, *chunks: bytes, until: float = math.inf) -> None:
+        """
+        Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails.
+
+        It fails, too, when not all is sent at the time `until`.
+        """
         self.check_process()
         try:
             if self._is_tls or sum(map(len, chunks)) <= _JOINED * len(chunks):
-                self._send_buffers([b"".join(chunks)])
+                self._send_buffers([b"".join(chunks)], until)
             else:
                 for start in range(0, len(chunks), _BUFFERS):
-                    self._send_buffers([memoryview(c) for c in chunks[start : start + _BUFFERS]])
+                    some = chunks[start : start + _BUFFERS]
+                    self._send_buffers([memoryview(chunk) for chunk in some], until)
         except ConnectionLost:  # half a packet may have gone out; but answers may have arrived
             with self._lock, contextlib.suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_WR)
@@ -153,7 +135,7 @@ class Connection:
             self.close()
             raise
 
-    def _send_buffers(self, buffers: list[bytes | memoryview]) -> None:
+    def _send_buffers(self, buffers: list[bytes | memoryview], until: float) -> None:
         while buffers:
             try:
                 with self._lock:
@@ -162,7 +144,7 @@ class Connection:
                     else:
                         sent = self._socket.sendmsg(buffers)
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                self._wait_writable()
+                self._wait_writable(until)
                 continue
             except OSError as error:
                 raise self._lost(error) from error
@@ -171,11 +153,12 @@ class Connection:
             if sent:
                 buffers[0] = memoryview(buffers[0])[sent:]
 
-    def _wait_writable(self) -> None:
+    def _wait_writable(self, until: float) -> None:
         poller = select.poll()
         poller.register(self, select.POLLOUT)
-        if not poller.poll(milliseconds(self._send_timeout)):
-            raise self._lost(f"it took no more bytes for {self._send_timeout:g} s")
+        patience = max(0.0, min(self._send_timeout, until - monotonic()))
+        if not poller.poll(milliseconds(patience)):
+            raise self._lost(f"it took no more bytes for {patience:.3g} s")
 
     def receive(self, timeout: float | None = None) -> Packet | None:
         """
@@ -273,6 +256,7 @@ class Connection:
         try:
             # Never less than a TLS record holds, so that nothing is left which poll() does not show.
             missing = self._reader.missing
+            is_large = missing > _LARGE
             with self._lock:
                 data = self._socket.recv(65536 if missing <= 65536 else min(missing, 1 << 20))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -281,7 +265,8 @@ class Connection:
             raise self._lost(error) from error
         if not data:
             raise self._lost("it closed the connection")
-        self.heard_at = monotonic()
+        if is_large:
+            self.moved_at = monotonic()
         return data
 
     @property
@@ -330,17 +315,6 @@ def _say_goodbye() -> None:
     """Close what this process leaves open."""
     for connection in list(_open):
         connection.close()
-
-
-def ping(server: Server, timeout: float) -> BackendError | None:
-    """Ask a server for a sign of life; return what went wrong, None if it answered in time."""
-    deadline = monotonic() + timeout
-    try:
-        with contextlib.closing(Connection(server, connect_timeout=timeout)) as connection:
-            connection.echo(max(0.0, deadline - monotonic()))
-    except BackendError as error:
-        return error
-    return None
 
 
 def milliseconds(timeout: float) -> float:

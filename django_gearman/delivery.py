@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,7 +12,7 @@ from django.db import transaction
 from . import conf
 from .backends import get_backend
 from .clock import monotonic
-from .deadlines import called_at
+from .deadlines import called_at, pause, submit_by
 from .exceptions import (
     BackendError,
     ConnectionLost,
@@ -33,6 +32,8 @@ from .signals import job_submitted, submit_failed
 logger = get_logger("django_gearman.jobs")
 
 Servers = Sequence[Any] | None
+
+_LEAST_SECONDS = 0.1  # for a submission, however short the caller waits
 
 #: What max_retries is for: the job may or may not have run.
 _RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
@@ -123,27 +124,48 @@ def _tell_failure(request: JobRequest) -> None:
 
 def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
     options = requests[0].options
-    retries = options.max_retries or 0
-    deadline = None
+    deadline = limit = None
     if options.timeout is not None:
         deadline = (called_at.get() or monotonic()) + options.timeout
+        if wait and options.timeout > 0:  # 0 waits for no outcome, but for the server
+            limit = max(deadline, monotonic() + _LEAST_SECONDS)
+    token = submit_by.set(limit)
+    try:
+        _send_in_time(requests, servers, wait, deadline)
+    finally:
+        submit_by.reset(token)
+
+
+def _send_in_time(
+    requests: list[JobRequest], servers: Servers, wait: bool, deadline: float | None
+) -> None:
+    retries = requests[0].options.max_retries or 0
+    unavailable: ServerUnavailable | None = None
     with active().delivery(requests):
         for attempt in range(retries + 1):
-            if attempt:
-                time.sleep(min(2.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0))
+            if attempt and not _pause_before(attempt, deadline if wait else None):
+                break
             try:
                 _send_once(requests, servers)
-            except ServerUnavailable:
-                if attempt == retries and requests[0].exception is None:
-                    raise  # otherwise an earlier attempt sent it, as its .exception tells
+                unavailable = None
+            except ServerUnavailable as error:
+                unavailable = error
                 continue
             if wait:
                 _wait_until(requests, deadline)
-            if attempt == retries:
-                return
             requests = [r for r in requests if isinstance(r.exception, _RETRIED)]
             if not requests:
                 return
+        if unavailable is not None and requests[0].exception is None:
+            raise unavailable  # otherwise an earlier attempt sent it, as its .exception tells
+
+
+def _pause_before(attempt: int, deadline: float | None) -> bool:
+    """Let some time pass; return whether there is time for another attempt."""
+    seconds = min(2.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0)
+    if deadline is not None and monotonic() + seconds >= deadline:
+        return False
+    return pause(seconds)
 
 
 def _send_once(requests: list[JobRequest], servers: Servers) -> None:

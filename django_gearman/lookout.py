@@ -17,6 +17,7 @@ from .backends import get_backend, get_backend_class
 from .backends.base import BaseBackend, FunctionStatus, Submission, Update
 from .clock import monotonic
 from .context import running
+from .deadlines import submit_by
 from .exceptions import BackendError, WaitsForItself
 from .instrumentation import active
 from .records import get_logger, log
@@ -31,6 +32,7 @@ logger = get_logger("django_gearman.jobs")
 PATIENCE = 3.0
 #: Seconds for another worker to register, as when this one has just been started.
 COMING = 1.5
+_LOOK = 1.0  # seconds that a look may take
 _MOST_TOLD = 1000
 
 _told: dict[str, object] = {}  # functions that nobody served; one warning for each
@@ -53,19 +55,22 @@ class Lookout:
             return submission.next_update(seconds)
         update = submission.next_update(self._seconds)
         if update is None:
-            self._look(request)
+            self._look(request, _LOOK if seconds is None else min(_LOOK, seconds - self._seconds))
         return update
 
-    def _look(self, request: JobRequest) -> None:
+    def _look(self, request: JobRequest, seconds: float) -> None:
         self._waited += self._seconds
         self._seconds = self._waited
         function = request.spec.function
         if function in _told:
             return
+        token = submit_by.set(monotonic() + seconds)
         try:
             rows = get_backend(request.servers).functions()
         except (BackendError, ImproperlyConfigured):
             return  # whoever waits is told by the wait itself
+        finally:
+            submit_by.reset(token)
         if any(row.function == function and (row.workers or row.running) for row in rows):
             return
         if len(_told) < _MOST_TOLD and _told.setdefault(function, self) is self:

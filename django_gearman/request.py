@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -40,6 +41,8 @@ from .lookout import Lookout, refuse_to_wait_for_itself
 from .options import Options
 from .remote_error import read_error
 from .serializers import Call, Serializer
+
+_DRAIN_SECONDS = 0.2  # for what has arrived already when the time is up: a job may send endlessly
 
 JOB_UNKNOWN = "UNKNOWN"
 JOB_PENDING = "PENDING"
@@ -200,8 +203,10 @@ class JobRequest:
 
     def wait_until(self, deadline: float | None) -> JobRequest:
         """Do what `wait` does, until the given time of the monotonic clock (None: without limit)."""
-        while self._next_update(deadline) is not None:
+        late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
+        while self._next_update(deadline) is not None and monotonic() < late:
             pass
+        self.timed_out = not self._is_over()
         return self
 
     def updates(self, timeout: float | None = None) -> Iterator[Update]:
@@ -237,6 +242,8 @@ class JobRequest:
                 return told
             if update is None and seconds_until(deadline) == 0.0:
                 self.timed_out = not self._is_over()
+                if (submission := self._submission) is not None:
+                    submission.release()
                 break
         return None
 

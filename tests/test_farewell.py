@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from django_gearman.connection import Connection, ping
+from django_gearman.connection import Connection
 from django_gearman.exceptions import ConnectionLost
+from django_gearman.opening import ping
 from django_gearman.protocol import RESPONSE, PacketType, encode
 from django_gearman.server import Server
 from tests.support.fake_server import PATIENCE, FakeServer, Peer

@@ -195,6 +195,14 @@ class Submission(ABC):
         the job, and `ResultUnavailable` for a background job, which sends none.
         """
 
+    def release(self) -> None:  # noqa: B027 - what keeps nothing has nothing to forget
+        """
+        Note that a wait has ended in vain.
+
+        The submitter may wait again. Once nobody holds the submission any more, its job may be
+        forgotten: a queued one that nobody else waits for need not run.
+        """
+
     def updates(self, timeout: float | None = None) -> Iterator[Update]:
         """Yield updates up to and including the outcome; JobTimeout after `timeout` seconds in all."""
         deadline = None if timeout is None else monotonic() + timeout

@@ -8,14 +8,17 @@ the server that made them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 
 from ..clock import monotonic
-from ..connection import ping
+from ..deadlines import submit_by
 from ..exceptions import BackendError, ConnectionLost, ServerUnavailable
+from ..opening import ping
 from ..protocol import PacketType, frame, parse_status, parse_workers, to_bytes
+from ..reach import Race
 from ..server import Server
 from .base import (
     DELAYED,
@@ -28,17 +31,19 @@ from .base import (
     UnsentSubmission,
     WorkerStatus,
 )
-from .gearmand_client import Channel, SocketOptions
+from .gearmand_client import Channel
 from .gearmand_worker import SocketWorkerSession
 from .real_servers import (
     batches,
     check_seconds,
     function_rows,
     rank,
+    servers_standing,
     split_handle,
     unavailable,
     worker_rows,
 )
+from .socket_options import SocketOptions
 from .specs import check_specs
 from .uniques import wire_unique
 
@@ -50,6 +55,9 @@ _SUBMIT = {
     (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
     (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
 }
+_HEAD_START = 0.25  # seconds that a server has to answer before the next one is tried, too
+_UNIQUE_HEAD_START = 1.0  # where equal uniques should meet
+_LAST_RESORT = 1.0  # until those are tried that have failed lately
 _LATEST = 2.0**62  # of the times that gearmand understands
 
 
@@ -70,23 +78,29 @@ class GearmandBackend(BaseBackend):
         reply_timeout: float = 10.0,
         status_interval: float = 5.0,
         down_time: float = 10.0,
+        submit_timeout: float = 15.0,
     ) -> None:
         self._servers = {str(server): server for server in servers}
         self._options = SocketOptions(
-            connect_timeout, send_timeout, reply_timeout, status_interval, down_time
+            connect_timeout,
+            send_timeout,
+            reply_timeout,
+            status_interval,
+            down_time,
+            submit_timeout,
         )
         check_seconds(asdict(self._options))
-        # By address; of those that are down, until when and why.
-        self._channels: dict[str, Channel] = {}
-        self._down: dict[str, tuple[float, BackendError]] = {}
+        self._channels: dict[str, Channel] = {}  # by address
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         check_specs(specs)
+        limit = submit_by.get()
+        until = monotonic() + self._options.submit_timeout if limit is None else limit
         submissions: dict[int, Submission] = {}
         unsent: Sequence[int] = range(len(specs))
         while unsent:
             try:
-                routes = self._route(specs, unsent)
+                routes = self._route(specs, unsent, until)
             except ServerUnavailable as error:
                 if not submissions:
                     raise
@@ -95,71 +109,110 @@ class GearmandBackend(BaseBackend):
             unsent = []
             for channel, places in routes.items():
                 for batch in batches(places, [len(specs[place].workload) for place in places]):
-                    sent = channel.submit([specs[place] for place in batch], _encode_job)
+                    jobs = [specs[place] for place in batch]
+                    sent = channel.submit(jobs, _encode_job, until, is_strict=limit is not None)
                     submissions.update(zip(batch, sent, strict=False))
                     unsent += batch[len(sent) :]  # the channel has broken; they can go elsewhere
         return [submissions[place] for place in range(len(specs))]
 
     def _route(
-        self, specs: Sequence[JobSpec], places: Sequence[int]
+        self, specs: Sequence[JobSpec], places: Sequence[int], until: float
     ) -> Mapping[Channel, Sequence[int]]:
         """Choose a live connection for each job."""
+        if monotonic() >= until:
+            raise unavailable("submit the job", ["the time given for it is up"])
         if len(self._servers) == 1:
             [address] = self._servers
-            if (only := self._reach(address)) is None:
-                raise self._unavailable(self._servers, "submit the job")
-            return {only: places}
+            return {self._live(address) or self._open([address], until): places}
         routes: dict[Channel, list[int]] = {}
-        reached: dict[str, Channel | None] = {}
+        reached: dict[str, Channel] = {}
         for place in places:
-            for address in self._preferred(specs[place]):
-                if address not in reached:
-                    reached[address] = self._reach(address)
-                channel = reached[address]
-                if channel is not None:
-                    routes.setdefault(channel, []).append(place)
-                    break
-            else:
-                raise self._unavailable(self._servers, "submit the job")
+            order = self._preferred(specs[place])
+            channel = reached.get(order[0]) or self._live(order[0])
+            if channel is None:
+                channel = self._open(order, until, _UNIQUE_HEAD_START * bool(specs[place].unique))
+            reached[str(channel.server)] = channel
+            routes.setdefault(channel, []).append(place)
         return routes
 
     def _preferred(self, spec: JobSpec) -> list[str]:
-        """Order the servers for a job: equal uniques agree, and those believed down come last."""
-        now = monotonic()
+        """Order the servers for a job: equal uniques agree, and those that have failed come last."""
+        seed = spec.unique or str(monotonic())
         return sorted(
-            self._servers,
-            key=lambda address: (
-                address in self._down and self._down[address][0] > now,
-                rank(spec.unique or str(now), address),
-            ),
+            self._servers, key=lambda address: (self._is_passed_over(address), rank(seed, address))
         )
 
-    def _reach(self, address: str) -> Channel | None:
-        """Return a connection to the server, the one there was if it lives; None if it is down."""
+    def _is_passed_over(self, address: str) -> bool:
+        return servers_standing.passed_over(address, self._options.down_time)
+
+    def _live(self, address: str) -> Channel | None:
+        """Return the connection that there is to the server, if it lives."""
         channel = self._channels.get(address)
-        if channel is not None:
-            if channel.is_alive():
-                return channel
-            channel.close()
-        try:
-            channel = Channel(self._servers[address], self._options)
-        except BackendError as error:
-            self._channels.pop(address, None)
-            self._down[address] = (monotonic() + self._options.down_time, error)
-            return None
+        if channel is None or channel.is_alive():
+            return channel
+        channel.close()
+        del self._channels[address]
+        return None
+
+    def _open(
+        self, addresses: Sequence[str], until: float = math.inf, head_start: float = 0.0
+    ) -> Channel:
+        """
+        Return a connection to the first of the servers that answers.
+
+        The next one is tried as well when one has not answered after a moment, of `head_start`
+        seconds at least; those that have failed lately only after the others.
+        """
+        attempts = {address: partial(self._connect, address, until) for address in addresses}
+        race = Race(attempts, servers_standing, self._discard)
+        if len(addresses) == 1:
+            won = race.run_here(addresses[0])
+        else:
+            won = race.run(self._pauses(addresses, until - monotonic(), head_start), until)
+        if won is None:
+            reasons = [self._reason(race, address) for address in addresses]
+            raise unavailable("submit the job", reasons)
+        address, channel = won
         self._channels[address] = channel
-        self._down.pop(address, None)
         return channel
 
-    def _unavailable(self, addresses: Iterable[str], purpose: str) -> ServerUnavailable:
-        reasons = [self._down[each][1] for each in addresses if each in self._down]
-        return unavailable(purpose, reasons)
+    def _connect(self, address: str, until: float) -> Channel:
+        channel = self._channels.get(address)
+        if channel is not None and channel.is_alive():
+            return channel
+        return Channel(self._servers[address], self._options, until)
+
+    def _discard(self, channel: Channel) -> None:
+        if self._channels.get(str(channel.server)) is not channel:
+            channel.close()
+
+    def _pauses(
+        self, addresses: Sequence[str], seconds: float, head_start: float
+    ) -> Sequence[float]:
+        pause = min(max(_HEAD_START, head_start), seconds / 4)
+        pauses = [pause / 2**place for place in range(len(addresses))]
+        fresh = sum(not self._is_passed_over(address) for address in addresses)
+        if fresh > 0:
+            pauses[fresh - 1] = min(_LAST_RESORT, seconds / 4)
+        return pauses
+
+    def _reason(self, race: Race[str, Channel], address: str) -> str:
+        """Say what has become of the attempt to reach a server."""
+        if (error := race.errors.get(address)) is not None:
+            silences = servers_standing.silences(address)
+            return f"{error} ({silences} times in a row)" if silences > 1 else str(error)
+        if (began := race.began.get(address)) is not None:
+            return f"job server {address}: no answer yet after {monotonic() - began:.2g} s"
+        return f"job server {address}: not tried, as the time was up"
 
     def job_status(self, handle: str) -> JobStatus:
         address, own_handle = split_handle(handle, self._servers)
-        channel = self._reach(address)
+        channel = self._live(address)
         if channel is None:
-            raise self._unavailable([address], f"ask about job {handle}")
+            try:
+                channel = self._open([address])
+            except ServerUnavailable as error:
+                raise unavailable(f"ask about job {handle}", [error]) from error
         return channel.job_status(own_handle)
 
     def functions(self) -> list[FunctionStatus]:
@@ -177,9 +230,12 @@ class GearmandBackend(BaseBackend):
         )
 
     def _ask(self, server: Server, command: str) -> str:
+        limit = submit_by.get()
+        until = monotonic() + self._options.submit_timeout if limit is None else limit
         try:
-            with closing(self._options.connect(server)) as connection:
-                return connection.ask(command, self._options.reply_timeout)
+            with closing(self._options.connect(server, until)) as connection:
+                patience = min(self._options.reply_timeout, until - monotonic())
+                return connection.ask(command, max(0.0, patience))
         except ConnectionLost as error:
             raise ServerUnavailable(str(error)) from error
 

@@ -12,10 +12,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from ..clock import monotonic
-from ..connection import Connection
 from ..exceptions import (
     BackendError,
     ConnectionLost,
@@ -36,7 +34,10 @@ from .base import (
     WorkStatus,
     WorkWarning,
 )
-from .real_servers import WaitingSubmission, deliver_update
+from .forgetting import Released, begin, forget_soon
+from .gearmand_submission import SocketSubmission, StatusQuery
+from .real_servers import deliver_update, servers_standing
+from .socket_options import SocketOptions
 
 _JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
@@ -49,74 +50,7 @@ _UPDATES: dict[PacketType, Callable[..., Update]] = {
 }
 
 
-@dataclass(frozen=True)
-class SocketOptions:
-    """
-    The time limits of connections to real job servers, in seconds.
-
-    `reply_timeout` is how long the server may be silent with a request open; `status_interval` how
-    long a waiting client hears nothing of its job before it asks whether the job still exists;
-    `down_time` how long a server that could not be reached is passed over.
-    """
-
-    connect_timeout: float = 5.0
-    send_timeout: float = 30.0
-    reply_timeout: float = 10.0
-    status_interval: float = 5.0
-    down_time: float = 10.0
-
-    def connect(self, server: Server) -> Connection:
-        return Connection(
-            server, connect_timeout=self.connect_timeout, send_timeout=self.send_timeout
-        )
-
-
-class _StatusQuery:
-    """A GET_STATUS on its way."""
-
-    status: JobStatus | None = None
-    error: BackendError | None = None
-
-    def answered(self) -> bool:
-        return self.status is not None or self.error is not None
-
-    def lose(self, cause: BackendError) -> None:
-        self.error = cause
-
-
-class SocketSubmission(WaitingSubmission):
-    """A job submitted over a channel."""
-
-    _query: _StatusQuery | None = None
-
-    def __init__(self, channel: Channel, spec: JobSpec) -> None:
-        super().__init__(spec)
-        self._channel = channel
-
-    @property
-    def _status_interval(self) -> float:
-        return self._channel.options.status_interval
-
-    def answered(self) -> bool:
-        return bool(self.handle) or self.error is not None
-
-    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
-        return self._channel.wait(ready, until=until)
-
-    def _ask_known(self, until: float) -> JobStatus | None:
-        if self._query is None:
-            self._query = self._channel.ask_status(self.handle.rpartition("//")[2])
-        query = self._query
-        self._channel.wait_answered(lambda: query.answered() or self.has_news(), until=until)
-        if not query.answered():
-            return None
-        self._query = None
-        if query.error is not None:
-            raise query.error
-        return query.status
-
-
-_Request = SocketSubmission | _StatusQuery
+_Request = SocketSubmission | StatusQuery
 
 
 class Channel:
@@ -127,14 +61,15 @@ class Channel:
     answers are found by counting, and one lost would give every later job the handle of another.
     """
 
-    def __init__(self, server: Server, options: SocketOptions) -> None:
+    def __init__(self, server: Server, options: SocketOptions, until: float = math.inf) -> None:
         self.server = server
         self.options = options
         self._prefix = f"{server}//"
-        self._connection = options.connect(server)
+        self._connection = options.connect(server, until)
         self._unanswered: deque[_Request] = deque()
-        self._asked_at = 0.0  # when the oldest of them had been sent
-        self._running: dict[str, deque[SocketSubmission]] = {}
+        self._asked_at = 0.0  # when the oldest of them had been sent, or one before it was answered
+        self._running: dict[str, deque[SocketSubmission | Released]] = {}
+        self._dropped: dict[str, str] = {}  # functions by handles, of jobs nobody will wait for
         self._sending = threading.Lock()  # taken before the other one
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)  # for the threads that do not read themselves
@@ -162,25 +97,38 @@ class Channel:
             self._break(ConnectionLost(f"the connection to job server {self.server} was closed"))
 
     def submit(
-        self, jobs: Sequence[JobSpec], encode: Callable[[JobSpec], tuple[bytes, bytes]]
+        self,
+        jobs: Sequence[JobSpec],
+        encode: Callable[[JobSpec], tuple[bytes, bytes]],
+        until: float,
+        *,
+        is_strict: bool,
     ) -> list[Submission]:
         """
         Send jobs, and wait until each is acknowledged or known never to be; return those sent.
 
-        While the server works on some, the next are encoded.
+        While the server works on some, the next are encoded. The time `until` is for all of that;
+        what sending takes is added to it unless `is_strict`.
         """
+        send_until = until if is_strict else math.inf
         submissions: list[SocketSubmission] = []
         with suppress(BackendError):  # each submission has it as its .error
             for start in range(0, len(jobs), _JOBS_A_WRITE):
                 if self.broken or (start and not self.is_alive()):  # that takes in answers, too
                     break
+                if (began := monotonic()) >= until:
+                    break
                 some = jobs[start : start + _JOBS_A_WRITE]
                 parts = [part for spec in some for part in encode(spec)]
                 slots = [SocketSubmission(self, spec) for spec in some]
                 submissions += slots
-                self._request(slots, parts)
-            if submissions:
-                self.wait_answered(submissions[-1].answered)
+                if not self._request(slots, parts, send_until):
+                    del submissions[-len(slots) :]
+                    break
+                if not is_strict:
+                    until += monotonic() - began
+            if submissions and not self.wait_answered(submissions[-1].answered, until):
+                self._give_up_waiting(submissions)
         return list[Submission](submissions)
 
     def job_status(self, handle: str) -> JobStatus:
@@ -191,38 +139,56 @@ class Channel:
             raise query.error or ConnectionLost(f"job server {self.server} told no status")
         return query.status
 
-    def ask_status(self, handle: str) -> _StatusQuery:
-        self._request([query := _StatusQuery()], [encode(PacketType.GET_STATUS, to_bytes(handle))])
+    def _give_up_waiting(self, submissions: Sequence[SocketSubmission]) -> None:
+        """Tell those that have no answer; it may come, but nobody waits for it any more."""
+        servers_standing.slow(str(self.server))
+        waited = monotonic() - self._asked_at
+        error = ConnectionLost(f"job server {self.server} has not answered for {waited:.2g} s")
+        with self._lock:
+            for submission in submissions:
+                if not submission.answered():
+                    submission.lose(error)
+
+    def ask_status(self, handle: str) -> StatusQuery:
+        query = StatusQuery()
+        question = encode(PacketType.GET_STATUS, to_bytes(handle))
+        if not self._request([query], [question]) and self.broken is not None:
+            raise self.broken.with_traceback(None)
         return query
 
-    def _request(self, slots: Sequence[_Request], chunks: Sequence[bytes]) -> None:
+    def _request(
+        self, slots: Sequence[_Request], chunks: Sequence[bytes], until: float = math.inf
+    ) -> bool:
+        """Send something to be answered; answer False where the channel was broken before."""
         with self._sending:
             try:
                 with self._lock:
-                    self._unanswered.extend(slots)
                     if self.broken is not None:
-                        raise self.broken.with_traceback(None)
-                self._send(chunks)
+                        return False
+                    self._unanswered.extend(slots)
+                self._send(chunks, until)
                 with self._lock:
                     if self._unanswered and self._unanswered[0] is slots[0]:
                         self._asked_at = monotonic()  # only now: a large job takes its time
             except BaseException as error:
                 self._give_up(error)
                 raise
+        return True
 
-    def _send(self, chunks: Sequence[bytes]) -> None:
+    def _send(self, chunks: Sequence[bytes], until: float) -> None:
         """Send; if the connection breaks, take in what had been acknowledged before."""
         try:
-            self._connection.send(*chunks)
+            self._connection.send(*chunks, until=until)
         except ConnectionLost:
             with suppress(BackendError), self._lock:
                 self._take_in()
             raise
 
-    def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> None:
+    def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> bool:
         """Wait for an answer until the given time; ConnectionLost when the server falls silent."""
         while not self.wait(answered, until=min(self._silent_at, until)):
             if monotonic() >= self._silent_at:
+                servers_standing.failed(str(self.server), self.options.reply_timeout)
                 error = ConnectionLost(
                     f"job server {self.server} has not answered for {self.options.reply_timeout:g} s"
                     " (GEARMAN_OPTIONS['reply_timeout'] sets the limit)"
@@ -230,12 +196,17 @@ class Channel:
                 self._break(error)
                 raise error
             if monotonic() >= until:
-                return
+                return False
+        return True
 
     @property
     def _silent_at(self) -> float:
-        """When the server, with a request open, will have sent nothing for too long."""
-        return max(self._asked_at, self._connection.heard_at) + self.options.reply_timeout
+        """
+        When the server will have left a request without an answer for too long.
+
+        Answers to earlier ones count, and large packets on their way; what else it says does not.
+        """
+        return max(self._asked_at, self._connection.moved_at) + self.options.reply_timeout
 
     def wait(self, ready: Callable[[], bool], *, until: float) -> bool:
         """
@@ -285,8 +256,11 @@ class Channel:
             raise
 
     def _take_in(self) -> None:
+        open_requests = len(self._unanswered)
         for packet in self._connection.take_in():
             self._hand_out(packet)
+        if len(self._unanswered) < open_requests:
+            self._asked_at = monotonic()
 
     def _hand_out(self, packet: Packet) -> None:
         kind, args = packet
@@ -301,8 +275,11 @@ class Channel:
             own_handle = to_text(args[0])
             slot.handle = self._prefix + own_handle
             if not slot.spec.background:
-                self._running.setdefault(own_handle, deque()).append(slot)
-        elif kind is PacketType.STATUS_RES and isinstance(slot, _StatusQuery):
+                waiting = slot if slot.error is None else Released(slot.spec.function, None, self)
+                self._running.setdefault(own_handle, deque()).append(waiting)
+                if waiting is not slot:
+                    forget_soon(self)
+        elif kind is PacketType.STATUS_RES and isinstance(slot, StatusQuery):
             known, running, numerator, denominator = map(to_number, args[1:])
             slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
         elif kind is PacketType.ERROR:
@@ -312,6 +289,39 @@ class Channel:
         else:
             raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
         self._unanswered.popleft()
+
+    # What nobody waits for any more
+
+    def release(self, submission: SocketSubmission) -> None:
+        """Hold the submission no longer than its submitter does."""
+        own_handle = submission.handle.rpartition("//")[2]
+        with self._lock:
+            sharing = self._running.get(own_handle, deque())
+            for place, each in enumerate(sharing):
+                if each is submission:
+                    begin()
+                    sharing[place] = Released(submission.spec.function, submission, self)
+
+    def leave_dropped(self) -> dict[str, str] | None:
+        """
+        Close, if all that is left are jobs that were dropped; return their functions by handles.
+
+        None where something else needs the connection still.
+        """
+        if self._connection.inherited:
+            return {}
+        with self._lock:
+            for handle, sharing in list(self._running.items()):
+                released = [each for each in sharing if isinstance(each, Released)]
+                if len(released) == len(sharing) and all(each.is_dropped for each in released):
+                    del self._running[handle]
+                    self._dropped[handle] = released[0].function
+            if self.broken is None and self._dropped and (self._running or self._unanswered):
+                return None
+            dropped, self._dropped = self._dropped, {}
+            if dropped:
+                self.close()
+        return dropped
 
     def _give_up(self, error: BaseException) -> None:
         """Give up the connection because of whatever has gone wrong halfway."""

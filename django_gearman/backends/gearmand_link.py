@@ -16,8 +16,8 @@ from ..protocol import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ..records import get_logger
 from ..server import Server
 from .base import DELAYED, LARGE_WORKLOAD, AssignedJob
-from .gearmand_client import SocketOptions
 from .real_servers import REGRAB_SECONDS, backoff
+from .socket_options import SocketOptions
 from .uniques import MAX_UNIQUE_BYTES, from_wire_unique
 
 logger = get_logger(__name__)
@@ -130,7 +130,7 @@ class Link:
             return self._opening.next_look
         if self.connection is None:
             return self.retry_at
-        silent_at = max(self.asked_since, self.connection.heard_at) + self._options.reply_timeout
+        silent_at = max(self.asked_since, self.connection.moved_at) + self._options.reply_timeout
         return min(silent_at, self.asleep_since + REGRAB_SECONDS)
 
     @property
@@ -244,8 +244,7 @@ class Link:
 
     def _answered(self) -> None:
         self.asked = max(0, self.asked - 1)
-        if not self.asked:
-            self.asked_since = math.inf
+        self.asked_since = monotonic() if self.asked else math.inf
         if not self.is_known:
             self.is_known = True
             # Only now: some jobs cost every worker its connection.

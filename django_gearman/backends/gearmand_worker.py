@@ -38,10 +38,10 @@ from .base import (
     WorkStatus,
     WorkWarning,
 )
-from .gearmand_client import SocketOptions
 from .gearmand_link import Link
 from .prefetch import Pace
 from .real_servers import PATIENCE_SECONDS
+from .socket_options import SocketOptions
 
 _T = TypeVar("_T")
 

@@ -17,8 +17,8 @@ import gearman  # type: ignore[import-untyped]
 from gearman import errors
 
 from ..clock import monotonic
-from ..connection import ping
 from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
+from ..opening import ping
 from ..protocol import to_bytes
 from ..server import Server
 from .base import (

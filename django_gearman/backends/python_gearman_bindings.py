@@ -25,10 +25,10 @@ import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
 from ..clock import monotonic
-from ..connection import keep_alive
 from ..exceptions import BackendError, ConnectionLost, ProtocolError
 from ..server import Server
 from ..sharing import close_in_child
+from ..sockets import keep_alive
 from .base import (
     Update,
     WorkComplete,

@@ -8,7 +8,7 @@ import random
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..clock import monotonic
 from ..deadlines import seconds_until
@@ -21,6 +21,7 @@ from ..exceptions import (
     SubmitUncertain,
 )
 from ..protocol import to_bytes
+from ..reach import Standing
 from .base import (
     DELAYED,
     MAX_HANDLE_BYTES,
@@ -40,6 +41,9 @@ _T = TypeVar("_T")
 REGRAB_SECONDS = 1.0
 #: Seconds that a worker gives a server that was asked for a job, before it asks the next one.
 PATIENCE_SECONDS = 0.5
+
+#: Which servers have failed lately, for all clients of this process; by address.
+servers_standing: Standing[str] = Standing()
 
 _LONGEST_BACKOFF = 10.0
 _BATCH_JOBS = 1000
@@ -207,10 +211,7 @@ class WaitingSubmission(Submission):
             )
 
 
-_S = TypeVar("_S", bound=WaitingSubmission)
-
-
-def deliver_update(running: dict[_T, deque[_S]], handle: _T, update: Update) -> None:
+def deliver_update(running: dict[_T, deque[Any]], handle: _T, update: Update) -> None:
     """
     Hand an update to a submission of the job.
 
