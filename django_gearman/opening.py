@@ -58,16 +58,19 @@ def open_connection(
 def _look_up(server: Server, timeout: float) -> list[Address]:
     """Return the addresses of a server's name; in a thread, as the system may take its time."""
     name = server.host
+    for family, zeros in ((socket.AF_INET, ()), (socket.AF_INET6, (0, 0))):
+        with contextlib.suppress(OSError, UnicodeError, ValueError):  # it is a name
+            socket.inet_pton(family, name)
+            return [(family, (name, server.port, *zeros))]
     ask = partial(socket.getaddrinfo, name, server.port, type=socket.SOCK_STREAM)
     try:
-        with contextlib.suppress(socket.gaierror):  # it is a name
-            return _addresses(ask(flags=socket.AI_NUMERICHOST))
         if _looked_up[name] >= _LOOK_UPS:
             raise ConnectionLost(f"job server {server}: {_LOOK_UPS} look-ups of its name hang")
         race = Race({name: partial(_counted, name, ask)}, Standing(), id)
         won = race.run([], monotonic() + timeout)
         if won is not None:
-            return _addresses(won[1])
+            found = [(family, address) for family, _, _, _, address in won[1]]
+            return list(dict.fromkeys(found))
         if name in race.errors:
             raise race.errors[name]
     except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
@@ -81,10 +84,6 @@ def _counted(name: str, ask: Callable[[], Any]) -> Any:
         return ask()
     finally:
         _looked_up[name] -= 1
-
-
-def _addresses(found: Any) -> list[Address]:
-    return list(dict.fromkeys((family, sockaddr) for family, _, _, _, sockaddr in found))
 
 
 def ping(server: Server, timeout: float) -> BackendError | None:

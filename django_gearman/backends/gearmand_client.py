@@ -273,12 +273,10 @@ class Channel:
         slot = self._unanswered[0]
         if kind is PacketType.JOB_CREATED and isinstance(slot, SocketSubmission):
             own_handle = to_text(args[0])
-            slot.handle = self._prefix + own_handle
+            if slot.error is None:
+                slot.handle = self._prefix + own_handle
             if not slot.spec.background:
-                waiting = slot if slot.error is None else Released(slot.spec.function, None, self)
-                self._running.setdefault(own_handle, deque()).append(waiting)
-                if waiting is not slot:
-                    forget_soon(self)
+                self._running.setdefault(own_handle, deque()).append(self._waiting(slot))
         elif kind is PacketType.STATUS_RES and isinstance(slot, StatusQuery):
             known, running, numerator, denominator = map(to_number, args[1:])
             slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
@@ -322,6 +320,13 @@ class Channel:
             if dropped:
                 self.close()
         return dropped
+
+    def _waiting(self, slot: SocketSubmission) -> SocketSubmission | Released:
+        if slot.error is None:
+            return slot
+        begin()  # the answer has come too late
+        forget_soon(self)
+        return Released(slot.spec.function, None, self)
 
     def _give_up(self, error: BaseException) -> None:
         """Give up the connection because of whatever has gone wrong halfway."""

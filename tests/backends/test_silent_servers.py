@@ -1,0 +1,486 @@
+"""What clients do about servers that hang: every limit is kept, and few pay for finding out."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from django_gearman import GearmanClient, opening
+from django_gearman.backends import close_backends
+from django_gearman.backends.base import JobSpec, WorkComplete
+from django_gearman.backends.gearmand import GearmandBackend
+from django_gearman.backends.real_servers import servers_standing
+from django_gearman.clock import monotonic
+from django_gearman.deadlines import submit_by
+from django_gearman.exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
+from django_gearman.protocol import PacketType
+from django_gearman.server import Server
+from django_gearman.testing.server import free_port
+from tests.support.fake_server import FakeServer, Peer
+from tests.support.gearmand import wait_until
+
+pytestmark = pytest.mark.gearmand
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    servers_standing.forget()
+    opening.addresses_standing.forget()
+    yield
+    servers_standing.forget()
+    opening.addresses_standing.forget()
+
+
+@pytest.fixture
+def open_backend() -> Iterator[Callable[..., GearmandBackend]]:
+    made: list[GearmandBackend] = []
+
+    def make(*addresses: str, **options: float) -> GearmandBackend:
+        made.append(GearmandBackend([Server.parse(each) for each in addresses], **options))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.close()
+
+
+@contextlib.contextmanager
+def silent_servers(count: int) -> Iterator[list[FakeServer]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(FakeServer(Peer.wait_for_end)) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Give what is submitted in the block so many seconds."""
+    token = submit_by.set(monotonic() + seconds)
+    try:
+        yield
+    finally:
+        submit_by.reset(token)
+
+
+def background(**options: str) -> JobSpec:
+    return JobSpec(f"f-{uuid.uuid4().hex}", b"work", background=True, **options)
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    started = monotonic()
+    call()
+    return monotonic() - started
+
+
+# Which server
+
+
+@pytest.mark.parametrize("unique", ["", "the same"])
+def test_seven_of_eight_silent_servers_cost_one_submit_a_moment(open_backend, gearmand, unique):
+    with silent_servers(7) as servers:
+        addresses = [*(server.address for server in servers), gearmand.address]
+        backend = open_backend(*addresses)
+
+        first = seconds_of(lambda: backend.submit([background(unique=unique)]))
+        assert first < 4
+        later = [
+            seconds_of(partial(other.submit, [background(unique=unique)]))
+            for other in [*[backend] * 20, *(open_backend(*addresses) for _ in range(20))]
+        ]
+        assert max(later) < first + 0.5
+        assert sum(later) < 10, "each submit found out anew that seven servers are silent"
+
+
+def test_several_threads_learn_of_a_silent_server_from_one_another(open_backend, gearmand):
+    with silent_servers(3) as servers:
+        addresses = [*(server.address for server in servers), gearmand.address]
+        open_backend(*addresses).submit([background()] * 50)
+
+        def submit() -> None:
+            backend = open_backend(*addresses)
+            took.append(seconds_of(lambda: backend.submit([background()] * 5)))
+
+        took: list[float] = []
+        threads = [threading.Thread(target=submit) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(took) == 8
+        assert max(took) < 2
+
+
+def test_a_silent_server_is_passed_over_for_a_time_that_grows(open_backend, gearmand):
+    with silent_servers(1) as [silent]:
+        options = {"connect_timeout": 0.6, "down_time": 0.3}
+        backend = open_backend(silent.address, gearmand.address, **options)
+        tried: list[float] = []
+        until = monotonic() + 8
+
+        while monotonic() < until:
+            backend.submit([background()])
+            if len(silent.peers) > len(tried):
+                tried.append(monotonic())
+            time.sleep(0.01)
+
+        gaps = [after - before for before, after in itertools.pairwise(tried)]
+        assert len(gaps) >= 2
+        assert gaps[-1] > 1.5 * gaps[0], f"it was tried again in the same intervals: {gaps}"
+
+
+def test_a_server_that_answers_again_is_used_again(open_backend, gearmand):
+    answers = threading.Event()
+
+    def serve(peer: Peer) -> None:
+        if answers.is_set():
+            peer.handshake()
+            peer.acknowledge(1000)
+        peer.wait_for_end()
+
+    with FakeServer(serve) as server:
+        backend = open_backend(server.address, gearmand.address, connect_timeout=0.5, down_time=0.2)
+        backend.submit([background()] * 20)
+        answers.set()
+
+        def goes_there() -> bool:
+            submissions = backend.submit([background()] * 5)
+            return any(each.handle.startswith(server.address) for each in submissions)
+
+        wait_until(goes_there, "the server is used again")
+        backend.close()
+
+
+def test_what_wins_too_late_is_closed(open_backend, gearmand):
+    def late(peer: Peer) -> None:
+        time.sleep(1.0)
+        peer.handshake()
+        peer.wait_for_end()
+        ended.set()
+
+    ended = threading.Event()
+    with FakeServer(late) as server:
+        backend = open_backend(server.address, gearmand.address)
+        backend.submit([background()] * 20)
+
+        assert ended.wait(20), "a connection that nobody uses stays open"
+
+
+# One deadline
+
+
+def test_a_limit_holds_for_all_servers_together(open_backend):
+    with silent_servers(8) as servers:
+        backend = open_backend(*(server.address for server in servers))
+        for seconds in (0.5, 1.0):
+            started = monotonic()
+            with within(seconds), pytest.raises(ServerUnavailable) as caught:
+                backend.submit([background()])
+
+            assert seconds * 0.9 <= monotonic() - started < seconds + 0.5
+            assert all(server.address in str(caught.value) for server in servers)
+            assert "no answer yet after" in str(caught.value)
+
+
+def test_a_submission_without_a_limit_has_one_of_its_own(open_backend):
+    with silent_servers(8) as servers:
+        backend = open_backend(*(s.address for s in servers), submit_timeout=0.7)
+
+        started = monotonic()
+        with pytest.raises(ServerUnavailable):
+            backend.submit([background()])
+        assert monotonic() - started < 1.5
+
+
+@pytest.mark.parametrize("step", ["handshake", "acknowledgement"])
+@pytest.mark.parametrize("noise", ["nothing", "progress of other jobs"])
+def test_no_step_outlasts_the_limit(open_backend, step, noise):
+    def serve(peer: Peer) -> None:
+        if step == "acknowledgement":
+            peer.handshake()
+            peer.read()
+        if noise == "nothing" or step == "handshake":
+            peer.wait_for_end()
+        while not done.is_set():
+            peer.reply(PacketType.WORK_STATUS, b"H:other:1", b"1", b"2")
+            time.sleep(0.05)
+
+    done = threading.Event()
+    with FakeServer(serve) as server:
+        backend = open_backend(server.address)
+        started = monotonic()
+        with within(0.6):
+            try:
+                [submission] = backend.submit([JobSpec("f", b"work")])
+                error = submission.error
+            except ServerUnavailable as unavailable:
+                error = unavailable
+        took = monotonic() - started
+        done.set()
+        backend.close()
+
+    assert 0.5 < took < 1.2
+    assert server.address in str(error)
+    assert isinstance(error, SubmitUncertain if step == "acknowledgement" else ServerUnavailable)
+
+
+def test_foreign_packets_do_not_stretch_the_patience_with_a_server(open_backend):
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        peer.read()
+        while not done.is_set():
+            peer.reply(PacketType.WORK_STATUS, b"H:other:1", b"1", b"2")
+            time.sleep(0.05)
+
+    done = threading.Event()
+    with FakeServer(serve) as server:
+        backend = open_backend(server.address, reply_timeout=0.5)
+        started = monotonic()
+        [submission] = backend.submit([background()])
+        took = monotonic() - started
+        done.set()
+
+    assert isinstance(submission.error, SubmitUncertain)
+    assert took < 2
+
+
+def test_an_answer_after_the_limit_is_not_taken_for_that_of_the_next_job(open_backend):
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        peer.expect(PacketType.SUBMIT_JOB_BG)
+        time.sleep(0.8)
+        peer.reply(PacketType.JOB_CREATED, b"H:fake:1")
+        peer.expect(PacketType.SUBMIT_JOB_BG)
+        peer.reply(PacketType.JOB_CREATED, b"H:fake:2")
+        peer.wait_for_end()
+
+    with FakeServer(serve) as server:
+        backend = open_backend(server.address)
+        with within(0.3):
+            [first] = backend.submit([background()])
+        [second] = backend.submit([background()])
+        backend.close()
+
+    assert isinstance(first.error, SubmitUncertain)
+    assert (second.error, second.handle) == (None, f"{server.address}//H:fake:2")
+    assert first.handle == ""
+
+
+def test_a_full_backlog_is_no_longer_than_the_limit(open_backend):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as s:
+        port = listener.getsockname()[1]
+        for _ in range(4):  # more than it takes
+            waiting = s.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(("127.0.0.1", port))
+        backend = open_backend(f"127.0.0.1:{port}")
+
+        started = monotonic()
+        with within(0.5), pytest.raises(ServerUnavailable, match=r"no connection in 0\.[45]"):
+            backend.submit([background()])
+        assert monotonic() - started < 1.5
+
+
+def test_a_name_whose_look_up_hangs_is_no_longer_than_the_limit(
+    open_backend, gearmand, monkeypatch
+):
+    real, hang = socket.getaddrinfo, threading.Event()
+
+    def look_up(host, *args, **options):
+        if host == "hangs.example":
+            hang.wait(20)
+        return real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        started = monotonic()
+        backend = open_backend("hangs.example:4730")
+        for _ in range(12):
+            with within(0.2), pytest.raises(ServerUnavailable, match=r"hangs\.example:4730.*name"):
+                backend.submit([background()])
+        assert monotonic() - started < 5
+        looking = [t for t in threading.enumerate() if t.name == "gearman-connect"]
+        assert len(looking) <= 8, "each submit leaves a thread behind"
+
+        both = open_backend("hangs.example:4730", gearmand.address)
+        assert seconds_of(lambda: both.submit([background()] * 9)) < 3
+    finally:
+        hang.set()
+
+
+def test_of_two_addresses_of_a_name_one_may_be_silent(open_backend, gearmand, monkeypatch):
+    with silent_servers(1) as [silent]:
+        both = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+            for port in (silent.port, gearmand.port)
+        ]
+        real = socket.getaddrinfo
+
+        def look_up(host, *args, **options):
+            return both if host == "two.example" else real(host, *args, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+        took = [
+            seconds_of(lambda: open_backend("two.example:4730").submit([background()]))
+            for _ in range(5)
+        ]
+        assert max(took) < 2
+        assert len(silent.peers) == 1, "the silent address was tried again and again"
+
+
+def test_a_server_that_closes_during_the_handshake_is_named(open_backend, gearmand):
+    with FakeServer(lambda peer: None) as closing:
+        with pytest.raises(ServerUnavailable, match=closing.address):
+            open_backend(closing.address).submit([background()])
+        backend = open_backend(closing.address, gearmand.address)
+        assert seconds_of(lambda: backend.submit([background()] * 10)) < 2
+
+
+def test_poll_timeout_bounds_the_call_of_a_client(settings, production):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_EXTERNAL_JOBS = ["*"]
+    with silent_servers(3) as servers:
+        settings.GEARMAN_SERVERS = [server.address for server in servers]
+        for retries in (None, 5):
+            started = monotonic()
+            with pytest.raises(ServerUnavailable):
+                GearmanClient().submit_job("f", 1, poll_timeout=1, max_retries=retries)
+            assert monotonic() - started < 1.6
+    close_backends()
+
+
+def test_progress_without_end_does_not_stretch_a_wait(settings, production, own_gearmand):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_EXTERNAL_JOBS = ["*"]
+
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        peer.acknowledge(1)
+        with contextlib.suppress(OSError):
+            while not done.is_set():
+                peer.reply(PacketType.WORK_STATUS, b"H:fake:1", b"1", b"2")
+
+    done = threading.Event()
+    with FakeServer(serve) as server:
+        settings.GEARMAN_SERVERS = [server.address]
+        started = monotonic()
+        request = GearmanClient().submit_job("f", 1, poll_timeout=0.5)
+        took = monotonic() - started
+        done.set()
+        close_backends()
+
+    assert took < 2
+    assert request.timed_out
+
+
+# Jobs that nobody waits for any more
+
+
+def test_jobs_that_timed_out_are_forgotten_by_client_and_server(open_backend, own_gearmand):
+    backend = open_backend(own_gearmand.address)
+    function = "nobody-serves-it"
+    for _ in range(20):
+        [submission] = backend.submit([JobSpec(function, b"work")])
+        assert submission.next_update(0.01) is None
+        submission.release()
+    [channel] = backend._channels.values()
+    del submission
+    gc.collect()
+
+    wait_until(lambda: own_gearmand.totals()[function][0] == 0, "gearmand forgets the jobs")
+    assert not channel._running
+    assert own_gearmand.totals()[function] == (0, 0, 0)
+    [submission] = backend.submit([background()])  # over a new connection
+    assert submission.error is None
+
+
+def test_calls_that_timed_out_leave_nothing_behind(settings, production, own_gearmand):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = [own_gearmand.address]
+    settings.GEARMAN_EXTERNAL_JOBS = ["*"]
+    entries = [{"task": "nobody", "data": number} for number in range(20)]
+    requests = GearmanClient().submit_multiple_jobs(entries, poll_timeout=0.1)
+    assert all(request.timed_out for request in requests)
+    assert own_gearmand.totals()["nobody"][0] == 20, "somebody may wait for them again"
+
+    del requests
+    gc.collect()
+
+    wait_until(lambda: own_gearmand.totals()["nobody"][0] == 0, "gearmand forgets the jobs")
+    close_backends()
+
+
+def test_who_holds_a_job_that_timed_out_can_wait_again(open_backend, own_gearmand):
+    backend = open_backend(own_gearmand.address)
+    kept, dropped = backend.submit([JobSpec("f", b"kept"), JobSpec("f", b"dropped")])
+    for submission in (kept, dropped):
+        assert submission.next_update(0.01) is None
+        submission.release()
+    del submission, dropped
+    gc.collect()
+    time.sleep(0.6)  # in which it is looked whether the connection is needed
+
+    worker = open_backend(own_gearmand.address).register(["f"])
+    for _ in range(2):
+        job = worker.grab_job(20)
+        worker.send(job, WorkComplete(job.workload))
+    assert kept.next_update(20) == WorkComplete(b"kept")
+    worker.close()
+
+
+def test_a_job_that_is_shared_is_not_lost_for_the_others(open_backend, own_gearmand):
+    shared = JobSpec("f", b"work", unique="shared")
+    leaving, staying = open_backend(own_gearmand.address), open_backend(own_gearmand.address)
+    [dropped] = leaving.submit([shared])
+    [kept] = staying.submit([shared])
+    dropped.release()
+    del dropped
+    gc.collect()
+    [channel] = leaving._channels.values()
+    wait_until(lambda: channel.broken is not None, "the connection is closed")
+
+    worker = open_backend(own_gearmand.address).register(["f"])
+    worker.send(worker.grab_job(20), WorkComplete(b"done"))
+    assert kept.next_update(20) == WorkComplete(b"done")
+    worker.close()
+
+
+def test_jobs_of_others_stay_when_those_that_timed_out_are_forgotten(open_backend, own_gearmand):
+    open_backend(own_gearmand.address).submit(
+        [JobSpec("f", b"queued", background=True), JobSpec("f", b"awaited")]
+    )
+    backend = open_backend(own_gearmand.address)
+    [dropped] = backend.submit([JobSpec("f", b"dropped")])
+    dropped.release()
+    del dropped
+    gc.collect()
+    [channel] = backend._channels.values()
+    wait_until(lambda: channel.broken is not None, "the connection is closed")
+
+    worker = open_backend(own_gearmand.address).register(["f"])
+    assert {worker.grab_job(20).workload for _ in range(2)} == {b"queued", b"awaited"}
+    assert worker.grab_job(0.2) is None
+    worker.close()
+
+
+def test_a_dead_address_is_told_with_the_others(open_backend):
+    with silent_servers(1) as [silent]:
+        dead = f"127.0.0.1:{free_port()}"
+        backend = open_backend(dead, silent.address, connect_timeout=0.5)
+        with pytest.raises(ServerUnavailable) as caught:
+            backend.submit([background()])
+
+    assert f"{dead}: [Errno 111] Connection refused" in str(caught.value)
+    assert f"{silent.address}: it accepts connections, but gave no answer in 0.5 s" in str(
+        caught.value
+    )
+    assert isinstance(caught.value, ServerUnavailable)
+    assert not isinstance(caught.value, ConnectionLost)
