@@ -80,7 +80,7 @@ def launch(tmp_path, own_gearmand) -> Iterator[Callable[..., Process]]:
 def client(settings, own_gearmand) -> GearmanClient:
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [own_gearmand.address]
-    settings.GEARMAN_EXTERNAL_JOBS = ["c.*"]
+    settings.GEARMAN_EXTERNAL_JOBS = ["c.*", "perl.*", "php.*"]
     return GearmanClient()
 
 
