@@ -479,6 +479,32 @@ def test_a_set_that_takes_quadratic_time_is_refused(kind, members):
     assert time.process_time() - started < 1
 
 
+def test_such_a_set_is_refused_where_it_is_sent():
+    value = {number * PRIME for number in range(1000)}
+    with pytest.raises(
+        SerializationError, match=r"args\[0\]\['ids'\]: a set of 1000 members: too many"
+    ):
+        JSON.dumps_call(Call([{"ids": value}]))
+
+
+@pytest.mark.parametrize("make", ["set", "frozenset"])
+def test_members_that_share_a_hash_by_chance_travel(make):
+    corners = {
+        (a, b, c, d, e)
+        for a in _CLOSE
+        for b in _CLOSE
+        for c in _CLOSE
+        for d in _CLOSE
+        for e in _CLOSE
+    }
+
+    assert travel(corners) == corners
+    assert len({hash(corner) for corner in corners}) < len(corners) / 3
+
+
+_CLOSE = (-1, -2, 5)  # of which two have the same hash
+
+
 def test_a_dict_of_numbers_is_not_read():
     data = json.dumps({TAG: "dict", "value": [[n * PRIME, 0] for n in range(20_000)]}).encode()
     with pytest.raises(SerializationError, match="not a dict"):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime
 import enum
+import functools
 import uuid
-from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import models
 from django.utils.functional import LazyObject, Promise
 
-from ..text import printable, repr_of
-from .tags import CannotPack, write
+from ..text import repr_of
+from .tags import CannotPack, distinct, write
 
 _ADVICE = {
     enum.Enum: "pass its .value",
@@ -22,6 +23,7 @@ _ADVICE = {
     Promise: "pass str() of it",
     LazyObject: "pass what it stands for, or its .pk",
 }
+_MEMBER = "a member"
 # Their texts may ask the database.
 _SILENT = (models.Model, models.QuerySet, LazyObject)
 # Each before those it derives from.
@@ -33,17 +35,12 @@ _PLAIN = (
 
 def refusal(value: Any) -> str:
     """Say which part of a value cannot be written, by its path, and why."""
-    path, culprit = "", value
     error = _error(value)
-    # A value that is nested too deeply, or without end, is named by the argument that it is in.
-    depth = 0
-    while not isinstance(error, RecursionError) or depth < 2:
-        for where, child in _children(culprit, path):
-            if (found := _error(child)) is not None:
-                path, culprit, error, depth = where, child, found, depth + 1
-                break
-        else:
-            break
+    if isinstance(error, RecursionError):
+        path, culprit = _too_deep(value)
+    else:
+        path, culprit = _find(value)
+        error = _error(culprit)
     if len(path) > 200:
         path = f"{path[:100]}...{path[-100:]}"
     return f"cannot serialize {path or 'the value'}: {_why(culprit, error)}"
@@ -57,16 +54,64 @@ def _error(value: Any) -> Exception | None:
     return None
 
 
-def _children(value: Any, path: str) -> Iterable[tuple[str, Any]]:
-    if type(value) is dict and all(type(key) is str for key in value):
-        for key, item in value.items():
-            yield (f"{path}[{repr_of(key, 40)}]" if path else printable(key, 40)), item
-    elif type(value) in (list, tuple):
-        for place, item in enumerate(value):
-            yield f"{path}[{place}]", item
-    elif type(value) in (set, frozenset):
-        for item in value:
-            yield f"a member of {path}".removesuffix(" of "), item
+def _too_deep(value: Any) -> tuple[str, Any]:
+    """Return the argument that is nested too deeply, or without end: what is in it is no help."""
+    path = ""
+    for _ in range(2):  # in a call, an argument is two levels down
+        for where, child in _children(value) or ():
+            if isinstance(_error(child), RecursionError):
+                path, value = _joined(path, where), child
+                break
+    return path, value
+
+
+class _Place(NamedTuple):
+    """A part of a value, and the one that it is in."""
+
+    value: Any
+    name: str = ""
+    outer: _Place | None = None
+
+    def path(self) -> str:
+        names, place = [], self
+        while place.outer is not None:
+            names.append(place.name)
+            place = place.outer
+        return functools.reduce(_joined, reversed(names), "")
+
+
+def _find(value: Any) -> tuple[str, Any]:
+    """Return the path of the first part that cannot be written, and that part."""
+    left = [_Place(value)]
+    while left:
+        place = left.pop()
+        children = _children(place.value)
+        if children is None:
+            if _error(place.value) is not None:
+                return place.path(), place.value
+        else:
+            left += [_Place(child, name, place) for name, child in children][::-1]
+    return "", value
+
+
+def _joined(path: str, name: str) -> str:
+    if name == _MEMBER:
+        return f"{_MEMBER} of {path}" if path else _MEMBER
+    if not path and name.startswith("['"):
+        return name[2:-2]
+    return path + name
+
+
+def _children(value: Any) -> list[tuple[str, Any]] | None:
+    """Return the parts of a collection by their names, None for what is itself at fault, if any."""
+    if type(value) is dict and all(type(key) is str and _error(key) is None for key in value):
+        return [(f"[{repr_of(key, 40)}]", item) for key, item in value.items()]
+    if type(value) in (list, tuple):
+        return [(f"[{place}]", item) for place, item in enumerate(value)]
+    if type(value) in (set, frozenset):
+        with suppress(ValueError):
+            return [(_MEMBER, item) for item in distinct(list(value))]
+    return None
 
 
 def _why(value: Any, error: Exception | None) -> str:
@@ -75,6 +120,8 @@ def _why(value: Any, error: Exception | None) -> str:
         return "it is nested too deeply, or contains itself"
     if kind is int:
         return f"an integer of {value.bit_length()} bits is too long to be written ({error})"
+    if kind in (set, frozenset):
+        return f"a {kind.__name__} of {len(value)} members: {error}"
     if kind is str:
         return (
             f"{repr_of(value, 100)} has two surrogates in a row, which would come back as one "

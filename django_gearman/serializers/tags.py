@@ -109,6 +109,7 @@ def _plain(kind: type) -> Any:
 
 # In a table, since freezegun replaces those classes wherever a module has them by name.
 _PLAIN = {"date": _plain(datetime.date), "datetime": _plain(datetime.datetime)}
+_LONGEST_ZONE = 500  # characters: for a longer key, files are looked for at length
 _FAKES = {"FakeDate": "date", "FakeDatetime": "datetime"}
 
 
@@ -140,6 +141,8 @@ def _name_of(zone: datetime.tzinfo) -> str:
     if offset and abs(offset) < datetime.timedelta(seconds=1):
         raise CannotPack  # which fromisoformat takes for UTC
     name = zone.tzname(None)
+    if len(name) > _LONGEST_ZONE - len("name=]"):
+        raise CannotPack
     return "" if name == datetime.timezone(offset).tzname(None) else f"[name={name}]"
 
 
@@ -147,6 +150,8 @@ def _unpack_datetime(text: str) -> datetime.datetime:
     stamp, _, zone = text.partition("[")
     value: datetime.datetime = _PLAIN["datetime"].fromisoformat(stamp)
     fold = int(stamp[10:11] == "t")
+    if len(zone) > _LONGEST_ZONE:
+        raise ValueError("the name of its zone is too long")
     if not zone.startswith("name=") and (key := zone.rstrip("]")):
         return _in_zone(value, fold, zoneinfo.ZoneInfo(key))
     return value.replace(tzinfo=_named(value, zone), fold=fold)
@@ -185,9 +190,10 @@ def _unpack_time(text: str) -> datetime.time:
 
 # Collections
 
-#: Members of one set that may have the same hash. Each is compared with all of these, so that a set
-#: of such members takes quadratic time; and whoever knows how Python hashes numbers can write one.
-_MOST_ALIKE = 50
+# A member of a set is compared with all others of the same hash: if many have it, that takes quadratic
+# time. Whoever knows how Python hashes numbers can write such members.
+_COMPARISONS = 10  # for each member, on average
+_ALWAYS = 10_000  # comparisons that any set may take
 
 
 def _unpack_list(items: object) -> list[Any]:
@@ -196,23 +202,25 @@ def _unpack_list(items: object) -> list[Any]:
     return items
 
 
-def _unpack_set(items: object) -> Iterable[Any]:
-    """Return the members of a set; ValueError if too many have the same hash."""
-    members = _unpack_list(items)
-    if len(members) - len(set(map(hash, members))) <= _MOST_ALIKE:
+def distinct(members: list[Any]) -> Iterable[Any]:
+    """Return the members of a set, each once; ValueError if that takes too many comparisons."""
+    if len(members) == len(set(map(hash, members))):
         return members
     alike: dict[int, list[Any]] = {}
+    left = _ALWAYS + _COMPARISONS * len(members)
     for member in members:
         others = alike.setdefault(hash(member), [])
         if member not in others:
             others.append(member)
-        if len(others) > _MOST_ALIKE:
-            raise ValueError(f"more than {_MOST_ALIKE} members have the same hash")
+        left -= len(others)
+        if left < 0:
+            raise ValueError("too many of its members have the same hash")
     return chain.from_iterable(alike.values())
 
 
 def _pack_set(value: set[Any] | frozenset[Any]) -> list[Any]:
     """Sort by the bytes to be, so that equal sets make equal bytes."""
+    distinct(list(value))  # as it would be refused where it arrives
     return sorted(map(pack, value), key=json.dumps)
 
 
@@ -240,8 +248,8 @@ _TAGGED: Mapping[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] =
         lambda value: [pack(item) for item in value],
         lambda v: tuple(_unpack_list(v)),
     ),
-    "set": (set, _pack_set, lambda value: set(_unpack_set(value))),
-    "frozenset": (frozenset, _pack_set, lambda value: frozenset(_unpack_set(value))),
+    "set": (set, _pack_set, lambda value: set(distinct(_unpack_list(value)))),
+    "frozenset": (frozenset, _pack_set, lambda value: frozenset(distinct(_unpack_list(value)))),
     "float": (float, repr, float),
     "decimal": (Decimal, str, Decimal),
     "datetime": (_PLAIN["datetime"], _pack_datetime, _unpack_datetime),
