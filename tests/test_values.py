@@ -8,6 +8,7 @@ import datetime
 import decimal
 import enum
 import io
+import itertools
 import json
 import math
 import pickle
@@ -429,7 +430,7 @@ def test_a_tag_of_anything_is_a_value_or_an_error_of_ours(tag, value):
         found = JSON.loads(json.dumps({TAG: tag, "value": value}).encode())
     except SerializationError:
         return
-    assert repr(travel(found)) == repr(found)
+    assert JSON.dumps(travel(found)) == JSON.dumps(found)
 
 
 def test_long_arguments_are_not_quoted_whole(gearman_client):
@@ -489,20 +490,10 @@ def test_such_a_set_is_refused_where_it_is_sent():
 
 @pytest.mark.parametrize("make", ["set", "frozenset"])
 def test_members_that_share_a_hash_by_chance_travel(make):
-    corners = {
-        (a, b, c, d, e)
-        for a in _CLOSE
-        for b in _CLOSE
-        for c in _CLOSE
-        for d in _CLOSE
-        for e in _CLOSE
-    }
+    corners = set(itertools.product((-1, -2, 5), repeat=5))  # hash(-1) is hash(-2)
 
     assert travel(corners) == corners
     assert len({hash(corner) for corner in corners}) < len(corners) / 3
-
-
-_CLOSE = (-1, -2, 5)  # of which two have the same hash
 
 
 def test_a_dict_of_numbers_is_not_read():

@@ -150,6 +150,8 @@ def _unpack_datetime(text: str) -> datetime.datetime:
     stamp, _, zone = text.partition("[")
     value: datetime.datetime = _PLAIN["datetime"].fromisoformat(stamp)
     fold = int(stamp[10:11] == "t")
+    if not (zone or fold):  # as most are
+        return value
     if len(zone) > _LONGEST_ZONE:
         raise ValueError("the name of its zone is too long")
     if not zone.startswith("name=") and (key := zone.rstrip("]")):
@@ -194,6 +196,7 @@ def _unpack_time(text: str) -> datetime.time:
 # time. Whoever knows how Python hashes numbers can write such members.
 _COMPARISONS = 10  # for each member, on average
 _ALWAYS = 10_000  # comparisons that any set may take
+_FEW = 100  # members, which cannot take more
 
 
 def _unpack_list(items: object) -> list[Any]:
@@ -204,7 +207,7 @@ def _unpack_list(items: object) -> list[Any]:
 
 def distinct(members: list[Any]) -> Iterable[Any]:
     """Return the members of a set, each once; ValueError if that takes too many comparisons."""
-    if len(members) == len(set(map(hash, members))):
+    if len(members) < _FEW or len(members) == len(set(map(hash, members))):
         return members
     alike: dict[int, list[Any]] = {}
     left = _ALWAYS + _COMPARISONS * len(members)
