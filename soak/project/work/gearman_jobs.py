@@ -7,7 +7,10 @@ import os
 import signal
 import time
 
+from django.dispatch import receiver
+
 from django_gearman import current_job, gearman_job
+from django_gearman.signals import job_finished
 
 from .number import RELEASE
 
@@ -86,3 +89,40 @@ def never_ends() -> None:
 def takes_memory() -> None:
     attempt()
     bytearray(1 << 30)
+
+
+# What breaks whoever tells of it
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit("unspeakable")
+
+    __repr__ = __str__
+
+
+@gearman_job
+def raises_value(value: object) -> None:
+    raise ValueError(value)
+
+
+@gearman_job(retries=2, backoff=0)
+def cannot_be_told() -> None:
+    attempt()
+    raise Unspeakable
+
+
+@gearman_job
+def kills_who_tells() -> None:
+    attempt()
+
+
+@gearman_job
+def interrupts() -> None:
+    attempt()
+    raise KeyboardInterrupt
+
+
+@receiver(job_finished, sender=kills_who_tells)
+def kill(**named: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
