@@ -12,7 +12,14 @@ from .calls import MISSING, check_flags, collect_call, read_job
 from .delivery import deliver, wait_for
 from .exceptions import BackendError, SubmitUncertain
 from .instrumentation import active
-from .options import DEFAULT, PRIORITY_HIGH, Options
+from .options import (
+    DEFAULT,
+    PRIORITY_HIGH,
+    Options,
+    check_seconds_to_wait,
+    check_times,
+    with_new_names,
+)
 from .preparation import Preparation
 from .request import JobRequest
 from .serializers import Call, get_serializer
@@ -44,6 +51,10 @@ class GearmanClient:
 
     def using(self, **options: Any) -> GearmanClient:
         """Return a client that submits with these `Options`; TypeError for an unknown one."""
+        return self.having(with_new_names(options, stacklevel=2))
+
+    def having(self, options: Mapping[str, Any]) -> GearmanClient:
+        """Return a client that submits with these `Options`, by their present names."""
         client = GearmanClient(self._servers)
         client._options = self._options.updated(**options)
         return client
@@ -84,11 +95,10 @@ class GearmanClient:
             task,
             call,
             background=bool(background),
-            wait=wait_until_complete is not False,
+            waits=wait_until_complete is not False,
             unique=unique,
             priority=priority,
-            max_retries=max_retries,
-            timeout=poll_timeout,
+            **_limits(max_retries, poll_timeout),
         )
 
     def submit_call(
@@ -97,12 +107,12 @@ class GearmanClient:
         call: Call,
         *,
         background: bool = False,
-        wait: bool = True,
+        waits: bool = True,
         **options: Any,
     ) -> JobRequest:
         """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
-        request = self.prepare(task, call, background, **options)
-        deliver([request], self._servers, wait=wait and not background)
+        request = self.prepare(task, call, background, waits, **options)
+        deliver([request], self._servers, wait=waits and not background)
         if isinstance(request.exception, BackendError):
             raise request.exception
         return request
@@ -124,10 +134,10 @@ class GearmanClient:
         a job is acknowledged, SubmitUncertain is raised, with the requests of all as `requests`.
         """
         check_flags(background=background, wait_until_complete=wait_until_complete)
-        explicit = {"max_retries": max_retries, "timeout": poll_timeout}
-        preparation = Preparation(self._options, bool(background), **explicit)
+        explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
+        preparation = Preparation(self._options, bool(background), waits, **explicit)
         requests = preparation.requests(jobs_to_submit, read_job, "jobs_to_submit")
-        return self._submit_many(requests, wait_until_complete is not False and not background)
+        return self._submit_many(requests, waits and not background)
 
     def submit_calls(
         self, task: str | AnyJob, calls: Iterable[Call], *, background: bool = False, **options: Any
@@ -141,7 +151,7 @@ class GearmanClient:
         several = {id(request.options): request.options for request in requests}.values()
         if len({options.delivery for options in several}) > 1:
             raise ValueError(
-                "jobs that are submitted together must agree on on_commit, max_retries and timeout; "
+                "jobs that are submitted together must agree on on_commit, resubmit and wait; "
                 "submit the others by themselves"
             )
         if requests:
@@ -195,14 +205,14 @@ class GearmanClient:
                 raise TypeError("uniq and unique are two names of one option; pass one of them")
             controls["unique"] = uniq
         call = collect_call(arg, arguments, args, kwargs, job_kwargs)
-        timeout = controls.pop("poll_timeout")
-        return self.submit_call(func, call, background=True, timeout=timeout, **controls)
+        limits = _limits(controls.pop("max_retries"), controls.pop("poll_timeout"))
+        return self.submit_call(func, call, background=True, **limits, **controls)
 
     def wait_until_jobs_completed(
         self, requests: Iterable[JobRequest], poll_timeout: float | None = None
     ) -> list[JobRequest]:
         """
-        Wait up to `poll_timeout` seconds in all (None: without limit) for every request.
+        Wait up to `poll_timeout` seconds in all (None: as `using(wait=...)` says) for every request.
 
         Returns them; what became of each is told by its `state`, `timed_out` and `exception`. Raises
         ResultUnavailable, and waits for none, if one has not been submitted.
@@ -212,7 +222,7 @@ class GearmanClient:
             raise TypeError(f"JobRequests are waited for, not {wrong[0]!r}")
         for request in requests:
             request.check_submitted()
-        wait_for(requests, poll_timeout)
+        wait_for(requests, self._options.wait if poll_timeout is None else poll_timeout)
         return requests
 
     def get_job_status(self, request_or_handle: JobRequest | str) -> JobRequest:
@@ -238,7 +248,19 @@ class GearmanClient:
         return request
 
     def prepare(
-        self, task: str | AnyJob, call: Call, background: bool, **explicit: Any
+        self,
+        task: str | AnyJob,
+        call: Call,
+        background: bool,
+        waits: bool = True,
+        **explicit: Any,
     ) -> JobRequest:
         """Check a call, and return the request that `deliver` takes; nothing is sent."""
-        return Preparation(self._options, background, **explicit).request(task, call)
+        return Preparation(self._options, background, waits, **explicit).request(task, call)
+
+
+def _limits(max_retries: int | None, poll_timeout: float | None) -> dict[str, Any]:
+    """Return python-gearman's parameters as the options that they are."""
+    check_times("max_retries", max_retries)
+    check_seconds_to_wait("poll_timeout", poll_timeout)
+    return {"resubmit": max_retries, "wait": poll_timeout}

@@ -35,7 +35,7 @@ Servers = Sequence[Any] | None
 
 _LEAST_SECONDS = 0.1  # for a submission, however short the caller waits
 
-#: What max_retries is for: the job may or may not have run.
+#: What resubmit is for: the job may or may not have run.
 _RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
 
 
@@ -47,7 +47,7 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     was sent.
     """
     if wait:
-        refuse_to_wait_for_itself(requests, servers, requests[0].options.timeout)
+        refuse_to_wait_for_itself(requests, servers, requests[0].options.wait)
     on_commit = requests[0].options.on_commit
     if not on_commit:
         _send(requests, servers, wait)
@@ -125,9 +125,9 @@ def _tell_failure(request: JobRequest) -> None:
 def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
     options = requests[0].options
     deadline = limit = None
-    if options.timeout is not None:
-        deadline = (called_at.get() or monotonic()) + options.timeout
-        if wait and options.timeout > 0:  # 0 waits for no outcome, but for the server
+    if options.wait is not None:
+        deadline = (called_at.get() or monotonic()) + options.wait
+        if wait and options.wait > 0:  # 0 waits for no outcome, but for the server
             limit = max(deadline, monotonic() + _LEAST_SECONDS)
     token = submit_by.set(limit)
     try:
@@ -139,7 +139,7 @@ def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
 def _send_in_time(
     requests: list[JobRequest], servers: Servers, wait: bool, deadline: float | None
 ) -> None:
-    retries = requests[0].options.max_retries or 0
+    retries = requests[0].options.resubmit or 0
     unavailable: ServerUnavailable | None = None
     with active().delivery(requests):
         for attempt in range(retries + 1):

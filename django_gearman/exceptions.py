@@ -72,10 +72,10 @@ class SubmitUncertain(BackendError):
     """
     A job was sent but not acknowledged: it may or may not be queued.
 
-    Raised instead of sending it again, which could run it twice. Whoever can afford that passes
-    `max_retries`. From `submit_multiple_jobs`, `requests` holds the request of every job of the
-    call, those that were acknowledged included. Copied to another process, they are known by their
-    handle; only the process that submitted them can wait for them.
+    Raised instead of sending it again, which could run it twice. If that does no harm, pass
+    `max_retries`, or `using(resubmit=...)`. From `submit_multiple_jobs`, `requests` holds the request
+    of every job of the call, those that were acknowledged included. Copied to another process, they
+    are known by their handle; only the process that submitted them can wait for them.
     """
 
     def __init__(self, message: str, requests: Sequence[JobRequest] = ()) -> None:

@@ -21,7 +21,7 @@ from .conf import check_name, check_queue, check_seconds
 from .deadlines import abandoned
 from .exceptions import SerializationError
 from .instrumentation import active
-from .options import Options
+from .options import DEFAULT, OLD_NAMES, Options, with_new_names
 from .request import JobRequest
 from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
@@ -89,6 +89,11 @@ class Job(Generic[_Called, _P, _R]):
         return signature.replace(parameters=parameters[1:])
 
     def __call__(self, /, *args: _Called.args, **kwargs: _Called.kwargs) -> _R:
+        if self._client.options is not DEFAULT:
+            raise TypeError(
+                f"job {self.name} is called here, where the options of using() have no effect: write "
+                ".do(...) or .do_background(...)"
+            )
         return self.func(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -132,8 +137,9 @@ class Job(Generic[_Called, _P, _R]):
         if not unknown or any(each.kind is each.VAR_KEYWORD for each in known.values()):
             return ""
         told = f"got an unexpected keyword argument {repr_of(unknown[0], 100)}"
-        if unknown[0] in vars(self.options):
-            return f"{told}; an option is given before: using({unknown[0]}=...)"
+        option = OLD_NAMES.get(unknown[0], unknown[0])
+        if option in vars(self.options):
+            return f"{told}; an option is given before: using({option}=...)"
         if len(unknown[0]) > 100:  # to look for close ones takes time by its length
             return told
         close = difflib.get_close_matches(unknown[0], known, n=1)
@@ -170,10 +176,11 @@ class Job(Generic[_Called, _P, _R]):
         """
         Return a copy of the job that is submitted with these `Options`.
 
-        They are priority, unique, timeout, run_after, on_commit, serializer and max_retries.
+        They are priority, unique, wait, run_after, on_commit, on_commit_failure, serializer and
+        resubmit; an option that has no effect on what is called is a ValueError.
         """
         job = copy.copy(self)
-        job._client = self._client.using(**options)
+        job._client = self._client.having(with_new_names(options, stacklevel=2))
         return job
 
     def do(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -202,13 +209,11 @@ class Job(Generic[_Called, _P, _R]):
                 f"map takes an iterable of items, not one item: map([{iterable!r:.50}])"
             )
         calls = (Call((item,)) for item in iterable)
-        return [
-            request.result for request in self._client.submit_calls(self, calls, timeout=timeout)
-        ]
+        return [request.result for request in self._client.submit_calls(self, calls, wait=timeout)]
 
     async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Do what `do` does, without blocking the event loop."""
-        return await self._wait(partial(self.do, *args, **kwargs), self.options.timeout)
+        return await self._wait(partial(self.do, *args, **kwargs), self.options.wait)
 
     async def ado_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
         """Do what `do_background` does, in the thread that has the transaction."""
@@ -216,7 +221,7 @@ class Job(Generic[_Called, _P, _R]):
 
     async def amap(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
         """Do what `map` does, without blocking the event loop."""
-        seconds = self.options.timeout if timeout is None else timeout
+        seconds = self.options.wait if timeout is None else timeout
         return await self._wait(partial(self.map, iterable, timeout), seconds)
 
     async def _wait(self, call: Callable[[], _R2], seconds: float | None) -> _R2:

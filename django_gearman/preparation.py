@@ -44,10 +44,13 @@ class Preparation:
     `options` are those of the client; `explicit` ones go before those, and before the job's.
     """
 
-    def __init__(self, options: Options, background: bool, **explicit: Any) -> None:
+    def __init__(
+        self, options: Options, background: bool, waits: bool = True, **explicit: Any
+    ) -> None:
         check_set_up()
         self._options = options
         self._background = background
+        self._waits = waits
         self._explicit = explicit
         self._context = _context()
         # Makes the uniques of jobs that were given none: to draw one for each takes longer.
@@ -95,7 +98,20 @@ class Preparation:
                 if isinstance(error, GearmanError) or type(error) in (TypeError, ValueError):
                     error.args = (f"{source}[{place}]: {error}",)
                 raise
+        if len(found) > 1:
+            self._check_uniques(found)
         return found
+
+    def _check_uniques(self, requests: list[JobRequest]) -> None:
+        """Raise ValueError if one unique, of `using()`, would make one job of several."""
+        for target in self._targets.values():
+            unique = target.options.unique
+            shared = isinstance(unique, str) and unique != ""
+            if shared and sum(r.options is target.options for r in requests) > 1:
+                raise ValueError(
+                    f"unique={unique!r} would make one job of all {len(requests)}: use unique=True, "
+                    "which tells jobs apart by their arguments"
+                )
 
     def _target(self, task: str | AnyJob) -> _Target:
         job = resolve(task)
@@ -105,11 +121,15 @@ class Preparation:
         options = self._options
         if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
-        options = options.updated(**self._explicit)
         if not self._background:
-            options.check_foreground()
-        elif options.on_commit is None and (on_commit := conf.submit_on_commit()):
-            options = options.updated(on_commit=on_commit)
+            options.check_foreground(self._waits)
+        else:
+            options.check_background()
+            if options.on_commit is None and (on_commit := conf.submit_on_commit()):
+                options = options.updated(on_commit=on_commit)
+            if options.on_commit_failure and not options.on_commit:
+                raise ValueError("on_commit_failure has no effect without on_commit=True")
+        options = options.updated(**self._explicit)
         if job is not None and options.serializer is not None:
             raise ValueError(
                 f"job {name} is declared here, so @gearman_job(serializer=...) sets its serializer; "

@@ -145,7 +145,7 @@ class JobRequest:
 
     @property
     def max_connection_attempts(self) -> int:
-        return (self.options.max_retries or 0) + 1
+        return (self.options.resubmit or 0) + 1
 
     @property
     def server_status(self) -> dict[str, Any]:

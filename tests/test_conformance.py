@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from django_gearman import GearmanClient, GearmanWorker, conf
+from django_gearman import GearmanClient, GearmanWorker, JobRequest, conf
 from django_gearman.backends import close_backends, get_backend
 from django_gearman.registry import registry
 from django_gearman.testing.server import free_port
@@ -69,6 +69,17 @@ class Got:
     value: object = None
     error: Exception | None = None
     received: Sequence[Received] = ()
+
+
+def patiently(submit_call: Callable[..., JobRequest]) -> Callable[..., JobRequest]:
+    """Give up in the end, so that a test fails instead of hanging."""
+
+    def submit(*args: Any, **options: Any) -> JobRequest:
+        if options.get("wait") is None:
+            options["wait"] = PATIENCE
+        return submit_call(*args, **options)
+
+    return submit
 
 
 class Stage:
@@ -180,7 +191,9 @@ class Stage:
             yield rows.get(function, (0, 0))
 
     def _call(self) -> object:
-        client = GearmanClient().using(timeout=PATIENCE)
+        client = GearmanClient()
+        submit_call = patiently(GearmanClient.submit_call)
+        self._monkeypatch.setattr(GearmanClient, "submit_call", submit_call)
         if self._case.flow == "no-worker":
             self._fill_queue(client)
         if self._case.client_cwd:

@@ -303,7 +303,7 @@ def test_eager_ends_a_job_that_is_interrupted():
 
     for _ in range(2):  # the second one would join the first, had that not ended
         with pytest.raises(KeyboardInterrupt):
-            interrupted.using(unique="once", timeout=20).do()
+            interrupted.using(unique="once", wait=20).do()
 
 
 def test_eager_runs_a_job_again_as_often_as_it_asks(ran):

@@ -156,7 +156,7 @@ def test_do_returns_the_result():
 
 def test_do_raises_what_went_wrong(memory):
     with pytest.raises(JobTimeout):
-        jobs.add.using(timeout=0).do(1)
+        jobs.add.using(wait=0).do(1)
     with pytest.raises(TypeError, match="missing a required argument"):
         jobs.add.do()
 

@@ -59,7 +59,7 @@ def test_a_job_that_would_wait_for_its_own_worker_fails_and_says_why(backend, ho
     with working():
         started = time.monotonic()
         with pytest.raises(JobRaised) as caught:
-            jobs.wait_for_another.using(timeout=20).do(how)
+            jobs.wait_for_another.using(wait=20).do(how)
 
     assert time.monotonic() - started < 10
     assert caught.value.exception_type == "django_gearman.exceptions.WaitsForItself"
@@ -71,12 +71,12 @@ def test_a_job_that_would_wait_for_its_own_worker_fails_and_says_why(backend, ho
 
 def test_with_a_second_worker_it_waits(backend):
     with working(2):
-        assert jobs.submit_another.using(timeout=20).do("x") == "x"
+        assert jobs.submit_another.using(wait=20).do("x") == "x"
 
 
 def test_a_second_worker_may_be_just_coming(backend):
     with working(), ThreadPool() as threads:
-        result = threads.submit(jobs.submit_another.using(timeout=20).do, "x")
+        result = threads.submit(jobs.submit_another.using(wait=20).do, "x")
         time.sleep(lookout.COMING / 3)
         with working(2):
             assert result.result(20) == "x"
@@ -84,7 +84,7 @@ def test_a_second_worker_may_be_just_coming(backend):
 
 def test_a_job_of_another_queue_is_waited_for(backend):
     with working(queues=["default"]), working(1, ["mail"]):
-        assert jobs.send_and_wait.using(timeout=20).do("ada") == "Hello, ada"
+        assert jobs.send_and_wait.using(wait=20).do("ada") == "Hello, ada"
 
 
 def test_who_waits_for_a_job_that_nobody_serves_is_warned_once(backend, caplog, monkeypatch):
@@ -117,7 +117,7 @@ def test_a_limit_is_kept(backend, caplog, monkeypatch):
     monkeypatch.setattr(lookout, "PATIENCE", 0.1)
 
     with pytest.raises(JobTimeout):
-        jobs.send.using(timeout=0.5).do("ada")
+        jobs.send.using(wait=0.5).do("ada")
 
     assert len(caplog.records) == 1
 
@@ -129,7 +129,7 @@ def test_another_function_name_at_the_workers_is_pointed_out(
     with working():
         settings.GEARMAN_JOB_NAME = "site1.{name}"
         with pytest.raises(JobTimeout):
-            jobs.send.using(timeout=0.5).do("ada")
+            jobs.send.using(wait=0.5).do("ada")
 
     assert "GEARMAN_JOB_NAME" in caplog.text
     assert "send-mail is served" in caplog.text

@@ -95,7 +95,7 @@ def test_the_threads_are_named_and_bounded_and_end(own_waiters):
     own_waiters._most = 3
 
     async def call_all() -> list[object]:
-        calls = [jobs.add.using(timeout=0.3).ado(n) for n in range(10)]
+        calls = [jobs.add.using(wait=0.3).ado(n) for n in range(10)]
         results = asyncio.gather(*calls, return_exceptions=True)
         await asyncio.sleep(0.1)
         names.extend(waiting_threads())
@@ -117,7 +117,7 @@ def test_a_call_that_finds_no_thread_in_its_time_is_told(own_waiters):
         other = asyncio.create_task(jobs.add.ado(1))
         await asyncio.sleep(0)
         with pytest.raises(JobTimeout, match=r"tests\.app\.add was not submitted within 0\.2 s"):
-            await jobs.add.using(timeout=0.2).ado(2)
+            await jobs.add.using(wait=0.2).ado(2)
         with pytest.raises(JobTimeout, match="was not submitted"):
             await jobs.add.amap([1, 2], timeout=0.2)
         other.cancel()
@@ -133,7 +133,7 @@ def test_a_cancelled_call_frees_its_thread(own_waiters):
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(jobs.add.ado(1), 0.1)
         with pytest.raises(JobTimeout, match="has not finished"):
-            await jobs.add.using(timeout=3).ado(2)
+            await jobs.add.using(wait=3).ado(2)
 
     asyncio.run(call_all())
 
@@ -158,7 +158,7 @@ def test_a_forked_child_has_threads_of_its_own(workers):
         status = 1
         try:
             close_backends()
-            asyncio.run(jobs.add.using(timeout=0.2).ado(1))
+            asyncio.run(jobs.add.using(wait=0.2).ado(1))
         except JobTimeout:  # the workers are the parent's
             status = 0
         finally:

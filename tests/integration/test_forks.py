@@ -18,7 +18,7 @@ JOBS = "tests.integration.forking_jobs"
 
 
 def result(client, name: str, *args: object):
-    return client.using(timeout=60).submit_job(f"{JOBS}.{name}", args=list(args)).result
+    return client.using(wait=60).submit_job(f"{JOBS}.{name}", args=list(args)).result
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_jobs_of_a_perl_client_have_no_unique_to_ask_for(perl, launch, run, own_
 
 def test_a_php_worker(php, serve, client: GearmanClient):
     serve("php.echo", *php, PHP_WORKER)
-    client = client.using(timeout=30)
+    client = client.using(wait=30)
     raw = client.using(serializer="raw")
 
     assert raw.submit_job("php.echo", "grüß".encode()).result == "<grüß>".encode()
@@ -180,7 +180,7 @@ def test_a_delayed_job_reaches_a_php_worker(php, serve, client: GearmanClient, o
 
 def test_a_perl_worker(perl, serve, client: GearmanClient):
     serve("perl.upper", *perl, PERL_WORKER)
-    client = client.using(timeout=30)
+    client = client.using(wait=30)
 
     assert client.submit_job("perl.upper", "hello").result == "HELLO"
     with pytest.raises(JobRaised) as caught:

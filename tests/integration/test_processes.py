@@ -188,7 +188,7 @@ def c_worker(server: Gearmand, function: str, *command: str) -> Iterator[None]:
 
 def test_a_c_worker_runs_our_submissions(client, own_gearmand):
     with c_worker(own_gearmand, "c.count", "wc", "-c"):
-        raw = client.using(serializer="raw", timeout=30)
+        raw = client.using(serializer="raw", wait=30)
         assert raw.submit_job("c.count", b"12345").result.strip() == b"5"
         assert client.submit_job("c.count", "x", poll_timeout=30).result == 3  # quotes, too
 

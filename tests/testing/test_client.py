@@ -339,7 +339,7 @@ def test_an_error_of_a_job_is_not_taken_for_one_of_the_transport(gearman_client,
         ran.append("ran")
         raise ServerUnavailable("of the job's own")
 
-    for submit in (unlucky.using(max_retries=2).do, unlucky.using(max_retries=2).do_background):
+    for submit in (unlucky.using(resubmit=2).do, unlucky.using(resubmit=2).do_background):
         with pytest.raises(ServerUnavailable, match="of the job's own"):
             submit()
 

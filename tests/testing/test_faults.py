@@ -59,7 +59,7 @@ def test_whoever_asks_for_it_submits_again(gearman_client, ran):
         gearman_client.lose_connection(after="submit"),
         pytest.raises(SubmitUncertain),
     ):
-        jobs.note.using(max_retries=1).do_background(1)
+        jobs.note.using(resubmit=1).do_background(1)
 
     assert ran == [1, 1]
     assert gearman_client.assert_submitted(jobs.note, 1, times=1).runs == 2
@@ -270,7 +270,7 @@ def test_a_job_whose_retry_no_server_takes_is_left_to_another_worker(gearman_cli
 def test_code_that_submits_again_recovers(gearman_client, ran):
     gearman_client.lose_connection(times=1)
 
-    jobs.note.using(max_retries=1).do_background(1)
+    jobs.note.using(resubmit=1).do_background(1)
 
     assert ran == [1, 1]
 

@@ -129,7 +129,7 @@ def test_a_client_in_a_thread_is_served_by_the_tests_worker(gearman_client, gear
 @pytest.mark.gearman("memory")
 def test_who_waits_for_a_moment_only_is_told_that_it_is_over(gearman_client):
     with pytest.raises(JobTimeout):
-        jobs.add.using(timeout=0.05).do(1)
+        jobs.add.using(wait=0.05).do(1)
 
 
 @pytest.mark.gearmand
