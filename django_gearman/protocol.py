@@ -39,6 +39,7 @@ class PacketType(enum.IntEnum):
 
     CAN_DO = 1
     CANT_DO = 2
+    RESET_ABILITIES = 3
     PRE_SLEEP = 4
     NOOP = 6
     SUBMIT_JOB = 7
@@ -57,6 +58,8 @@ class PacketType(enum.IntEnum):
     STATUS_RES = 20
     SUBMIT_JOB_HIGH = 21
     SET_CLIENT_ID = 22
+    CAN_DO_TIMEOUT = 23
+    ALL_YOURS = 24
     WORK_EXCEPTION = 25
     OPTION_REQ = 26
     OPTION_RES = 27
@@ -67,7 +70,11 @@ class PacketType(enum.IntEnum):
     SUBMIT_JOB_HIGH_BG = 32
     SUBMIT_JOB_LOW = 33
     SUBMIT_JOB_LOW_BG = 34
+    SUBMIT_JOB_SCHED = 35
     SUBMIT_JOB_EPOCH = 36
+    SUBMIT_REDUCE_JOB = 37
+    SUBMIT_REDUCE_JOB_BACKGROUND = 38
+    GRAB_JOB_ALL = 39
     GET_STATUS_UNIQUE = 41
     STATUS_RES_UNIQUE = 42
 
@@ -76,6 +83,7 @@ class PacketType(enum.IntEnum):
 ARGUMENTS: dict[PacketType, int] = {
     PacketType.CAN_DO: 1,
     PacketType.CANT_DO: 1,
+    PacketType.RESET_ABILITIES: 0,
     PacketType.PRE_SLEEP: 0,
     PacketType.NOOP: 0,
     PacketType.SUBMIT_JOB: 3,
@@ -94,6 +102,8 @@ ARGUMENTS: dict[PacketType, int] = {
     PacketType.STATUS_RES: 5,
     PacketType.SUBMIT_JOB_HIGH: 3,
     PacketType.SET_CLIENT_ID: 1,
+    PacketType.CAN_DO_TIMEOUT: 2,
+    PacketType.ALL_YOURS: 0,
     PacketType.WORK_EXCEPTION: 2,
     PacketType.OPTION_REQ: 1,
     PacketType.OPTION_RES: 1,
@@ -104,7 +114,11 @@ ARGUMENTS: dict[PacketType, int] = {
     PacketType.SUBMIT_JOB_HIGH_BG: 3,
     PacketType.SUBMIT_JOB_LOW: 3,
     PacketType.SUBMIT_JOB_LOW_BG: 3,
+    PacketType.SUBMIT_JOB_SCHED: 8,
     PacketType.SUBMIT_JOB_EPOCH: 4,
+    PacketType.SUBMIT_REDUCE_JOB: 4,
+    PacketType.SUBMIT_REDUCE_JOB_BACKGROUND: 4,
+    PacketType.GRAB_JOB_ALL: 0,
     PacketType.GET_STATUS_UNIQUE: 1,
     PacketType.STATUS_RES_UNIQUE: 6,
 }

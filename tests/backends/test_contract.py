@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,7 @@ from django_gearman.backends.memory import MemoryBackend
 from django_gearman.server import Server
 from django_gearman.testing.contract import TransportContract
 from tests.support.gearmand import Gearmand
+from tests.support.job_server import JobServerProcess
 
 _names = itertools.count()
 
@@ -29,6 +31,23 @@ class OnGearmand(TransportContract):
     @pytest.fixture(autouse=True)
     def shared_server(self, gearmand: Gearmand) -> None:
         self.servers = [Server.parse(gearmand.address)]
+
+
+@pytest.fixture(scope="module")
+def job_server() -> Iterator[JobServerProcess]:
+    with JobServerProcess() as server:
+        yield server
+
+
+class TestJobServer(TransportContract):
+    """Our own job server, in a process of its own."""
+
+    @pytest.fixture(autouse=True)
+    def shared_server(self, job_server: JobServerProcess) -> None:
+        self.servers = [Server.parse(job_server.address)]
+
+    def make_backend(self) -> BaseBackend:
+        return GearmandBackend(self.servers, status_interval=0.5)
 
 
 @pytest.mark.gearmand

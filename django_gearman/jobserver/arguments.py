@@ -1,0 +1,66 @@
+"""The command line of the job server."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .serving import Options
+
+
+def _number(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= most):
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {most}, got {text[:60]!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    return _number(text, 65535)
+
+
+def _count(text: str) -> int:
+    return _number(text, 10**12)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the job server to a parser."""
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    add("--port", type=_port, default=4730, help="port; 0 picks a free one (default: 4730)")
+    add(
+        "--store",
+        type=Path,
+        metavar="FILE",
+        help="keep background jobs in this file, so that they survive a crash; without it, jobs are "
+        "in memory only",
+    )
+    add(
+        "--max-queued",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="refuse jobs when there are N (default: no limit)",
+    )
+    add("--tls-cert", type=Path, metavar="FILE", help="serve over TLS, with this certificate")
+    add("--tls-key", type=Path, metavar="FILE", help="its key (default: in the certificate's file)")
+    add(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="admit clients with certificates of this CA only",
+    )
+    add(
+        "--allow-remote",
+        nargs="?",
+        const="tls",
+        choices=["tls", "insecure"],
+        help="allow an address that other machines reach: over TLS, or 'insecure' without",
+    )
+
+
+def read_options(given: Mapping[str, Any]) -> Options:
+    """Make options of what a parser has found."""
+    return Options(**{field.name: given[field.name] for field in fields(Options)})

@@ -1,0 +1,309 @@
+"""
+The rules of a job server: which worker gets which job, and who hears of it.
+
+There is no lock, no clock and no I/O here. The caller serializes the calls, says what time it is, and
+sends what comes of them. Clients are any hashable keys. The rules are those of gearmand 2.0:
+
+* HIGH jobs of all functions of a worker go before NORMAL ones, and these before LOW; jobs of one
+  priority go in the order in which they came;
+* equal uniques of one function share a job while it waits or runs: it runs once, with the first
+  workload, and each waiting client gets a copy of every update from then on;
+* a job whose worker leaves is queued again, behind the others of its priority;
+* a waiting job that only clients wanted is dropped when the last of them leaves;
+* a job that has ended is unknown, like one that never was.
+
+Where gearmand has a bug, this does what gearmand means to do.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from .state import Client, Function, Job, Offer, State, Worker
+
+
+class QueueFull(Exception):
+    """A function has as many jobs as it may have."""
+
+
+class FunctionCounts(NamedTuple):
+    """One line of a status: `total` has the waiting, delayed and running jobs."""
+
+    name: bytes
+    total: int
+    running: int
+    workers: int
+    queued: tuple[int, int, int]
+
+
+class JobTable:
+    """All jobs of a server. `make_handle` gives the handle of the n-th job."""
+
+    def __init__(self, make_handle: Callable[[int], bytes]) -> None:
+        self.jobs: dict[bytes, Job] = {}
+        self.workers: dict[Worker, None] = {}
+        self._functions: dict[bytes, Function] = {}
+        self._ready: dict[bytes, Function] = {}  # those with jobs that wait
+        self._delayed: list[tuple[float, int, Job]] = []  # a heap
+        self._waited_for: dict[Client, dict[bytes, Job]] = {}
+        self._places = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._make_handle = make_handle
+
+    # Submitting
+
+    def submit(self, client: Client | None, offer: Offer, handle: bytes | None = None) -> Job:
+        """
+        Take a job, or find the one that it is merged with; `client` None is for who does not wait.
+
+        A new one is in State.NEW, and is given to nobody before `enqueue`. Raises QueueFull.
+        """
+        function = self._function(offer.function)
+        key = offer.unique
+        if key == b"-":
+            key = b"-" + offer.workload if offer.workload else b""
+        job = function.by_key.get(key) if key else None
+        if job is None:
+            limit = function.limits[offer.band]
+            if limit and function.total >= limit:
+                raise QueueFull("Job queue is full")
+            handle = handle or self._make_handle(next(self._numbers))
+            job = self.jobs[handle] = Job(handle, offer, key, function)
+            function.total += 1
+            if key:
+                function.by_key[key] = job
+        elif offer.background:
+            job.background = True  # it is to run, even when those who wait for it leave
+        if client is not None:
+            job.clients = *job.clients, client
+            self._waited_for.setdefault(client, {})[job.handle] = job
+        return job
+
+    def enqueue(self, job: Job, now: float) -> Worker | None:
+        """Have a job wait for a worker, or for its time; return the worker to wake for it."""
+        if job.run_at is not None and job.run_at > now:
+            job.state = State.DELAYED
+            heapq.heappush(self._delayed, (job.run_at, next(self._places), job))
+            return None
+        return self._queue(job)
+
+    def _queue(self, job: Job) -> Worker | None:
+        function = job.function
+        job.state, job.place = State.QUEUED, next(self._places)
+        function.queues[job.band].append(job)
+        function.queued[job.band] += 1
+        self._ready[function.name] = function
+        return self.wake(function.name)
+
+    def wake(self, name: bytes) -> Worker | None:
+        """Return a sleeper of the function, now awake, if a job waits: one for each job."""
+        function = self._functions.get(name)
+        if function is None or not function.sleepers or function.head() is None:
+            return None
+        worker = next(iter(function.sleepers))
+        self._rise(worker)
+        return worker
+
+    def wake_all(self) -> list[Worker]:
+        """Return a sleeper, now awake, of each function with jobs that wait."""
+        woken = [self.wake(name) for name in list(self._ready)]
+        return [worker for worker in woken if worker is not None]
+
+    def due(self, now: float) -> list[Worker]:
+        """Have delayed jobs wait for workers from their time on; return the workers to wake."""
+        woken = []
+        while self._delayed and self._delayed[0][0] <= now:
+            job = heapq.heappop(self._delayed)[2]
+            if job.state is State.DELAYED:
+                woken.append(self._queue(job))
+        return [worker for worker in woken if worker is not None]
+
+    @property
+    def next_due(self) -> float:
+        """When the next delayed job is due, in seconds since the epoch; infinity if none is left."""
+        while self._delayed and self._delayed[0][2].state is not State.DELAYED:
+            heapq.heappop(self._delayed)
+        return self._delayed[0][0] if self._delayed else math.inf
+
+    # Workers
+
+    def join(self, worker: Worker) -> None:
+        self.workers[worker] = None
+
+    def can_do(self, worker: Worker, name: bytes, timeout: float = 0.0) -> None:
+        """Note that a worker serves a function, and how many seconds a job may take (0: any)."""
+        self.workers[worker] = None
+        if name not in worker.functions:
+            worker.functions[name] = function = self._function(name)
+            function.workers += 1
+        worker.timeouts.pop(name, None)
+        if timeout:
+            worker.timeouts[name] = timeout
+
+    def cant_do(self, worker: Worker, name: bytes) -> list[Worker]:
+        """Note that a worker serves a function no more; its jobs go to others. Returns whom to wake."""
+        function = worker.functions.pop(name, None)
+        if function is None:
+            return []
+        function.workers -= 1
+        function.sleepers.pop(worker, None)
+        held = [job for job in worker.in_hand.values() if job.function is function]
+        return self._give_back(held)
+
+    def sleep(self, worker: Worker) -> bool:
+        """Let a worker sleep until it is woken; answer False, and do not, if a job waits for it."""
+        self._rise(worker)
+        if self._next_for(worker) is not None:
+            return False
+        worker.is_asleep = True
+        for function in worker.functions.values():
+            function.sleepers[worker] = None
+        return True
+
+    def _rise(self, worker: Worker) -> None:
+        if worker.is_asleep:
+            worker.is_asleep = False
+            for function in worker.functions.values():
+                function.sleepers.pop(worker, None)
+
+    def grab(self, worker: Worker) -> Job | None:
+        """Give a worker the job that is next for it."""
+        self._rise(worker)
+        job = self._next_for(worker)
+        if job is None:
+            return None
+        function = job.function
+        function.queues[job.band].popleft()
+        self._unqueue(job)
+        job.state, job.worker = State.RUNNING, worker
+        function.running += 1
+        worker.in_hand[job.handle] = job
+        return job
+
+    def _next_for(self, worker: Worker) -> Job | None:
+        functions: Iterable[Function]
+        if worker.serves_all:
+            functions = self._ready.values()
+        elif len(self._ready) < len(worker.functions):
+            functions = [each for name, each in self._ready.items() if name in worker.functions]
+        else:
+            functions = [each for name, each in worker.functions.items() if name in self._ready]
+        heads = [job for each in functions if (job := each.head()) is not None]
+        return min(heads, key=lambda job: (job.band, job.place), default=None)
+
+    def _unqueue(self, job: Job) -> None:
+        function = job.function
+        function.queued[job.band] -= 1
+        if not any(function.queued):
+            self._ready.pop(function.name, None)
+            for queue in function.queues:
+                queue.clear()  # of jobs that were dropped
+
+    def leave(self, worker: Worker) -> list[Worker]:
+        """Forget a worker; the jobs that it has in hand go to others. Returns whom to wake."""
+        self._rise(worker)
+        self.workers.pop(worker, None)
+        for function in worker.functions.values():
+            function.workers -= 1
+        worker.functions.clear()
+        return self._give_back([*worker.in_hand.values()])
+
+    def _give_back(self, jobs: Iterable[Job]) -> list[Worker]:
+        woken = []
+        for job in jobs:
+            self._take_away(job)
+            job.retries += 1
+            if job.is_wanted:
+                woken.append(self._queue(job))
+            else:
+                self._forget(job)
+        return [worker for worker in woken if worker is not None]
+
+    def _take_away(self, job: Job) -> None:
+        if job.worker is not None:
+            del job.worker.in_hand[job.handle]
+            job.function.running -= 1
+            job.worker = job.progress = None
+
+    # Ends
+
+    def end(self, job: Job) -> tuple[Client, ...]:
+        """Forget a job, wherever it stands; return the clients that wait for it."""
+        clients = job.clients
+        if job.state is State.RUNNING:
+            self._take_away(job)
+        self._forget(job)
+        return clients
+
+    def _forget(self, job: Job) -> None:
+        function = job.function
+        was_queued = job.state is State.QUEUED
+        job.state = State.ENDED
+        job.workload = b""  # a queue may hold the rest for a while
+        if was_queued:
+            self._unqueue(job)
+        function.total -= 1
+        del self.jobs[job.handle]
+        if job.key:
+            del function.by_key[job.key]
+        for client in job.clients:
+            if (waiting := self._waited_for.get(client)) is not None:
+                waiting.pop(job.handle, None)
+                if not waiting:
+                    del self._waited_for[client]
+        job.clients = ()
+
+    def hang_up(self, client: Client) -> None:
+        """Note that a client waits no more; what nobody wants and nobody runs is dropped."""
+        for job in self._waited_for.pop(client, {}).values():
+            job.clients = tuple(each for each in job.clients if each != client)
+            if not job.is_wanted and job.state is not State.RUNNING:
+                self._forget(job)
+
+    # Administration
+
+    def _function(self, name: bytes) -> Function:
+        function = self._functions.get(name)
+        if function is None:
+            function = self._functions[name] = Function(name)
+        return function
+
+    def create(self, name: bytes) -> None:
+        self._function(name)
+
+    def has_function(self, name: bytes) -> bool:
+        return name in self._functions
+
+    def drop(self, name: bytes) -> bool:
+        """Forget a function without jobs and workers; answer whether there was one to forget."""
+        function = self._functions.get(name)
+        if function is None or function.total or function.workers:
+            return False
+        del self._functions[name]
+        return True
+
+    def limit(self, name: bytes, limits: tuple[int, int, int]) -> None:
+        """Set how many jobs a function may have when a HIGH, NORMAL or LOW one comes; 0 for any."""
+        self._function(name).limits = limits
+
+    def counts(self) -> Iterator[FunctionCounts]:
+        """Yield what each function has."""
+        for name, each in self._functions.items():
+            high, normal, low = each.queued
+            delayed = each.total - each.running - high - normal - low  # and what is being stored
+            queued = high, normal + delayed, low
+            yield FunctionCounts(name, each.total, each.running, each.workers, queued)
+
+    def find_unique(self, unique: bytes, asker: Worker) -> Job | None:
+        """Return a job by its unique, whatever its function: first of all one that the asker runs."""
+        for job in asker.in_hand.values():
+            if job.unique == unique:
+                return job
+        for function in self._functions.values():
+            if (found := function.by_key.get(unique)) is not None:
+                return found
+        return None

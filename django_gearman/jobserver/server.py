@@ -1,0 +1,106 @@
+"""A Gearman job server on asyncio: one thread, one process, any number of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..records import get_logger
+from .dispatcher import Dispatcher
+from .peer import Limits, Peer
+
+logger = get_logger(__name__)
+
+_LEAVE_SECONDS = 1.0  # for peers to take what was sent to them at the last
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What a server that ends leaves behind: jobs that only it knew, and jobs that are stored."""
+
+    foreground: int
+    background: int
+    stored: int
+
+
+class JobServer:
+    """
+    A job server; with `store`, a file keeps its background jobs.
+
+    Making one opens the store, and raises JournalError where that cannot be. `start` listens, `stop`
+    ends it; both in an event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Path | None = None,
+        max_queued: int = 0,
+        limits: Limits | None = None,
+        look_seconds: float = 10.0,  # between looks for peers that have stopped within a request
+    ) -> None:
+        self.dispatcher = Dispatcher(store=store, max_queued=max_queued)
+        self._limits = limits or Limits()
+        self._look_seconds = look_seconds
+        self._numbers = itertools.count(1)
+        self._peers: set[Peer] = set()
+        self._listener: asyncio.Server | None = None
+        self._look: asyncio.TimerHandle | None = None
+
+    async def start(
+        self, host: str, port: int, *, tls: ssl.SSLContext | None = None
+    ) -> tuple[str, int]:
+        """Load what is stored, and listen; return the address. Raises OSError where that fails."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self._make_peer, host, port, ssl=tls, backlog=1024, start_serving=False
+        )
+        self.dispatcher.start()
+        self._close_half_requests()
+        await self._listener.start_serving()
+        bound = self._listener.sockets[0].getsockname()
+        return bound[0], bound[1]
+
+    def _make_peer(self) -> Peer:
+        return Peer(self.dispatcher, self._limits, next(self._numbers), self._peers)
+
+    @property
+    def job_count(self) -> int:
+        return len(self.dispatcher.table.jobs)
+
+    def shut_down(self) -> None:
+        """Have `wait_shutdown` return."""
+        self.dispatcher.shutdown.set()
+
+    async def wait_shutdown(self) -> None:
+        """Wait until an administrator asks for the end."""
+        await self.dispatcher.shutdown.wait()
+
+    async def stop(self) -> Remains:
+        """Stop listening, close the store and all connections; return what was left."""
+        if self._listener is not None:
+            self._listener.close()
+        if self._look is not None:
+            self._look.cancel()
+        jobs = list(self.dispatcher.table.jobs.values())
+        await self.dispatcher.stop()
+        for peer in list(self._peers):
+            peer.close()
+        leave_at = asyncio.get_running_loop().time() + _LEAVE_SECONDS
+        while self._peers and asyncio.get_running_loop().time() < leave_at:
+            await asyncio.sleep(0.01)
+        stored = sum(job.row > 0 for job in jobs)
+        background = sum(job.background and not job.row for job in jobs)
+        return Remains(len(jobs) - stored - background, background, stored)
+
+    def _close_half_requests(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(self._look_seconds, self._close_half_requests)
+        oldest = loop.time() - self._limits.half_request_seconds
+        for peer in list(self._peers):
+            if peer.is_within_request and peer.heard_at < oldest:
+                logger.warning("%s stopped in the middle of a request; it is closed", peer.name)
+                peer.close()
