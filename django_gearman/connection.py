@@ -20,6 +20,7 @@ import weakref
 
 from .clock import monotonic
 from .exceptions import ConnectionLost
+from .interrupts import undisturbed, waits
 from .protocol import RESPONSE, Packet, PacketReader, PacketType, encode
 from .server import Server
 from .sharing import close_in_child
@@ -113,6 +114,7 @@ class Connection:
             raise self._lost("the connection was closed")
         return number
 
+    @undisturbed
     def send(self, *chunks: bytes, until: float = math.inf) -> None:
         """
         Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails.
@@ -208,6 +210,7 @@ class Connection:
             answer += data
         return answer[:-2].decode(errors="replace")
 
+    @waits
     def has_news(self, timeout: float = 0.0, *, soon: bool = False) -> bool:
         """
         Wait up to `timeout` seconds until something has arrived, or the connection has ended.
@@ -220,6 +223,7 @@ class Connection:
             return True
         return bool(self._readable.poll(milliseconds(timeout)))
 
+    @waits
     def _spin(self, timeout: float) -> bool:
         now = monotonic()
         if now < self._spins_at:
@@ -232,6 +236,7 @@ class Connection:
         self._spins_at = now + _SPIN_AGAIN_SECONDS
         return False
 
+    @undisturbed
     def take_in(self) -> list[Packet]:
         """
         Read what has arrived, without waiting, and return the packets that are whole by it.

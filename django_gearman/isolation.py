@@ -9,7 +9,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 
 from .forks import end_if_forked
-from .timelimit import time_limit, within
+from .timelimit import limited, within
 
 
 def call(
@@ -33,8 +33,7 @@ def call(
         elif seconds is None:
             result = func(*args, **kwargs)
         else:
-            with time_limit(seconds):
-                result = func(*args, **kwargs)
+            result = limited(seconds, func, args, kwargs)
     except BaseException as error:
         end_if_forked(process, error)
         raise

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 
+from .interrupts import brief
 from .text import LIMIT, kind_of, printable_lines, repr_of, str_of
 
 #: Before each line of a traceback, so that none looks like a record of its own.
@@ -44,6 +45,7 @@ def make_safe(record: logging.LogRecord) -> bool:
     return True
 
 
+@brief
 def log(
     logger: logging.Logger,
     level: int,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.dispatch import Signal
 
 from . import signals
+from .interrupts import brief
 from .records import get_logger, log
 from .retries import RetryJob
 from .signals import job_failed, job_finished, job_retried, job_started
@@ -36,6 +37,7 @@ def raise_if_interrupted(error: BaseException) -> None:
         raise error
 
 
+@brief
 def send(to: Signal, sender: object, **named: Any) -> None:
     """Call the receivers of a signal; one that fails, however it does, is logged."""
     if not to.receivers:  # looking for those of a sender costs more than all around it

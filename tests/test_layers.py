@@ -15,6 +15,7 @@ PACKAGE = Path(django_gearman.__file__).parent
 LAYERS: dict[str, set[str]] = {
     "exceptions": set(),
     "text": set(),
+    "interrupts": set(),
     "records": {"text"},
     "foreign": {"exceptions", "text"},
     "signals": set(),
@@ -97,7 +98,7 @@ LAYERS: dict[str, set[str]] = {
     "retries": {"exceptions"},
     "inheritance": {"sharing"},
     "forks": {"inheritance"},
-    "timelimit": {"exceptions", "forks"},
+    "timelimit": {"clock", "exceptions", "forks", "interrupts"},
     "isolation": {"forks", "timelimit"},
     "context": {"backends.base", "serializers.__init__"},
     "watch": {"backends.base"},
@@ -351,7 +352,7 @@ LAYERS: dict[str, set[str]] = {
     },
 }
 # Anything may use these.
-EVERYWHERE = {"clock", "deadlines", "records", "text"}
+EVERYWHERE = {"interrupts", "clock", "deadlines", "records", "text"}
 # These sit on top: they may import anything, and nothing imports them.
 TOP = ("__init__", "apps", "checks", "management", "testing")
 WITHOUT_DJANGO = {
@@ -367,6 +368,7 @@ WITHOUT_DJANGO = {
     "supervisor.scoreboard",
     "supervisor.process",
     "supervisor.reload",
+    "interrupts",
     "retries",
     "sharing",
     "watch",

@@ -20,6 +20,7 @@ from ..exceptions import (
     ProtocolError,
     ServerError,
 )
+from ..interrupts import brief, undisturbed, undisturbed_between_waits
 from ..protocol import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ..server import Server
 from .base import (
@@ -96,6 +97,7 @@ class Channel:
         else:
             self._break(ConnectionLost(f"the connection to job server {self.server} was closed"))
 
+    @brief
     def submit(
         self,
         jobs: Sequence[JobSpec],
@@ -156,6 +158,7 @@ class Channel:
             raise self.broken.with_traceback(None)
         return query
 
+    @undisturbed
     def _request(
         self, slots: Sequence[_Request], chunks: Sequence[bytes], until: float = math.inf
     ) -> bool:
@@ -208,6 +211,7 @@ class Channel:
         """
         return max(self._asked_at, self._connection.moved_at) + self.options.reply_timeout
 
+    @undisturbed_between_waits
     def wait(self, ready: Callable[[], bool], *, until: float) -> bool:
         """
         Take in packets until `ready()` or the given time of the monotonic clock; return `ready()`.
@@ -233,6 +237,7 @@ class Channel:
                     self._read(remaining)
             return True
 
+    @undisturbed_between_waits
     def _read(self, timeout: float) -> None:
         """Wait, without the lock, for something to arrive, and hand it out."""
         connection = self._connection

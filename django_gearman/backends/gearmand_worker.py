@@ -24,6 +24,7 @@ from typing import TypeVar
 from ..clock import monotonic
 from ..connection import milliseconds
 from ..exceptions import BackendError, ConnectionLost
+from ..interrupts import undisturbed
 from ..protocol import PacketType, encode, frame, to_bytes
 from ..server import Server
 from .base import (
@@ -238,6 +239,7 @@ class SocketWorkerSession(WorkerSession):
 
     # From the worker to the servers
 
+    @undisturbed
     def send(self, job: AssignedJob, update: Update) -> None:
         held, link = self._in_hand.get(job.handle, (None, None))
         if (held is not job and held != job) or link is None or link.connection is None:

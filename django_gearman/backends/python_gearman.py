@@ -18,6 +18,7 @@ from gearman import errors
 
 from ..clock import monotonic
 from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
+from ..interrupts import brief
 from ..opening import ping
 from ..protocol import to_bytes
 from ..server import Server
@@ -85,6 +86,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         self._servers = list(dict.fromkeys(servers))
         self.status_interval = status_interval
 
+    @brief
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         check_specs(specs)
         if any(spec.run_at is not None for spec in specs):

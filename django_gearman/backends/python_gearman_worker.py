@@ -22,6 +22,7 @@ from gearman import errors, protocol
 
 from ..clock import monotonic
 from ..exceptions import ConnectionLost
+from ..interrupts import undisturbed
 from ..protocol import MOST_HEAD, PacketType, parse_head, to_bytes, to_text
 from ..records import get_logger
 from .base import DELAYED, LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
@@ -175,6 +176,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self._in_hand[assigned.handle] = assigned, job
         return assigned
 
+    @undisturbed
     def send(self, job: AssignedJob, update: Update) -> None:
         if type(update) not in _COMMANDS:
             raise TypeError(f"{update!r} is not an update of a job")
