@@ -12,6 +12,7 @@ from .checks import check_placement, check_routes, check_settings
 from .conf import set_defaults
 from .console import wants_json
 from .logs import write_json
+from .supervisor import protect_streams
 from .testing.isolation import isolate_test_runs
 
 
@@ -22,6 +23,8 @@ class DjangoGearmanConfig(AppConfig):
     verbose_name = "Gearman"
 
     def ready(self) -> None:
+        if "gearman_worker" in sys.argv:  # before anything keeps them
+            protect_streams()
         if wants_json(sys.argv):
             write_json()
         set_defaults()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,16 @@ from .records import get_logger
 from .supervisor import Status
 
 logger = get_logger(__name__)
+
+_TOUCH = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {
+    stat.S_ISLNK: "a symbolic link",
+    stat.S_ISDIR: "a directory",
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISSOCK: "a socket",
+}
 
 
 class Health:
@@ -52,7 +63,11 @@ class Health:
 
     def _touch(self, file: Path) -> None:
         try:
-            file.touch()
+            descriptor = os.open(file, _TOUCH, 0o666)
+            try:
+                os.utime(descriptor)
+            finally:
+                os.close(descriptor)
             self._failed = False
         except OSError as error:
             if not self._failed:
@@ -60,10 +75,34 @@ class Health:
             self._failed = True
 
     def forget(self) -> None:
-        """Remove the file: nothing serves any more, or yet."""
+        """Remove the file: nothing serves any more, or yet. One that is not ours stays."""
         if self._file is not None:
             with suppress(OSError):
-                self._file.unlink()
+                found = self._file.lstat()
+                if stat.S_ISREG(found.st_mode) and not found.st_size:
+                    self._file.unlink()
+
+
+def check_health_file(file: Path) -> None:
+    """Raise ValueError unless this is a path at which a file may be made, touched and removed."""
+    trouble = ""
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        if not os.access(file.absolute().parent, os.W_OK):
+            trouble = "its directory does not exist, or cannot be written to"
+    except OSError as error:
+        trouble = str(error.strerror)
+    else:
+        kind = next((name for test, name in _KINDS.items() if test(found.st_mode)), "")
+        if kind:
+            trouble = f"it is {kind}, and is left as it is"
+        elif found.st_size:
+            trouble = f"it has {found.st_size} bytes, so it is another file, and is left as it is"
+        elif not os.access(file, os.W_OK) or not os.access(file.absolute().parent, os.W_OK):
+            trouble = "it cannot be touched and removed"
+    if trouble:
+        raise ValueError(f"--health-file {file}: {trouble}. Name a file that only this worker has")
 
 
 def notify(*lines: str) -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
-from django_gearman.health import Health
+from django_gearman.health import Health, check_health_file
 from django_gearman.supervisor import Status
 
 
@@ -87,3 +90,92 @@ def test_without_systemd_nothing_is_told(monkeypatch, address):
     monkeypatch.setenv("NOTIFY_SOCKET", address)
 
     Health(None)(Status(1, 1, False))
+
+
+# Which file
+
+
+def test_a_file_that_is_not_there_or_empty_may_be_touched(tmp_path):
+    check_health_file(tmp_path / "health")
+    (tmp_path / "health").touch()
+    check_health_file(tmp_path / "health")
+
+
+def make_link(path):
+    path.with_name("target").touch()
+    path.symlink_to(path.with_name("target"))
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+FILES = {
+    "it has 7 bytes": lambda path: path.write_text("precious"[:7]),
+    "it is a symbolic link": make_link,
+    "symbolic link": lambda path: path.symlink_to("nowhere"),
+    "it is a directory": lambda path: path.mkdir(),
+    "it is a named pipe": lambda path: os.mkfifo(path),
+    "it is a socket": make_socket,
+}
+
+
+@pytest.mark.parametrize("told", FILES)
+def test_what_is_something_else_is_refused_and_left_alone(tmp_path, told):
+    path = tmp_path / "health"
+    FILES[told](path)
+    before = path.lstat()
+
+    with pytest.raises(ValueError, match=rf"--health-file .*health: .*{told}.*\. Name a file"):
+        check_health_file(path)
+
+    health = Health(path)  # had it come meanwhile
+    if told != "it has 7 bytes":
+        health(Status(1, 1, False))
+    health.forget()
+    after = path.lstat()
+    assert (after.st_ino, after.st_size, after.st_mtime) == (
+        before.st_ino,
+        before.st_size,
+        before.st_mtime,
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/dev/null", "it is a device"),
+        ("/no/such/directory/health", "its directory does not exist, or cannot be written to"),
+        ("/proc/version/health", "Not a directory"),
+        ("", "it is a directory"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_paths_that_cannot_be_are_refused(path, told):
+    with pytest.raises(ValueError, match=told):
+        check_health_file(Path(path))
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path, caplog):
+    target = tmp_path / "target"
+    (tmp_path / "health").symlink_to(target)
+
+    Health(tmp_path / "health")(Status(1, 1, False))
+
+    assert not target.exists()
+    assert "--health-file" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_disk_without_room_is_told_of_once(tmp_path, caplog, monkeypatch, number):
+    def fail(*args: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    health = Health(tmp_path / "health")
+    monkeypatch.setattr(os, "open", fail)
+    health(Status(1, 1, False))
+    health._touched_at = 0.0
+    health(Status(1, 1, False))
+
+    assert caplog.text.count(os.strerror(number)) == 1

@@ -4,6 +4,7 @@ from .arbiter import Status, Supervisor
 from .process import Death, Slot, tell, wake_parent
 from .reload import Reload
 from .scoreboard import Reported, Scoreboard, Stage
+from .streams import protect_streams
 
 __all__ = [
     "Death",
@@ -14,6 +15,7 @@ __all__ = [
     "Stage",
     "Status",
     "Supervisor",
+    "protect_streams",
     "tell",
     "wake_parent",
 ]

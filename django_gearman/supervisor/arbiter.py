@@ -8,7 +8,6 @@ reap, kill what is overdue, fill vacant slots.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import gc
 import hashlib
 import logging
@@ -16,7 +15,9 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from .process import LEAVE_SECONDS, UNKNOWN_CODE, Death, Process, Slot, reap_str
 from .reload import Reload
 from .reporters import Reporters
 from .scoreboard import Stage
+from .streams import has_room
 
 logger = logging.getLogger(__name__)
 
@@ -190,13 +192,7 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGQUIT:
-            with contextlib.suppress(RuntimeError, ValueError, OSError):  # where stderr is no file
-                faulthandler.dump_traceback()
-            for process in self._processes:
-                name = process.slot.name if process.slot else "an old worker"
-                logger.info("%s: process %d is here:", name, process.pid)
-                process.send(signal.SIGQUIT)
-                time.sleep(0.05)  # one after another, so that they do not mix
+            self._show_tracebacks()
         elif number == signal.SIGHUP and self._had_terminal and not has_terminal():
             self._on_signal(signal.SIGTERM)  # the terminal was closed
         elif number == signal.SIGHUP:
@@ -207,6 +203,18 @@ class Supervisor:
                 self._kill_at = time.monotonic()
             else:
                 self._stop()
+
+    def _show_tracebacks(self) -> None:
+        for frame in sys._current_frames().values():
+            print("the supervisor is here:", file=sys.stderr)
+            traceback.print_stack(frame, file=sys.stderr)
+        for process in self._processes:
+            if not has_room(2):  # who writes there would wait
+                return
+            name = process.slot.name if process.slot else "an old worker"
+            logger.info("%s: process %d is here:", name, process.pid)
+            process.send(signal.SIGQUIT)
+            time.sleep(0.05)  # one after another, so that they do not mix
 
     def _stop(self) -> None:
         self._kill_at = time.monotonic() + self._grace_period

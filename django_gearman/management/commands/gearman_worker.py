@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from ...backends import check_backend, close_backends, get_backend, get_backend_
 from ...exceptions import GearmanError
 from ...fleet import read_processes, undeclared_queues
 from ...functions import functions_of
-from ...health import Health
+from ...health import Health, check_health_file
 from ...inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...instrumentation import active
 from ...logs import show_logs
@@ -133,8 +132,8 @@ class Command(BaseCommand):
 
     def _check(self, workers: list[GearmanWorker], health_file: Path | None) -> None:
         check_backend()
-        if health_file is not None and not os.access(health_file.absolute().parent, os.W_OK):
-            raise ValueError(f"--health-file {health_file}: its directory cannot be written to")
+        if health_file is not None:
+            check_health_file(health_file)
         if get_backend_class().local:
             backend, _, _ = conf.backend_settings()
             raise CommandError(

@@ -10,10 +10,12 @@ import queue
 import socket
 import sys
 import threading
+import time
 
 from django.apps import AppConfig
 from django.db import connection
 
+from django_gearman.signals import job_failed, job_finished
 from tests.integration.marks import leave
 
 
@@ -71,7 +73,14 @@ def connect() -> None:
     print("connected to", "{}:{}".format(*server.getsockname()), file=sys.stderr, flush=True)
 
 
+def hang(**kwargs: object) -> None:
+    leave("hangs")
+    time.sleep(600)
+
+
 OPENERS = {
+    "hang_finished": lambda: job_finished.connect(hang, weak=False),
+    "hang_failed": lambda: job_failed.connect(hang, weak=False),
     "query": query,
     "handler": lambda: logging.getLogger("django_gearman").addHandler(QueryingHandler()),
     "listener": listen,

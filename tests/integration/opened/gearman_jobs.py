@@ -20,3 +20,8 @@ def ask(number: int) -> int:
 @gearman_job
 def fail(number: int) -> None:
     reporter.send(f"event{number}")
+
+
+@gearman_job(timeout=0.5)
+def quick(number: int) -> int:
+    return number
