@@ -21,7 +21,7 @@ import weakref
 from .clock import monotonic
 from .exceptions import ConnectionLost
 from .interrupts import undisturbed, waits
-from .protocol import RESPONSE, Packet, PacketReader, PacketType, encode
+from .protocol import Packet, PacketReader, PacketType, encode
 from .server import Server
 from .sharing import close_in_child
 from .sockets import Address, open_socket
@@ -33,6 +33,8 @@ _SPIN_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time
 _LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
 _LARGE = 1024  # bytes from which on a packet may take its time
 
+_ASK_STATUS = encode(PacketType.GET_STATUS, b"H:nobody:0")  # which every server answers
+_ASK_ECHO = encode(PacketType.ECHO_REQ, b"are you there?")
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()  # over TLS: they are to end with a goodbye
 _without_options: set[str] = set()  # servers that leave OPTION_REQ unanswered
 
@@ -43,10 +45,10 @@ class Connection:
 
     Making one connects, to `address` if it is given, and asks for WORK_EXCEPTION packets; that the
     server answers proves that it is alive, which a connect alone does not: the kernel accepts
-    connections for a stopped process. Some servers have no answer to that, but tell their version;
-    they cost half of `connect_timeout` once. Raises ConnectionLost after `connect_timeout` seconds;
-    `opening.open_connection` looks up names in that time, too. Sending fails when the server takes
-    nothing for `send_timeout` seconds. Nothing more can be sent then, as after any interruption
+    connections for a stopped process. Some servers have no answer to that, and are asked for a job's
+    status; they cost half of `connect_timeout` once. Raises ConnectionLost after `connect_timeout`
+    seconds; `opening.open_connection` looks up names in that time, too. Sending fails when the server
+    takes nothing for `send_timeout` seconds. Nothing more can be sent then, as after any interruption
     halfway; but what the server has said before can be taken in.
 
     One thread may receive while another sends, and any may close.
@@ -90,21 +92,20 @@ class Connection:
     def _is_alive(self, deadline: float) -> bool:
         """Ask for WORK_EXCEPTION packets, and return whether there was an answer in time."""
         address = str(self.server)
-        is_asked = address not in _without_options
-        if is_asked:
+        if address not in _without_options:
             self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
             if self.receive(max(0.0, (deadline - monotonic()) / 2)) is not None:
                 return True
-        self.send(b"version\r\n")
-        answer = b""
-        while not answer.endswith(b"\n"):
-            data = self._read(max(0.0, deadline - monotonic()))
-            if data is None:
-                return False
-            answer += data
-        if is_asked and not answer.startswith(RESPONSE):  # a slow one answers both, in their order
-            _without_options.add(address)
-        return True
+        self.send(_ASK_STATUS)
+        has_options = False
+        while (packet := self.receive(max(0.0, deadline - monotonic()))) is not None:
+            if packet.type is not PacketType.STATUS_RES:
+                has_options = True  # it was slow, and answers both, in their order
+                continue
+            if not has_options:
+                _without_options.add(address)
+            return True
+        return False
 
     def fileno(self) -> int:
         """Return the descriptor; ConnectionLost if this process has none, or none any more."""
@@ -182,9 +183,9 @@ class Connection:
     def echo(self, timeout: float) -> None:
         """Wait until the server has processed all that was sent; ConnectionLost if it does not."""
         deadline = monotonic() + timeout
-        self.send(encode(PacketType.ECHO_REQ, b"are you there?"))
+        self.send(_ASK_STATUS if str(self.server) in _without_options else _ASK_ECHO)
         while (packet := self.receive(max(0.0, deadline - monotonic()))) is not None:
-            if packet.type is PacketType.ECHO_RES:
+            if packet.type in (PacketType.ECHO_RES, PacketType.STATUS_RES):
                 return
         raise self._lost(f"it does not answer within {timeout:g} s")
 

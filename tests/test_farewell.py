@@ -140,14 +140,11 @@ def test_a_goodbye_waits_for_nobody(serve_tls):
 
 
 def without_options(peer: Peer) -> None:
-    """Answer as geard does: with silence to what it does not know, and to admin commands."""
-    received = b""
-    while data := peer._socket.recv(1000):
-        received += data
-        if received.endswith(b"version\r\n"):
-            peer.raw(b"OK 0.16\n")
-            received = b""
-        elif received.endswith(encode(PacketType.GRAB_JOB_UNIQ)):
+    """Answer as geard does: with silence to what it does not know."""
+    while (packet := peer.read()) is not None:
+        if packet.type is PacketType.GET_STATUS:
+            peer.reply(PacketType.STATUS_RES, packet.args[0], b"0", b"0", b"0", b"0")
+        elif packet.type is PacketType.GRAB_JOB_UNIQ:
             peer.reply(PacketType.NO_JOB)
 
 
@@ -162,18 +159,20 @@ def test_a_server_without_options_is_waited_for_once():
 def ping_by_grab(connection: Connection) -> bool:
     connection.send(encode(PacketType.GRAB_JOB_UNIQ))
     packet = connection.receive(PATIENCE)
+    connection.echo(PATIENCE)
     connection.close()
     return packet is not None and packet.type is PacketType.NO_JOB
 
 
 def test_a_slow_server_answers_both_questions_and_keeps_its_options():
     def slow(peer: Peer) -> None:
-        received = b""
-        while not received.endswith(b"version\r\n"):
-            received += peer._socket.recv(1000)
-        peer.raw(ANSWER + b"OK 1.1.20\n")
-        peer._socket.recv(1000)
+        peer.expect(PacketType.OPTION_REQ)
+        handle = peer.expect(PacketType.GET_STATUS).args[0]
+        peer.reply(PacketType.OPTION_RES, b"exceptions")
+        peer.reply(PacketType.STATUS_RES, handle, b"0", b"0", b"0", b"0")
+        peer.expect(PacketType.GRAB_JOB_UNIQ)
         peer.reply(PacketType.NO_JOB)
+        peer.reply(PacketType.ECHO_RES, peer.expect(PacketType.ECHO_REQ).args[0])
 
     with FakeServer(slow) as server:
         address = Server("127.0.0.1", server.port)
