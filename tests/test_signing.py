@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import time
 import zlib
 
 import pytest
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 from django_gearman import GearmanClient, gearman_job
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec, WorkComplete, WorkFail
+from django_gearman.context import current_job
 from django_gearman.exceptions import JobRaised, SerializationError
 from django_gearman.serializers import Call, JSONSerializer, PickleSerializer, Serializer
+from tests.support.transports import on_queueing_transports
 
 PICKLE = PickleSerializer()
 
@@ -107,6 +111,27 @@ def test_jobs_with_pickles_retry_report_and_answer(settings):
     request = GearmanClient().submit_job("reports", 3)
     assert request.result == {3}
     assert list(request.data_updates) == [{1: 3}]
+
+
+@on_queueing_transports
+def test_a_pickle_that_waits_for_its_retry_is_good_for_it(transport, gearman_worker, settings):
+    settings.GEARMAN_SERIALIZER = "pickle"
+    settings.GEARMAN_JOB_NAME = "site.{name}"
+    attempts = []
+
+    @gearman_job(name="waits", retries=1, backoff=1)
+    def wait(values):
+        attempts.append((current_job().attempt, values))
+        if len(attempts) == 1:
+            raise OSError("again")
+
+    wait.using(run_after=datetime.timedelta(seconds=1)).do_background({1, 2})
+    deadline = time.monotonic() + 60
+    while len(attempts) < 2 and time.monotonic() < deadline:
+        gearman_worker.run()
+        time.sleep(0.1)
+
+    assert attempts == [(1, {1, 2}), (2, {1, 2})]
 
 
 # Beside 1.0

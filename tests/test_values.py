@@ -156,6 +156,22 @@ def test_frozen_dates_travel_as_plain_ones():
     assert [type(item) for item in JSON.loads(written)[:2]] == [datetime.datetime, datetime.date]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
+def test_a_frozen_local_time_travels_as_one_does_that_is_not_frozen(zone, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        with freezegun.freeze_time("2026-07-02"):
+            now = datetime.datetime.now().astimezone()
+            written = JSON.dumps(now)
+        plain = datetime.datetime.fromtimestamp(now.timestamp()).astimezone()
+    time.tzset()
+
+    assert JSON.loads(written) == plain
+    assert JSON.loads(written).tzname() == plain.tzname()
+    assert written == JSON.dumps(plain)
+
+
 def test_plain_dates_are_read_and_written_under_a_frozen_clock():
     values = [
         datetime.datetime(2026, 1, 1, tzinfo=BERLIN),

@@ -147,8 +147,8 @@ def _hint(value: Any) -> str:
     if zone is not None and (kind in _PLAIN or kind.__module__ == "freezegun.api"):
         zone_kind = f"{type(zone).__module__}.{type(zone).__qualname__}"
         return (
-            f"its time zone, a {zone_kind}, would not come back as it was; a datetime may be in a "
-            "zoneinfo.ZoneInfo (with a key) or at a fixed offset, a time at a fixed offset"
+            f"its time zone, a {zone_kind}, would not come back as it was: pass a datetime in a "
+            "zoneinfo.ZoneInfo, or its .astimezone(datetime.UTC); a time has UTC or a fixed offset"
         )
     for plain in _PLAIN:
         if kind is not plain and issubclass(kind, plain):

@@ -110,6 +110,7 @@ def _plain(kind: type) -> Any:
 # In a table, since freezegun replaces those classes wherever a module has them by name.
 _PLAIN = {"date": _plain(datetime.date), "datetime": _plain(datetime.datetime)}
 _LONGEST_ZONE = 500  # characters: for a longer key, files are looked for at length
+_FREEZEGUN = "freezegun.api"
 _FAKES = {"FakeDate": "date", "FakeDatetime": "datetime"}
 
 
@@ -120,6 +121,9 @@ def _pack_datetime(value: datetime.datetime) -> str:
     zone = value.tzinfo
     if zone is None or zone is datetime.UTC:
         return text
+    if type(value).__module__ == _FREEZEGUN and type(zone).__name__ == "tzlocal":
+        # What freezegun's astimezone() makes, where datetime's own makes a fixed offset.
+        zone = datetime.timezone(value.utcoffset() or datetime.timedelta(), value.tzname() or "")
     if type(zone) is zoneinfo.ZoneInfo and _can_be_found(zone):
         return f"{text}[{zone.key}]"  # as in RFC 9557
     return text + _name_of(zone)
@@ -284,7 +288,7 @@ def pack(value: Any) -> Any:
         if TAG not in value:
             return {k: v if type(v) in WRITERS else pack(v) for k, v in value.items()}
     tag = _TAG_OF.get(kind)
-    if tag is None and kind.__module__ == "freezegun.api":
+    if tag is None and kind.__module__ == _FREEZEGUN:
         tag = _FAKES.get(kind.__name__)
     if tag is None:
         raise CannotPack
