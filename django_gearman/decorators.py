@@ -86,7 +86,7 @@ def gearman_job(
 
     `timeout` is how many seconds a run may take in a worker process, in place of
     GEARMAN_JOB_TIMEOUT: then JobTimeLimitExceeded is raised in it, and 5 seconds later the process
-    is killed.
+    is killed. How long a caller waits is another thing: `using(wait=...)`.
 
     A background job that raises one of `retry_on` (default: any Exception), or whose worker process
     dies, is submitted again, up to `retries` times; `backoff` says after how long: a number of

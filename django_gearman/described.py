@@ -1,9 +1,12 @@
-"""GearmanJob, a submitted job as python-gearman describes it."""
+"""A submitted job as python-gearman describes it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from .backends.base import JobSpec
+from .options import Options
 
 
 @dataclass
@@ -22,3 +25,26 @@ class GearmanJob:
             "unique": self.unique,
             "data": self.data,
         }
+
+
+class Described:
+    """The attributes that say how a job was submitted, under python-gearman's names."""
+
+    spec: JobSpec
+    options: Options
+
+    @property
+    def priority(self) -> str | None:
+        return self.options.priority
+
+    @property
+    def max_connection_attempts(self) -> int:
+        return (self.options.resubmit or 0) + 1
+
+    @property
+    def background(self) -> bool:
+        return self.spec.background
+
+    @property
+    def unique(self) -> str:
+        return self.spec.unique

@@ -49,7 +49,12 @@ def read_processes(
         for n in range(1, (workers or 1) + 1):
             yield f"worker {n}", shared or None
     elif workers is not None:
-        raise ValueError(f"-w {workers}: each -q has a number of processes of its own already")
+        own_number = f"{read[0][0]}:{read[0][1]}"
+        raise ValueError(
+            f"-w {workers} cannot be combined with -q {own_number}, which has a number of processes of "
+            f"its own. Use -w {workers} with plain -q options, whose queues share these processes, or "
+            "give every -q its number"
+        )
     for queue, number in own.items():
         for n in range(1, number + 1):
             yield f"worker {queue} {n}", [queue]
@@ -59,13 +64,16 @@ def _read_queue(text: str) -> tuple[str, int | None]:
     """
     Return the queue that an argument of -q names, and how many processes it has of its own.
 
-    That is "name" or "name:4". Raises ValueError for a number of processes below 1.
+    That is "name" or "name:4". Raises ValueError for what is no number above 0.
     """
     name, colon, number = text.rpartition(":")
     if not (colon and number.isascii() and number.isdigit()):
+        queues = registry.queues()
+        if colon and text not in queues and (name in queues or name == "*"):
+            raise ValueError(f"-q {text}: {number!r} is not a number of processes, like {name}:2")
         return text, None
     if int(number) < 1:
-        raise ValueError(f"-q {text}: a queue has 1 process or more")
+        raise ValueError(f"-q {text}: N must be at least 1, as a queue has 1 process or more")
     return name, int(number)
 
 

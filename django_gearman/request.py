@@ -25,7 +25,7 @@ from .backends.base import (
 )
 from .clock import monotonic
 from .deadlines import seconds_until
-from .described import GearmanJob
+from .described import Described, GearmanJob
 from .exceptions import (
     BackendError,
     GearmanError,
@@ -51,7 +51,7 @@ JOB_FAILED = "FAILED"
 JOB_COMPLETE = "COMPLETE"
 
 
-class JobRequest:
+class JobRequest(Described):
     """
     A submitted job.
 
@@ -140,31 +140,33 @@ class JobRequest:
         return self.job
 
     @property
-    def priority(self) -> str | None:
-        return self.options.priority
-
-    @property
-    def max_connection_attempts(self) -> int:
-        return (self.options.resubmit or 0) + 1
-
-    @property
     def server_status(self) -> dict[str, Any]:
         return self.status
 
     @property
-    def background(self) -> bool:
-        return self.spec.background
-
-    @property
-    def unique(self) -> str:
-        return self.spec.unique
-
-    @property
     def complete(self) -> bool:
-        """Whether there is nothing to wait for: a background job is complete once it is queued."""
+        """
+        Whether there is nothing to wait for: a background job is complete once it is queued.
+
+        So it is in python-gearman. `finished` says whether the job has run.
+        """
         if self.background:
             return self.state == JOB_CREATED
         return self.state in (JOB_COMPLETE, JOB_FAILED)
+
+    @property
+    def finished(self) -> bool:
+        """
+        Whether the job is known to have ended, well or not.
+
+        Of a background job nothing is known until `GearmanClient.get_job_status(request)` has asked:
+        then it has finished if its job server has it no more. A retry is another job.
+        """
+        if self.state == JOB_FAILED:
+            return not isinstance(self.exception, BackendError)  # otherwise it never began
+        return self.state == JOB_COMPLETE or (
+            self.state == JOB_CREATED and self.status.get("known") is False
+        )
 
     @property
     def result(self) -> Any:

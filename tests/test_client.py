@@ -784,3 +784,43 @@ def test_retries_bridge_a_restart_of_the_server(settings, own_gearmand, client):
     starter.join()
     assert request.state == JOB_CREATED
     wait_until(lambda: own_gearmand.totals()["tests.app.note"][0] == 1, "the job is queued")
+
+
+# Finished
+
+
+def test_finished_tells_whether_a_job_has_ended(memory, client, ran):
+    waiting = client.submit_job("tests.app.note", 1, wait_until_complete=False)
+    failing = client.submit_job("tests.app.fail", "no", wait_until_complete=False)
+    queued = client.submit_job("tests.app.note", 2, background=True)
+    requests = [waiting, failing, queued]
+
+    assert [request.complete for request in requests] == [False, False, True]
+    assert [request.finished for request in requests] == [False, False, False]
+    assert not client.get_job_status(queued).finished
+    work_off()
+    assert not queued.finished  # nobody has asked
+    assert client.get_job_status(queued).finished
+    for request in (waiting, failing):
+        assert client.get_job_status(request).finished
+        assert request.wait().finished
+    assert client.submit_job("tests.app.note", 3, wait_until_complete=False).finished is False
+
+
+def test_a_job_that_was_never_queued_has_not_finished(settings, client):
+    settings.GEARMAN_BACKEND = "memory"
+    settings.GEARMAN_OPTIONS = {"name": "full", "max_queued": 1}
+    [first, second] = client.submit_multiple_jobs(
+        [{"task": "tests.app.note", "data": n} for n in (1, 2)], background=True
+    )
+
+    assert (second.state, second.finished) == ("FAILED", False)
+    work_off()
+    assert client.get_job_status(first).finished
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_on_eager_a_job_has_finished_when_it_is_submitted(client, background):
+    request = client.submit_job("tests.app.echo", 1, background=background)
+
+    assert client.get_job_status(request).finished

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 
 from django_gearman import GearmanClient, GearmanWorker
 from django_gearman.connection import Connection
+from django_gearman.management.commands import gearman_worker
 from django_gearman.protocol import PacketType, encode, to_bytes
 from django_gearman.server import Server
 from django_gearman.testing.server import free_port
@@ -66,7 +67,14 @@ def test_wrong_settings_are_an_error_before_anything_starts(settings):
     ("arguments", "told"),
     [
         (["-q", "mail:0"], "1 process or more"),
+        (["-q", "mail:0"], "N must be at least 1"),
+        (["-q", "mail:x"], "-q mail:x: 'x' is not a number of processes, like mail:2"),
+        (["-q", "mail:-1"], "'-1' is not a number of processes"),
+        (["-q", "mail:"], "'' is not a number of processes"),
+        (["-q", "*:x"], "'x' is not a number of processes"),
+        (["-q", "nope:x"], "no job is in queue 'nope:x'"),
         (["-q", ":3"], "no job is in queue ''"),
+        (["-w", "3", "-q", "mail:2"], "-w 3 cannot be combined with -q mail:2"),
         (["-w", "3", "-q", "mail:2"], "number of processes of its own"),
         (["--grace-period", "0"], "not a number above 0"),
         (["--max-memory", "abc"], "not a number above 0"),
@@ -223,3 +231,33 @@ def test_an_error_of_a_server_is_one_line(settings, production):
             with pytest.raises(CommandError) as caught:
                 run(command)
             assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("queues", "lines"),
+    [
+        ([None], ["1 process serves all queues"]),
+        ([None, None], ["2 processes serve all queues"]),
+        ([["mail"]], ["1 process serves queue mail only"]),
+        (
+            [["mail", "default"], ["mail", "default"], ["slow"]],
+            ["2 processes serve queues mail, default, shared", "1 process serves queue slow only"],
+        ),
+        (
+            [["mail", "*"], ["slow"]],
+            ["1 process serves all queues", "1 process serves queue slow only"],
+        ),
+    ],
+)
+def test_a_worker_tells_how_its_processes_share_the_queues(queues, lines):
+    told = gearman_worker._layout([GearmanWorker(each) for each in queues])
+
+    assert [line.strip() for line in told] == lines
+
+
+def test_the_help_says_which_queues_share_processes():
+    text = " ".join(
+        gearman_worker.Command().create_parser("", "gearman_worker").format_help().split()
+    )
+
+    assert "the queues of plain -q options share the -w processes" in text

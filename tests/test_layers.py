@@ -227,7 +227,7 @@ LAYERS: dict[str, set[str]] = {
         "instrumentation",
         "registry",
     },
-    "described": set(),
+    "described": {"backends.base", "options"},
     "request": {
         "described",
         "lookout",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,16 @@ class Command(BaseCommand):
             *("-w", "--workers"),
             type=whole_number,
             metavar="N",
-            help="how many processes to run (default: 1)",
+            help="how many processes to run, but for those of -q NAME:N (default: 1)",
         )
         add(
             *("-q", "--queue"),
             action="append",
             dest="queues",
             metavar="NAME[:N]",
-            help="run the jobs of this queue, in N processes of its own if so many are given; may be "
-            "repeated; '*' is all (default: all)",
+            help="run the jobs of this queue. May be repeated: the queues of plain -q options share the "
+            "-w processes, each of which serves all of them; NAME:N has N processes of its own. '*' is "
+            "all queues (default: all)",
         )
         add("--name", help="what administrators see each worker as (default: the host's name)")
         add(
@@ -195,7 +197,7 @@ class Command(BaseCommand):
         _, servers, _ = conf.backend_settings()
         where = ", ".join(map(str, conf.parse_servers(servers)))
         noun = "process" if len(workers) == 1 else "processes"
-        lines = [f"{len(workers)} worker {noun} on {where}, serving"]
+        lines = [f"{len(workers)} worker {noun} on {where}, serving", *_layout(workers)]
         jobs = {job.name: job for worker in workers for job in worker.jobs}
         lines += [f"  {job.name} (queue {job.queue})" for job in jobs.values()]
         for line in lines:
@@ -204,6 +206,21 @@ class Command(BaseCommand):
             else:
                 write_line(self.stdout, line)
         self.stdout.flush()
+
+
+def _layout(workers: list[GearmanWorker]) -> list[str]:
+    """Return a line for each kind of process, with the queues that each of them serves."""
+    groups = Counter(tuple(dict.fromkeys(worker.queues or ["*"])) for worker in workers)
+    lines = []
+    for queues, number in groups.items():
+        noun = "1 process serves" if number == 1 else f"{number} processes serve"
+        if "*" in queues:
+            lines.append(f"  {noun} all queues")
+        elif len(queues) == 1:
+            lines.append(f"  {noun} queue {queues[0]} only")
+        else:
+            lines.append(f"  {noun} queues {', '.join(queues)}, shared")
+    return lines
 
 
 def _begin_process() -> None:
