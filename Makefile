@@ -27,7 +27,7 @@ test: $(READY)  ## Run the tests; those that need gearmand are skipped where it 
 
 integration: $(READY)  ## Run everything that needs a real gearmand, on private ones
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \
-	for program in gearmand gearman; do command -v $$program >/dev/null || { \
+	for program in "$${GEARMAND:-gearmand}" gearman; do command -v $$program >/dev/null || { \
 	  echo "$$program is not installed. Debian: apt-get install gearman-job-server gearman-tools" >&2; \
 	  exit 1; }; done
 	$(PYTEST) -m "gearmand or integration" --gearman-required

@@ -310,10 +310,13 @@ class Connection:
                 self._socket.close()
 
     def __del__(self) -> None:
+        opened = getattr(self, "_socket", None)
+        if opened is None or opened.fileno() < 0:
+            return
         if getattr(self, "_is_tls", False):
             self.close()
-        elif hasattr(self, "_socket"):
-            self._socket.close()  # and no more: whoever has a duplicate still has its jobs
+        else:
+            opened.close()  # and no more: whoever has a duplicate still has its jobs
 
 
 @atexit.register

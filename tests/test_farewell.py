@@ -105,7 +105,7 @@ def test_a_process_that_ends_says_goodbye_and_its_forks_do_not(tls):
         os.waitpid(child, 0)
         kept.send(b"x")
     """
-    subprocess.run(
+    done = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -117,7 +117,9 @@ def test_a_process_that_ends_says_goodbye_and_its_forks_do_not(tls):
         cwd=ROOT,
         check=True,
         timeout=60,
+        capture_output=True,
     )
+    assert done.stderr == b""
 
     wait_until(lambda: ends == ["goodbye"], f"the goodbye; seen: {ends}")
 

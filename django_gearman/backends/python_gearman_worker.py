@@ -28,7 +28,7 @@ from ..records import get_logger
 from .base import DELAYED, LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
-from .uniques import from_wire_unique
+from .uniques import from_wire_unique, is_old_background
 
 logger = get_logger(__name__)
 
@@ -198,6 +198,9 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
             raise held.connection.error
         if isinstance(update, Outcome):
             del self._in_hand[job.handle]
+
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        return False if is_old_background(job.unique) else None  # these bindings cannot ask
 
     def give_back(self, job: AssignedJob) -> bool:
         assigned, held = self._in_hand.get(job.handle, (None, None))

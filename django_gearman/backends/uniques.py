@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 from .base import JobSpec
 
@@ -20,6 +21,7 @@ MAX_UNIQUE_BYTES = 63
 
 _BACKGROUND, _FOREGROUND = b"b:dj:", b"f:dj:"
 _PREFIX = len(_BACKGROUND)
+_OLD_BACKGROUND = re.compile(r"b:[0-9a-f]{32}")
 
 
 def wire_unique(spec: JobSpec) -> bytes:
@@ -48,3 +50,12 @@ def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
             return text[_PREFIX:], False
         case _:
             return text, None
+
+
+def is_old_background(unique: str) -> bool:
+    """
+    Whether an older version made this unique, for a background job.
+
+    Another program may have made it, too, but hardly so: it is for transports that cannot ask.
+    """
+    return _OLD_BACKGROUND.fullmatch(unique) is not None

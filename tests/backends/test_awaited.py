@@ -9,7 +9,7 @@ import pytest
 
 from django_gearman.backends.base import JobSpec, WorkerSession, WorkFail
 from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.backends.uniques import from_wire_unique, wire_unique
+from django_gearman.backends.uniques import from_wire_unique, is_old_background, wire_unique
 from django_gearman.connection import Connection
 from django_gearman.protocol import PacketType, encode
 from django_gearman.server import Server
@@ -160,3 +160,11 @@ def test_others_are_digests(unique):
 @pytest.mark.parametrize("background", [True, False])
 def test_workers_of_the_version_before_know_which_is_which(background):
     assert wire_unique(spec(background))[:2] == (b"b:" if background else b"f:")
+
+
+@pytest.mark.parametrize(
+    ("unique", "expected"),
+    [("b:" + "0af9" * 8, True), ("f:" + "0af9" * 8, False), ("b:42", False), ("0af9" * 8, False)],
+)
+def test_a_transport_that_cannot_ask_knows_the_generated_uniques_of_older_clients(unique, expected):
+    assert is_old_background(unique) is expected
