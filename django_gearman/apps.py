@@ -9,7 +9,6 @@ from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
 from .checks import check_placement, check_routes, check_settings
-from .conf import set_defaults
 from .console import wants_json
 from .logs import write_json
 from .supervisor import protect_streams
@@ -27,7 +26,6 @@ class DjangoGearmanConfig(AppConfig):
             protect_streams()
         if wants_json(sys.argv):
             write_json()
-        set_defaults()
         isolate_test_runs()
         checks.register(check_settings, "gearman")
         checks.register(check_placement, "gearman")

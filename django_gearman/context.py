@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
 from .serializers import Serializer, check_bytes
-from .text import repr_of
+from .text import printable, repr_of
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
@@ -73,7 +73,7 @@ class JobContext:
         """What the log records of this job carry."""
         return {
             "gearman_job": self.name,
-            "gearman_handle": self.handle,
+            "gearman_handle": printable(self.handle),
             "gearman_queue": self.queue,
             "gearman_attempt": self.attempt,
         }

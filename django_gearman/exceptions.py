@@ -50,7 +50,15 @@ _LONGEST = 100_000  # characters of a worker's words
 
 
 class GearmanError(Exception):
-    """Base of every error of this library. Each can be copied and pickled, whatever made it."""
+    """
+    Base of every error of this library. Each can be copied and pickled, whatever made it.
+
+    Its text is one line, with escapes for control characters: what job servers and workers say is
+    part of many errors, and errors are written into logs and terminals. `args` has it as it is.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), _LONGEST)
 
     def __reduce__(self) -> tuple[object, ...]:
         return revive, (type(self), self.args), dict(vars(self))
@@ -116,7 +124,7 @@ class JobRaised(JobFailed):
         self, job: str, *, exception_type: str = "", message: str = "", traceback: str = ""
     ) -> None:
         told = ": ".join(part for part in (exception_type, message) if part)
-        super().__init__(f"{job} raised {printable(told, _LONGEST) or 'an exception'}")
+        super().__init__(f"{job} raised {told or 'an exception'}")
         self.exception_type = exception_type
         self.message = message
         self.traceback = traceback

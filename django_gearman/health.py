@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .records import get_logger
 from .supervisor import Status
+from .text import printable
 
 logger = get_logger(__name__)
 
@@ -110,7 +111,7 @@ def notify(*lines: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
-    text = "\n".join(line for line in lines if line)
+    text = "\n".join(printable(line) for line in lines if line)
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.sendto(text.encode(), "\0" + address[1:] if address[0] == "@" else address)
 

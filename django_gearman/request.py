@@ -41,6 +41,7 @@ from .lookout import Lookout, refuse_to_wait_for_itself
 from .options import Options
 from .remote_error import read_error
 from .serializers import Call, Serializer
+from .text import printable
 
 _DRAIN_SECONDS = 0.2  # for what has arrived already when the time is up: a job may send endlessly
 
@@ -97,7 +98,8 @@ class JobRequest(Described):
 
     def __repr__(self) -> str:
         kind = "background" if self.background else "foreground"
-        return f"<JobRequest {self.task} {kind} {self.state} {self.handle or 'without handle'}>"
+        handle = printable(self.handle) or "without handle"
+        return f"<JobRequest {self.task} {kind} {self.state} {handle}>"
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what waits, for a copy in another process: only the submitter can wait."""

@@ -26,7 +26,6 @@ from django_gearman.exceptions import InvalidBackend
 from django_gearman.jobs import Job
 from django_gearman.registry import registry
 from django_gearman.server import Server
-from tests import settings as tests_settings
 from tests.app import gearman_jobs as jobs
 
 
@@ -197,9 +196,10 @@ def test_a_setting_may_be_assigned_at_any_time():
         assert conf.backend_settings()[0] == conf.DEFAULTS["GEARMAN_BACKEND"]
 
 
-def test_a_setting_that_is_left_out_has_its_default_once_django_is_set_up():
-    assert "GEARMAN_SERIALIZER" not in vars(tests_settings)
-    assert django_settings.GEARMAN_SERIALIZER == "json"
+def test_settings_that_are_left_out_stay_so():
+    assert check_settings() == []
+    assert jobs.add.do(1) == 11
+    assert not hasattr(django_settings, "GEARMAN_SERIALIZER")
 
 
 def test_dynaconf_may_keep_the_settings():
@@ -215,6 +215,10 @@ def test_dynaconf_may_keep_the_settings():
         "    with override_settings(GEARMAN_JOB_NAME='x.{name}'):\n"
         "        assert add.do(1) == 11\n"
         "assert conf.serializer() == 'json'\n"
+        "from django.conf import settings\n"
+        "settings.GEARMAN_SERIALIZER = 'raw'\n"
+        "assert conf.serializer() == 'raw'\n"
+        "settings.GEARMAN_SERIALIZER = 'json'\n"
         "print(add.do(1))\n"
     )
 

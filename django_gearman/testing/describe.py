@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..serializers import Call
+from ..text import described, printable
 
 _LONGEST = 200  # characters of a value
 
 
 def show(value: Any) -> str:
     """Write a value, cut where it is long."""
-    text = repr(value)
+    text = printable(described(repr, value)[: _LONGEST + 1])
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

@@ -113,14 +113,21 @@ class UnittestRun(Instrumentation):
 
 
 class _Overrides:
-    """How many tests and blocks have overridden GEARMAN_BACKEND: they mean what they say."""
+    """
+    How many tests and blocks have overridden GEARMAN_BACKEND: they mean what they say.
+
+    Django tells nobody when a test deletes the setting, or assigns it: then it is another one than the
+    `initial` one of the project.
+    """
 
     depth = 0
+    initial: Any = None
 
 
 def isolated(backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
     """Return these settings; in a run of tests, "eager" in place of the project's job servers."""
-    if _Overrides.depth == 0 and _is_real(backend) and is_test_run():
+    is_projects = _Overrides.depth == 0 and backend == _Overrides.initial
+    if is_projects and _is_real(backend) and is_test_run():
         return "eager", servers, {}
     return backend, servers, options
 
@@ -140,6 +147,7 @@ def is_test_run() -> bool:
 def isolate_test_runs() -> None:
     """Keep test cases from the project's job servers as soon as Django's test runner runs."""
     run = UnittestRun()
+    _Overrides.initial, _, _ = conf.backend_settings()
     setting_changed.connect(_note_override, dispatch_uid="django_gearman.testing")
     set_initial(lambda: run if is_test_run() else PRODUCTION)
 

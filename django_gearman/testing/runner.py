@@ -18,6 +18,7 @@ from ..functions import functions_of
 from ..jobs import AnyJob
 from ..registry import registry
 from ..request import JobRequest
+from ..text import printable, repr_of
 from ..worker import GearmanWorker
 from .outbox import SubmittedJob
 from .sessions import RecordingSession
@@ -82,7 +83,9 @@ class JobsInCall:
         if failures:
             (_, first), *more = failures
             for handle, error in more:
-                first.add_note(f"Another job has failed, too ({handle}): {error!r}")
+                first.add_note(
+                    f"Another job has failed, too ({printable(handle)}): {repr_of(error)}"
+                )
             raise first
 
     def _is_ours(self, failure: tuple[str, BaseException]) -> bool:
