@@ -79,6 +79,7 @@ LAYERS: dict[str, set[str]] = {
     "connection": {"exceptions", "protocol", "server", "sockets", "sharing"},
     "backends.specs": {"backends.base"},
     "backends.uniques": {"backends.base"},
+    "backends.awaiting": {"backends.base", "backends.uniques", "protocol"},
     "serializers.tags": {"exceptions"},
     "serializers.refusals": {"serializers.tags"},
     "serializers.base": set(),
@@ -181,6 +182,7 @@ LAYERS: dict[str, set[str]] = {
         "server",
     },
     "backends.gearmand_worker": {
+        "backends.awaiting",
         "backends.base",
         "backends.gearmand_client",
         "backends.gearmand_link",
@@ -193,6 +195,7 @@ LAYERS: dict[str, set[str]] = {
         "server",
     },
     "backends.orphan_session": {
+        "backends.awaiting",
         "exceptions",
         "protocol",
         "backends.base",
@@ -367,6 +370,7 @@ WITHOUT_DJANGO = {
     "connection",
     "backends.specs",
     "backends.uniques",
+    "backends.awaiting",
     "supervisor.arbiter",
     "supervisor.scoreboard",
     "supervisor.process",

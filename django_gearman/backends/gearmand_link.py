@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import socket
 import threading
 from collections import deque
@@ -18,7 +17,7 @@ from ..server import Server
 from .base import DELAYED, LARGE_WORKLOAD, AssignedJob
 from .real_servers import REGRAB_SECONDS, backoff
 from .socket_options import SocketOptions
-from .uniques import MAX_UNIQUE_BYTES, from_wire_unique
+from .uniques import from_wire_unique
 
 logger = get_logger(__name__)
 
@@ -263,30 +262,12 @@ class Link:
         text, background = from_wire_unique(unique)
         return AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
 
-    def is_awaited(self, job: AssignedJob) -> bool | None:
-        """
-        Ask whether a client waits for a job in hand; None where the server cannot tell.
-
-        It looks for a unique, whatever the function, and so perhaps at another job. A progress that
-        no other job has proves that it is this one.
-        """
-        unique = to_bytes(job.unique)
-        if self.connection is None or not 0 < len(unique) <= MAX_UNIQUE_BYTES:
-            return None
-        if self._clients_and_total(unique)[0] != 0:  # ask first: a client sees the progress
-            return True
-        handle = to_bytes(job.handle.removeprefix(self._prefix))
-        mark = 1 + secrets.randbelow(2**32 - 1)
-        self.connection.send(encode(PacketType.WORK_STATUS, handle, b"0", b"%d" % mark))
-        clients, total = self._clients_and_total(unique)
-        return clients != 0 if total == mark else None
-
-    def _clients_and_total(self, unique: bytes) -> tuple[int | None, int]:
-        """Return how many clients wait for a job of this unique, and the total of its progress."""
+    def ask_status(self, packets: bytes) -> list[tuple[int, int]]:
+        """Send packets that end with a GET_STATUS_UNIQUE; return the answer as `awaiting.Ask` does."""
         if self.connection is None:
-            return None, 0
+            return []
         self._statuses.clear()
-        self.connection.send(encode(PacketType.GET_STATUS_UNIQUE, unique))
+        self.connection.send(packets)
         deadline = monotonic() + self._options.reply_timeout
         while not self._statuses:
             if not self.connection.has_news(max(0.0, deadline - monotonic())):
@@ -296,7 +277,7 @@ class Link:
                 )
             self.read()
         answer = self._statuses[-1]
-        return (None, 0) if answer is None else (to_number(answer[5]), to_number(answer[4]))
+        return [] if answer is None else [(to_number(answer[5]), to_number(answer[4]))]
 
     def disconnect(self) -> None:
         if self._opening is not None:

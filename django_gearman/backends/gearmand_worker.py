@@ -27,6 +27,7 @@ from ..exceptions import BackendError, ConnectionLost
 from ..interrupts import undisturbed
 from ..protocol import PacketType, encode, frame, to_bytes
 from ..server import Server
+from .awaiting import ask_awaited
 from .base import (
     AssignedJob,
     Outcome,
@@ -268,7 +269,9 @@ class SocketWorkerSession(WorkerSession):
 
     def is_awaited(self, job: AssignedJob) -> bool | None:
         held, link = self._in_hand.get(job.handle, (None, None))
-        return self._guard(link, partial(link.is_awaited, job)) if held == job and link else None
+        if held != job or link is None:
+            return None
+        return self._guard(link, partial(ask_awaited, job, link.ask_status))
 
     def _ahead(self, job: AssignedJob, link: Link) -> int:
         """Return how many jobs are to be asked for with the outcome of this one."""

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from ..clock import monotonic
 from ..exceptions import ConnectionLost
 from ..protocol import PacketType, encode, to_bytes
+from .awaiting import ask_awaited
 from .base import AssignedJob, Update, WorkerSession
 from .gearmand_worker import encode_update
 
 _SECONDS = 10.0  # for the server to take in what it is told
+_STATUS = rb"\x00\d\0\d\0\d+\0(\d+)\0(\d+)"  # the rest of a STATUS_RES_UNIQUE
 _KEPT = 512  # bytes of what was heard before, in which an answer may have begun
 
 
@@ -65,6 +67,19 @@ class OrphanSession(WorkerSession):
         for opened in self._sockets:
             found += answer.findall(_hear(opened, ask))
         return b"1" in found
+
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        if not job.workload:
+            return None  # it was too large to be kept, and cannot be submitted again
+        answer = re.compile(
+            rb"\0RES\0\0\0\x2a.{4}" + re.escape(to_bytes(job.unique)) + _STATUS, re.DOTALL
+        )
+
+        def ask(packets: bytes) -> list[tuple[int, int]]:
+            found = [answer.findall(_hear(opened, packets)) for opened in self._sockets]
+            return [(int(clients), int(total)) for each in found for total, clients in each]
+
+        return ask_awaited(job, ask)
 
     def close(self) -> None:
         """Wait until the server has heard it; ConnectionLost if it cannot be known to have."""

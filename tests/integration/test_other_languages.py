@@ -124,6 +124,20 @@ def test_background_jobs_of_a_c_client_are_retried_and_others_fail(launch, own_g
     assert trail().count("attempt2") == 2
 
 
+def test_a_background_job_of_a_c_client_is_retried_when_its_process_is_killed(
+    launch, own_gearmand, trail
+):
+    launch("gearman_worker")
+    workers_ready(own_gearmand, 1)
+    client = [str(shutil.which("gearman")), "-h", "127.0.0.1", "-p", str(own_gearmand.port)]
+
+    subprocess.run(
+        [*client, "-b", "-f", "tests.integration.endless", '"careless"'], check=True, timeout=60
+    )
+
+    wait_until(lambda: trail().count("careless") == 2, "the second attempt")
+
+
 def test_jobs_of_a_php_client(php, launch, run, own_gearmand, trail):
     launch("gearman_worker")
     workers_ready(own_gearmand, 1)
