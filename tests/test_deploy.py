@@ -92,6 +92,18 @@ def test_kubernetes_waits_for_longer_than_its_worker():
     assert str(options.health_file) in container["readinessProbe"]["exec"]["command"][-1]
 
 
+def test_all_name_the_settings_of_a_project():
+    [container] = yaml_of("kubernetes.yaml")["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    named = {
+        environment["DJANGO_SETTINGS_MODULE"],
+        yaml_of("compose.yaml")["services"]["worker"]["environment"]["DJANGO_SETTINGS_MODULE"],
+        *re.findall(r"DJANGO_SETTINGS_MODULE=(\S+)", UNIT),
+    }
+
+    assert named == {"mysite.settings"}
+
+
 def test_health_is_the_age_of_a_file(tmp_path):
     container = yaml_of("kubernetes.yaml")["spec"]["template"]["spec"]["containers"][0]
     file = tmp_path / "gearman-health"

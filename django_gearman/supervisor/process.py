@@ -102,13 +102,18 @@ class Process:
         """Take in the duplicates of sockets that have arrived."""
         with contextlib.suppress(OSError):  # nothing is there, any more
             while True:
-                name, descriptors, _, _ = socket.recv_fds(self.line, _MOST_BYTES, 1)
+                name, descriptors, flags, _ = socket.recv_fds(self.line, _MOST_BYTES, 1)
                 if not name:
                     return
+                if flags & socket.MSG_CTRUNC:
+                    told = (
+                        "no descriptor is left to share a connection of process %d; raise the limit"
+                    )
+                    logger.warning(told, self.pid)
                 old = self.sockets.pop(name.decode(), None)
                 if old is not None:
                     old.close()
-                for descriptor in descriptors:  # none, if this process may open no more
+                for descriptor in descriptors:
                     os.set_inheritable(descriptor, False)
                     self.sockets[name.decode()] = socket.socket(fileno=descriptor)
 

@@ -12,3 +12,6 @@ GEARMAN_EXTERNAL_JOBS: list[str] = []
 if "MEMORY_LIMIT" in os.environ:  # in MB, of each process
     limit = int(os.environ["MEMORY_LIMIT"]) << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+if "FILES_LIMIT" in os.environ:  # of descriptors, of each process
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(os.environ["FILES_LIMIT"]), most))

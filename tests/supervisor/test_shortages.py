@@ -97,6 +97,22 @@ def test_processes_wait_for_descriptors(launch):
     assert len(family.children("stopped")) == 20
 
 
+def test_a_connection_that_cannot_be_shared_is_told_of(launch):
+    family = launch(
+        start="import socket; from django_gearman.supervisor import tell, wake_parent\n"
+        "    opened = socket.socketpair()\n"
+        "    for n in range(30):\n"
+        "        tell(line, f'socket {n}', opened[0]); wake_parent(line); time.sleep(0.02)",
+        before="import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 4096))",
+    )
+    child = wait_until(family.children, "the process")[0]
+
+    wait_until(
+        lambda: f"left to share a connection of process {child}" in family.output, "it is told"
+    )
+    assert family.stop() == 0
+
+
 def test_failures_leave_no_descriptor_open(launch):
     family = launch(processes=1, before=failing("os.fork", 6))
     wait_until(family.children, "the process")

@@ -10,7 +10,7 @@ import time
 from django.dispatch import receiver
 
 from django_gearman import current_job, gearman_job
-from django_gearman.signals import job_finished
+from django_gearman.signals import job_failed, job_finished
 
 from .number import RELEASE
 
@@ -126,3 +126,24 @@ def interrupts() -> None:
 @receiver(job_finished, sender=kills_who_tells)
 def kill(**named: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+# What hangs whoever hears of it
+
+
+@gearman_job(timeout=1)
+def hangs_who_hears(number: int) -> int:
+    leave("hangs_who_hears", number)
+    return number
+
+
+@gearman_job(retries=0)
+def dies_and_hangs_who_hears() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@receiver(job_finished, sender=hangs_who_hears)
+@receiver(job_failed, sender=dies_and_hangs_who_hears)
+def hang(**named: object) -> None:
+    leave("hung", os.getpid())
+    time.sleep(600)
