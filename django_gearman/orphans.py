@@ -11,16 +11,17 @@ from __future__ import annotations
 import logging
 
 from .backends import get_backend
-from .backends.base import AssignedJob, WorkComplete
+from .backends.base import AssignedJob, WorkComplete, WorkFail
 from .backends.orphan_session import OrphanSession, hang_up
 from .exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
-from .execution import Ending, Run, fail_unknown
+from .execution import Ending, Run, fail_unknown, report_failure
 from .functions import functions_of
 from .jobs import AnyJob
 from .records import get_logger, log
 from .registry import registry
+from .remote_error import dump_error
 from .supervisor import Death, Reported
-from .telling import tell_ended
+from .telling import log_ended, send_ended, tell_ended
 from .worker_process import HARD_LIMIT_SECONDS, decode_task
 
 logger = get_logger("django_gearman.jobs")
@@ -74,11 +75,21 @@ def _end(
     elif job is None:
         fail_unknown(assigned, session)
         session.close()
-    else:
+    elif has_workload and may_run_again(job, assigned, death):
         run = Run(job, assigned, session, get_backend().submit)
         ending = fail_orphan(run, death)
         session.close()  # before anybody is told, who may end this process, too
         tell_ended(run, ending)
+    else:
+        # Nothing that the job brought is touched before the end is reported: to read its workload
+        # may be what costs the processes.
+        error = error_of(job, death)
+        report_failure(assigned, session, dump_error(error, with_traceback=False))
+        session.close()
+        ending = Ending(WorkFail(), error)
+        submit = get_backend().submit
+        log_ended(Run(job, assigned._replace(workload=b""), session, submit), ending)
+        send_ended(Run(job, assigned, session, submit), ending)
 
 
 def is_last_run(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: Death) -> bool:
@@ -91,16 +102,28 @@ def is_last_run(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: D
     return death.times > job.retries or bool(assigned.background and has_workload)
 
 
+def may_run_again(job: AnyJob, assigned: AssignedJob, death: Death) -> bool:
+    """
+    Whether a next attempt may follow, as its workload tells.
+
+    Not after several deaths under one handle: then this cannot be done, but ends the processes that
+    try to.
+    """
+    return bool(job.retries is not None and assigned.background and death.times < MOST_DEATHS)
+
+
 def fail_orphan(run: Run, death: Death) -> Ending:
     """Report that a run has failed by the death of its process, or submit its next attempt."""
-    name = run.job.name
+    run.was_called = run.was_called or death.is_overdue
+    return run.report(run.failed(error_of(run.job, death), died=not death.is_overdue))
+
+
+def error_of(job: AnyJob, death: Death) -> Exception:
+    """Return what has become of a job."""
     if death.is_overdue:
-        error: Exception = JobTimeLimitExceeded(
-            f"job {name} did not end within {HARD_LIMIT_SECONDS:g} s after its timeout, and its "
+        return JobTimeLimitExceeded(
+            f"job {job.name} did not end within {HARD_LIMIT_SECONDS:g} s after its timeout, and its "
             "process was killed"
         )
-        run.was_called = True
-        return run.report(run.failed(error))
     count = f"; {death.times} processes have died of it" if death.times > 1 else ""
-    error = WorkerDied(f"job {name}: its worker process {death.how}{count}")
-    return run.report(run.failed(error, died=True))
+    return WorkerDied(f"job {job.name}: its worker process {death.how}{count}")

@@ -60,22 +60,32 @@ def tell_started(run: Run) -> None:
 
 def tell_ended(run: Run, ending: Ending) -> None:
     """Tell whether the job has succeeded, has failed or is to run again."""
+    log_ended(run, ending)
+    send_ended(run, ending)
+
+
+def log_ended(run: Run, ending: Ending) -> None:
     error = ending.error
     if error is None:
         if logger.isEnabledFor(logging.INFO):
             _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
     elif ending.handle:
-        _tell_retry(run, error, round(ending.delay, 3))
-        again = {"handle": ending.handle, "delay": ending.delay}
-        send(job_retried, run.job, context=run.context, exception=error, **again)
+        _log_retry(run, error, round(ending.delay, 3))
     else:
         told = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
         about = run.call.attempt, run.digest, error
         _log(run, logging.ERROR, told, *about, error=error)
-        send(job_failed, run.job, context=run.context, exception=error)
 
 
-def _tell_retry(run: Run, error: BaseException, delay: float) -> None:
+def send_ended(run: Run, ending: Ending) -> None:
+    if ending.handle:
+        about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.error}
+        send(job_retried, run.job, context=run.context, **about)
+    elif ending.error is not None:
+        send(job_failed, run.job, context=run.context, exception=ending.error)
+
+
+def _log_retry(run: Run, error: BaseException, delay: float) -> None:
     if issubclass(type(error), RetryJob):
         _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
         return

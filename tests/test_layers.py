@@ -340,6 +340,7 @@ LAYERS: dict[str, set[str]] = {
         "jobs",
         "worker_process",
         "registry",
+        "remote_error",
         "supervisor.__init__",
         "telling",
     },

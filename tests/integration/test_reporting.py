@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
+import gearman_example.settings as example_settings
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec
 from django_gearman.exceptions import JobRaised
+from tests.integration import untellable_jobs
 from tests.integration.conftest import workers_ready
 from tests.integration.test_production import is_idle
 from tests.support.gearmand import wait_until
@@ -48,7 +52,7 @@ def test_any_failure_is_told_and_costs_no_process(launch, client, trail, how, to
         client.submit_job("tests.integration.untellable_jobs.fail_as", how, poll_timeout=30)
     )
 
-    assert told in str(error)
+    assert told in f"{error.exception_type}: {error.message}"
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert trail() == [how, "1"]
     assert worker.stop() == 0
@@ -97,7 +101,7 @@ def test_nested_brackets_stop_nothing(launch, client, own_gearmand, trail, backe
 
 
 @BOTH
-@pytest.mark.parametrize("when", ["finished", "failed"])
+@pytest.mark.parametrize("when", ["finished", "failed", "ends"])
 def test_who_tells_may_die_and_the_outcome_stands(
     launch, client, own_gearmand, trail, backend, when
 ):
@@ -107,8 +111,8 @@ def test_who_tells_may_die_and_the_outcome_stands(
         "tests.integration.untellable_jobs.kill_who_tells", when, poll_timeout=30
     )
 
-    assert (request.state == "FAILED") is (when == "failed")
-    wait_until(lambda: "was killed by SIGKILL" in worker.output, "the process has died")
+    assert (request.state == "FAILED") is (when != "finished")
+    wait_until(lambda: "starting another one" in worker.output, "the process has died")
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert is_idle(own_gearmand)
     assert trail() == ["ran", when, "1"]
@@ -141,10 +145,10 @@ def test_a_handler_that_exits_ends_no_process(launch, client, trail):
     worker = launch("gearman_worker")
 
     request = client.submit_job(
-        "tests.integration.untellable_jobs.kill_who_tells", "logged", poll_timeout=30
+        "tests.integration.untellable_jobs.kill_who_tells", "exits", poll_timeout=30
     )
 
-    assert "ValueError: logged" in str(failure(request))
+    assert "ValueError: exits" in str(failure(request))
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert worker.stop() == 0
     assert "a log handler or filter has raised SystemExit(4)" in worker.output
@@ -170,3 +174,75 @@ def test_a_job_that_does_not_fit_into_memory_costs_three_processes(
     assert trail() == ["1"]
     assert worker.stop() == 0
     assert worker.output.count("with job tests.integration.mark") == 3
+
+
+@pytest.mark.parametrize("name", ["take", "take_with_retries"])
+def test_a_job_that_ends_its_readers_costs_three_processes(
+    launch, client, own_gearmand, trail, settings, name
+):
+    """Those who report on the death of a worker process read it, too, or need not."""
+    settings.SECRET_KEY = example_settings.SECRET_KEY
+    worker = launch("gearman_worker")
+
+    client.dispatch_background_task(
+        f"tests.integration.untellable_jobs.{name}", untellable_jobs.Unreadable()
+    )
+
+    wait_until(lambda: "3 processes have died of it" in worker.output, "it has failed")
+    wait_until(lambda: is_idle(own_gearmand), "nothing is left")
+    assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
+    assert worker.output.count("starting another one") == 3
+    assert set(trail()) == {"read", "1"}
+
+
+@BOTH
+def test_jobs_that_wait_behind_poison_are_not_charged(launch, client, own_gearmand, trail, backend):
+    jobs = [{"task": "tests.integration.mark", "data": n} for n in range(40)]
+    jobs.insert(10, {"task": "tests.integration.poison_without_retries"})
+    client.submit_multiple_jobs(jobs, background=True)
+
+    worker = launch("gearman_worker", "--prefetch", "10", backend=backend)
+
+    wait_until(lambda: is_idle(own_gearmand), "nothing is left")
+    assert trail().count("died") == 3
+    assert sorted(int(each) for each in trail() if each != "died") == list(range(40))
+    wait_until(lambda: worker.output.count("failed in attempt") == 1, "it is told")
+
+
+# Next attempts that the server refuses
+
+
+def test_a_full_queue_loses_no_attempt(launch, client, own_gearmand, trail):
+    name = "tests.integration.untellable_jobs.fail_and_retry_as"
+    worker = launch("gearman_worker")
+    workers_ready(own_gearmand, 1)
+    own_gearmand.ask(f"maxqueue {name} 1")  # which the attempt that runs takes
+
+    client.dispatch_background_task(name, "exit")
+
+    wait_until(lambda: is_idle(own_gearmand), "nothing is left")
+    assert trail() == ["exit"], "retry_on is Exception"
+    client.dispatch_background_task(name, "huge")
+
+    wait_until(lambda: "failed in attempt 3, with" in worker.output, "it has failed for good")
+    assert trail() == ["exit", "huge", "huge", "huge"]
+    assert is_idle(own_gearmand)
+
+
+def test_no_room_at_all_loses_no_attempt(launch, client, own_gearmand, trail):
+    name = "tests.integration.untellable_jobs.fail_and_retry_as"
+    worker = launch("gearman_worker")
+    workers_ready(own_gearmand, 1)
+    own_gearmand.ask(f"maxqueue {name} 1")
+    own_gearmand.ask(f"maxqueue {name}@delayed 1")
+    in_a_while = datetime.timedelta(seconds=4)
+    client.using(run_after=in_a_while).dispatch_background_task(name, "exit")
+
+    client.dispatch_background_task(name, "huge")
+
+    wait_until(lambda: "failed in attempt 3, with" in worker.output, "it has failed for good")
+    assert trail().count("exit") == 1
+    assert 3 < trail().count("huge") < 30, "it runs again until there is room, and not all the time"
+    wait_until(lambda: is_idle(own_gearmand), "nothing is left")
+    assert worker.stop() == 0
+    assert "starting another one" not in worker.output

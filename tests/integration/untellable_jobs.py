@@ -6,9 +6,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
-
-from django.dispatch import receiver
 
 from django_gearman import gearman_job
 from django_gearman.signals import job_failed, job_finished, job_retried, job_started
@@ -88,7 +87,7 @@ def raise_value_with_retries(value: Any) -> None:
 @gearman_job
 def kill_who_tells(when: str) -> None:
     leave("ran")
-    if when in ("failed", "logged"):
+    if when in ("failed", "exits", "ends"):
         raise ValueError(when)
 
 
@@ -98,41 +97,57 @@ def kill_who_tells_of_a_retry(when: str) -> None:
     raise ValueError(when)
 
 
-def _end_process(job: Any, context: Any, when: str) -> None:
-    if job.func in (kill_who_tells.func, kill_who_tells_of_a_retry.func):
-        arguments = context._assigned.workload.decode()
-        if f'"{when}"' in arguments:
-            leave(when)
+class Unreadable:
+    """Whoever reads it ends."""
+
+    def __reduce__(self) -> Any:
+        return end_reader, ()
+
+
+def end_reader() -> None:
+    leave("read")
+    os._exit(1)
+
+
+@gearman_job(serializer="pickle")
+def take(value: Any) -> None:
+    leave("ran")
+
+
+@gearman_job(serializer="pickle", retries=5, backoff=0)
+def take_with_retries(value: Any) -> None:
+    leave("ran")
+
+
+def _end_process_of(signal_name: str) -> Callable[..., None]:
+    def end(context: Any, **named: Any) -> None:
+        if f'"{signal_name}"' in context._assigned.workload.decode():
+            leave(signal_name)
             os.kill(os.getpid(), signal.SIGKILL)
 
-
-@receiver(job_started)
-def _on_started(sender: Any, context: Any, **named: Any) -> None:
-    _end_process(sender, context, "started")
+    return end
 
 
-@receiver(job_finished)
-def _on_finished(sender: Any, context: Any, **named: Any) -> None:
-    _end_process(sender, context, "finished")
-
-
-@receiver(job_failed)
-def _on_failed(sender: Any, context: Any, **named: Any) -> None:
-    _end_process(sender, context, "failed")
-
-
-@receiver(job_retried)
-def _on_retried(sender: Any, context: Any, **named: Any) -> None:
-    _end_process(sender, context, "retried")
-
-
-class LeavingHandler(logging.Handler):
-    """Ends its process when a job fails for that, as a careless handler may by accident."""
+class EndingHandler(logging.Handler):
+    """Ends its process where a job fails with one of these words, as a careless handler may."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "ValueError('logged')" in record.getMessage():
-            leave("logged")
+        message = record.getMessage()
+        if "ValueError('exits')" in message:
+            leave("exits")
             sys.exit(4)
+        if "ValueError('ends')" in message:
+            leave("ends")
+            os._exit(4)
 
 
-logging.getLogger("django_gearman.jobs").addHandler(LeavingHandler())
+if "TRAIL" in os.environ:  # in the processes of a worker only
+    for name, each in {
+        "started": job_started,
+        "finished": job_finished,
+        "failed": job_failed,
+        "retried": job_retried,
+    }.items():
+        for sender in (kill_who_tells, kill_who_tells_of_a_retry):
+            each.connect(_end_process_of(name), sender=sender, weak=False)
+    logging.getLogger("django_gearman.jobs").addHandler(EndingHandler())
