@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .serializers import Call
-from .text import repr_of
-
-_SHOWN = 100  # characters of a value, in a message
+from .text import quoted
 
 
 class _Missing:
@@ -41,7 +39,7 @@ def collect_call(
         return Call(positional, keywords)
     if positional:
         raise TypeError(
-            f"data ({repr_of(data, _SHOWN)}) beside further arguments: write all arguments in "
+            f"data ({quoted(data)}) beside further arguments: write all arguments in "
             "args=[...], or by keyword"
         )
     return Call([data], keywords)
@@ -51,7 +49,7 @@ def _sequence(args: object) -> list[Any]:
     if args is None:
         return []
     if not isinstance(args, (list, tuple, Iterator)):
-        given = repr_of(args, _SHOWN)
+        given = quoted(args)
         raise TypeError(f"args is a list or tuple of arguments, not {given}; write args=[{given}]")
     return list(args)
 
@@ -60,11 +58,9 @@ def _mapping(kwargs: object) -> dict[str, Any]:
     if kwargs is None:
         return {}
     if not isinstance(kwargs, Mapping):
-        raise TypeError(f"kwargs is a dict of arguments, not {repr_of(kwargs, _SHOWN)}")
+        raise TypeError(f"kwargs is a dict of arguments, not {quoted(kwargs)}")
     if wrong := [name for name in kwargs if not isinstance(name, str)]:
-        raise TypeError(
-            f"kwargs has the name {repr_of(wrong[0], _SHOWN)}; names of arguments are strings"
-        )
+        raise TypeError(f"kwargs has the name {quoted(wrong[0])}; names of arguments are strings")
     return dict(kwargs)
 
 
@@ -82,12 +78,10 @@ def read_job(entry: object) -> tuple[Any, Call, Any, Any]:
     if type(entry) is dict and entry.keys() == _SHORT and type(entry["data"]) is not dict:
         return entry["task"], Call([entry["data"]]), None, None  # as most are
     if not isinstance(entry, Mapping) or "task" not in entry:
-        raise TypeError(
-            f"a job to submit is a dict with at least 'task', not {repr_of(entry, _SHOWN)}"
-        )
+        raise TypeError(f"a job to submit is a dict with at least 'task', not {quoted(entry)}")
     if unknown := [key for key in entry if key not in _JOB_KEYS]:
-        given, known = repr_of(dict(entry), _SHOWN), ", ".join(_JOB_KEYS)
-        raise TypeError(f"unknown {repr_of(unknown, _SHOWN)} in {given}; a job has {known}")
+        given, known = quoted(dict(entry)), ", ".join(_JOB_KEYS)
+        raise TypeError(f"unknown {quoted(unknown)} in {given}; a job has {known}")
     match entry:
         case {"data": {"args": list(args), "kwargs": dict(kwargs), **rest}} if (
             not rest and entry.get("args") is None and entry.get("kwargs") is None
@@ -104,6 +98,6 @@ def check_flags(**flags: object) -> None:
     for name, value in flags.items():
         if not isinstance(value, (bool, type(None))):
             raise TypeError(
-                f"{name} is True, False or None, not {repr_of(value, _SHOWN)}; "
+                f"{name} is True, False or None, not {quoted(value)}; "
                 "write several arguments of a job as args=[...]"
             )

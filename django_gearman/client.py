@@ -23,6 +23,7 @@ from .options import (
 from .preparation import Preparation
 from .request import JobRequest
 from .serializers import Call, get_serializer
+from .text import quoted
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
@@ -197,7 +198,8 @@ class GearmanClient:
         if high_priority:
             if controls["priority"] not in (None, PRIORITY_HIGH):
                 raise TypeError(
-                    f"high_priority=True and priority={controls['priority']!r} contradict each other"
+                    f"high_priority=True and priority={quoted(controls['priority'])} contradict each "
+                    "other"
                 )
             controls["priority"] = PRIORITY_HIGH
         if uniq is not None:
@@ -219,7 +221,7 @@ class GearmanClient:
         """
         requests = list(requests)
         if wrong := [request for request in requests if not isinstance(request, JobRequest)]:
-            raise TypeError(f"JobRequests are waited for, not {wrong[0]!r}")
+            raise TypeError(f"JobRequests are waited for, not {quoted(wrong[0])}")
         for request in requests:
             request.check_submitted()
         wait_for(requests, self._options.wait if poll_timeout is None else poll_timeout)
@@ -241,7 +243,9 @@ class GearmanClient:
             request = JobRequest("", Call(), spec, get_serializer("json"), self._options)
             request.handle = request_or_handle
         else:
-            raise TypeError(f"a JobRequest or a handle has a status, not {request_or_handle!r}")
+            raise TypeError(
+                f"a JobRequest or a handle has a status, not {quoted(request_or_handle)}"
+            )
         backend = get_backend(self._servers)
         active().reach(backend)
         request.set_status(backend.job_status(request.handle))

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from .exceptions import InvalidBackend
 from .instrumentation import active
 from .server import Server
-from .text import repr_of
+from .text import quoted, repr_of
 
 DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_BACKEND": "gearman",
@@ -84,15 +84,17 @@ def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[Se
 def check_name(value: object, what: str) -> str:
     """Return a job's, queue's or function's name; TypeError or ValueError if it cannot be one."""
     if not isinstance(value, str):
-        raise TypeError(f"a {what} is a string, not {value!r}")
+        raise TypeError(f"a {what} is a string, not {quoted(value)}")
     if not value or not value.isprintable() or " " in value:
         raise ValueError(
-            f"{value!r} is not a {what}: it is empty, or has spaces or control characters"
+            f"{quoted(value)} is not a {what}: it is empty, or has spaces or control characters"
         )
     if len(value.encode()) > MAX_NAME_BYTES:
-        raise ValueError(f"{value!r} is not a {what}: it is longer than {MAX_NAME_BYTES} bytes")
+        raise ValueError(
+            f"{quoted(value)} is not a {what}: it is longer than {MAX_NAME_BYTES} bytes"
+        )
     if value.endswith("@delayed"):
-        raise ValueError(f"{value!r} is not a {what}: names that end in '@delayed' are taken")
+        raise ValueError(f"{quoted(value)} is not a {what}: names that end in '@delayed' are taken")
     return value
 
 
@@ -112,9 +114,9 @@ def check_seconds(value: object, what: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number of seconds, not {value!r}")
+        raise TypeError(f"{what} is a number of seconds, not {quoted(value)}")
     if not 0 < value < math.inf:
-        raise ValueError(f"{what} is a number of seconds above 0, not {value!r}")
+        raise ValueError(f"{what} is a number of seconds above 0, not {quoted(value)}")
     return float(value)
 
 

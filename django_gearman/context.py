@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
 from .serializers import Serializer, check_bytes
-from .text import printable, repr_of
+from .text import printable, quoted
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
@@ -47,10 +47,10 @@ class JobContext:
         """Tell progress: so many of so many. Whole numbers, from 0 to 2**32 - 1."""
         for number in (numerator, denominator):
             if not isinstance(number, int) or isinstance(number, bool):
-                raise TypeError(f"progress is told in whole numbers, not {repr_of(number, 100)}")
+                raise TypeError(f"progress is told in whole numbers, not {quoted(number)}")
             if not 0 <= number <= _MAX_PROGRESS:
                 raise ValueError(
-                    f"progress goes from 0 to {_MAX_PROGRESS}; {repr_of(number, 100)} is outside"
+                    f"progress goes from 0 to {_MAX_PROGRESS}; {quoted(number)} is outside"
                 )
         self._send(WorkStatus(numerator, denominator))
 

@@ -25,7 +25,7 @@ from .options import DEFAULT, OLD_NAMES, Options, with_new_names
 from .request import JobRequest
 from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
-from .text import repr_of
+from .text import quoted
 from .waiters import wait_in_thread
 
 _Called = ParamSpec("_Called")  # how the function is called here
@@ -136,7 +136,7 @@ class Job(Generic[_Called, _P, _R]):
         unknown = [name for name in call.kwargs if name not in known]
         if not unknown or any(each.kind is each.VAR_KEYWORD for each in known.values()):
             return ""
-        told = f"got an unexpected keyword argument {repr_of(unknown[0], 100)}"
+        told = f"got an unexpected keyword argument {quoted(unknown[0])}"
         option = OLD_NAMES.get(unknown[0], unknown[0])
         if option in vars(self.options):
             return f"{told}; an option is given before: using({option}=...)"

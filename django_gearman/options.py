@@ -13,6 +13,7 @@ from django.utils import timezone
 from .backends.base import Priority
 from .conf import ON_COMMIT_FAILURE
 from .serializers import Serializer
+from .text import quoted
 
 PRIORITY_NONE = None
 PRIORITY_LOW = "LOW"
@@ -52,28 +53,30 @@ class Options:
     def __post_init__(self) -> None:
         if self.unique is not None and not isinstance(self.unique, (str, bool)):
             raise TypeError(
-                f"unique is a string, or True for 'same arguments', not {self.unique!r}; "
+                f"unique is a string, or True for 'same arguments', not {quoted(self.unique)}; "
                 "write several arguments of a job as args=[...]"
             )
         if self.priority is not None and not isinstance(self.priority, str):
             raise TypeError(
-                f"priority is PRIORITY_LOW, PRIORITY_HIGH or None, not {self.priority!r}; "
+                f"priority is PRIORITY_LOW, PRIORITY_HIGH or None, not {quoted(self.priority)}; "
                 "write several arguments of a job as args=[...]"
             )
         if self.priority not in _PRIORITIES:
             raise ValueError(
                 f"priority is PRIORITY_LOW ('LOW'), PRIORITY_HIGH ('HIGH') or None, "
-                f"not {self.priority!r}"
+                f"not {quoted(self.priority)}"
             )
         check_seconds_to_wait("wait", self.wait)
         check_times("resubmit", self.resubmit)
         if not isinstance(self.run_after, (datetime.datetime, datetime.timedelta, type(None))):
-            raise TypeError(f"run_after is a datetime or a timedelta, not {self.run_after!r}")
+            raise TypeError(f"run_after is a datetime or a timedelta, not {quoted(self.run_after)}")
         if not isinstance(self.on_commit, (bool, str, type(None))):
-            raise TypeError(f"on_commit is True or a database's alias, not {self.on_commit!r}")
+            raise TypeError(
+                f"on_commit is True or a database's alias, not {quoted(self.on_commit)}"
+            )
         if self.on_commit_failure not in (None, *ON_COMMIT_FAILURE):
             raise ValueError(
-                f"on_commit_failure is 'log' or 'raise', not {self.on_commit_failure!r}"
+                f"on_commit_failure is 'log' or 'raise', not {quoted(self.on_commit_failure)}"
             )
 
     def updated(self, **changes: Any) -> Options:
@@ -139,7 +142,7 @@ class Options:
                 when = timezone.make_aware(when)
             return when.timestamp()
         except (OverflowError, ValueError) as error:
-            raise ValueError(f"run_after={self.run_after!r}: {error}") from error
+            raise ValueError(f"run_after={quoted(self.run_after)}: {error}") from error
 
 
 #: What `using()` called its options before, which it still takes.
@@ -198,9 +201,9 @@ def _check_number(name: str, value: float | None, kinds: Any, what: str) -> None
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise TypeError(f"{name} is {what}, not {value!r}")
+        raise TypeError(f"{name} is {what}, not {quoted(value)}")
     if not value >= 0:  # this way round for NaN
-        raise ValueError(f"{name} is {what}, 0 or more, not {value!r}")
+        raise ValueError(f"{name} is {what}, 0 or more, not {quoted(value)}")
 
 
 #: Where nothing was said.

@@ -19,6 +19,7 @@ from .placement import check_loaded, check_set_up
 from .registry import registry
 from .request import JobRequest
 from .serializers import Call, Serializer, check_bytes, get_serializer
+from .text import quoted
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
@@ -109,8 +110,8 @@ class Preparation:
             shared = isinstance(unique, str) and unique != ""
             if shared and sum(r.options is target.options for r in requests) > 1:
                 raise ValueError(
-                    f"unique={unique!r} would make one job of all {len(requests)}: use unique=True, "
-                    "which tells jobs apart by their arguments"
+                    f"unique={quoted(unique)} would make one job of all {len(requests)}: use "
+                    "unique=True, which tells jobs apart by their arguments"
                 )
 
     def _target(self, task: str | AnyJob) -> _Target:
@@ -198,7 +199,7 @@ def resolve(task: str | AnyJob) -> AnyJob | None:
     job = registry.find(getattr(task, "name", ""))
     if job is None or job.func is not getattr(task, "func", None):
         raise TypeError(
-            f"a task is a job's name, or a function declared with @gearman_job, not {task!r}"
+            f"a task is a job's name, or a function declared with @gearman_job, not {quoted(task)}"
             + (f"; {job.name} has been declared again since, {job.location}" if job else "")
         )
     return job

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .exceptions import revive
-from .text import repr_of
+from .text import quoted
 
 #: From the number of the attempt that failed, 1 for the first, to the seconds until the next.
 Backoff: TypeAlias = Callable[[int], float]
@@ -44,9 +44,9 @@ def read_delay(value: object, what: str) -> float:
     if isinstance(value, datetime.timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number of seconds or a timedelta, not {repr_of(value, 100)}")
+        raise TypeError(f"{what} is a number of seconds or a timedelta, not {quoted(value)}")
     if not -math.inf < value <= _LONGEST:
-        raise ValueError(f"{what} is a number of seconds, not {repr_of(value, 100)}")
+        raise ValueError(f"{what} is a number of seconds, not {quoted(value)}")
     return max(0.0, float(value))
 
 
@@ -102,7 +102,7 @@ class RetryPolicy:
                 f"job {job}: backoff and retry_on have no effect without retries; write retries=N, too"
             )
         if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int)):
-            raise TypeError(f"job {job}: retries is how often to try again, not {retries!r}")
+            raise TypeError(f"job {job}: retries is how often to try again, not {quoted(retries)}")
         if retries is not None and retries < 0:
             raise ValueError(
                 f"job {job}: retries is how often to try again, 0 or more, not {retries}"
@@ -112,7 +112,7 @@ class RetryPolicy:
         for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TypeError(
-                    f"job {job}: retry_on has classes of exceptions, like (OSError,), not {kind!r}"
+                    f"job {job}: retry_on has classes of exceptions, like (OSError,), not {quoted(kind)}"
                 )
         return cls(retries, _read_backoff(backoff), kinds)
 

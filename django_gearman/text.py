@@ -55,6 +55,11 @@ def repr_of(value: object, limit: int = LIMIT) -> str:
     return printable(described(repr, value), limit)
 
 
+def quoted(value: object) -> str:
+    """Return the start of an object's `repr`, as a message quotes it."""
+    return repr_of(value, 100)
+
+
 def str_of(value: object, limit: int = LIMIT) -> str:
     """Return the `str` of any object, printable; what fails in there is told instead of raised."""
     return printable(described(str, value), limit)

@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ..exceptions import SerializationError
-from ..text import repr_of
+from ..text import quoted
 from .base import BareCall, Call, Serializer
 from .json import JSONSerializer
 from .pickle import PickleSerializer, old_pickles
@@ -73,13 +73,13 @@ def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializ
             spec = import_string(spec)
         except ImportError as error:
             raise ImproperlyConfigured(
-                f"{source}: {repr_of(spec, 100)} is none of {', '.join(_BUILT_IN)}, and not a dotted "
+                f"{source}: {quoted(spec)} is none of {', '.join(_BUILT_IN)}, and not a dotted "
                 f"path ({error})"
             ) from error
     if isinstance(spec, type) and issubclass(spec, Serializer):
         spec = spec()
     if not isinstance(spec, Serializer):
         raise ImproperlyConfigured(
-            f"{source}: {repr_of(spec, 100)} is not a subclass of django_gearman.serializers.Serializer"
+            f"{source}: {quoted(spec)} is not a subclass of django_gearman.serializers.Serializer"
         )
     return spec

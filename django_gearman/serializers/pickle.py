@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import BadSignature, Signer
 
 from ..exceptions import SerializationError
-from ..text import repr_of, str_of
+from ..text import quoted, str_of
 from .base import Call, Serializer
 
 #: With nothing after it, as 1.0 had it.
@@ -29,7 +29,7 @@ def old_pickles() -> str | None:
     if value is None or value == "read" or value == "write":
         return value
     raise ImproperlyConfigured(
-        f"GEARMAN_OLD_PICKLES is None, 'read' or 'write', not {repr_of(value, 100)}"
+        f"GEARMAN_OLD_PICKLES is None, 'read' or 'write', not {quoted(value)}"
     )
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..exceptions import SerializationError
-from ..text import repr_of, str_of
+from ..text import quoted, str_of
 from .base import BareCall, Call, Serializer
 
 
@@ -31,7 +31,7 @@ class RawSerializer(Serializer):
             return json.dumps(value, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise SerializationError(
-                f'serializer="raw" carries bytes, not {repr_of(value, 100)}; encode it '
+                f'serializer="raw" carries bytes, not {quoted(value)}; encode it '
                 f"({str_of(error, 200)})"
             ) from None
 
@@ -51,8 +51,7 @@ class RawSerializer(Serializer):
         [argument] = call.args
         if not isinstance(argument, (bytes, bytearray, memoryview, type(None))):
             raise SerializationError(
-                f'serializer="raw" carries an argument of bytes, not {repr_of(argument, 100)}; '
-                "encode it"
+                f'serializer="raw" carries an argument of bytes, not {quoted(argument)}; encode it'
             )
         return self.dumps(argument)
 

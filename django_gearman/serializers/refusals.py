@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from django.db import models
 from django.utils.functional import LazyObject, Promise
 
-from ..text import repr_of
+from ..text import quoted, repr_of
 from .tags import CannotPack, distinct, write
 
 _ADVICE = {
@@ -124,21 +124,20 @@ def _why(value: Any, error: Exception | None) -> str:
         return f"a {kind.__name__} of {len(value)} members: {error}"
     if kind is str:
         return (
-            f"{repr_of(value, 100)} has two surrogates in a row, which would come back as one "
-            "character"
+            f"{quoted(value)} has two surrogates in a row, which would come back as one character"
         )
     if kind is dict:
         for key in value:
             if type(key) is not str:
                 a_kind = f", a {type(key).__qualname__}" if isinstance(key, str) else ""
-                return f"the keys of a dict must be strings, not {repr_of(key, 100)}{a_kind}"
+                return f"the keys of a dict must be strings, not {quoted(key)}{a_kind}"
             if _error(key) is not None:
                 return f"the key {_why(key, _error(key))}"
     name = f"{kind.__module__}.{kind.__qualname__}"
     hint = next((say for each, say in _ADVICE.items() if issubclass(kind, each)), "")
     if issubclass(kind, _SILENT):
         return f"it is a {name}; {hint}"
-    return f"{repr_of(value, 100)} is a {name}; {hint or _hint(value)}"
+    return f"{quoted(value)} is a {name}; {hint or _hint(value)}"
 
 
 def _hint(value: Any) -> str:
