@@ -51,11 +51,15 @@ def check_routes(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
 
 def check_placement(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check that workers load every job that the project declares."""
+    try:
+        misplaced = misplaced_jobs()
+    except ImproperlyConfigured:
+        return []  # as E004 tells
     return [
         checks.Error(
             f"no worker loads the job {place}.", hint=f"{remedy}.", id="django_gearman.E011"
         )
-        for place, remedy in misplaced_jobs()
+        for place, remedy in misplaced
     ]
 
 

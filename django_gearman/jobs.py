@@ -22,6 +22,7 @@ from .deadlines import abandoned
 from .exceptions import SerializationError
 from .instrumentation import active
 from .options import DEFAULT, OLD_NAMES, Options, with_new_names
+from .registry import default_name
 from .request import JobRequest
 from .retries import Backoff, RetryPolicy
 from .serializers import Call, Serializer
@@ -61,7 +62,9 @@ class Job(Generic[_Called, _P, _R]):
             )
         functools.update_wrapper(self, func)  # first: it copies the function's own attributes too
         self.func = func
-        self.name = check_name(name if name is not None else _default_name(func), "job name")
+        self.name = check_name(
+            name if name is not None else default_name(func.__module__, func.__name__), "job name"
+        )
         self.queue = check_queue(queue)
         self.takes_context = takes_context
         self.serializer = serializer
@@ -253,12 +256,6 @@ class AsyncJob(Job[_Called, _P, _R]):
 
 
 AnyJob: TypeAlias = Job[..., ..., Any]
-
-
-def _default_name(func: Callable[..., Any]) -> str:
-    """Return the import path without "gearman_jobs": gearman_example.reverse."""
-    module = [part for part in func.__module__.split(".") if part != "gearman_jobs"]
-    return ".".join([*module, func.__name__])
 
 
 def _positional_counts(signature: inspect.Signature) -> range:

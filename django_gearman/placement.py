@@ -12,7 +12,9 @@ import ast
 import inspect
 import os
 import re
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +26,7 @@ from . import conf
 from .backends import get_backend_class
 from .exceptions import JobNotRegistered, NotSetUp
 from .instrumentation import active
-from .registry import registry
+from .registry import default_name, registry
 
 if TYPE_CHECKING:
     from .jobs import AnyJob
@@ -77,9 +79,10 @@ def misplaced_jobs() -> list[Misplaced]:
     found: dict[str, Misplaced] = {}
     for module, path in _modules():
         if str(path) not in loaded:
-            for line, function in _declarations(path):
-                place = f"{path}:{line}"
-                found[place] = Misplaced(f"{function} ({place})", _remedy(module, path))
+            for line, name in _declarations(path, module):
+                if not conf.is_external(name):
+                    place = f"{path}:{line}"
+                    found[place] = Misplaced(f"{name} ({place})", _remedy(module, path))
     for job in registry.jobs():
         path = Path(_file(job))
         known = any(place.startswith(f"{path}:") for place in found)
@@ -123,7 +126,10 @@ def _modules() -> Iterator[tuple[str, Path]]:
 
 
 def _walk(package: str, directory: Path) -> Iterator[tuple[str, Path]]:
-    for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+    entries: list[os.DirEntry[str]] = []
+    with suppress(OSError):  # it is in a zip file, or not to be read
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    for entry in entries:
         if _NO_JOBS.fullmatch(entry.name):
             continue
         path = directory / entry.name
@@ -134,14 +140,15 @@ def _walk(package: str, directory: Path) -> Iterator[tuple[str, Path]]:
             yield package if path.stem == "__init__" else f"{package}.{path.stem}", path
 
 
-def _declarations(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and name of each function that a file declares as a job when it is imported."""
-    source = path.read_bytes()
-    if b"gearman_job" not in source or not _DECLARES.search(source):
-        return
+def _declarations(path: Path, module: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of each job that a file declares when it is imported."""
     try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+        source = path.read_bytes()
+        if b"gearman_job" not in source or not _DECLARES.search(source):
+            return
+        with warnings.catch_warnings(action="ignore"):
+            tree = ast.parse(source)
+    except (OSError, SyntaxError, ValueError):
         return  # whoever imports it is told
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -149,4 +156,14 @@ def _declarations(path: Path) -> Iterator[tuple[int, str]]:
                 called = decorator.func if isinstance(decorator, ast.Call) else decorator
                 name = getattr(called, "attr", getattr(called, "id", ""))
                 if name == "gearman_job":
-                    yield node.lineno, node.name
+                    yield node.lineno, _given_name(decorator) or default_name(module, node.name)
+
+
+def _given_name(decorator: ast.expr) -> str:
+    """Return the name that a decorator gives in plain text; "" where it gives none."""
+    if not isinstance(decorator, ast.Call):
+        return ""
+    given = [each.value for each in decorator.keywords if each.arg == "name"]
+    given += decorator.args[1:2]
+    value = given[0].value if given and isinstance(given[0], ast.Constant) else ""
+    return value if isinstance(value, str) else ""

@@ -74,12 +74,9 @@ class JobRegistry:
         close = close[:3] or difflib.get_close_matches(name, self._jobs, n=1)
         if close:
             return f"; did you mean {' or '.join(repr(match) for match in close)}?"
-        shown = sorted(self._jobs)[:5]
-        package = name.rpartition(".")[0]
-        told = ""
-        if package and not any(package == app.name for app in apps.get_app_configs()):
-            told = f"; no app in INSTALLED_APPS is named {package!r}"
-        return f"{told}; there are {', '.join(shown)}{' and others' if len(self._jobs) > 5 else ''}"
+        told, more = _tell_package(name.rpartition(".")[0]), len(self._jobs) > 5
+        shown = ", ".join(sorted(self._jobs)[:5])
+        return f"{told}; there are {shown}{' and others' if more else ''}"
 
     def queues(self) -> dict[str, list[AnyJob]]:
         """Return the jobs of each queue, both sorted by name."""
@@ -115,6 +112,22 @@ class JobRegistry:
                 + ("; write -q for each queue" if any("," in name for name in unknown) else "")
             )
         return [job for name in names for job in known[name]]
+
+
+def _tell_package(package: str) -> str:
+    """Say why no job has a name that begins so, if its module is not one that workers load."""
+    names = [app.name for app in apps.get_app_configs()]
+    if not package or package in names:
+        return ""
+    owners = [name for name in names if package.startswith(f"{name}.")]
+    if not owners:
+        return f"; no app in INSTALLED_APPS is named {package!r}"
+    return f"; workers load {max(owners, key=len)}.gearman_jobs, and what it imports: not {package}"
+
+
+def default_name(module: str, function: str) -> str:
+    """Return the import path without "gearman_jobs": gearman_example.reverse."""
+    return ".".join([*(part for part in module.split(".") if part != "gearman_jobs"), function])
 
 
 def _comes_late(job: AnyJob) -> bool:

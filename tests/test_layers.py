@@ -290,6 +290,7 @@ LAYERS: dict[str, set[str]] = {
         "exceptions",
         "instrumentation",
         "options",
+        "registry",
         "request",
         "retries",
         "serializers.__init__",

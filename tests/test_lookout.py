@@ -69,6 +69,13 @@ def test_a_job_that_would_wait_for_its_own_worker_fails_and_says_why(backend, ho
         assert ran == [], "what was not sent does not run"
 
 
+def test_a_job_that_would_await_its_own_worker_fails_and_says_why(backend, ran):
+    with working(), pytest.raises(JobRaised, match="the only worker that serves it"):
+        jobs.await_another.using(wait=20).do()
+
+    assert ran == []
+
+
 def test_with_a_second_worker_it_waits(backend):
     with working(2):
         assert jobs.submit_another.using(wait=20).do("x") == "x"

@@ -81,11 +81,11 @@ def test_the_check_finds_declarations_that_no_worker_loads(run, tmp_path):
     assert told.returncode == 1
     errors = [line for line in told.stderr.splitlines() if "E011" in line]
     assert len(errors) == 2, told.stderr
-    assert f"lost ({tmp_path}/shop/tasks.py:5)" in told.stderr
+    assert f"shop.tasks.lost ({tmp_path}/shop/tasks.py:5)" in told.stderr
     assert (
         "move it to shop.gearman_jobs, or import its module there: import shop.tasks" in told.stderr
     )
-    assert f"stray ({tmp_path}/mysite/jobs.py:5)" in told.stderr
+    assert f"mysite.jobs.stray ({tmp_path}/mysite/jobs.py:5)" in told.stderr
     assert "gearman_jobs.py of an app in INSTALLED_APPS" in told.stderr
 
 
@@ -212,3 +212,40 @@ def test_the_name_of_a_job_whose_app_is_not_installed_says_so(run):
     told = run("-c", script(*lines))
 
     assert "no app in INSTALLED_APPS is named 'closed'" in told.stderr
+
+
+def test_the_name_of_a_job_in_another_module_of_an_app_says_where_it_belongs(run):
+    lines = [
+        "from django_gearman import GearmanClient",
+        "GearmanClient().submit_job('shop.tasks.f')",
+    ]
+
+    told = run("-c", script(*lines))
+
+    assert "workers load shop.gearman_jobs, and what it imports: not shop.tasks" in told.stderr
+
+
+def test_what_a_program_of_the_project_serves_is_in_its_place(run, tmp_path):
+    (tmp_path / "shop/more.py").write_text(
+        JOB.format("one")
+        .replace("gearman_job\n", 'gearman_job("queue", "own-one")\n', 2)
+        .replace('import gearman_job("queue", "own-one")', "import gearman_job")
+    )
+    (tmp_path / "shop/gearman_jobs.py").write_text(JOB.format("good"))
+
+    assert "own-one (" in run("manage.py", "check").stderr
+    told = run("manage.py", "check", EXTERNAL="shop.tasks.* own-* mysite.jobs.stray")
+
+    assert told.returncode == 0, told.stderr
+
+
+def test_a_check_survives_what_it_cannot_read(run, tmp_path):
+    (tmp_path / "shop/broken.py").write_text("@gearman_job\ndef f(:\n")
+    (tmp_path / "shop/warned.py").write_text("@gearman_job\ndef f():\n    return '\\d'\n")
+    (tmp_path / "shop/dangling.py").symlink_to(tmp_path / "nowhere.py")
+    (tmp_path / "shop/loop").symlink_to(tmp_path / "shop")
+
+    told = run("-W", "error", "manage.py", "check")
+
+    assert "shop.warned.f" in told.stderr
+    assert "Traceback" not in told.stderr

@@ -133,3 +133,8 @@ def send_and_wait(to: str) -> str:
 @gearman_job
 def slow(seconds: float) -> None:
     time.sleep(seconds)
+
+
+@gearman_job
+async def await_another() -> Any:
+    return await note.ado(1)
