@@ -38,7 +38,7 @@ from .exceptions import (
     SubmitUncertain,
 )
 from .instrumentation import active
-from .isolation import call
+from .isolation import apart, call
 from .jobs import AnyJob
 from .remote_error import dump_error
 from .retries import RetryJob
@@ -61,6 +61,7 @@ _REFUSED_SECONDS = 0.5  # until a job is tried again whose next attempt the serv
 _PASSING = (ServerUnavailable, ConnectionLost, SubmitUncertain, ServerError, ProtocolError)
 
 
+@apart
 def execute(
     job: AnyJob,
     assigned: AssignedJob,
@@ -172,7 +173,9 @@ class Run:
         job, checked = self.job, self._checked
         args = (self.context, *checked.args) if job.takes_context else checked.args
         self.was_called = True
-        return call(job.func, args, checked.kwargs, seconds=seconds, is_async=job.is_async)
+        names = job.name, self.assigned.handle
+        kwargs = checked.kwargs
+        return call(job.func, args, kwargs, seconds=seconds, is_async=job.is_async, names=names)
 
     # What becomes of a failure
 

@@ -25,6 +25,7 @@ from .records import get_logger, log
 from .registry import registry
 from .signals import worker_started, worker_stopping
 from .telling import send
+from .transactions import end_blocks
 from .watch import NOBODY, Watch
 
 logger = get_logger(__name__)
@@ -173,6 +174,9 @@ class GearmanWorker:
     def _clean(self) -> None:
         """Drop database connections that are broken or too old, and queries kept for debugging."""
         if self._clean_connections:
+            for alias in end_blocks({}):  # a job's own have been ended before
+                told = "a receiver has left a transaction open, which was rolled back: database %r"
+                log(logger, logging.ERROR, told, alias)
             for connection in db.connections.all(initialized_only=True):
                 connection.queries_log.clear()
                 connection.close_if_unusable_or_obsolete()

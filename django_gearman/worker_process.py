@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import random
@@ -16,9 +17,13 @@ from functools import partial
 from . import conf
 from .backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
 from .forks import WorkerForks
+from .process_state import ProcessState
+from .records import get_logger, log
 from .supervisor import Reported, Scoreboard, Stage, tell, wake_parent
 from .watch import Watch
 from .worker import GearmanWorker
+
+logger = get_logger("django_gearman.jobs")
 
 #: Seconds that a job may go on after its JobTimeLimitExceeded, before its process is killed.
 HARD_LIMIT_SECONDS = 5.0
@@ -64,6 +69,9 @@ class SupervisedWatch(Watch):
         self._begun = 0  # jobs
         self._timeout = timeout  # of jobs that declare none
         self._born = time.monotonic()
+        self._state: ProcessState | None = None  # before the first job, but after worker_started
+        self._left: list[str] = []
+        self._job = ("", "")
 
     def registered(self, session: WorkerSession) -> None:
         self._session = session
@@ -89,11 +97,16 @@ class SupervisedWatch(Watch):
             deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
         self._board.take(encode_task(assigned), deadline)
         self._begun += 1
+        self._job = assigned.function, assigned.handle
+        if self._state is None:
+            self._state = ProcessState()
         if self._begun == self._limits.max_jobs and self._session is not None:
             self._session.ask_no_more()  # with the outcome of the last one, say
         return seconds
 
     def returned(self) -> None:
+        if self._state is not None:
+            self._left = list(self._state.put_back())
         self._board.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
 
     def resubmitted(self) -> None:
@@ -104,6 +117,10 @@ class SupervisedWatch(Watch):
 
     def ended(self) -> None:
         self._board.drop()
+        if self._left:
+            told = "job %s (%s) has left changes to its process, which were undone: %s"
+            log(logger, logging.WARNING, told, *self._job, ", ".join(self._left))
+            self._left = []
 
     def is_over(self, count: int) -> bool:
         is_over = self._is_old(count)

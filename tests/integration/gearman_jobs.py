@@ -17,6 +17,7 @@ from typing import Any
 
 from django_gearman import current_job, gearman_job
 from tests.integration import forking_jobs as forking_jobs
+from tests.integration import leaving_jobs as leaving_jobs
 from tests.integration import untellable_jobs as untellable_jobs
 from tests.integration.marks import leave as leave
 

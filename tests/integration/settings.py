@@ -15,6 +15,9 @@ if os.environ.get("BROKEN_APP"):
 if "MEMORY_LIMIT" in os.environ:  # in MB, of each process
     limit = int(os.environ["MEMORY_LIMIT"]) << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+if "TRAIL" in os.environ:
+    NAME = f"{os.environ['TRAIL']}.sqlite3"
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": NAME}}
 if "POSTGRES_PORT" in os.environ:
     DATABASES = {
         "default": {
@@ -25,5 +28,19 @@ if "POSTGRES_PORT" in os.environ:
             "USER": "test",
             "CONN_MAX_AGE": int(os.environ.get("CONN_MAX_AGE", "0")),
             "OPTIONS": {"pool": {"min_size": 2, "max_size": 4}} if "POOL" in os.environ else {},
+        }
+    }
+if "TRAIL" in os.environ:
+    NAME = f"{os.environ['TRAIL']}.sqlite3"
+    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": NAME}}
+if "POSTGRES_PORT" in os.environ:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": "postgres",
+            "USER": "test",
+            "HOST": "127.0.0.1",
+            "PORT": os.environ["POSTGRES_PORT"],
+            "CONN_MAX_AGE": None,
         }
     }

@@ -1,0 +1,120 @@
+"""What belongs to the process, and is as it was again after each job: timers, signals, directory..."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import gc
+import locale
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_SIGNALS = [int(n) for n in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
+# Those of the signal module make an enum's member of each number.
+_getsignal: Callable[[int], Any] = _signal.getsignal
+_sigmask: Callable[[int, Any], Any] = _signal.pthread_sigmask
+_ROOT = logging.root.manager
+
+
+def _timers() -> list[Any]:
+    return [signal.getitimer(timer)[0] for timer in _TIMERS]
+
+
+def _stop_timers(before: list[Any]) -> None:
+    """Stop timers that run; the worker itself has none between its jobs."""
+    for timer in _TIMERS:
+        signal.setitimer(timer, 0)
+
+
+def _handlers() -> list[Any]:
+    return [*map(_getsignal, _SIGNALS)]
+
+
+def _set_handlers(before: list[Any]) -> None:
+    for number, handler in zip(_SIGNALS, before, strict=True):
+        if _getsignal(number) is not handler and handler is not None:
+            signal.signal(number, handler)
+
+
+def _modules() -> list[Any]:
+    return [
+        sys.stdin,
+        sys.stdout,
+        sys.stderr,
+        sys.excepthook,
+        sys.unraisablehook,
+        threading.excepthook,
+        sys.gettrace(),
+        sys.getprofile(),
+        sys.getrecursionlimit(),
+        gc.isenabled(),
+        socket.getdefaulttimeout(),
+        _ROOT.disable,
+    ]
+
+
+def _set_modules(before: list[Any]) -> None:
+    sys.stdin, sys.stdout, sys.stderr = before[:3]
+    sys.excepthook, sys.unraisablehook, threading.excepthook = before[3:6]
+    sys.settrace(before[6])
+    sys.setprofile(before[7])
+    sys.setrecursionlimit(before[8])
+    (gc.enable if before[9] else gc.disable)()
+    socket.setdefaulttimeout(before[10])
+    logging.disable(before[11])
+
+
+def _directory() -> list[Any]:
+    try:
+        return [os.getcwd()]
+    except OSError:  # it was deleted
+        return [None]
+
+
+def _locale() -> list[Any]:
+    return [locale.setlocale(locale.LC_ALL)]
+
+
+class ProcessState:
+    """The state of this process when it is made, from its main thread."""
+
+    def __init__(self) -> None:
+        self._home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+        self._umask = os.umask(0o077)
+        os.umask(self._umask)
+        self._mask = _sigmask(signal.SIG_BLOCK, ())
+        self._kept: list[tuple[str, Callable[[], list[Any]], Callable[[list[Any]], object]]] = [
+            ("timers", _timers, _stop_timers),
+            ("signal handlers", _handlers, _set_handlers),
+            ("streams, hooks or settings of the interpreter", _modules, _set_modules),
+            ("the working directory", _directory, lambda before: os.fchdir(self._home)),
+            ("the locale", _locale, lambda before: locale.setlocale(locale.LC_ALL, before[0])),
+        ]
+        self._before = [read() for _, read, _ in self._kept]
+        self._before[0] = [0.0, 0.0, 0.0]
+
+    def close(self) -> None:
+        os.close(self._home)
+
+    def put_back(self) -> Iterator[str]:
+        """Make everything what it was, and yield the names of what was not."""
+        if os.umask(self._umask) != self._umask:
+            yield "the umask"
+        if _sigmask(signal.SIG_BLOCK, ()) != self._mask:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+            yield "the signal mask"
+        for place, (name, read, put) in enumerate(self._kept):
+            before = self._before[place]
+            if read() != before:
+                with suppress(
+                    OSError, ValueError, locale.Error
+                ):  # it cannot be: it is named all the same
+                    put(before)
+                yield name

@@ -1,0 +1,130 @@
+"""Transactions and database connections that a job leaves open, in its thread and in others."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+_MOST = 16  # connections that a thread has had, until those it has no longer are forgotten
+
+Blocks = dict[BaseDatabaseWrapper, "_State"]
+
+
+class _State(NamedTuple):
+    depth: int
+    needs_rollback: bool
+
+
+class _Thread(threading.local):
+    """The connections of a thread: to ask Django for them each time would take longer than the rest."""
+
+    def __init__(self) -> None:
+        self.connections = [*connections.all(initialized_only=True)]
+
+
+_thread = _Thread()
+_elsewhere: weakref.WeakKeyDictionary[BaseDatabaseWrapper, threading.Thread] = (
+    weakref.WeakKeyDictionary()  # of other threads than the main one
+)
+_lock = threading.Lock()
+
+
+def _note(sender: object, connection: BaseDatabaseWrapper, **named: Any) -> None:
+    """Note a connection that has just been opened."""
+    if len(_thread.connections) >= _MOST:
+        _thread.connections = [*connections.all(initialized_only=True)]
+    if connection not in _thread.connections:
+        _thread.connections.append(connection)
+    if threading.current_thread() is not threading.main_thread():
+        with _lock:
+            _elsewhere[connection] = threading.current_thread()
+
+
+connection_created.connect(_note, dispatch_uid=__name__)
+
+
+def open_blocks() -> Blocks:
+    """Return which connections of this thread are in a transaction, and how deep."""
+    return {
+        connection: _State(len(connection.atomic_blocks), connection.needs_rollback)
+        for connection in _thread.connections
+        if _is_open(connection)
+    }
+
+
+def _is_open(connection: BaseDatabaseWrapper) -> bool:
+    if connection.in_atomic_block:
+        return True
+    usual = connection.settings_dict["AUTOCOMMIT"]
+    return connection.connection is not None and connection.autocommit != usual
+
+
+def end_blocks(before: Blocks) -> Iterator[str]:
+    """
+    Roll back what was begun since, and yield the names of these databases.
+
+    Where there was no transaction before, the connection is dropped. Threads that have ended meanwhile
+    keep no connection.
+    """
+    for connection in _thread.connections:
+        if not _is_open(connection):
+            continue
+        state = before.get(connection)
+        if state is None:
+            _drop(connection)
+            yield connection.alias
+        elif len(connection.atomic_blocks) > state.depth:
+            _roll_back(connection, state)
+            yield connection.alias
+    if _elsewhere:
+        yield from _close_of_ended_threads()
+
+
+def _roll_back(connection: BaseDatabaseWrapper, state: _State) -> None:
+    """Leave the blocks that were entered since, and keep those around them."""
+    error = RuntimeError("the job has left this block open")
+    while len(blocks := connection.atomic_blocks) > state.depth:
+        count, block = len(blocks), blocks[-1]
+        with suppress(Exception):  # the connection is broken: whoever uses it next is told
+            block.__exit__(RuntimeError, error, None)
+        if len(connection.atomic_blocks) >= count:
+            connection.atomic_blocks.pop()
+    connection.needs_rollback = state.needs_rollback
+
+
+def _drop(connection: BaseDatabaseWrapper) -> None:
+    """Forget all blocks and close the connection, by which the database rolls back."""
+    connection.in_atomic_block = connection.needs_rollback = False
+    connection.atomic_blocks, connection.savepoint_ids, connection.run_on_commit = [], [], []
+    if connection.closed_in_transaction:
+        connection.closed_in_transaction = False
+        connection.connection = None
+    if connection.connection is not None:
+        with suppress(Exception):  # one in memory stays open; another one may be broken, and go
+            connection.rollback()
+            connection.set_autocommit(connection.settings_dict["AUTOCOMMIT"])
+    with suppress(Exception):
+        connection.close()
+
+
+def _close_of_ended_threads() -> Iterator[str]:
+    with _lock:
+        ended = [
+            connection
+            for connection, thread in _elsewhere.items()
+            if not thread.is_alive() and not connection.allow_thread_sharing
+        ]
+        for connection in ended:
+            del _elsewhere[connection]
+    for connection in ended:
+        connection.inc_thread_sharing()  # its own thread cannot close it any more
+        if _is_open(connection):
+            yield connection.alias
+        _drop(connection)
