@@ -101,11 +101,15 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 
 def write_lines_of_json() -> None:
-    """Turn all that this process will write into lines of JSON, and uncaught exceptions into records."""
+    """Turn all that this process will write into lines of JSON."""
     if not isinstance(sys.stdout, JSONLines):
         sys.stdout = JSONLines(sys.stdout, "stdout", "INFO")
     if not isinstance(sys.stderr, JSONLines):
         sys.stderr = JSONLines(sys.stderr, "stderr", "ERROR")
+
+
+def log_uncaught() -> None:
+    """Have uncaught exceptions logged, in each thread, in place of a plain traceback on stderr."""
     sys.excepthook = _on_uncaught
     sys.unraisablehook = _on_unraisable
     threading.excepthook = _on_uncaught_in_thread

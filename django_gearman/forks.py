@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -89,7 +88,7 @@ def _end(error: BaseException | None) -> NoReturn:
     if error is None:
         code = 0
     elif not isinstance(error, SystemExit):
-        traceback.print_exception(error)
+        sys.excepthook(type(error), error, error.__traceback__)
     elif error.code is None or isinstance(error.code, int):
         code = error.code or 0
     else:

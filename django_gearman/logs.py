@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 
-from .console import console_stream, is_console, write_lines_of_json
+from .console import console_stream, is_console, log_uncaught, write_lines_of_json
 from .context import current_job
 from .records import MARGIN, make_safe, traceback_of
 from .text import printable, str_of
@@ -118,6 +118,7 @@ def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the op
     for handler in [*logger.handlers, *logging.getLogger().handlers]:
         handler.addFilter(_make_ours_safe)
         handler.addFilter(_job_filter)
+    log_uncaught()
     if format == "json":
         write_json()
 
@@ -125,6 +126,7 @@ def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the op
 def write_json() -> None:
     """Have all that this process writes to stdout and stderr be lines of JSON, from now on."""
     write_lines_of_json()
+    log_uncaught()
     warnings = logging.getLogger("py.warnings")
     logging.captureWarnings(True)
     if not warnings.hasHandlers():

@@ -20,7 +20,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import warnings
 import weakref
 from collections.abc import Callable
@@ -152,13 +151,13 @@ def _leave(work: Callable[[], object], on_leave: Callable[[], object]) -> None:
             code = 0
         except BaseException as error:  # noqa: BLE001 - there is no caller to raise it to
             code = NOT_NOW if is_shortage(error) else 1
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         signal.signal(signal.SIGTERM, lambda *_: None)  # it is about to end as it is
         on_leave()
         vars(threading)["_shutdown"]()  # waits for threads that are no daemons
         atexit._run_exitfuncs()
     except BaseException:  # noqa: BLE001 - as above
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):

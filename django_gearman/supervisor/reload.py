@@ -14,9 +14,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from .forking import HANDLED, delay_after, insist, is_shortage
 from .process import Process, Slot
@@ -24,6 +25,7 @@ from .scoreboard import LAYOUT, Scoreboard
 
 logger = logging.getLogger(__name__)
 
+_MOST_OUTPUT = 20_000  # bytes of what a check writes, that are told
 _VARIABLE = "DJANGO_GEARMAN_ADOPT"
 
 
@@ -33,6 +35,10 @@ def _logical_directory() -> str:
         if os.path.samefile(os.environ["PWD"], os.curdir):
             return os.environ["PWD"]
     return os.getcwd()
+
+
+class CheckFailed(Exception):
+    """The check whether the new code can start has failed; the text is what it has written."""
 
 
 class Reload:
@@ -54,6 +60,7 @@ class Reload:
         self._slots = slots
         self._directory = _logical_directory()
         self._checking: subprocess.Popen[bytes] | None = None
+        self._written: IO[bytes] | None = None  # by the check
         self._is_checked = False
         self._failures = 0
         self._try_at = math.inf  # when to try again what the system had no room for
@@ -75,6 +82,7 @@ class Reload:
         if self._checking is not None:
             self._checking.kill()
             self._checking.wait()
+            self._read_output()
         self._checking, self._is_checked = None, False
         self._failures, self._try_at = 0, math.inf
 
@@ -82,11 +90,15 @@ class Reload:
         """Take over if the new code has been found able to; this does not return then."""
         if self._checking is not None and (code := self._checking.poll()) is not None:
             self._checking = None
+            output = self._read_output()
             if code == 0:
                 logger.info("the new code takes over")
                 self._is_checked, self._try_at = True, 0.0
             else:
-                logger.error("the code, as it is now, cannot start: nothing is replaced")
+                logger.error(
+                    "the code, as it is now, cannot start: nothing is replaced",
+                    exc_info=CheckFailed(output or f"it exited with {code}, and wrote nothing"),
+                )
         if self._try_at <= time.monotonic():
             self._try_at = math.inf
             if self._is_checked:
@@ -96,11 +108,26 @@ class Reload:
 
     def _check_code(self) -> None:
         try:
+            self._written = _new_file()
             self._checking = subprocess.Popen(
-                [*(self._command or ()), *self._check], cwd=self._directory
+                [*(self._command or ()), *self._check],
+                cwd=self._directory,
+                stdout=self._written,
+                stderr=subprocess.STDOUT,
             )
         except OSError as error:
+            self._read_output()
             self._failed(error)
+
+    def _read_output(self) -> str:
+        """Return what the check has written at the last, and forget it."""
+        if self._written is None:
+            return ""
+        with self._written as file:
+            self._written = None
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _MOST_OUTPUT))
+            return file.read().decode(errors="replace").strip()
 
     def _failed(self, error: OSError) -> None:
         if not is_shortage(error):
@@ -146,6 +173,13 @@ class Reload:
         slots = {slot.name: slot for slot in self._slots}
         has_boards = left["layout"] == LAYOUT
         return [_adopt(each, slots, has_boards) for each in left["processes"]]
+
+
+def _new_file() -> IO[bytes]:
+    """Return a file without a name, in memory where the platform has such."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("check"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
 
 
 def _set_inheritable(process: Process, inheritable: bool) -> None:

@@ -93,3 +93,32 @@ def test_no_text_of_a_client_makes_a_line_of_its_own(launch, client, own_gearman
 
     assert not [line for line in worker.output.splitlines() if line.startswith(FORGED)]
     assert worker.output.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("arguments", [[], JSON], ids=["text", "json"])
+def test_code_that_cannot_be_loaded_is_told_in_one_record(
+    launch, own_gearmand, tmp_path, monkeypatch, arguments
+):
+    (tmp_path / "changing_settings.py").write_text("from tests.integration.settings import *\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker = launch(
+        "gearman_worker", "--settings", "changing_settings", *arguments, "--grace-period", "5"
+    )
+    workers_ready(own_gearmand, 1)
+    (tmp_path / "changing_settings.py").write_text("raise ValueError('no\\n' + 'forged')\n")
+
+    worker.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "nothing is replaced" in worker.output, "the failure")
+    workers_ready(own_gearmand, 1)
+    assert worker.stop() == 0
+
+    if arguments:
+        [record] = [r for r in records(worker) if "nothing is replaced" in str(r["message"])]
+        assert "ValueError: no" in str(record["traceback"])
+        assert "changing_settings.py" in str(record["traceback"])
+    else:
+        first = worker.output.index("nothing is replaced")
+        lines = worker.output[first:].splitlines()[1:]
+        assert "  | ValueError: no" in lines
+        assert "  | forged" in lines
+        assert not [line for line in worker.output.splitlines() if line.startswith("forged")]
