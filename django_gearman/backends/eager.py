@@ -9,6 +9,7 @@ earlier. Delayed jobs are held back until a later submit finds them due.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -18,7 +19,7 @@ from ..execution import Submit, execute, fail_unknown
 from ..functions import functions_of
 from ..instrumentation import active
 from ..jobs import AnyJob
-from ..records import get_logger
+from ..records import get_logger, log
 from ..registry import registry
 from ..server import Server
 from .base import AssignedJob, JobSpec, JobStatus, Submission, WorkerSession, WorkFail
@@ -118,7 +119,7 @@ class EagerBackend(MemoryBackend):
             else:
                 execute(job, assigned, worker, self._retry)
         except BackendError as error:  # which only a test can make happen here
-            logger.warning("job %s: %s", assigned.handle, error)
+            log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
         except BaseException:  # an interrupt: nobody else would ever end the job
             with suppress(ConnectionLost):
                 worker.send(assigned, WorkFail())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 import threading
@@ -12,7 +13,7 @@ from ..clock import monotonic
 from ..connection import Connection
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol import Packet, PacketType, encode, to_bytes, to_number, to_text
-from ..records import get_logger
+from ..records import get_logger, log
 from ..server import Server
 from .base import DELAYED, LARGE_WORKLOAD, AssignedJob
 from .real_servers import REGRAB_SECONDS, backoff
@@ -231,7 +232,14 @@ class Link:
             elif kind is PacketType.ERROR:
                 self._statuses.append(None)
                 code, text = map(to_text, args)
-                logger.warning("job server %s refused: %s (%s)", self.server, text, code)
+                log(
+                    logger,
+                    logging.WARNING,
+                    "job server %s refused: %s (%s)",
+                    self.server,
+                    text,
+                    code,
+                )
         head = connection.arriving(LARGE_WORKLOAD)
         self.arriving = None if head is None else self._announced(*head)
 
@@ -248,7 +256,7 @@ class Link:
             self.is_known = True
             # Only now: some jobs cost every worker its connection.
             if self._failures and not self.is_quick:
-                logger.warning("job server %s is back", self.server)
+                log(logger, logging.WARNING, "job server %s is back", self.server)
             self._failures = 0
 
     def _assigned(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> None:
@@ -294,7 +302,7 @@ class Link:
         """Drop the connection; say so once, and not again until it was back."""
         self.disconnect()
         if not self._failures and not self.is_quick:  # the other connection says so
-            logger.warning("%s; trying again until it is back", error)
+            log(logger, logging.WARNING, "%s; trying again until it is back", error)
         self.retry_at = monotonic() + backoff(self._failures)
         self._failures = min(self._failures + 1, 10)
 

@@ -10,6 +10,7 @@ while another one runs; only a server that does not answer at once is not waited
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from ..clock import monotonic
 from ..exceptions import ConnectionLost
 from ..interrupts import undisturbed
 from ..protocol import MOST_HEAD, PacketType, parse_head, to_bytes, to_text
-from ..records import get_logger
+from ..records import get_logger, log
 from .base import DELAYED, LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
 from .python_gearman_bindings import UPDATES, Connection, Manager
 from .real_servers import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
@@ -62,7 +63,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
         self.waiting = False
         self.has_answered = True
         if self.connection.failures:  # only now: some jobs cost every worker its connection
-            logger.warning("job server %s is back", self.connection.server)
+            log(logger, logging.WARNING, "job server %s is back", self.connection.server)
             self.connection.failures = 0
 
     def recv_noop(self) -> bool:
@@ -86,7 +87,9 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
 
     def recv_error(self, error_code: bytes, error_text: bytes) -> bool:
         told = to_text(error_text), to_text(error_code)
-        logger.warning("job server %s refused: %s (%s)", self.connection.server, *told)
+        log(
+            logger, logging.WARNING, "job server %s refused: %s (%s)", self.connection.server, *told
+        )
         return True
 
 
@@ -243,7 +246,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
             handle: held for handle, held in self._in_hand.items() if held[1].connection is not lost
         }
         if not lost.failures:
-            logger.warning("%s; trying again until it is back", lost.error)
+            log(logger, logging.WARNING, "%s; trying again until it is back", lost.error)
         lost.retry_at = monotonic() + backoff(lost.failures)
         lost.failures = min(lost.failures + 1, 10)
 
