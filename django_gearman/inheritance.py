@@ -91,7 +91,7 @@ def _forget_storages() -> list[object]:
     module = sys.modules.get("django.core.files.storage")
     if module is None:
         return []
-    made = module.storages._storages
+    made = vars(module.storages).get("_storages", {})
     forgotten = [key for key, each in made.items() if _is_foreign(each)]
     lazy = [module.default_storage]
     static = sys.modules.get("django.contrib.staticfiles.storage")

@@ -41,5 +41,8 @@ class Watch:
         """Whether the worker should leave after so many jobs."""
         return False
 
+    def leaving(self) -> None:
+        """Note that the worker runs no more jobs, and is about to say so and to disconnect."""
+
 
 NOBODY = Watch()

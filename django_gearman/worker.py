@@ -142,10 +142,12 @@ class GearmanWorker:
                 run(assigned)
                 count += 1
         except BaseException:
+            watch.leaving()
             send(worker_stopping, type(self), worker=self)
             if not watch.ends_jobs:
                 session.close()
             raise
+        watch.leaving()
         send(worker_stopping, type(self), worker=self)
         session.close()
         return count

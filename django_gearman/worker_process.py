@@ -29,6 +29,9 @@ logger = get_logger("django_gearman.jobs")
 HARD_LIMIT_SECONDS = 5.0
 #: Seconds that the report on a job without a timeout may take, with the receivers of its signals.
 REPORT_SECONDS = 60.0
+#: Seconds that receivers of `worker_stopping` and the end of its connections may take; a job server
+#: that hangs takes ten.
+STOP_SECONDS = 20.0
 
 # By which each process stays below its limits, at random, so that not all leave at once.
 _SPLAY = 0.1
@@ -121,6 +124,9 @@ class SupervisedWatch(Watch):
             told = "job %s (%s) has left changes to its process, which were undone: %s"
             log(logger, logging.WARNING, told, *self._job, ", ".join(self._left))
             self._left = []
+
+    def leaving(self) -> None:
+        self._board.leave_within(STOP_SECONDS)
 
     def is_over(self, count: int) -> bool:
         is_over = self._is_old(count)

@@ -88,6 +88,25 @@ def test_signals_tell_of_a_workers_life(ran):
     ]
 
 
+def test_a_watch_knows_that_a_worker_stops_before_receivers_do(ran):
+    told = []
+
+    class Noting(Watch):
+        def leaving(self):
+            told.append("leaving")
+
+    def stopping(**about):
+        told.append("stopping")
+
+    worker_stopping.connect(stopping)
+    try:
+        GearmanWorker(clean_connections=False).work(burst=True, watch=Noting())
+    finally:
+        worker_stopping.disconnect(stopping)
+
+    assert told == ["leaving", "stopping"]
+
+
 def test_a_receiver_that_fails_changes_nothing_for_the_job(ran, caplog):
     def fail(**about):
         raise RuntimeError("the receiver's own affair")

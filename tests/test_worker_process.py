@@ -159,6 +159,12 @@ def test_what_was_reported_is_on_the_board_until_the_next_job(board, line):
     assert told == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
 
 
+def test_a_worker_that_stops_has_some_seconds_for_that(board, line):
+    SupervisedWatch(board, line, Limits(), None).leaving()
+
+    assert 15 < board.deadline - time.monotonic() <= 20
+
+
 # When a process leaves
 
 

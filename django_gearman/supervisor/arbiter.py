@@ -25,7 +25,7 @@ from functools import partial
 
 from .forking import NOT_NOW, delay_after
 from .listening import has_terminal, listening
-from .process import LEAVE_SECONDS, UNKNOWN_CODE, Death, Process, Slot, reap_strangers, spawn
+from .process import UNKNOWN_CODE, Death, Process, Slot, reap_strangers, spawn
 from .reload import Reload
 from .reporters import Reporters
 from .scoreboard import Stage
@@ -278,7 +278,7 @@ class Supervisor:
     def _ended(self, process: Process, code: int) -> None:
         process.listen()  # what it told at the last
         self._processes.remove(process)
-        is_overdue = process.board.deadline <= time.monotonic()
+        is_overdue = process.board.deadline <= time.monotonic() and not process.board.is_ending
         task = b"" if process.is_killed else process.board.task
         how = "killed: its time was up" if is_overdue and code == -signal.SIGKILL else _how(code)
         if task and self._on_death is not None:
@@ -309,8 +309,7 @@ class Supervisor:
             return
         if code == -signal.SIGKILL and process.board.is_ending:
             slot.vacant_until = float("inf") if stage is Stage.DONE else 0.0
-            told = "%s: process %d was killed: what is registered for its exit took more than %g s"
-            logger.error(told, slot.name, process.pid, LEAVE_SECONDS)
+            logger.error("%s: process %d was killed: it did not end", slot.name, process.pid)
             return
         is_hopeless = code not in (NOT_NOW, UNKNOWN_CODE) and not slot.has_started
         if code > 0 and stage is Stage.STARTING and is_hopeless:

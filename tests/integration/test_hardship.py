@@ -76,6 +76,20 @@ def test_a_receiver_that_hangs_in_a_report_does_not_keep_the_supervisor(
         print(request.wait(30).result)
 
 
+def test_a_process_that_hangs_while_it_stops_is_killed_and_replaced(
+    launch, client, own_gearmand, trail, monkeypatch
+):
+    monkeypatch.setenv("OPEN", "hang_stopping")
+    worker = launch("gearman_worker", "--max-jobs", "1", "--grace-period", "1")
+    for number in range(2):
+        client.dispatch_background_task("tests.integration.mark", number)
+
+    wait_until(lambda: "was killed: it did not end" in worker.output, "it is killed", 60)
+    wait_until(lambda: {"0", "1"} <= set(trail()), "the next job has run")
+
+    assert worker.stop() == 0
+
+
 def test_the_output_is_not_needed(client, own_gearmand, trail, tmp_path):
     command = f'exec "{sys.executable}" manage.py gearman_worker -w 2 <&- >&- 2>&-'
     worker = start(["sh", "-c", command], own_gearmand, tmp_path)

@@ -98,7 +98,7 @@ def test_an_exit_that_hangs_is_killed(launch, tmp_path, leave):
         run=leave,
     )
 
-    wait_until(lambda: "was killed: what is registered for its exit" in family.output, "it is told")
+    wait_until(lambda: "was killed: it did not end" in family.output, "it is told")
     if "leave" in leave:
         wait_until(lambda: len(family.children()) >= 2, "it is replaced at once")
     marker.touch()

@@ -15,7 +15,7 @@ import time
 from django.apps import AppConfig
 from django.db import connection
 
-from django_gearman.signals import job_failed, job_finished
+from django_gearman.signals import job_failed, job_finished, worker_stopping
 from tests.integration.marks import leave
 
 
@@ -80,6 +80,7 @@ def hang(**kwargs: object) -> None:
 
 OPENERS = {
     "hang_finished": lambda: job_finished.connect(hang, weak=False),
+    "hang_stopping": lambda: worker_stopping.connect(hang, weak=False),
     "hang_failed": lambda: job_failed.connect(hang, weak=False),
     "query": query,
     "handler": lambda: logging.getLogger("django_gearman").addHandler(QueryingHandler()),
