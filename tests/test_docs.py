@@ -124,10 +124,11 @@ LONG_RUNNING = "python manage.py gearman_worker"
 # Commands that are for the clone of the repository, where CI runs them.
 IN_THE_CLONE = {"make demo", "make test", "make soak", "make bench"}
 SERVER = "gearmand "
+OWN_SERVER = "python manage.py gearman_server"
 
 
 def here(command: str) -> bool:
-    return command not in IN_THE_CLONE and not command.startswith(SERVER)
+    return command not in IN_THE_CLONE and not command.startswith((SERVER, OWN_SERVER))
 
 
 @pytest.mark.gearmand
@@ -182,6 +183,23 @@ def test_the_targets_of_the_readme_exist(command):
     )
 
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith(OWN_SERVER)])
+def test_the_included_server_takes_these_options(command, project):
+    server = subprocess.Popen(
+        [sys.executable, *command.split()[1:], "--port=0"],
+        cwd=project,
+        env=environment("settings"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with server:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("Gearman job server on 127.0.0.1:")
+        server.terminate()
+        assert "No job is lost." in server.stdout.read()
+    assert server.returncode == 0
 
 
 @pytest.mark.gearmand
