@@ -31,7 +31,7 @@ def client(settings, gearmand) -> GearmanClient:
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [gearmand.address]
     settings.GEARMAN_EXTERNAL_JOBS = ["php.*"]
-    return GearmanClient().using(wait=20)
+    return GearmanClient()
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def test_each_queue_has_processes_of_its_own(launch, own_gearmand):
 
     listed = own_gearmand.ask("workers")
     assert listed.count("/slow :") == 3
-    assert listed.count(" box:") == 5
+    assert listed.count(" box/") == 5
     assert worker.stop() == 0
 
 
