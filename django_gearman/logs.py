@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from .console import console_stream, is_console, log_uncaught, write_lines_of_json
 from .context import current_job
-from .records import MARGIN, make_safe, traceback_of
+from .records import MARGIN, get_logger, make_safe, traceback_of
 from .text import printable, str_of
 
 _FIELDS = ("gearman_job", "gearman_handle", "gearman_queue", "gearman_attempt")
@@ -118,6 +118,9 @@ def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the op
     for handler in [*logger.handlers, *logging.getLogger().handlers]:
         handler.addFilter(_make_ours_safe)
         handler.addFilter(_job_filter)
+    get_logger("django.dispatch")  # tells what receivers of our signals raise
+    if logging.lastResort is not None:  # for loggers without any handler
+        logging.lastResort.setFormatter(TextFormatter("%(message)s"))
     log_uncaught()
     if format == "json":
         write_json()

@@ -16,6 +16,7 @@ import warnings
 from typing import Any
 
 from django_gearman import current_job, gearman_job
+from django_gearman.signals import job_submitted
 from tests.integration import forking_jobs as forking_jobs
 from tests.integration import leaving_jobs as leaving_jobs
 from tests.integration import untellable_jobs as untellable_jobs
@@ -122,4 +123,12 @@ def _fail() -> None:
 
 @gearman_job
 def raise_text(text: str) -> None:
+    logging.getLogger("shop.without.handlers").error("of a stranger: %s", text)
+
+    def fail(**_: Any) -> None:
+        raise ValueError(text)
+
+    job_submitted.connect(fail)
+    job_submitted.send_robust(None, request=None)
+    job_submitted.disconnect(fail)
     raise ValueError(text)
