@@ -127,7 +127,11 @@ class Options:
         return _PRIORITIES[self.priority]
 
     def run_at(self) -> float | None:
-        """Return when the job is to run, in seconds since the epoch, or None for at once."""
+        """
+        Return when the job is to run, in seconds since the epoch.
+
+        None is at once, also where that time has come already: such a job is no delayed one.
+        """
         if self.run_after is None:
             return None
         if self.priority is not None:
@@ -140,9 +144,10 @@ class Options:
                 when = now + when
             elif timezone.is_naive(when) and timezone.is_aware(now):
                 when = timezone.make_aware(when)
-            return when.timestamp()
+            due = when.timestamp()
         except (OverflowError, ValueError) as error:
             raise ValueError(f"run_after={quoted(self.run_after)}: {error}") from error
+        return due if due > now.timestamp() else None
 
 
 #: What `using()` called its options before, which it still takes.
