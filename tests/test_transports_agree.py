@@ -26,7 +26,7 @@ VALUES: Mapping[str, list[Any]] = {
     "priority": [None, "LOW", "HIGH"],
     "run_after": [None, datetime.timedelta(0), PAST, datetime.timedelta(days=1)],
     "background": [False, True],
-    "max_retries": [None, 2],
+    "resubmit": [None, 2],
     "on_commit": [None, True, "default"],
     "retries": [0, 2],
 }
@@ -35,7 +35,7 @@ WRONG = {
     "priority": "URGENT",
     "run_after": True,
     "background": "yes",
-    "max_retries": -1,
+    "resubmit": -1,
     "on_commit": "nowhere",
 }
 PAIRS = list(itertools.combinations(VALUES, 2))
