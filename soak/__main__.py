@@ -19,12 +19,12 @@ from django_gearman.testing.server import GearmandNotInstalled, find_gearmand
 
 from .ground import Ground
 from .report import Report
-from .scenarios import kills, outages, poison, reloads, shortages, silence, stops, untold
+from .scenarios import kills, leftovers, outages, poison, reloads, shortages, silence, stops, untold
 from .watching import Stuck
 
 SCENARIOS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (kills, stops, reloads, poison, silence, outages, untold, shortages)
+    for module in (kills, stops, reloads, poison, silence, outages, untold, shortages, leftovers)
 }
 
 

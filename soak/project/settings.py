@@ -6,6 +6,13 @@ import resource
 SECRET_KEY = "only for soaking"
 INSTALLED_APPS = ["django_gearman", "work"]
 USE_TZ = True
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{os.environ.get('TRAIL', 'soak')}.sqlite3",
+        "OPTIONS": {"timeout": 60},
+    }
+}
 GEARMAN_SERVERS = os.environ.get("GEARMAN_SERVERS", "127.0.0.1:4730").split(",")
 GEARMAN_EXTERNAL_JOBS: list[str] = []
 

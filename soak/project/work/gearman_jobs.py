@@ -12,6 +12,7 @@ from django.dispatch import receiver
 from django_gearman import current_job, gearman_job
 from django_gearman.signals import job_failed, job_finished
 
+from . import leaving as leaving
 from .number import RELEASE
 
 
