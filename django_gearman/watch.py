@@ -34,6 +34,9 @@ class Watch:
     def reported(self) -> None:
         """Note that the server has been sent the outcome."""
 
+    def lost(self, assigned: AssignedJob) -> None:
+        """Note that the outcome could not be reported; raise if that is the job's doing."""
+
     def ended(self) -> None:
         """Note that the job is not in hand any more."""
 

@@ -169,6 +169,7 @@ class GearmanWorker:
                 execute(job, assigned, session, retry, watch)
         except BackendError as error:
             log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
+            watch.lost(assigned)
         end_if_forked(process)
         watch.ended()  # after any other exception it is in hand still: the death is on its account
         self._clean()

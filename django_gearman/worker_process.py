@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -67,6 +68,7 @@ class SupervisedWatch(Watch):
         self.was_serving = False
         self._board = board
         self._line = line
+        self._line_number = os.fstat(line.fileno()).st_ino
         self._limits = limits.splayed()
         self._session: WorkerSession | None = None
         self._begun = 0  # jobs
@@ -117,6 +119,15 @@ class SupervisedWatch(Watch):
 
     def reported(self) -> None:
         self._board.reported(Reported.ALL)
+
+    def lost(self, assigned: AssignedJob) -> None:
+        with suppress(OSError):
+            if os.fstat(self._line.fileno()).st_ino == self._line_number:
+                return
+        raise RuntimeError(
+            f"job {assigned.function} ({assigned.handle}) has closed files of its worker process, "
+            "which cannot go on without; close only what the job has opened"
+        )
 
     def ended(self) -> None:
         self._board.drop()

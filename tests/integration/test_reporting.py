@@ -195,6 +195,17 @@ def test_a_job_that_ends_its_readers_costs_three_processes(
     assert set(trail()) == {"read", "1"}
 
 
+def test_a_job_that_closes_all_files_does_not_run_for_ever(launch, client, own_gearmand, trail):
+    worker = launch("gearman_worker")
+
+    request = client.submit_job("tests.integration.untellable_jobs.close_all", poll_timeout=20)
+
+    assert "WorkerDied" in str(failure(request))
+    assert trail() == ["closed"] * 3
+    assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
+    assert worker.stop() == 0
+
+
 @BOTH
 def test_jobs_that_wait_behind_poison_are_not_charged(launch, client, own_gearmand, trail, backend):
     jobs = [{"task": "tests.integration.mark", "data": n} for n in range(40)]
