@@ -16,6 +16,8 @@ $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# Both install the modules of python-gearman, so that what is there of either goes first.
+	@$(BIN)/pip uninstall --quiet --yes --disable-pip-version-check gearman3 pygearman 2>/dev/null
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 

@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 INIT = (HERE / "django_gearman" / "__init__.py").read_text()
 VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1]
 
-PYTHON_GEARMAN = ["gearman3==0.2.1"]  # exactly: what it gets wrong is corrected by subclassing
+PYTHON_GEARMAN = ["pygearman==0.2.6"]  # exactly: what it gets wrong is corrected by subclassing
 TEST = [
     *PYTHON_GEARMAN,
     "dynaconf>=3.2",

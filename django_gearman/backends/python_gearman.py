@@ -1,8 +1,8 @@
 """
 "python-gearman": real job servers, over the python-gearman bindings (`import gearman`).
 
-The bindings, gearman3 0.2.1, are corrected in the modules `python_gearman_*`. What cannot be
-corrected: their TLS (`ssl.wrap_socket`, which is gone) and that they know no delayed jobs. Handles
+The bindings, pygearman 0.2.6, are corrected in the modules `python_gearman_*`. What is not:
+they know no delayed jobs, and their TLS wants a client certificate and waits in a busy loop. Handles
 are those of the "gearman" transport, and equal uniques meet at the same server from both.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 import gearman  # type: ignore[import-untyped]
@@ -46,7 +47,26 @@ from .real_servers import (
 )
 from .specs import check_specs
 
+_OTHERS = "gearman", "gearman3", "python3-gearman"  # distributions that install the same modules
 _DOWN_SECONDS = 10.0  # for which a server that could not be reached is passed over
+
+
+def check_bindings() -> None:
+    """Raise InvalidBackend if other bindings are installed, too: they overwrite each other's modules."""
+    found = []
+    for name in _OTHERS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append(metadata.distribution(name).name)
+    if found:
+        raise InvalidBackend(
+            f"GEARMAN_BACKEND is 'python-gearman', which needs pygearman, but {' and '.join(found)} is "
+            "installed, whose modules have the same name; uninstall both, and install pygearman again: "
+            f"pip uninstall {' '.join(found)} pygearman, then "
+            "pip install django-gearman[python-gearman]"
+        )
+
+
+check_bindings()
 
 
 class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type: ignore[misc]

@@ -1,8 +1,7 @@
 """
 The connections of the python-gearman bindings, corrected.
 
-The bindings, gearman3 0.2.1, do not work on Python 3.9 and later: reading calls an array method
-that is gone. Besides, they set no time limits, know no IPv6, never ask for WORK_EXCEPTION packets,
+The bindings, pygearman 0.2.6, set no time limits, know no IPv6, never ask for WORK_EXCEPTION packets,
 copy what is left to send again and again, leave forgotten sockets open, wait for ever for a silent
 server, forget why a connection was lost, and bear one thread only. All of that is corrected here by
 subclasses, through the hooks that the bindings have; their modules stay as they are.
@@ -90,16 +89,8 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
             self.throw_exception(f"it answers {answer[:20]!r}, which is not Gearman's protocol")
 
     def read_data_from_socket(self, bytes_to_read: int = 16384) -> None:
-        try:
-            data = self.gearman_socket.recv(bytes_to_read)
-        except BlockingIOError:  # nothing there after all
-            return
-        except OSError as error:
-            self.throw_exception(exception=error)
-        if not data:
-            self.throw_exception("it closed the connection")
+        super().read_data_from_socket(bytes_to_read)
         self.heard = monotonic()
-        self._incoming_buffer.frombytes(data)
 
     def send_command(self, cmd_type: int, cmd_args: dict[str, Any]) -> None:
         super().send_command(cmd_type, cmd_args)
