@@ -127,11 +127,7 @@ class Options:
         return _PRIORITIES[self.priority]
 
     def run_at(self) -> float | None:
-        """
-        Return when the job is to run, in seconds since the epoch.
-
-        None is at once, also where that time has come already: such a job is no delayed one.
-        """
+        """Return when the job is to run, in seconds since the epoch, or None for at once."""
         if self.run_after is None:
             return None
         if self.priority is not None:
@@ -144,10 +140,9 @@ class Options:
                 when = now + when
             elif timezone.is_naive(when) and timezone.is_aware(now):
                 when = timezone.make_aware(when)
-            due = when.timestamp()
+            return when.timestamp()
         except (OverflowError, ValueError) as error:
             raise ValueError(f"run_after={quoted(self.run_after)}: {error}") from error
-        return due if due > now.timestamp() else None
 
 
 #: What `using()` called its options before, which it still takes.

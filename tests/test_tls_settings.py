@@ -109,7 +109,7 @@ def test_each_start_says_which_argument_is_wrong(settings, files, production, tl
         {"certfile": "client.pem", "keyfile": "encrypted.key", "password": lambda: "secret"},
         {"certfile": "client.pem", "keyfile": "client.key", "password": "needless"},
     ],
-    ids=repr,
+    ids=["none", "authority", "client", "encrypted", "callable", "needless"],
 )
 def test_arguments_that_load_are_fine(settings, files, tls):
     settings.GEARMAN_BACKEND = "gearman"

@@ -47,13 +47,7 @@ from .base import (
 from .uniques import from_wire_unique, wire_unique
 
 _BAND = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
-_DUE = -1  # delayed jobs that are due: real transports have a queue for them, and it goes first
 _handles = itertools.count(1)  # of all servers: a handle is of one job only
-
-
-def _is_apart(spec: JobSpec) -> bool:
-    """Whether the job goes to the queue for delayed jobs."""
-    return spec.run_at is not None and not spec.external
 
 
 class _Job:
@@ -105,7 +99,7 @@ class MemoryServer:
         with self._lock:
             job = self._by_unique.get((spec.function, unique))
             if job is None:
-                if max_queued is not None and self._count_like(spec) >= max_queued:
+                if max_queued is not None and len(self._of(spec.function)) >= max_queued:
                     raise ServerError(
                         f"job server {self.name} refused: Job queue is full (QUEUE_ERROR)",
                         code="QUEUE_ERROR",
@@ -131,19 +125,11 @@ class MemoryServer:
 
     def _enqueue(self, job: _Job) -> None:
         queue = self._queues.setdefault(job.spec.function, [])
-        spec = job.spec
-        band = _BAND[spec.priority if spec.run_at is None else Priority.NORMAL]
-        if _is_apart(spec):
-            band = _DUE
-        heapq.heappush(queue, (band, next(self._places), job))
+        heapq.heappush(queue, (_BAND[job.spec.priority], next(self._places), job))
 
     def _forget(self, job: _Job) -> None:
         del self._jobs[job.handle]
         del self._by_unique[job.spec.function, job.unique]
-
-    def _count_like(self, spec: JobSpec) -> int:
-        """Return how many jobs there are in the queue that the job would go to."""
-        return sum(_is_apart(job.spec) == _is_apart(spec) for job in self._of(spec.function))
 
     def _of(self, function: str) -> list[_Job]:
         return [job for job in self._jobs.values() if job.spec.function == function]

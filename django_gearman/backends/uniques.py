@@ -2,8 +2,7 @@
 What names a job for coalescing, on the wire.
 
 gearmand loses a background job when a foreground client of the same unique leaves. So our uniques
-say which of the two their job is, and whether it is delayed, or a job that should run now would be
-joined to one of tomorrow. They never meet those of other programs. Workers of older versions
+say which of the two their job is, and never meet those of other programs. Workers of older versions
 know the job by the first two characters. The others tell ours from a unique that another program has
 made up, "b:42" for instance. To this version, a unique of an older client is like another program's:
 the server tells which it is (`WorkerSession.is_awaited`).
@@ -20,7 +19,7 @@ from .base import JobSpec
 #: Longest unique that gearmand handles, in bytes; 64 already corrupts the workload.
 MAX_UNIQUE_BYTES = 63
 
-_BACKGROUND, _DELAYED, _FOREGROUND = b"b:dj:", b"b:dj@", b"f:dj:"
+_BACKGROUND, _FOREGROUND = b"b:dj:", b"f:dj:"
 _PREFIX = len(_BACKGROUND)
 _OLD_BACKGROUND = re.compile(r"b:[0-9a-f]{32}")
 
@@ -32,9 +31,7 @@ def wire_unique(spec: JobSpec) -> bytes:
     Always one: gearmand's persistent queue loses jobs without. One that is too long, or that the
     protocol could not carry, is replaced by its digest.
     """
-    prefix = _FOREGROUND
-    if spec.background:
-        prefix = _BACKGROUND if spec.run_at is None else _DELAYED
+    prefix = _BACKGROUND if spec.background else _FOREGROUND
     if not spec.unique:
         return prefix + os.urandom(16).hex().encode()
     unique = spec.unique.encode(errors="surrogatepass")
@@ -47,7 +44,7 @@ def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
     """Return the caller's unique and whether the job is a background one (None: not ours, unknown)."""
     text = unique.decode(errors="replace")
     match unique[:_PREFIX]:
-        case b"b:dj:" | b"b:dj@":
+        case b"b:dj:":
             return text[_PREFIX:], True
         case b"f:dj:":
             return text[_PREFIX:], False
