@@ -97,24 +97,32 @@ class ProcessState:
             ("the working directory", _directory, lambda before: os.fchdir(self._home)),
             ("the locale", _locale, lambda before: locale.setlocale(locale.LC_ALL, before[0])),
         ]
+        self._reads = [read for _, read, _ in self._kept]
         self._before = [read() for _, read, _ in self._kept]
         self._before[0] = [0.0, 0.0, 0.0]
 
     def close(self) -> None:
         os.close(self._home)
 
-    def put_back(self) -> Iterator[str]:
-        """Make everything what it was, and yield the names of what was not."""
-        if os.umask(self._umask) != self._umask:
+    def put_back(self) -> list[str]:
+        """Make everything what it was, and return the names of what was not."""
+        umask = os.umask(self._umask)  # to set it is the only way to read it
+        mask = _sigmask(signal.SIG_BLOCK, ())
+        found = [read() for read in self._reads]
+        if umask == self._umask and mask == self._mask and found == self._before:
+            return []
+        return [*self._put_back(umask, mask)]
+
+    def _put_back(self, umask: int, mask: object) -> Iterator[str]:
+        if umask != self._umask:
             yield "the umask"
-        if _sigmask(signal.SIG_BLOCK, ()) != self._mask:
+        if mask != self._mask:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
             yield "the signal mask"
         for place, (name, read, put) in enumerate(self._kept):
             before = self._before[place]
             if read() != before:
-                with suppress(
-                    OSError, ValueError, locale.Error
-                ):  # it cannot be: it is named all the same
+                with suppress(OSError, ValueError, locale.Error):
                     put(before)
+                self._before[place] = read()  # what cannot be put back is told once
                 yield name

@@ -111,7 +111,7 @@ class SupervisedWatch(Watch):
 
     def returned(self) -> None:
         if self._state is not None:
-            self._left = list(self._state.put_back())
+            self._left = self._state.put_back()
         self._board.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
 
     def resubmitted(self) -> None:
