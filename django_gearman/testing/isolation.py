@@ -146,10 +146,15 @@ def is_test_run() -> bool:
 
 def isolate_test_runs() -> None:
     """Keep test cases from the project's job servers as soon as Django's test runner runs."""
-    run = UnittestRun()
+    run, modules = UnittestRun(), sys.modules
+
+    def provide() -> Instrumentation:
+        # Asked several times for each job, and production has not loaded that module.
+        return run if "django.test.utils" in modules and is_test_run() else PRODUCTION
+
     _Overrides.initial, _, _ = conf.backend_settings()
     setting_changed.connect(_note_override, dispatch_uid="django_gearman.testing")
-    set_initial(lambda: run if is_test_run() else PRODUCTION)
+    set_initial(provide)
 
 
 def _note_override(*, setting: str, enter: bool, **_: Any) -> None:
