@@ -25,7 +25,7 @@ from .records import get_logger, log
 from .registry import registry
 from .signals import worker_started, worker_stopping
 from .telling import send
-from .transactions import end_blocks
+from .transactions import Blocks, end_blocks, open_blocks
 from .watch import NOBODY, Watch
 
 logger = get_logger(__name__)
@@ -66,6 +66,7 @@ class GearmanWorker:
         self.is_stopping = False
         self._clean_connections = clean_connections
         self._session: WorkerSession | None = None
+        self._blocks: Blocks = {}
 
     @property
     def client_id(self) -> str:
@@ -97,6 +98,7 @@ class GearmanWorker:
         the work. `backend` is another transport than that of the settings; `watch` is told what
         happens.
         """
+        self._blocks = open_blocks()  # as of a test case around it: they are not of its jobs
         functions = functions_of(self.jobs)
         backend = backend or get_backend()
         instrumentation, names = active(), list(functions)
@@ -177,7 +179,7 @@ class GearmanWorker:
     def _clean(self) -> None:
         """Drop database connections that are broken or too old, and queries kept for debugging."""
         if self._clean_connections:
-            for alias in end_blocks({}):  # a job's own have been ended before
+            for alias in end_blocks(self._blocks):  # a job's own have been ended before
                 told = "a receiver has left a transaction open, which was rolled back: database %r"
                 log(logger, logging.ERROR, told, alias)
             for connection in db.connections.all(initialized_only=True):
