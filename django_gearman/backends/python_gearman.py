@@ -18,6 +18,7 @@ import gearman  # type: ignore[import-untyped]
 from gearman import errors
 
 from ..clock import monotonic
+from ..deadlines import submit_by
 from ..exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
 from ..interrupts import brief
 from ..opening import ping
@@ -41,6 +42,7 @@ from .real_servers import (
     check_seconds,
     function_rows,
     rank,
+    servers_standing,
     split_handle,
     unavailable,
     worker_rows,
@@ -67,6 +69,12 @@ def check_bindings() -> None:
 
 
 check_bindings()
+
+
+def _remaining() -> float | None:
+    """Return how many seconds are left for a submission; None if its caller has set no limit."""
+    limit = submit_by.get()
+    return None if limit is None else max(0.0, limit - monotonic())
 
 
 class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type: ignore[misc]
@@ -119,11 +127,14 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         for batch in batches(requests, [len(spec.workload) for spec in specs]):
             try:
                 with contextlib.suppress(errors.ServerUnavailable):  # each has it as .error
-                    self.wait_until_jobs_accepted(batch)
+                    self.wait_until_jobs_accepted(batch, _remaining())
             except ServerUnavailable as error:  # it broke with an earlier batch
                 if not submissions:
                     raise
                 return submissions + [UnsentSubmission(error) for _ in specs[len(submissions) :]]
+            for request in batch:
+                if request.timed_out and request.error is None:
+                    request.lose(ConnectionLost("no job server has answered in the time given"))
             submissions += batch
         return submissions
 
@@ -134,24 +145,31 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
 
     def establish_request_connection(self, current_request: BoundSubmission) -> Connection:
         """Choose a job's server: equal uniques agree, and those believed down come last."""
-        now = monotonic()
-        unique = current_request.unique or str(now)
+        unique = current_request.unique or str(monotonic())
 
         def preference(connection: Connection) -> tuple[bool, bytes]:
-            return connection.retry_at > now, rank(unique, connection.server)
+            passed_over = servers_standing.passed_over(connection.server, _DOWN_SECONDS)
+            return passed_over, rank(unique, connection.server)
 
         return self._reach_one(sorted(self.connection_list, key=preference), "submit the job")
 
     def _reach_one(self, connections: Sequence[Connection], purpose: str) -> Connection:
+        reasons: list[object] = []
         for connection in connections:
+            began, remaining = monotonic(), _remaining()
+            if remaining == 0.0:
+                reasons.append(f"job server {connection.server}: not tried, as the time was up")
+                continue
+            connection.connect_timeout = min(self.connect_timeout, remaining or math.inf)
             try:
                 self.establish_connection(connection)
             except errors.ConnectionError:
-                connection.retry_at = monotonic() + _DOWN_SECONDS
+                servers_standing.failed(connection.server, monotonic() - began)
+                reasons.append(connection.error)
             else:
-                connection.retry_at = 0.0
+                servers_standing.answered(connection.server)
                 return connection
-        raise unavailable(purpose, [connection.error for connection in connections])
+        raise unavailable(purpose, reasons)
 
     def wait(
         self, handler: ClientHandler, ready: Callable[[], bool], until: float = math.inf

@@ -82,7 +82,7 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
             answer = opened.recv(4096)
             self.set_socket(opened)
         except TimeoutError:
-            self.throw_exception(f"no answer in {self.connect_timeout:g} s")
+            self.throw_exception(f"no answer in {self.connect_timeout:.3g} s")
         except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
             self.throw_exception(exception=error)
         if not answer.startswith(protocol.MAGIC_RES_STRING):

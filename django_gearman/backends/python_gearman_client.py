@@ -61,7 +61,8 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
 
     def _register_request(self, current_request: BoundSubmission) -> None:
         own_handle = current_request.job.handle
-        current_request.handle = f"{self.connection.server}//{to_text(own_handle)}"
+        if current_request.error is None:  # otherwise the answer comes too late
+            current_request.handle = f"{self.connection.server}//{to_text(own_handle)}"
         if not current_request.background:
             self.handle_to_request_map.setdefault(own_handle, deque()).append(current_request)
 

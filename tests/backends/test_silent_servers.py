@@ -344,8 +344,9 @@ def test_a_server_that_closes_during_the_handshake_is_named(open_backend, gearma
         assert seconds_of(lambda: backend.submit([background()] * 10)) < 2
 
 
-def test_poll_timeout_bounds_the_call_of_a_client(settings, production):
-    settings.GEARMAN_BACKEND = "gearman"
+@pytest.mark.parametrize("transport", ["gearman", "python-gearman"])
+def test_poll_timeout_bounds_the_call_of_a_client(settings, production, transport):
+    settings.GEARMAN_BACKEND = transport
     settings.GEARMAN_EXTERNAL_JOBS = ["*"]
     with silent_servers(3) as servers:
         settings.GEARMAN_SERVERS = [server.address for server in servers]
@@ -355,6 +356,24 @@ def test_poll_timeout_bounds_the_call_of_a_client(settings, production):
                 GearmanClient().submit_job("f", 1, poll_timeout=1, max_retries=retries)
             assert monotonic() - started < 1.6
     close_backends()
+
+
+@pytest.mark.parametrize("transport", ["gearman", "python-gearman"])
+def test_poll_timeout_bounds_the_acknowledgement(settings, production, transport):
+    settings.GEARMAN_BACKEND = transport
+    settings.GEARMAN_EXTERNAL_JOBS = ["*"]
+
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        peer.wait_for_end()
+
+    with FakeServer(serve) as server:
+        settings.GEARMAN_SERVERS = [server.address]
+        started = monotonic()
+        with pytest.raises(SubmitUncertain):
+            GearmanClient().submit_job("f", 1, poll_timeout=1)
+        assert monotonic() - started < 1.8
+        close_backends()
 
 
 def test_progress_without_end_does_not_stretch_a_wait(settings, production, own_gearmand):
