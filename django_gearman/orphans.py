@@ -107,9 +107,10 @@ def may_run_again(job: AnyJob, assigned: AssignedJob, death: Death) -> bool:
     Whether a next attempt may follow, as its workload tells.
 
     Not after several deaths under one handle: then this cannot be done, but ends the processes that
-    try to.
+    try to. A job of another program that has cost processes has had its attempts under this handle.
     """
-    return bool(job.retries is not None and assigned.background and death.times < MOST_DEATHS)
+    may_be_background = death.is_overdue if assigned.background is None else assigned.background
+    return job.retries is not None and may_be_background and death.times < MOST_DEATHS
 
 
 def fail_orphan(run: Run, death: Death) -> Ending:
