@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from django_gearman.testing import GearmanServer
-from django_gearman.testing.server import free_port
+from django_gearman.testing.gearmand import free_port
 
 from .clients import Environment
 from .processes import Program, pss, wait_until

@@ -9,11 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import GearmanClient
-    from .context import JobContext, current_job
-    from .decorators import gearman_job
-    from .options import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NONE
-    from .request import (
+    from .client.client import GearmanClient
+    from .client.request import (
         JOB_COMPLETE,
         JOB_CREATED,
         JOB_FAILED,
@@ -21,8 +18,11 @@ if TYPE_CHECKING:
         JOB_UNKNOWN,
         JobRequest,
     )
-    from .retries import RetryJob, exponential
-    from .worker import GearmanWorker
+    from .decorators import gearman_job
+    from .jobs.context import JobContext, current_job
+    from .jobs.options import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NONE
+    from .jobs.retries import RetryJob, exponential
+    from .worker.worker import GearmanWorker
 
 __version__ = "1.0.0"
 
@@ -46,11 +46,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "client": ["GearmanClient"],
+    "client.client": ["GearmanClient"],
     "decorators": ["gearman_job"],
-    "context": ["JobContext", "current_job"],
-    "options": ["PRIORITY_HIGH", "PRIORITY_LOW", "PRIORITY_NONE"],
-    "request": [
+    "jobs.context": ["JobContext", "current_job"],
+    "jobs.options": ["PRIORITY_HIGH", "PRIORITY_LOW", "PRIORITY_NONE"],
+    "client.request": [
         "JOB_COMPLETE",
         "JOB_CREATED",
         "JOB_FAILED",
@@ -58,8 +58,8 @@ _MODULES = {
         "JOB_UNKNOWN",
         "JobRequest",
     ],
-    "retries": ["RetryJob", "exponential"],
-    "worker": ["GearmanWorker"],
+    "jobs.retries": ["RetryJob", "exponential"],
+    "worker.worker": ["GearmanWorker"],
 }
 
 

@@ -9,8 +9,8 @@ from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
 from .checks import check_placement, check_routes, check_settings
-from .console import wants_json
 from .logs import write_json
+from .management.console import wants_json
 from .supervisor import protect_streams
 from .testing.isolation import isolate_test_runs
 

@@ -12,12 +12,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from . import backends, conf
+from .client.placement import misplaced_jobs
 from .exceptions import GearmanError, InvalidBackend
-from .fleet import declared_workers, routing_errors
-from .functions import check_serializers, name_functions
-from .placement import misplaced_jobs
-from .registry import registry
+from .jobs.functions import check_serializers, name_functions
+from .jobs.registry import registry
 from .serializers import old_pickles
+from .worker.routing import declared_workers, routing_errors
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:

@@ -19,8 +19,8 @@ from django.utils.module_loading import import_string
 
 from .exceptions import InvalidBackend
 from .instrumentation import active
-from .server import Server
-from .text import quoted, repr_of
+from .protocol.address import Server
+from .utils.text import quoted, repr_of
 
 DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_BACKEND": "gearman",

@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from .context import JobContext
-from .jobs import AsyncJob, Job
-from .registry import registry
-from .retries import Backoff, exponential
+from .client.job import AsyncJob, Job
+from .jobs.context import JobContext
+from .jobs.registry import registry
+from .jobs.retries import Backoff, exponential
 from .serializers import Serializer
 
 __all__ = ["exponential", "gearman_job"]

@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
-from .text import printable, printable_lines
+from .utils.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .request import JobRequest
+    from .client.request import JobRequest
 
 
 def revive(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .backends.base import BaseBackend, JobSpec, Submission, WorkerSession
-    from .execution import Run
-    from .request import JobRequest
+    from .client.request import JobRequest
+    from .worker.execution import Run
 
 _NOTHING: AbstractContextManager[object] = nullcontext()
 

@@ -7,10 +7,10 @@ import json
 import logging
 from collections.abc import Iterator
 
-from .console import console_stream, is_console, log_uncaught, write_lines_of_json
-from .context import current_job
-from .records import MARGIN, get_logger, make_safe, traceback_of
-from .text import printable, str_of
+from .jobs.context import current_job
+from .management.console import console_stream, is_console, log_uncaught, write_lines_of_json
+from .utils.records import MARGIN, get_logger, make_safe, traceback_of
+from .utils.text import printable, str_of
 
 _FIELDS = ("gearman_job", "gearman_handle", "gearman_queue", "gearman_attempt")
 _LONGEST = 100_000  # characters of a message or traceback

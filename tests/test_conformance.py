@@ -21,8 +21,8 @@ import pytest
 
 from django_gearman import GearmanClient, GearmanWorker, JobRequest, conf
 from django_gearman.backends import close_backends, get_backend
-from django_gearman.registry import registry
-from django_gearman.testing.server import free_port
+from django_gearman.jobs.registry import registry
+from django_gearman.testing.gearmand import free_port
 from tests.support.conformance import (
     CASES,
     EXEMPT,

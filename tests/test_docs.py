@@ -257,7 +257,7 @@ def test_its_tests_for_any_transport_pass_on_each(project, transport):
 
 def test_all_but_one_of_its_tests_need_no_gearmand(project, monkeypatch):
     (project / "conftest.py").write_text(
-        "import django_gearman.testing.server as server\nserver._PLACES = ''\n"
+        "import django_gearman.testing.gearmand as server\nserver._PLACES = ''\n"
     )
     monkeypatch.setenv("PATH", "")
 

@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from django_gearman import gearman_job
+from django_gearman.jobs.registry import registry
 from django_gearman.logs import JobFilter, JSONFormatter, TextFormatter
-from django_gearman.registry import registry
 
 
 @pytest.fixture

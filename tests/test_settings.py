@@ -19,13 +19,13 @@ from django.test import override_settings
 from django_gearman import GearmanClient, conf
 from django_gearman.backends import close_backends, get_backend
 from django_gearman.backends.eager import EagerBackend
-from django_gearman.backends.gearmand import GearmandBackend
+from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.checks import check_settings
+from django_gearman.client.job import Job
 from django_gearman.exceptions import InvalidBackend
-from django_gearman.jobs import Job
-from django_gearman.registry import registry
-from django_gearman.server import Server
+from django_gearman.jobs.registry import registry
+from django_gearman.protocol.address import Server
 from tests.app import gearman_jobs as jobs
 
 
@@ -76,7 +76,7 @@ def test_a_backend_is_chosen_by_name_or_path(settings, name, backend):
     [
         ({"BACKEND": "gearmand"}, "E001", "'python-gearman'"),
         ({"BACKEND": "no.such.Backend"}, "E001", "no.such.Backend"),
-        ({"BACKEND": "django_gearman.client.GearmanClient"}, "E001", "not a subclass"),
+        ({"BACKEND": "django_gearman.client.client.GearmanClient"}, "E001", "not a subclass"),
         ({"BACKEND": None}, "E001", "GEARMAN_BACKEND is None"),
         ({"BACKEND": "gearman", "OPTIONS": {"timeout": 1}}, "E001", "'connect_timeout'"),
         ({"BACKEND": "eager", "OPTIONS": {"name": "x"}}, "E001", "it takes none"),

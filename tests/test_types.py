@@ -78,7 +78,7 @@ def test_jobs_are_typed(tmp_path):
         "bool",
         "bool",
         "list[bool]",
-        "django_gearman.request.JobRequest",
+        "django_gearman.client.request.JobRequest",
         "bool",
         "bytes",
         "bytes",
@@ -87,6 +87,6 @@ def test_jobs_are_typed(tmp_path):
         "list[bytes]",
         "bytes",
         "int",
-        "django_gearman.request.JobRequest",
+        "django_gearman.client.request.JobRequest",
     ], run.stdout
     assert wrong == marked, run.stdout

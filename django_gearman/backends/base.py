@@ -30,9 +30,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from ..clock import monotonic
 from ..exceptions import BackendError, JobTimeout
-from ..server import Server
+from ..protocol.address import Server
+from ..utils.clock import monotonic
 
 #: Longest handle that gearmand answers to, in bytes.
 MAX_HANDLE_BYTES = 63

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
+from ..client.job import AnyJob
 from ..exceptions import BackendError, ConnectionLost
-from ..execution import Submit, execute, fail_unknown
-from ..functions import functions_of
 from ..instrumentation import active
-from ..jobs import AnyJob
-from ..records import get_logger, log
-from ..registry import registry
-from ..server import Server
+from ..jobs.functions import functions_of
+from ..jobs.registry import registry
+from ..protocol.address import Server
+from ..utils.records import get_logger, log
+from ..worker.execution import Submit, execute, fail_unknown
 from .base import AssignedJob, JobSpec, JobStatus, Submission, WorkerSession, WorkFail
 from .memory import MemoryBackend
 from .memory_server import MemoryServer, MemoryWorkerSession

@@ -16,15 +16,15 @@ from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from ..clock import monotonic
-from ..connection import Connection
 from ..exceptions import BackendError
-from ..protocol import PacketType, encode, to_bytes
+from ..protocol.packets import PacketType, encode, to_bytes
+from ..utils.clock import monotonic
 from .base import Update
+from .connection import Connection
 
 if TYPE_CHECKING:
-    from .gearmand_client import Channel
-    from .real_servers import WaitingSubmission
+    from .gearmand.client import Channel
+    from .remote import WaitingSubmission
 
 _AGAIN_SECONDS = 0.5  # until a connection that something else needs is looked at again
 _LOOKS = 5  # at a queue, until gearmand has noticed that the client has gone

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from ..exceptions import ServerError
-from ..server import Server
+from ..protocol.address import Server
 from .base import (
     BaseBackend,
     FunctionStatus,

@@ -28,9 +28,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ..clock import monotonic
-from ..deadlines import seconds_until
+from ..client.waiting import seconds_until
 from ..exceptions import ConnectionLost, ResultUnavailable, ServerError
+from ..protocol.names import from_wire_unique, wire_unique
+from ..utils.clock import monotonic
 from .base import (
     AssignedJob,
     FunctionStatus,
@@ -44,7 +45,6 @@ from .base import (
     WorkerStatus,
     WorkStatus,
 )
-from .uniques import from_wire_unique, wire_unique
 
 _BAND = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 _handles = itertools.count(1)  # of all servers: a handle is of one job only

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
-from ..protocol import RESPONSE, PacketType, encode
-from ..records import get_logger
+from ..protocol.packets import RESPONSE, PacketType, encode
+from ..utils.records import get_logger
 from .job_table import JobTable, QueueFull
 from .journal import Journal
 from .state import Client, Job, Offer, State, Worker

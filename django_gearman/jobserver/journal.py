@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..records import get_logger
+from ..utils.records import get_logger
 from .state import Job, Offer
 
 logger = get_logger(__name__)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from ..exceptions import ProtocolError
-from ..protocol import RESPONSE, PacketType, encode, frame
-from ..records import get_logger
+from ..protocol.packets import RESPONSE, PacketType, encode, frame
+from ..utils.records import get_logger
 from . import admin
 from .dispatcher import Dispatcher, Recipient, Slot, created
 from .job_table import QueueFull

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 from ..exceptions import ProtocolError
-from ..protocol import ARGUMENTS, REQUEST, PacketType
+from ..protocol.packets import ARGUMENTS, REQUEST, PacketType
 
 _HEADER = struct.Struct(">4sII")
 _MOST_LINE = 8192  # bytes of an admin command

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records import get_logger
+from ..utils.records import get_logger
 from .dispatcher import Dispatcher
 from .peer import Limits, Peer
 

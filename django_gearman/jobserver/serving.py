@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records import get_logger
+from ..utils.records import get_logger
 from .journal import JournalError
 from .server import JobServer, Remains
 

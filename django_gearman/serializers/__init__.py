@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ..exceptions import SerializationError
-from ..text import quoted
+from ..utils.text import quoted
 from .base import BareCall, Call, Serializer
 from .json import JSONSerializer
 from .pickle import PickleSerializer, old_pickles

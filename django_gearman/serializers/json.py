@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..exceptions import SerializationError
-from ..text import repr_of, str_of
+from ..utils.text import repr_of, str_of
 from .base import Call, Serializer
 from .refusals import refusal
 from .tags import LONG, TAG, WRITERS, CannotPack, read_string, unpack, write

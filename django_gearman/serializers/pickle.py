@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signing import BadSignature, Signer
 
 from ..exceptions import SerializationError
-from ..text import quoted, str_of
+from ..utils.text import quoted, str_of
 from .base import Call, Serializer
 
 #: With nothing after it, as 1.0 had it.

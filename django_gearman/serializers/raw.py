@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ..exceptions import SerializationError
-from ..text import quoted, str_of
+from ..utils.text import quoted, str_of
 from .base import BareCall, Call, Serializer
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from django.db import models
 from django.utils.functional import LazyObject, Promise
 
-from ..text import quoted, repr_of
+from ..utils.text import quoted, repr_of
 from .tags import CannotPack, distinct, write
 
 _ADVICE = {

@@ -28,7 +28,7 @@ from typing import Any
 from django.utils.safestring import SafeString, mark_safe
 
 from ..exceptions import SerializationError
-from ..text import repr_of, str_of
+from ..utils.text import repr_of, str_of
 
 TAG = "__gearman__"
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cases import CapturedJobs, GearmanTestMixin, capture_jobs, override_gearman
     from .client import ManualWorker, RecordingClient, perform_job
+    from .gearmand import GearmandNotInstalled, GearmanServer
     from .isolation import JobServerForbidden
     from .outbox import SubmittedJob
-    from .server import GearmandNotInstalled, GearmanServer
     from .waiting import NotServed
 
 __all__ = [
@@ -38,7 +38,7 @@ _MODULES = {
     "client": ["ManualWorker", "RecordingClient", "perform_job"],
     "isolation": ["JobServerForbidden"],
     "outbox": ["SubmittedJob"],
-    "server": ["GearmanServer", "GearmandNotInstalled"],
+    "gearmand": ["GearmanServer", "GearmandNotInstalled"],
     "waiting": ["NotServed"],
 }
 

@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..calls import MISSING
+from ..client.arguments import MISSING
+from ..client.job import AnyJob
 from ..conf import workers
-from ..fleet import routing_errors
-from ..jobs import AnyJob
+from ..worker.routing import routing_errors
 from .expectation import Expectation, describe_submission
 from .outbox import SubmittedJob
 

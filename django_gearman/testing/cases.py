@@ -13,9 +13,9 @@ from django.test.utils import TestContextDecorator
 from ..instrumentation import active
 from .assertions import Assertions
 from .client import ManualWorker, RecordingClient
+from .gearmand import GearmanServer
 from .harness import Harness, asked_harness, in_force
 from .outbox import SubmittedJob
-from .server import GearmanServer
 from .strict import complaint
 
 

@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from typing import Any
 
 from ..backends.eager import EagerBackend
-from ..client import GearmanClient
-from ..context import JobContext
+from ..client.builder import resolve
+from ..client.client import GearmanClient
+from ..client.job import AnyJob, Job
 from ..instrumentation import active
-from ..jobs import AnyJob, Job
-from ..preparation import resolve
-from ..registry import registry
+from ..jobs.context import JobContext
+from ..jobs.registry import registry
 from ..serializers import Call
 from ..signals import job_finished
 from .assertions import Assertions

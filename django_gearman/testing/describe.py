@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..serializers import Call
-from ..text import described, printable
+from ..utils.text import described, printable
 
 _LONGEST = 200  # characters of a value
 

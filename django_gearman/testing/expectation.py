@@ -7,12 +7,12 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..calls import MISSING, collect_call
+from ..client.arguments import MISSING, collect_call
+from ..client.builder import resolve
+from ..client.job import AnyJob, Job
 from ..exceptions import JobNotRegistered
-from ..jobs import AnyJob, Job
-from ..options import Options
-from ..preparation import resolve
-from ..registry import registry
+from ..jobs.options import Options
+from ..jobs.registry import registry
 from ..serializers import Call
 from .describe import describe, describe_call, show
 from .outbox import SubmittedJob

@@ -8,9 +8,9 @@ from collections import Counter
 
 from .. import conf
 from ..backends.base import AssignedJob, Submission, UnsentSubmission, Update
+from ..client.builder import resolve
+from ..client.job import AnyJob
 from ..exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
-from ..jobs import AnyJob
-from ..preparation import resolve
 from .force import InForce
 
 

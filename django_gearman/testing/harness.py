@@ -17,14 +17,14 @@ from .. import conf
 from ..backends import close_backends
 from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
 from ..backends.eager import EagerBackend
+from ..client.request import JobRequest
 from ..exceptions import ConnectionLost
-from ..execution import Run
 from ..instrumentation import Instrumentation, active, instrumented
-from ..orphans import fail_orphan, is_last_run
-from ..request import JobRequest
 from ..serializers import Serializer, get_serializer
 from ..supervisor import Death
-from ..telling import tell_ended
+from ..worker.execution import Run
+from ..worker.orphans import fail_orphan, is_last_run
+from ..worker.reporting import tell_ended
 from .faults import Faults
 from .isolation import forbid, isolated, real_transport
 from .outbox import Outbox, SubmittedJob

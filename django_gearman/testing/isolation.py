@@ -14,9 +14,9 @@ from django.utils.module_loading import import_string
 from .. import conf
 from ..backends import BUILT_IN
 from ..backends.base import BaseBackend, Submission
+from ..client.request import JobRequest
 from ..exceptions import ServerUnavailable
 from ..instrumentation import PRODUCTION, Instrumentation, instrumented, set_initial
-from ..request import JobRequest
 
 _LOCAL = ("eager", "memory")
 _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")

@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from ..backends.base import Outcome, Update, WorkException, WorkFail
+from ..client.request import JobRequest
 from ..exceptions import ResultUnavailable
-from ..registry import registry
-from ..request import JobRequest
+from ..jobs.registry import registry
 from ..serializers import Call
 from .describe import describe_call
 

@@ -22,8 +22,8 @@ from ..instrumentation import Instrumentation, instrumented
 
 if TYPE_CHECKING:
     from .client import ManualWorker, RecordingClient
+    from .gearmand import GearmanServer
     from .harness import Harness
-    from .server import GearmanServer
 
 TRANSPORTS = ("eager", "memory", "real")
 _FIXTURES = {"gearman_client", "gearman_worker", "gearman_server"}
@@ -149,7 +149,7 @@ class _Session:
 
     def server(self) -> GearmanServer:
         """Return the private gearmand, running and empty."""
-        from .server import GearmandNotInstalled, GearmanServer
+        from .gearmand import GearmandNotInstalled, GearmanServer
 
         if self._server is not None:
             self._server.reset()

@@ -13,13 +13,13 @@ from ..backends import get_backend
 from ..backends.base import AssignedJob, BaseBackend, JobSpec, WorkerSession
 from ..backends.eager import EagerBackend
 from ..backends.memory import MemoryBackend
+from ..client.job import AnyJob
+from ..client.request import JobRequest
 from ..exceptions import BackendError
-from ..functions import functions_of
-from ..jobs import AnyJob
-from ..registry import registry
-from ..request import JobRequest
-from ..text import printable, repr_of
-from ..worker import GearmanWorker
+from ..jobs.functions import functions_of
+from ..jobs.registry import registry
+from ..utils.text import printable, repr_of
+from ..worker.worker import GearmanWorker
 from .outbox import SubmittedJob
 from .sessions import RecordingSession
 from .waiting import NotServed

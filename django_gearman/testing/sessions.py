@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..backends.base import AssignedJob, BaseBackend, Outcome, Update, WorkerSession
-from ..context import running
 from ..exceptions import ConnectionLost
+from ..jobs.context import running
 from .outbox import SubmittedJob
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 
 from .. import conf
 from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
+from ..client.job import AnyJob, Job
 from ..exceptions import ConnectionLost
-from ..jobs import AnyJob, Job
-from ..registry import registry
+from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes
 from .force import InForce
 

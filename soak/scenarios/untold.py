@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from django_gearman.backends.base import JobSpec
-from django_gearman.backends.gearmand import GearmandBackend
+from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.exceptions import GearmanError
-from django_gearman.server import Server
+from django_gearman.protocol.address import Server
 
 from ..ground import Ground, JobServer
 from ..report import Report

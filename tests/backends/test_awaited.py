@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from django_gearman.backends.base import JobSpec, WorkerSession, WorkFail
-from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.backends.uniques import from_wire_unique, is_old_background, wire_unique
-from django_gearman.connection import Connection
-from django_gearman.protocol import PacketType, encode
-from django_gearman.server import Server
+from django_gearman.backends.connection import Connection
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.protocol.address import Server
+from django_gearman.protocol.names import from_wire_unique, is_old_background, wire_unique
+from django_gearman.protocol.packets import PacketType, encode
 from tests.support.fake_server import FakeServer, Peer
 
 FOREGROUND, BACKGROUND = PacketType.SUBMIT_JOB, PacketType.SUBMIT_JOB_BG

@@ -6,7 +6,7 @@ import pytest
 
 from django_gearman.exceptions import InvalidBackend
 
-python_gearman = pytest.importorskip("django_gearman.backends.python_gearman")
+python_gearman = pytest.importorskip("django_gearman.backends.python_gearman.backend")
 
 
 def test_those_that_the_extra_installs_are_the_right_ones():

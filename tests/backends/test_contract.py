@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from django_gearman.backends.base import BaseBackend
-from django_gearman.backends.gearmand import GearmandBackend
+from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
-from django_gearman.server import Server
+from django_gearman.protocol.address import Server
 from django_gearman.testing.contract import TransportContract
 from tests.support.gearmand import Gearmand
 from tests.support.job_server import JobServerProcess
@@ -59,5 +59,5 @@ class TestGearmand(OnGearmand):
 @pytest.mark.gearmand
 class TestPythonGearman(OnGearmand):
     def make_backend(self) -> BaseBackend:
-        python_gearman = pytest.importorskip("django_gearman.backends.python_gearman")
+        python_gearman = pytest.importorskip("django_gearman.backends.python_gearman.backend")
         return python_gearman.PythonGearmanBackend(self.servers, status_interval=0.5)

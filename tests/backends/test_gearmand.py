@@ -38,7 +38,7 @@ from django_gearman.backends.base import (
     WorkFail,
     WorkStatus,
 )
-from django_gearman.backends.gearmand import GearmandBackend
+from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.exceptions import (
     BackendError,
     ConnectionLost,
@@ -49,9 +49,9 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from django_gearman.protocol import RESPONSE, Packet, PacketReader, PacketType, encode
-from django_gearman.server import Server
-from django_gearman.testing.server import free_port
+from django_gearman.protocol.address import Server
+from django_gearman.protocol.packets import RESPONSE, Packet, PacketReader, PacketType, encode
+from django_gearman.testing.gearmand import free_port
 from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import Gearmand, wait_until
 

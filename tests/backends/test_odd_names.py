@@ -9,10 +9,10 @@ import pytest
 from django.core.management import call_command
 
 from django_gearman.backends.base import WorkComplete
-from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.connection import Connection
-from django_gearman.protocol import PacketType, encode
-from django_gearman.server import Server
+from django_gearman.backends.connection import Connection
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.protocol.address import Server
+from django_gearman.protocol.packets import PacketType, encode
 from tests.support.gearmand import Gearmand
 
 FUNCTION = b"two\nlines\xff"

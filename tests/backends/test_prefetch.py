@@ -9,10 +9,10 @@ import uuid
 import pytest
 
 from django_gearman.backends.base import JobSpec, WorkComplete
-from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.backends.prefetch import HELD_SECONDS, MOST_HELD, QUICK_SECONDS, Pace
-from django_gearman.connection import Server
-from django_gearman.protocol import PacketType, encode
+from django_gearman.backends.connection import Server
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.gearmand.prefetch import HELD_SECONDS, MOST_HELD, QUICK_SECONDS, Pace
+from django_gearman.protocol.packets import PacketType, encode
 from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import wait_until
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from django_gearman.backends.base import BaseBackend, JobSpec, WorkComplete
-from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.backends.python_gearman import PythonGearmanBackend
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.python_gearman.backend import PythonGearmanBackend
 from django_gearman.exceptions import (
     ConnectionLost,
     InvalidBackend,
@@ -19,8 +19,8 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from django_gearman.server import Server
-from django_gearman.testing.server import free_port
+from django_gearman.protocol.address import Server
+from django_gearman.testing.gearmand import free_port
 from tests.support.gearmand import Gearmand, wait_until
 
 pytestmark = pytest.mark.gearmand

@@ -14,17 +14,17 @@ from functools import partial
 
 import pytest
 
-from django_gearman import GearmanClient, opening
-from django_gearman.backends import close_backends
+from django_gearman import GearmanClient
+from django_gearman.backends import close_backends, opening
 from django_gearman.backends.base import JobSpec, WorkComplete
-from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.backends.real_servers import servers_standing
-from django_gearman.clock import monotonic
-from django_gearman.deadlines import submit_by
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.remote import servers_standing
+from django_gearman.client.waiting import submit_by
 from django_gearman.exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
-from django_gearman.protocol import PacketType
-from django_gearman.server import Server
-from django_gearman.testing.server import free_port
+from django_gearman.protocol.address import Server
+from django_gearman.protocol.packets import PacketType
+from django_gearman.testing.gearmand import free_port
+from django_gearman.utils.clock import monotonic
 from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import wait_until
 

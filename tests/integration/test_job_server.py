@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from django_gearman.protocol import PacketType
+from django_gearman.protocol.packets import PacketType
 from tests.support.job_server import JobServerProcess, Wire
 
 pytestmark = pytest.mark.integration

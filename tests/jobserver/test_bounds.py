@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from django_gearman.jobserver.peer import Limits
 from django_gearman.jobserver.server import JobServer
-from django_gearman.protocol import PacketType, encode
+from django_gearman.protocol.packets import PacketType, encode
 from tests.support.job_server import PATIENCE, JobServerProcess, Wire
 
 

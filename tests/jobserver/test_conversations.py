@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from django_gearman.protocol import PacketType, encode
+from django_gearman.protocol.packets import PacketType, encode
 from tests.support.job_server import PATIENCE, Wire, all_of
 
 SUBMITS = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from django_gearman.exceptions import ProtocolError
 from django_gearman.jobserver.reader import RequestReader
-from django_gearman.protocol import ARGUMENTS, PacketType, encode
+from django_gearman.protocol.packets import ARGUMENTS, PacketType, encode
 
 names = st.binary(max_size=20).map(lambda data: data.replace(b"\0", b""))
 kinds = st.sampled_from(sorted(ARGUMENTS))

@@ -15,9 +15,9 @@ import pytest
 import trustme
 
 from django_gearman.backends.base import JobSpec, WorkComplete
-from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.protocol import PacketType
-from django_gearman.server import Server
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.protocol.address import Server
+from django_gearman.protocol.packets import PacketType
 from tests.support.job_server import PATIENCE, ROOT, JobServerProcess, Wire
 
 MANAGE = [sys.executable, "manage.py", "gearman_server"]

@@ -10,7 +10,14 @@ import struct
 import threading
 from collections.abc import Callable
 
-from django_gearman.protocol import REQUEST, RESPONSE, Packet, PacketReader, PacketType, encode
+from django_gearman.protocol.packets import (
+    REQUEST,
+    RESPONSE,
+    Packet,
+    PacketReader,
+    PacketType,
+    encode,
+)
 
 PATIENCE = 20.0  # seconds until a script gives up on what should come at once
 

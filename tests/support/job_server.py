@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from django_gearman.protocol import Packet, PacketReader, PacketType, encode
+from django_gearman.protocol.packets import Packet, PacketReader, PacketType, encode
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 30.0  # seconds until a test gives up on what should come at once

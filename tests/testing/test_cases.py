@@ -299,7 +299,7 @@ def run_tests(directory: Path, source: str, *arguments: str) -> str:
     (directory / "test_shop.py").write_text(source)
     (directory / "pytest.py").write_text("raise ImportError('there is no pytest')")
     settings = "from tests.settings import *\nGEARMAN_BACKEND = 'gearman'\n"
-    settings += "import django_gearman.testing.server as server\nserver._PLACES = ''\n"
+    settings += "import django_gearman.testing.gearmand as server\nserver._PLACES = ''\n"
     (directory / "production_settings.py").write_text(settings)
     environment = {
         **os.environ,

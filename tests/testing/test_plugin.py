@@ -487,7 +487,7 @@ def test_plain():
 def test_where_there_is_no_gearmand(project, monkeypatch, options, outcomes):
     project.makeconftest(
         """
-import django_gearman.testing.server as server
+import django_gearman.testing.gearmand as server
 server._PLACES = ""
 """
     )
@@ -812,7 +812,7 @@ def test_memory(settings):
 
 
 def test_an_option_does_not_skip_tests_without_jobs(project, monkeypatch):
-    project.makeconftest("import django_gearman.testing.server as server\nserver._PLACES = ''")
+    project.makeconftest("import django_gearman.testing.gearmand as server\nserver._PLACES = ''")
     monkeypatch.setenv("PATH", "")
 
     result = run(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from django_gearman.backends.base import JobSpec
-from django_gearman.backends.gearmand import GearmandBackend
-from django_gearman.server import Server
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.protocol.address import Server
 from django_gearman.testing import GearmandNotInstalled, GearmanServer
-from django_gearman.testing import server as module
+from django_gearman.testing import gearmand as module
 from tests.support.gearmand import wait_until
 
 

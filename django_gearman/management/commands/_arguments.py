@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 
-from ...text import repr_of
+from ...utils.text import repr_of
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from django.core.management.base import OutputWrapper
 
-from ...text import printable
+from ...utils.text import printable
 
 _LONGEST = 1_000_000  # characters of a line
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...backends import get_backend
 from ...instrumentation import active
-from ...text import printable, str_of
+from ...utils.text import printable, str_of
 from ._arguments import positive_number
 from ._output import write_line
 

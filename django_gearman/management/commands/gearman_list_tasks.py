@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from ...registry import registry
+from ...jobs.registry import registry
 from ._output import write_line
 
 

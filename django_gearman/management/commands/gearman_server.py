@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ...jobserver.arguments import add_arguments, read_options
 from ...jobserver.serving import CannotServe, run
 from ...logs import show_logs
-from ...records import get_logger
+from ...utils.records import get_logger
 
 logger = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from ... import conf
 from ...backends import get_backend, get_backend_class
 from ...exceptions import BackendError
 from ...instrumentation import active
-from ...text import printable, str_of
+from ...utils.text import printable, str_of
 from ._output import write_line
 
 

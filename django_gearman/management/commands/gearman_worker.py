@@ -10,25 +10,25 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import conf
-from ...autoreload import reload_on_change
 from ...backends import check_backend, close_backends, get_backend, get_backend_class
 from ...exceptions import GearmanError
-from ...fleet import read_processes, undeclared_queues
-from ...functions import functions_of
-from ...health import Health, check_health_file
-from ...inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...instrumentation import active
+from ...jobs.functions import functions_of
 from ...logs import show_logs
-from ...orphans import describe, end_orphan
-from ...records import get_logger
 from ...supervisor import Reload, Slot, Supervisor
-from ...text import str_of
-from ...worker import GearmanWorker
-from ...worker_process import Limits, prepare_worker
+from ...supervisor.health import Health, check_health_file
+from ...utils.records import get_logger
+from ...utils.text import str_of
+from ...worker.inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
+from ...worker.orphans import describe, end_orphan
+from ...worker.process import Limits, prepare_worker
+from ...worker.routing import read_processes, undeclared_queues
+from ...worker.worker import GearmanWorker
+from ..autoreload import reload_on_change
 from ._arguments import positive_number, prefetch, whole_number
 from ._output import write_line
 
-logger = get_logger("django_gearman.worker")
+logger = get_logger("django_gearman.worker.worker")
 
 _LONGEST = 20_000  # characters of a message
 

@@ -18,7 +18,7 @@ from ...backends.base import (
     WorkComplete,
     WorkerSession,
 )
-from ...clock import monotonic
+from ...utils.clock import monotonic
 
 Connect = Callable[[], BaseBackend]
 

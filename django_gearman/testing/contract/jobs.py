@@ -22,8 +22,8 @@ from ...backends.base import (
     WorkStatus,
     WorkWarning,
 )
-from ...clock import monotonic
 from ...exceptions import BackendError, JobTimeout, ResultUnavailable
+from ...utils.clock import monotonic
 from .base import PROMPT, QUIET, ContractBase, all_updates, drain, grab, submit
 
 #: What makes a job impossible, and what the error names.

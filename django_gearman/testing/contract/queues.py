@@ -20,7 +20,7 @@ from ...backends.base import (
     WorkFail,
     WorkStatus,
 )
-from ...clock import monotonic
+from ...utils.clock import monotonic
 from .base import PATIENCE, PROMPT, Connect, ContractBase, all_updates, drain, grab, submit
 
 

@@ -1,0 +1,35 @@
+"""Ask a job server whether somebody waits for a job of another program."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+
+from ...protocol.names import MAX_UNIQUE_BYTES
+from ...protocol.packets import PacketType, encode, to_bytes
+from ..base import AssignedJob
+
+#: Sends packets, of which the last asks for a status; returns how many clients wait, and the total of
+#: the progress, for each answer.
+Ask = Callable[[bytes], Iterable[tuple[int, int]]]
+
+
+def ask_awaited(job: AssignedJob, ask: Ask) -> bool | None:
+    """
+    Return whether a client waits for a job in hand; None where the server cannot tell.
+
+    It looks for a unique, whatever the function, and so perhaps at another job. A progress that no
+    other job has proves that it is this one. A client would see that, so the first question is without.
+    """
+    unique = to_bytes(job.unique)
+    if not 0 < len(unique) <= MAX_UNIQUE_BYTES:
+        return None
+    question = encode(PacketType.GET_STATUS_UNIQUE, unique)
+    if any(clients for clients, _ in ask(question)):
+        return True
+    handle, mark = to_bytes(job.handle.rpartition("//")[2]), 1 + secrets.randbelow(2**32 - 1)
+    progress = encode(PacketType.WORK_STATUS, handle, b"0", b"%d" % mark)
+    for clients, total in ask(progress + question):
+        if total == mark:
+            return clients > 0
+    return None

@@ -1,0 +1,265 @@
+"""
+"gearman": real job servers, over our own protocol code.
+
+A handle above this transport is "host:port//H:name:1": gearmand's own handles mean nothing without
+the server that made them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+
+from ...client.waiting import submit_by
+from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
+from ...protocol.address import Server
+from ...protocol.names import wire_unique
+from ...protocol.packets import PacketType, frame, parse_status, parse_workers, to_bytes
+from ...utils.clock import monotonic
+from ..base import (
+    DELAYED,
+    BaseBackend,
+    FunctionStatus,
+    JobSpec,
+    JobStatus,
+    Priority,
+    Submission,
+    UnsentSubmission,
+    WorkerStatus,
+)
+from ..opening import ping
+from ..reach import Race
+from ..remote import (
+    batches,
+    check_seconds,
+    function_rows,
+    rank,
+    servers_standing,
+    split_handle,
+    unavailable,
+    worker_rows,
+)
+from ..specs import check_specs
+from .client import Channel
+from .options import SocketOptions
+from .worker import SocketWorkerSession
+
+_SUBMIT = {
+    (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
+    (Priority.NORMAL, True): PacketType.SUBMIT_JOB_BG,
+    (Priority.HIGH, False): PacketType.SUBMIT_JOB_HIGH,
+    (Priority.HIGH, True): PacketType.SUBMIT_JOB_HIGH_BG,
+    (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
+    (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
+}
+_HEAD_START = 0.25  # seconds that a server has to answer before the next one is tried, too
+_UNIQUE_HEAD_START = 1.0  # where equal uniques should meet
+_LAST_RESORT = 1.0  # until those are tried that have failed lately
+_LATEST = 2.0**62  # of the times that gearmand understands
+
+
+class GearmandBackend(BaseBackend):
+    """
+    Real job servers.
+
+    A job goes to the server that its unique chooses, so that equal uniques meet there; to the next
+    one while that is down. For the keyword arguments see `SocketOptions`.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        *,
+        connect_timeout: float = 5.0,
+        send_timeout: float = 30.0,
+        reply_timeout: float = 10.0,
+        status_interval: float = 5.0,
+        down_time: float = 10.0,
+        submit_timeout: float = 15.0,
+    ) -> None:
+        self._servers = {str(server): server for server in servers}
+        self._options = SocketOptions(
+            connect_timeout,
+            send_timeout,
+            reply_timeout,
+            status_interval,
+            down_time,
+            submit_timeout,
+        )
+        check_seconds(asdict(self._options))
+        self._channels: dict[str, Channel] = {}  # by address
+
+    def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
+        check_specs(specs)
+        limit = submit_by.get()
+        until = monotonic() + self._options.submit_timeout if limit is None else limit
+        submissions: dict[int, Submission] = {}
+        unsent: Sequence[int] = range(len(specs))
+        while unsent:
+            try:
+                routes = self._route(specs, unsent, until)
+            except ServerUnavailable as error:
+                if not submissions:
+                    raise
+                submissions.update((place, UnsentSubmission(error)) for place in unsent)
+                break
+            unsent = []
+            for channel, places in routes.items():
+                for batch in batches(places, [len(specs[place].workload) for place in places]):
+                    jobs = [specs[place] for place in batch]
+                    sent = channel.submit(jobs, _encode_job, until, is_strict=limit is not None)
+                    submissions.update(zip(batch, sent, strict=False))
+                    unsent += batch[len(sent) :]  # the channel has broken; they can go elsewhere
+        return [submissions[place] for place in range(len(specs))]
+
+    def _route(
+        self, specs: Sequence[JobSpec], places: Sequence[int], until: float
+    ) -> Mapping[Channel, Sequence[int]]:
+        """Choose a live connection for each job."""
+        if monotonic() >= until:
+            raise unavailable("submit the job", ["the time given for it is up"])
+        if len(self._servers) == 1:
+            [address] = self._servers
+            return {self._live(address) or self._open([address], until): places}
+        routes: dict[Channel, list[int]] = {}
+        reached: dict[str, Channel] = {}
+        for place in places:
+            order = self._preferred(specs[place])
+            channel = reached.get(order[0]) or self._live(order[0])
+            if channel is None:
+                channel = self._open(order, until, _UNIQUE_HEAD_START * bool(specs[place].unique))
+            reached[str(channel.server)] = channel
+            routes.setdefault(channel, []).append(place)
+        return routes
+
+    def _preferred(self, spec: JobSpec) -> list[str]:
+        """Order the servers for a job: equal uniques agree, and those that have failed come last."""
+        seed = spec.unique or str(monotonic())
+        return sorted(
+            self._servers, key=lambda address: (self._is_passed_over(address), rank(seed, address))
+        )
+
+    def _is_passed_over(self, address: str) -> bool:
+        return servers_standing.passed_over(address, self._options.down_time)
+
+    def _live(self, address: str) -> Channel | None:
+        """Return the connection that there is to the server, if it lives."""
+        channel = self._channels.get(address)
+        if channel is None or channel.is_alive():
+            return channel
+        channel.close()
+        del self._channels[address]
+        return None
+
+    def _open(
+        self, addresses: Sequence[str], until: float = math.inf, head_start: float = 0.0
+    ) -> Channel:
+        """
+        Return a connection to the first of the servers that answers.
+
+        The next one is tried as well when one has not answered after a moment, of `head_start`
+        seconds at least; those that have failed lately only after the others.
+        """
+        attempts = {address: partial(self._connect, address, until) for address in addresses}
+        race = Race(attempts, servers_standing, self._discard)
+        if len(addresses) == 1:
+            won = race.run_here(addresses[0])
+        else:
+            won = race.run(self._pauses(addresses, until - monotonic(), head_start), until)
+        if won is None:
+            reasons = [self._reason(race, address) for address in addresses]
+            raise unavailable("submit the job", reasons)
+        address, channel = won
+        self._channels[address] = channel
+        return channel
+
+    def _connect(self, address: str, until: float) -> Channel:
+        channel = self._channels.get(address)
+        if channel is not None and channel.is_alive():
+            return channel
+        return Channel(self._servers[address], self._options, until)
+
+    def _discard(self, channel: Channel) -> None:
+        if self._channels.get(str(channel.server)) is not channel:
+            channel.close()
+
+    def _pauses(
+        self, addresses: Sequence[str], seconds: float, head_start: float
+    ) -> Sequence[float]:
+        pause = min(max(_HEAD_START, head_start), seconds / 4)
+        pauses = [pause / 2**place for place in range(len(addresses))]
+        fresh = sum(not self._is_passed_over(address) for address in addresses)
+        if fresh > 0:
+            pauses[fresh - 1] = min(_LAST_RESORT, seconds / 4)
+        return pauses
+
+    def _reason(self, race: Race[str, Channel], address: str) -> str:
+        """Say what has become of the attempt to reach a server."""
+        if (error := race.errors.get(address)) is not None:
+            silences = servers_standing.silences(address)
+            return f"{error} ({silences} times in a row)" if silences > 1 else str(error)
+        if (began := race.began.get(address)) is not None:
+            return f"job server {address}: no answer yet after {monotonic() - began:.2g} s"
+        return f"job server {address}: not tried, as the time was up"
+
+    def job_status(self, handle: str) -> JobStatus:
+        address, own_handle = split_handle(handle, self._servers)
+        channel = self._live(address)
+        if channel is None:
+            try:
+                channel = self._open([address])
+            except ServerUnavailable as error:
+                raise unavailable(f"ask about job {handle}", [error]) from error
+        return channel.job_status(own_handle)
+
+    def functions(self) -> list[FunctionStatus]:
+        return function_rows(
+            (address, *row)
+            for address, server in self._servers.items()
+            for row in parse_status(self._ask(server, "status"), strict=False)
+        )
+
+    def workers(self) -> list[WorkerStatus]:
+        return worker_rows(
+            (address, *row)
+            for address, server in self._servers.items()
+            for row in parse_workers(self._ask(server, "workers"), strict=False)
+        )
+
+    def _ask(self, server: Server, command: str) -> str:
+        limit = submit_by.get()
+        until = monotonic() + self._options.submit_timeout if limit is None else limit
+        try:
+            with closing(self._options.connect(server, until)) as connection:
+                patience = min(self._options.reply_timeout, until - monotonic())
+                return connection.ask(command, max(0.0, patience))
+        except ConnectionLost as error:
+            raise ServerUnavailable(str(error)) from error
+
+    def register(self, functions: Sequence[str], client_id: str = "") -> SocketWorkerSession:
+        servers = list(self._servers.values())
+        return SocketWorkerSession(servers, functions, client_id, self._options)
+
+    def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
+        return {address: ping(server, timeout) for address, server in self._servers.items()}
+
+    def close(self) -> None:
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+
+
+def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
+    """Return the bytes that submit a job."""
+    function, workload, _, priority, background, run_at, external = spec
+    unique = wire_unique(spec)
+    if run_at is None:
+        start = b"%b\0%b\0" % (to_bytes(function), unique)
+        return frame(_SUBMIT[priority, background], start, workload)
+    when = math.ceil(min(max(run_at, 0.0), _LATEST))
+    queue = function if external else function + DELAYED
+    start = b"%b\0%b\0%d\0" % (to_bytes(queue), unique, when)
+    return frame(PacketType.SUBMIT_JOB_EPOCH, start, workload)

@@ -1,0 +1,345 @@
+"""
+A client's connection to one real job server, and the jobs submitted over it.
+
+Requests are answered in their order, so the answers find their requests by counting. What workers
+say of jobs comes in between and finds its submission by handle.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from ...exceptions import BackendError, ConnectionLost, ProtocolError, ServerError
+from ...protocol.address import Server
+from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
+from ...utils.clock import monotonic
+from ...utils.interrupts import brief, undisturbed, undisturbed_between_waits
+from ..base import (
+    JobSpec,
+    JobStatus,
+    Submission,
+    Update,
+    WorkComplete,
+    WorkData,
+    WorkException,
+    WorkFail,
+    WorkStatus,
+    WorkWarning,
+)
+from ..forgetting import Released, begin, forget_soon
+from ..remote import deliver_update, servers_standing
+from .options import SocketOptions
+from .submission import SocketSubmission, StatusQuery
+
+_JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
+_UPDATES: dict[PacketType, Callable[..., Update]] = {
+    PacketType.WORK_DATA: WorkData,
+    PacketType.WORK_WARNING: WorkWarning,
+    PacketType.WORK_STATUS: lambda done, of: WorkStatus(to_number(done), to_number(of)),
+    PacketType.WORK_COMPLETE: WorkComplete,
+    PacketType.WORK_EXCEPTION: WorkException,
+    PacketType.WORK_FAIL: WorkFail,
+}
+
+
+_Request = SocketSubmission | StatusQuery
+
+
+class Channel:
+    """
+    A client connection that any number of threads may wait on, of which one reads for all.
+
+    Whatever goes wrong halfway, be it an exception out of a signal handler, breaks the channel:
+    answers are found by counting, and one lost would give every later job the handle of another.
+    """
+
+    def __init__(self, server: Server, options: SocketOptions, until: float = math.inf) -> None:
+        self.server = server
+        self.options = options
+        self._prefix = f"{server}//"
+        self._connection = options.connect(server, until)
+        self._unanswered: deque[_Request] = deque()
+        self._asked_at = 0.0  # when the oldest of them had been sent, or one before it was answered
+        self._running: dict[str, deque[SocketSubmission | Released]] = {}
+        self._dropped: dict[str, str] = {}  # functions by handles, of jobs nobody will wait for
+        self._sending = threading.Lock()  # taken before the other one
+        self._lock = threading.RLock()
+        self._news = threading.Condition(self._lock)  # for the threads that do not read themselves
+        self._others_wait = 0
+        self._someone_reads = False
+        self.broken: BackendError | None = None
+
+    def is_alive(self) -> bool:
+        """Take in what has arrived, to learn whether the server has hung up."""
+        if self._connection.inherited:
+            return False  # and the lock may be held for ever
+        try:
+            with self._lock:
+                if self.broken is None and (self._someone_reads or not self._connection.has_news()):
+                    return True
+            self.wait(lambda: False, until=0.0)
+        except BackendError:
+            return False
+        return self.broken is None
+
+    def close(self) -> None:
+        if self._connection.inherited:
+            self._connection.close()  # this process's copy; the locks may be held for ever
+        else:
+            self._break(ConnectionLost(f"the connection to job server {self.server} was closed"))
+
+    @brief
+    def submit(
+        self,
+        jobs: Sequence[JobSpec],
+        encode: Callable[[JobSpec], tuple[bytes, bytes]],
+        until: float,
+        *,
+        is_strict: bool,
+    ) -> list[Submission]:
+        """
+        Send jobs, and wait until each is acknowledged or known never to be; return those sent.
+
+        While the server works on some, the next are encoded. The time `until` is for all of that;
+        what sending takes is added to it unless `is_strict`.
+        """
+        send_until = until if is_strict else math.inf
+        submissions: list[SocketSubmission] = []
+        with suppress(BackendError):  # each submission has it as its .error
+            for start in range(0, len(jobs), _JOBS_A_WRITE):
+                if self.broken or (start and not self.is_alive()):  # that takes in answers, too
+                    break
+                if (began := monotonic()) >= until:
+                    break
+                some = jobs[start : start + _JOBS_A_WRITE]
+                parts = [part for spec in some for part in encode(spec)]
+                slots = [SocketSubmission(self, spec) for spec in some]
+                submissions += slots
+                if not self._request(slots, parts, send_until):
+                    del submissions[-len(slots) :]
+                    break
+                if not is_strict:
+                    until += monotonic() - began
+            if submissions and not self.wait_answered(submissions[-1].answered, until):
+                self._give_up_waiting(submissions)
+        return list[Submission](submissions)
+
+    def job_status(self, handle: str) -> JobStatus:
+        """Ask for a job's status by the server's own handle."""
+        query = self.ask_status(handle)
+        self.wait_answered(query.answered)
+        if query.status is None:
+            raise query.error or ConnectionLost(f"job server {self.server} told no status")
+        return query.status
+
+    def _give_up_waiting(self, submissions: Sequence[SocketSubmission]) -> None:
+        """Tell those that have no answer; it may come, but nobody waits for it any more."""
+        servers_standing.slow(str(self.server))
+        waited = monotonic() - self._asked_at
+        error = ConnectionLost(f"job server {self.server} has not answered for {waited:.2g} s")
+        with self._lock:
+            for submission in submissions:
+                if not submission.answered():
+                    submission.lose(error)
+
+    def ask_status(self, handle: str) -> StatusQuery:
+        query = StatusQuery()
+        question = encode(PacketType.GET_STATUS, to_bytes(handle))
+        if not self._request([query], [question]) and self.broken is not None:
+            raise self.broken.with_traceback(None)
+        return query
+
+    @undisturbed
+    def _request(
+        self, slots: Sequence[_Request], chunks: Sequence[bytes], until: float = math.inf
+    ) -> bool:
+        """Send something to be answered; answer False where the channel was broken before."""
+        with self._sending:
+            try:
+                with self._lock:
+                    if self.broken is not None:
+                        return False
+                    self._unanswered.extend(slots)
+                self._send(chunks, until)
+                with self._lock:
+                    if self._unanswered and self._unanswered[0] is slots[0]:
+                        self._asked_at = monotonic()  # only now: a large job takes its time
+            except BaseException as error:
+                self._give_up(error)
+                raise
+        return True
+
+    def _send(self, chunks: Sequence[bytes], until: float) -> None:
+        """Send; if the connection breaks, take in what had been acknowledged before."""
+        try:
+            self._connection.send(*chunks, until=until)
+        except ConnectionLost:
+            with suppress(BackendError), self._lock:
+                self._take_in()
+            raise
+
+    def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> bool:
+        """Wait for an answer until the given time; ConnectionLost when the server falls silent."""
+        while not self.wait(answered, until=min(self._silent_at, until)):
+            if monotonic() >= self._silent_at:
+                servers_standing.failed(str(self.server), self.options.reply_timeout)
+                error = ConnectionLost(
+                    f"job server {self.server} has not answered for {self.options.reply_timeout:g} s"
+                    " (GEARMAN_OPTIONS['reply_timeout'] sets the limit)"
+                )
+                self._break(error)
+                raise error
+            if monotonic() >= until:
+                return False
+        return True
+
+    @property
+    def _silent_at(self) -> float:
+        """
+        When the server will have left a request without an answer for too long.
+
+        Answers to earlier ones count, and large packets on their way; what else it says does not.
+        """
+        return max(self._asked_at, self._connection.moved_at) + self.options.reply_timeout
+
+    @undisturbed_between_waits
+    def wait(self, ready: Callable[[], bool], *, until: float) -> bool:
+        """
+        Take in packets until `ready()` or the given time of the monotonic clock; return `ready()`.
+
+        Looks at least once at what has arrived. Raises the BackendError that broke the channel.
+        """
+        self._connection.check_process()  # before the lock, which a fork may have left locked
+        late = False
+        with self._lock:
+            while not ready():
+                if self.broken is not None:
+                    raise self.broken.with_traceback(None)
+                if late:
+                    return False
+                remaining = until - monotonic()
+                if remaining <= 0.0:
+                    remaining, late = 0.0, True
+                if self._someone_reads:
+                    self._others_wait += 1
+                    self._news.wait(min(remaining, threading.TIMEOUT_MAX))
+                    self._others_wait -= 1
+                else:
+                    self._read(remaining)
+            return True
+
+    @undisturbed_between_waits
+    def _read(self, timeout: float) -> None:
+        """Wait, without the lock, for something to arrive, and hand it out."""
+        connection = self._connection
+        self._someone_reads = True
+        self._lock.release()
+        try:
+            # Of many answers one is always there; and who prepares them, needs the processor.
+            waits_for_one = len(self._unanswered) + len(self._running) == 1
+            arrived = connection.has_news(timeout, soon=waits_for_one)
+        finally:
+            self._lock.acquire()
+            self._someone_reads = False
+            if self._others_wait:
+                self._news.notify_all()
+        if not arrived or self.broken is not None:
+            return
+        try:
+            self._take_in()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+
+    def _take_in(self) -> None:
+        open_requests = len(self._unanswered)
+        for packet in self._connection.take_in():
+            self._hand_out(packet)
+        if len(self._unanswered) < open_requests:
+            self._asked_at = monotonic()
+
+    def _hand_out(self, packet: Packet) -> None:
+        kind, args = packet
+        if (update := _UPDATES.get(kind)) is not None:
+            # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
+            deliver_update(self._running, to_text(args[0].rstrip(b"\0")), update(*args[1:]))
+            return
+        if not self._unanswered:
+            raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
+        slot = self._unanswered[0]
+        if kind is PacketType.JOB_CREATED and isinstance(slot, SocketSubmission):
+            own_handle = to_text(args[0])
+            if slot.error is None:
+                slot.handle = self._prefix + own_handle
+            if not slot.spec.background:
+                self._running.setdefault(own_handle, deque()).append(self._waiting(slot))
+        elif kind is PacketType.STATUS_RES and isinstance(slot, StatusQuery):
+            known, running, numerator, denominator = map(to_number, args[1:])
+            slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
+        elif kind is PacketType.ERROR:
+            code, text = map(to_text, args)
+            message = f"job server {self.server} refused: {text} ({code})"
+            slot.error = ServerError(message, code=code, text=text)
+        else:
+            raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
+        self._unanswered.popleft()
+
+    # What nobody waits for any more
+
+    def release(self, submission: SocketSubmission) -> None:
+        """Hold the submission no longer than its submitter does."""
+        own_handle = submission.handle.rpartition("//")[2]
+        with self._lock:
+            sharing = self._running.get(own_handle, deque())
+            for place, each in enumerate(sharing):
+                if each is submission:
+                    begin()
+                    sharing[place] = Released(submission.spec.function, submission, self)
+
+    def leave_dropped(self) -> dict[str, str] | None:
+        """
+        Close, if all that is left are jobs that were dropped; return their functions by handles.
+
+        None where something else needs the connection still.
+        """
+        if self._connection.inherited:
+            return {}
+        with self._lock:
+            for handle, sharing in list(self._running.items()):
+                released = [each for each in sharing if isinstance(each, Released)]
+                if len(released) == len(sharing) and all(each.is_dropped for each in released):
+                    del self._running[handle]
+                    self._dropped[handle] = released[0].function
+            if self.broken is None and self._dropped and (self._running or self._unanswered):
+                return None
+            dropped, self._dropped = self._dropped, {}
+            if dropped:
+                self.close()
+        return dropped
+
+    def _waiting(self, slot: SocketSubmission) -> SocketSubmission | Released:
+        if slot.error is None:
+            return slot
+        begin()  # the answer has come too late
+        forget_soon(self)
+        return Released(slot.spec.function, None, self)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Give up the connection because of whatever has gone wrong halfway."""
+        cause = error if isinstance(error, BackendError) else None
+        self._break(cause or ConnectionLost(f"job server {self.server}: interrupted"))
+
+    def _break(self, error: BackendError) -> None:
+        """Give up the connection, and tell every request that is still open."""
+        with self._lock:
+            if self.broken is None:
+                self.broken = error
+                self._connection.close()
+            while self._unanswered:
+                self._unanswered.popleft().lose(error)
+            self._running.clear()
+            self._news.notify_all()

@@ -1,0 +1,314 @@
+"""A worker's connection to one real job server, and the jobs that have come over it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from ...exceptions import BackendError, ConnectionLost
+from ...protocol.address import Server
+from ...protocol.names import from_wire_unique
+from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
+from ...utils.clock import monotonic
+from ...utils.records import get_logger, log
+from ..base import DELAYED, LARGE_WORKLOAD, AssignedJob
+from ..connection import Connection
+from ..remote import REGRAB_SECONDS, backoff
+from .options import SocketOptions
+
+logger = get_logger(__name__)
+
+_OPENING_SECONDS = 0.05  # until a connection that is being opened is looked at; longer later on
+_OPENING_AT_ONCE_SECONDS = 0.2  # that a worker waits for a second connection
+
+_GRAB = encode(PacketType.GRAB_JOB_UNIQ)
+_SLEEP = encode(PacketType.PRE_SLEEP)
+
+
+class _Opening(threading.Thread):
+    """A connection that is being opened, while the other servers are served."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        super().__init__(name="gearman-connect", daemon=True)
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._error: BaseException | None = None
+        self._is_abandoned = False
+        self._began = monotonic()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            connection = self._connect()
+        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
+            self._error = error
+            return
+        with self._lock:
+            self._connection = connection
+            if self._is_abandoned:
+                connection.close()
+
+    @property
+    def is_done(self) -> bool:
+        return not self.is_alive()
+
+    @property
+    def next_look(self) -> float:
+        now = monotonic()
+        return now if self.is_done else now + _OPENING_SECONDS + (now - self._began) / 4
+
+    def result(self) -> Connection:
+        if self._connection is None:
+            raise self._error or ConnectionLost("no connection was opened")
+        return self._connection
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            if self._connection is not None:
+                self._connection.close()
+
+
+class Link:
+    """
+    Down, opening, idle, asked for jobs, or asleep until the server's NOOP.
+
+    `held` are the jobs that have been assigned over it, and not begun. `functions` may change while
+    none of theirs is in hand: the server gives those to others.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        name: str,
+        client_id: str,
+        functions: Iterable[str],
+        options: SocketOptions,
+        is_quick: bool = False,
+    ) -> None:
+        self.is_quick = is_quick
+        self.server = server
+        self.name = name  # of its socket, for whoever is told of that
+        self._prefix = f"{server}//"
+        self.functions = list(functions)
+        self.connection: Connection | None = None
+        self.is_known = False  # the server has answered since it was told what this worker serves
+        self.held: deque[AssignedJob] = deque()
+        self.arriving: AssignedJob | None = None  # a large one, of which some is there
+        self.asked = 0  # GRAB_JOBs without an answer
+        #: How many jobs it was last asked for at once, with an outcome: more while there are always
+        #: some, and 0 after there were none.
+        self.flow = 0
+        self.asked_since = math.inf
+        self.asleep_since = math.inf  # when it was told that there are no jobs; until NOOP
+        self.retry_at = 0.0
+        self._failures = 0
+        self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
+        self._opening: _Opening | None = None
+        self._client_id = client_id
+        self._options = options
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is to be a connection: a quick lane is none without functions."""
+        return bool(self.functions) or not self.is_quick
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may be asked for a job, and is not."""
+        return self.connection is not None and not self.asked and self.asleep_since == math.inf
+
+    @property
+    def next_event(self) -> float:
+        """When `tend` has something to do again."""
+        if self._opening is not None:
+            return self._opening.next_look
+        if self.connection is None:
+            return self.retry_at
+        silent_at = max(self.asked_since, self.connection.moved_at) + self._options.reply_timeout
+        return min(silent_at, self.asleep_since + REGRAB_SECONDS)
+
+    @property
+    def is_opening(self) -> bool:
+        return self._opening is not None
+
+    @property
+    def opens_first(self) -> bool:
+        """Whether it is not known yet if the server can be reached."""
+        return self._opening is not None and not self._failures
+
+    def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
+        """Do what time asks for: reconnect, give up a silent server, end a sleep."""
+        if self._opening is None and self.next_event > monotonic():
+            return
+        if self._opening is not None:
+            if self._opening.is_done:
+                opening, self._opening = self._opening, None
+                self.connection = opening.result()
+                if on_connect is not None and self.connection.plain_socket is not None:
+                    on_connect(self.name, self.connection.plain_socket)
+                self.connection.send(self._greeting())
+        elif self.connection is None:
+            self._open()
+        elif self.asleep_since < math.inf:
+            self.asleep_since = math.inf
+        else:
+            raise ConnectionLost(
+                f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
+            )
+
+    def open_at_once(self) -> None:
+        """Open the connection to a server that has just answered elsewhere, which takes a moment."""
+        self._open()
+        self.wait_opened(_OPENING_AT_ONCE_SECONDS)
+
+    def _open(self) -> None:
+        self._opening = _Opening(lambda: self._options.connect(self.server))
+
+    def wait_opened(self, timeout: float) -> None:
+        if self._opening is not None:
+            self._opening.join(timeout)
+
+    def _greeting(self) -> bytes:
+        name = (
+            [encode(PacketType.SET_CLIENT_ID, to_bytes(self._client_id))] if self._client_id else []
+        )
+        return b"".join(name) + _packets(PacketType.CAN_DO, self.functions)
+
+    # What it serves
+
+    def serve(self, functions: list[str]) -> None:
+        """Serve these functions too."""
+        self.functions += functions
+        if self.connection is not None:
+            self.connection.send(_packets(PacketType.CAN_DO, functions))
+            self.asleep_since = math.inf  # a sleeper hears nothing of jobs that are there already
+
+    def leave(self, functions: list[str]) -> None:
+        """Serve these functions no more; their held jobs are given to others."""
+        self.functions = [name for name in self.functions if name not in functions]
+        self.held = deque(job for job in self.held if job.function not in functions)
+        if self.connection is not None:
+            self.connection.send(_packets(PacketType.CANT_DO, functions))
+
+    # Jobs
+
+    def asking(self, number: int) -> bytes:
+        """Return what asks for so many jobs; it is to be sent at once."""
+        if not self.asked:
+            self.asked_since = monotonic()
+        self.asked += number
+        self.asleep_since = math.inf
+        return _GRAB * number
+
+    def ask(self, number: int) -> None:
+        if self.connection is not None:
+            self.connection.send(self.asking(number))
+
+    def read(self) -> None:
+        """Take in what has arrived."""
+        connection = self.connection
+        if connection is None:
+            return
+        for kind, args in connection.take_in():
+            if kind is PacketType.JOB_ASSIGN_UNIQ:
+                self._answered()
+                self._assigned(*args)
+            elif kind is PacketType.NO_JOB:
+                self._answered()
+                self.flow = 0
+                if not self.asked and not self.held:
+                    connection.send(_SLEEP)
+                    self.asleep_since = monotonic()
+            elif kind is PacketType.NOOP:
+                self.asleep_since = math.inf
+            elif kind is PacketType.STATUS_RES_UNIQUE:
+                self._statuses.append(args)
+            elif kind is PacketType.ERROR:
+                self._statuses.append(None)
+                code, text = map(to_text, args)
+                log(
+                    logger,
+                    logging.WARNING,
+                    "job server %s refused: %s (%s)",
+                    self.server,
+                    text,
+                    code,
+                )
+        head = connection.arriving(LARGE_WORKLOAD)
+        self.arriving = None if head is None else self._announced(*head)
+
+    def _announced(self, packet: Packet, size: int) -> AssignedJob | None:
+        if packet.type is not PacketType.JOB_ASSIGN_UNIQ or size <= LARGE_WORKLOAD:
+            return None
+        handle, function, unique = packet.args
+        return self._job(handle, function, unique, b"")
+
+    def _answered(self) -> None:
+        self.asked = max(0, self.asked - 1)
+        self.asked_since = monotonic() if self.asked else math.inf
+        if not self.is_known:
+            self.is_known = True
+            # Only now: some jobs cost every worker its connection.
+            if self._failures and not self.is_quick:
+                log(logger, logging.WARNING, "job server %s is back", self.server)
+            self._failures = 0
+
+    def _assigned(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> None:
+        job = self._job(handle, function, unique, workload)
+        if job.function in self.functions:
+            self.held.append(job)
+        # Otherwise it was on its way when that was left: another worker has it now.
+
+    def _job(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> AssignedJob:
+        name = to_text(function).removesuffix(DELAYED)
+        text, background = from_wire_unique(unique)
+        return AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
+
+    def ask_status(self, packets: bytes) -> list[tuple[int, int]]:
+        """Send packets that end with a GET_STATUS_UNIQUE; return the answer as `awaiting.Ask` does."""
+        if self.connection is None:
+            return []
+        self._statuses.clear()
+        self.connection.send(packets)
+        deadline = monotonic() + self._options.reply_timeout
+        while not self._statuses:
+            if not self.connection.has_news(max(0.0, deadline - monotonic())):
+                raise ConnectionLost(
+                    f"job server {self.server} has not answered for "
+                    f"{self._options.reply_timeout:g} s"
+                )
+            self.read()
+        answer = self._statuses[-1]
+        return [] if answer is None else [(to_number(answer[5]), to_number(answer[4]))]
+
+    def disconnect(self) -> None:
+        if self._opening is not None:
+            self._opening.abandon()
+        if self.connection is not None:
+            self.connection.close()
+        self.connection = self._opening = self.arriving = None
+        self.is_known = False
+        self.asked = 0
+        self.asked_since = self.asleep_since = math.inf
+        self.held.clear()
+
+    def lose(self, error: BackendError) -> None:
+        """Drop the connection; say so once, and not again until it was back."""
+        self.disconnect()
+        if not self._failures and not self.is_quick:  # the other connection says so
+            log(logger, logging.WARNING, "%s; trying again until it is back", error)
+        self.retry_at = monotonic() + backoff(self._failures)
+        self._failures = min(self._failures + 1, 10)
+
+
+def _packets(kind: PacketType, functions: list[str]) -> bytes:
+    """Return packets that register functions, or the contrary, under both of their names."""
+    # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last; 2.0 each.
+    names = [*reversed(functions), *(name + DELAYED for name in reversed(functions))]
+    return b"".join(encode(kind, to_bytes(name)) for name in names)

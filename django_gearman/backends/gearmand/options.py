@@ -1,0 +1,37 @@
+"""GEARMAN_OPTIONS of the "gearman" transport."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ...protocol.address import Server
+from ...utils.clock import monotonic
+from ..connection import Connection
+from ..opening import open_connection
+
+
+@dataclass(frozen=True)
+class SocketOptions:
+    """
+    The time limits of connections to real job servers, in seconds.
+
+    `submit_timeout` is how long a submission may take in all, from the first connect to the last
+    acknowledgement, where the caller sets no limit of its own; the sending of large jobs is not
+    counted. `reply_timeout` is how long the server may leave a request unanswered; `status_interval`
+    how long a waiting client hears nothing of its job before it asks whether the job still exists;
+    `down_time` how long a server that failed is passed over. For one that was silent this is doubled
+    each time, up to 32-fold.
+    """
+
+    connect_timeout: float = 5.0
+    send_timeout: float = 30.0
+    reply_timeout: float = 10.0
+    status_interval: float = 5.0
+    down_time: float = 10.0
+    submit_timeout: float = 15.0
+
+    def connect(self, server: Server, until: float = math.inf) -> Connection:
+        """Open a connection, not later than the given time of the monotonic clock."""
+        patience = max(0.001, min(self.connect_timeout, until - monotonic()))
+        return open_connection(server, connect_timeout=patience, send_timeout=self.send_timeout)

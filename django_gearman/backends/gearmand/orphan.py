@@ -1,0 +1,121 @@
+"""Report on orphaned jobs, those of a worker whose process has died, over the sockets it had."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+
+from ...exceptions import ConnectionLost
+from ...protocol.packets import PacketType, encode, to_bytes
+from ...utils.clock import monotonic
+from ..base import AssignedJob, Update, WorkerSession
+from .awaiting import ask_awaited
+from .worker import encode_update
+
+_SECONDS = 10.0  # for the server to take in what it is told
+_STATUS = rb"\x00\d\0\d\0\d+\0(\d+)\0(\d+)"  # the rest of a STATUS_RES_UNIQUE
+_KEPT = 512  # bytes of what was heard before, in which an answer may have begun
+
+
+class OrphanSession(WorkerSession):
+    """
+    The standing of a dead worker with one server: while its sockets are open, its jobs are in hand.
+
+    What is said of a job over a socket that does not have it is without effect. What is left of what
+    the server had sent is not understood, because the dead may have read a part of a packet; closing
+    waits for echoes that cannot be mistaken.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = list(sockets)
+        for opened in sockets:
+            opened.settimeout(_SECONDS)
+
+    def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        return None
+
+    def send(self, job: AssignedJob, update: Update) -> None:
+        packet = b"".join(encode_update(to_bytes(job.handle.rpartition("//")[2]), update))
+        reason: OSError | None = None
+        for opened in list(self._sockets):
+            try:
+                opened.sendall(packet)
+            except OSError as error:
+                reason = error
+                self._sockets.remove(opened)
+                opened.close()
+        if not self._sockets:
+            raise ConnectionLost(
+                f"the connection of job {job.handle} is lost: {reason}"
+            ) from reason
+
+    def give_back(self, job: AssignedJob) -> bool:
+        hang_up(self._sockets)
+        return True
+
+    def has(self, job: AssignedJob) -> bool:
+        """Whether the server still waits for the outcome; ConnectionLost if it does not answer."""
+        handle = to_bytes(job.handle.rpartition("//")[2])
+        ask = encode(PacketType.GET_STATUS, handle)
+        answer = re.compile(
+            rb"\0RES\0\0\0\x14.{4}" + re.escape(handle) + rb"\x00([01])\0", re.DOTALL
+        )
+        found: list[bytes] = []
+        for opened in self._sockets:
+            found += answer.findall(_hear(opened, ask))
+        return b"1" in found
+
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        if not job.workload:
+            return None  # it was too large to be kept, and cannot be submitted again
+        answer = re.compile(
+            rb"\0RES\0\0\0\x2a.{4}" + re.escape(to_bytes(job.unique)) + _STATUS, re.DOTALL
+        )
+
+        def ask(packets: bytes) -> list[tuple[int, int]]:
+            found = [answer.findall(_hear(opened, packets)) for opened in self._sockets]
+            return [(int(clients), int(total)) for each in found for total, clients in each]
+
+        return ask_awaited(job, ask)
+
+    def close(self) -> None:
+        """Wait until the server has heard it; ConnectionLost if it cannot be known to have."""
+        try:
+            for opened in self._sockets:
+                _hear(opened)
+        finally:
+            hang_up(self._sockets)
+
+
+def hang_up(sockets: Iterable[socket.socket]) -> None:
+    """
+    End connections, so that the server gives the jobs of a dead worker to others.
+
+    Closing these duplicates does not: a process that a job has started may hold another one.
+    """
+    for opened in sockets:
+        with contextlib.suppress(OSError):  # the server has closed it
+            opened.shutdown(socket.SHUT_RDWR)
+        opened.close()
+
+
+def _hear(opened: socket.socket, ask: bytes = b"") -> bytes:
+    """Ask something, and for an echo; return the end of what comes until that is there."""
+    token = secrets.token_bytes(16).replace(b"\0", b"0")
+    deadline = monotonic() + _SECONDS
+    heard = b""
+    try:
+        opened.sendall(ask + encode(PacketType.ECHO_REQ, token))
+        while token not in heard:
+            opened.settimeout(max(0.001, deadline - monotonic()))
+            data = opened.recv(65536)
+            if not data:
+                raise ConnectionLost("the job server has closed the connection")
+            deadline = monotonic() + _SECONDS  # it may be the rest of a large job
+            heard = heard[-_KEPT:] + data
+    except OSError as error:
+        raise ConnectionLost(f"the job server does not answer: {error}") from error
+    return heard

@@ -1,0 +1,61 @@
+"""A job submitted over a channel, and a question about one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...exceptions import BackendError
+from ..base import JobSpec, JobStatus
+from ..remote import WaitingSubmission
+
+if TYPE_CHECKING:
+    from .client import Channel
+
+
+class StatusQuery:
+    """A GET_STATUS on its way."""
+
+    status: JobStatus | None = None
+    error: BackendError | None = None
+
+    def answered(self) -> bool:
+        return self.status is not None or self.error is not None
+
+    def lose(self, cause: BackendError) -> None:
+        self.error = cause
+
+
+class SocketSubmission(WaitingSubmission):
+    """A job submitted over a channel."""
+
+    _query: StatusQuery | None = None
+
+    def __init__(self, channel: Channel, spec: JobSpec) -> None:
+        super().__init__(spec)
+        self._channel = channel
+
+    @property
+    def _status_interval(self) -> float:
+        return self._channel.options.status_interval
+
+    def answered(self) -> bool:
+        return bool(self.handle) or self.error is not None
+
+    def release(self) -> None:
+        self._channel.release(self)
+
+    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
+        return self._channel.wait(ready, until=until)
+
+    def _ask_known(self, until: float) -> JobStatus | None:
+        if self._query is None:
+            self._query = self._channel.ask_status(self.handle.rpartition("//")[2])
+        query = self._query
+        self._channel.wait_answered(lambda: query.answered() or self.has_news(), until=until)
+        if not query.answered():
+            return None
+        self._query = None
+        if query.error is not None:
+            raise query.error
+        return query.status

@@ -1,0 +1,323 @@
+"""
+A worker's standing with real job servers: it grabs from each in turn.
+
+Unless it may prefetch, at most one GRAB_JOB is open at a time, so that no job is assigned here while
+another one runs; only when a server does not answer at once is the next one asked meanwhile. With
+`prefetch` the answer to a job goes out together with the GRAB_JOB for the next.
+
+With `prefetch` None functions whose jobs are quick (see `prefetch.Pace`) move to a second connection,
+the quick lane of their server. Over that, and never over the first one, several jobs are asked for
+and held; and none of them is held while a job of another function runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from ...exceptions import BackendError, ConnectionLost
+from ...protocol.address import Server
+from ...protocol.packets import PacketType, encode, frame, to_bytes
+from ...utils.clock import monotonic
+from ...utils.interrupts import undisturbed
+from ..base import (
+    AssignedJob,
+    Outcome,
+    Update,
+    WorkComplete,
+    WorkData,
+    WorkerSession,
+    WorkException,
+    WorkFail,
+    WorkStatus,
+    WorkWarning,
+)
+from ..connection import milliseconds
+from ..remote import PATIENCE_SECONDS
+from .awaiting import ask_awaited
+from .link import Link
+from .options import SocketOptions
+from .prefetch import Pace
+
+_T = TypeVar("_T")
+
+_LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
+_TURN_SECONDS = 0.05  # that jobs come from one connection, while another is to be asked
+_TEND_SECONDS = 0.2  # between looks at what time asks for, where nothing is known to be due
+
+
+def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
+    """Return the packet, in parts, by which a worker reports on a job."""
+    match update:
+        case WorkComplete(data):
+            return frame(PacketType.WORK_COMPLETE, handle + b"\0", data)
+        case WorkStatus(numerator, denominator):
+            numbers = b"%d" % numerator, b"%d" % denominator
+            return (encode(PacketType.WORK_STATUS, handle, *numbers),)
+        case WorkData(data):
+            return frame(PacketType.WORK_DATA, handle + b"\0", data)
+        case WorkWarning(data):
+            return frame(PacketType.WORK_WARNING, handle + b"\0", data)
+        case WorkException(data):
+            return frame(PacketType.WORK_EXCEPTION, handle + b"\0", data)
+        case WorkFail():
+            return (encode(PacketType.WORK_FAIL, handle),)
+    raise TypeError(f"{update!r} is not an update of a job")
+
+
+class SocketWorkerSession(WorkerSession):
+    """
+    A worker of real job servers.
+
+    gearmand 1.1 serves the jobs of the first of `functions` first, and 2.0 the functions in turn.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        functions: Sequence[str],
+        client_id: str,
+        options: SocketOptions,
+    ) -> None:
+        self._links = deque(
+            Link(server, str(server), client_id, functions, options) for server in servers
+        )
+        self._lanes: dict[Link, Link] = {}  # the quick lane of each, once there is one
+        self._poller = select.poll()
+        self._watched: dict[int, Link] = {}  # by descriptor
+        self._client_id = client_id
+        self._in_hand: dict[str, tuple[AssignedJob, Link]] = {}
+        self._pace = Pace()
+        self._began = 0.0
+        self._served: Link | None = None  # whose job was the last one
+        self._turn_ends = 0.0  # when the others are to be asked, too
+        self._look_at = 0.0
+        self._tend_at = 0.0
+        self._is_to_move = False
+        self._is_arriving = False  # a large job, that was told of
+        self._asks = True
+        self._options = options
+
+    @property
+    def is_known(self) -> bool:
+        return any(link.is_known for link in self._links)
+
+    def ask_no_more(self) -> None:
+        self._asks = False
+
+    @property
+    def holds_jobs(self) -> bool:
+        return any(link.held or link.asked for link in self._links)
+
+    # From the servers to the worker
+
+    def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        if self._is_arriving:
+            self._announce()
+        if self._is_to_move:
+            self._move()
+        now = monotonic()
+        deadline = math.inf if timeout is None else now + timeout
+        has_looked = now < self._look_at  # at what has arrived over all connections
+        while True:
+            if now >= self._tend_at:
+                self._tend(now)
+            ready, idle, is_asked = self._look(now)
+            if ready is None:
+                if idle is not None and self._asks:
+                    self._guard(idle, partial(idle.ask, self.prefetch or 1))
+                    is_asked = True
+                if not is_asked and now >= deadline:
+                    return None
+                until = now + PATIENCE_SECONDS if is_asked else deadline
+            elif has_looked:
+                return self._hand_out(ready, now)
+            else:
+                until = now
+            self._wait(until, now)
+            now = monotonic()
+            has_looked = True
+            self._look_at = now + _LOOK_SECONDS
+
+    def _look(self, now: float) -> tuple[Link | None, Link | None, bool]:
+        """
+        Return whose job is next, who is to be asked for one, and if an answer may come any moment.
+
+        Jobs of quick functions are first, so that none is held behind another.
+        """
+        held = idle = None
+        is_asked = is_lane_asked = False
+        for link in self._links:
+            if link.held:
+                if link.is_quick:
+                    return link, None, False
+                held = held or link
+            elif link.asked:
+                if now - link.asked_since < PATIENCE_SECONDS:
+                    is_asked = True
+                    is_lane_asked = is_lane_asked or link.is_quick
+            elif link.is_idle:
+                idle = idle or link
+        if held is not None:
+            return (None if is_lane_asked else held), None, True
+        if is_asked or idle is not None:
+            return None, (None if is_asked else idle), is_asked
+        return None, None, not self._watched and any(link.opens_first for link in self._links)
+
+    def _tend(self, now: float) -> None:
+        """Do what time asks of the connections, and note when it may ask again."""
+        for link in self._links:
+            if link.is_wanted:
+                self._guard(link, partial(link.tend, self.on_connect))
+        events = [link.next_event for link in self._links if link.is_wanted]
+        self._tend_at = min(now + _TEND_SECONDS, *events)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have `_wait` look at the connections that there are now."""
+        self._poller = select.poll()
+        self._watched = {}
+        for link in self._links:
+            if link.connection is not None:
+                with contextlib.suppress(ConnectionLost):  # closed meanwhile: to use it tells
+                    self._watched[number := link.connection.fileno()] = link
+                    self._poller.register(number, select.POLLIN)
+
+    def _hand_out(self, link: Link, now: float) -> AssignedJob:
+        job = link.held.popleft()
+        self._in_hand[job.handle] = job, link
+        self._began = now
+        if link is not self._served:
+            self._served, self._turn_ends = link, now + _TURN_SECONDS
+        if len(self._links) > 1 and not link.held:
+            self._links.remove(link)  # to the end: the others have their turn
+            self._links.append(link)
+        return job
+
+    def _guard(self, link: Link, action: Callable[[], _T]) -> _T | None:
+        try:
+            return action()
+        except BackendError as error:
+            self._lose(link, error)
+            return None
+
+    def _lose(self, link: Link, error: BackendError) -> None:
+        self._in_hand = {
+            handle: held for handle, held in self._in_hand.items() if held[1] is not link
+        }
+        link.lose(error)
+        self._tend_at = 0.0
+
+    def _wait(self, until: float, now: float) -> None:
+        """Wait for what servers say, up to the given time or until something is to be done."""
+        timeout = max(0.0, min(until, self._tend_at) - now)
+        if self._watched:
+            for number, _ in self._poller.poll(milliseconds(timeout)):
+                link = self._watched[number]
+                self._guard(link, link.read)
+                if link.arriving is not None or self._is_arriving:
+                    self._announce()
+            return
+        opening = [link for link in self._links if link.is_opening]
+        if opening:
+            opening[0].wait_opened(timeout)
+            self._tend_at = 0.0
+        else:
+            time.sleep(timeout)
+
+    def _announce(self) -> None:
+        """Tell which large job is on its way: again and again, as others may run meanwhile."""
+        arriving = [link.arriving for link in self._links if link.arriving is not None]
+        self._is_arriving = bool(arriving)
+        if self.on_arriving is not None:
+            self.on_arriving(arriving[0] if arriving else None)
+
+    # From the worker to the servers
+
+    @undisturbed
+    def send(self, job: AssignedJob, update: Update) -> None:
+        held, link = self._in_hand.get(job.handle, (None, None))
+        if (held is not job and held != job) or link is None or link.connection is None:
+            raise ConnectionLost(
+                f"job {job.handle} is not in hand any more: the connection to its server was lost "
+                "meanwhile, and the server gives the job to another worker"
+            )
+        packets = encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
+        if isinstance(update, Outcome):
+            del self._in_hand[job.handle]
+            if ahead := self._ahead(job, link):
+                packets = *packets, link.asking(ahead)
+        try:
+            link.connection.send(*packets)
+        except ConnectionLost as error:
+            self._lose(link, error)
+            raise
+
+    def give_back(self, job: AssignedJob) -> bool:
+        held, link = self._in_hand.get(job.handle, (None, None))
+        if held == job and link is not None:
+            self._lose(
+                link, ConnectionLost(f"job {job.handle} is given back to job server {link.server}")
+            )
+        return True  # otherwise it is no longer in hand anyway
+
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        held, link = self._in_hand.get(job.handle, (None, None))
+        if held != job or link is None:
+            return None
+        return self._guard(link, partial(ask_awaited, job, link.ask_status))
+
+    def _ahead(self, job: AssignedJob, link: Link) -> int:
+        """Return how many jobs are to be asked for with the outcome of this one."""
+        most = self.prefetch
+        if most is None:
+            if self._pace.ran(job.function, monotonic() - self._began):
+                self._is_to_move = True
+            most = self._pace.window if link.is_quick else 1
+        if not self._asks or not most or self._is_to_move:
+            return 0
+        if any(self._is_due(other, link) for other in self._links if other is not link):
+            return 0
+        link.flow = min(most, max(1, link.flow * 2))
+        return max(0, link.flow - link.asked - len(link.held))
+
+    def _is_due(self, other: Link, link: Link) -> bool:
+        """Whether another connection is to have its turn, before this one is asked for more."""
+        if not other.functions:
+            return False
+        if other.held or not link.is_quick:
+            return True
+        return other.is_idle and monotonic() >= self._turn_ends
+
+    def _move(self) -> None:
+        """Have each function served over the connection for its pace; none of its jobs is in hand."""
+        self._is_to_move = False
+        self._tend_at = 0.0
+        for link in [each for each in self._links if not each.is_quick]:
+            lane = self._lanes.get(link)
+            if lane is None:
+                name = f"{link.name}#quick"
+                lane = Link(link.server, name, self._client_id, [], self._options, is_quick=True)
+                self._lanes[link] = lane
+                self._links.append(lane)
+                lane.open_at_once()
+            quick = [name for name in link.functions if name in self._pace.quick]
+            slow = [name for name in lane.functions if name not in self._pace.quick]
+            for source, target, names in ((link, lane, quick), (lane, link, slow)):
+                if names:
+                    self._guard(source, partial(source.leave, names))
+                    self._guard(target, partial(target.serve, names))
+
+    def close(self) -> None:
+        for link in self._links:
+            if link.connection is not None:
+                with contextlib.suppress(BackendError):  # closing at once can lose a result
+                    link.connection.echo(self._options.reply_timeout)
+            link.disconnect()
+        self._in_hand.clear()

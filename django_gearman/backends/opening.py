@@ -1,0 +1,97 @@
+"""Open connections to job servers in a bounded time, whatever hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..exceptions import BackendError, ConnectionLost
+from ..protocol.address import Server
+from ..utils.clock import monotonic
+from .connection import Connection
+from .reach import Race, Standing
+from .sockets import Address
+
+_HEAD_START = 0.25  # seconds that an address has before the next one is tried, too
+_PASSED_OVER = 10.0  # seconds for which an address that was silent is tried last, at first
+_LOOK_UPS = 8  # of one name at the same time: each lasts until the system gives it up
+
+#: The addresses that were silent, of names that have several.
+addresses_standing: Standing[Address] = Standing()
+_looked_up: Counter[str] = Counter()  # names, and how many threads are looking for each
+
+
+def open_connection(
+    server: Server, *, connect_timeout: float = 5.0, send_timeout: float = 30.0
+) -> Connection:
+    """
+    Open a connection within `connect_timeout` seconds in all.
+
+    Of several addresses that the name has, the first one that answers is taken.
+    """
+    deadline = monotonic() + connect_timeout
+    addresses = _look_up(server, connect_timeout)
+    addresses.sort(key=lambda address: addresses_standing.passed_over(address, _PASSED_OVER))
+
+    def attempt(address: Address) -> Connection:
+        patience = max(0.001, deadline - monotonic())
+        return Connection(
+            server, connect_timeout=patience, send_timeout=send_timeout, address=address
+        )
+
+    if len(addresses) == 1:
+        return attempt(addresses[0])
+    attempts = {address: partial(attempt, address) for address in addresses}
+    race = Race(attempts, addresses_standing, Connection.close)
+    won = race.run([_HEAD_START] * len(attempts), deadline)
+    if won is not None:
+        return won[1]
+    silent = f"no answer in {connect_timeout:.3g} s"
+    told = [f"{address[1][0]}: {race.errors.get(address, silent)}" for address in race.began]
+    raise ConnectionLost(f"job server {server}: {'; '.join(told)}")
+
+
+def _look_up(server: Server, timeout: float) -> list[Address]:
+    """Return the addresses of a server's name; in a thread, as the system may take its time."""
+    name = server.host
+    for family, zeros in ((socket.AF_INET, ()), (socket.AF_INET6, (0, 0))):
+        with contextlib.suppress(OSError, UnicodeError, ValueError):  # it is a name
+            socket.inet_pton(family, name)
+            return [(family, (name, server.port, *zeros))]
+    ask = partial(socket.getaddrinfo, name, server.port, type=socket.SOCK_STREAM)
+    try:
+        if _looked_up[name] >= _LOOK_UPS:
+            raise ConnectionLost(f"job server {server}: {_LOOK_UPS} look-ups of its name hang")
+        race = Race({name: partial(_counted, name, ask)}, Standing(), id)
+        won = race.run([], monotonic() + timeout)
+        if won is not None:
+            found = [(family, address) for family, _, _, _, address in won[1]]
+            return list(dict.fromkeys(found))
+        if name in race.errors:
+            raise race.errors[name]
+    except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
+        raise ConnectionLost(f"job server {server}: {error}") from error
+    raise ConnectionLost(f"job server {server}: its name was not looked up in {timeout:.3g} s")
+
+
+def _counted(name: str, ask: Callable[[], Any]) -> Any:
+    _looked_up[name] += 1
+    try:
+        return ask()
+    finally:
+        _looked_up[name] -= 1
+
+
+def ping(server: Server, timeout: float) -> BackendError | None:
+    """Ask a server for a sign of life; return what went wrong, None if it answered in time."""
+    deadline = monotonic() + timeout
+    try:
+        with contextlib.closing(open_connection(server, connect_timeout=timeout)) as connection:
+            connection.echo(max(0.0, deadline - monotonic()))
+    except BackendError as error:
+        return error
+    return None

@@ -1,0 +1,268 @@
+"""
+The worker of the python-gearman bindings, corrected: its standing with all servers.
+
+The bindings run a job inside the reading of packets, take the next one meanwhile, sleep until the
+server says otherwise (gearmand 1.1 says nothing when a delayed job comes due) and end when a
+connection is lost. Here at most one GRAB_JOB is open at a time, so that no job is assigned here
+while another one runs; only a server that does not answer at once is not waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import gearman  # type: ignore[import-untyped]
+from gearman import errors, protocol
+
+from ...exceptions import ConnectionLost
+from ...protocol.names import from_wire_unique, is_old_background
+from ...protocol.packets import MOST_HEAD, PacketType, parse_head, to_bytes, to_text
+from ...utils.clock import monotonic
+from ...utils.interrupts import undisturbed
+from ...utils.records import get_logger, log
+from ..base import DELAYED, LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
+from ..remote import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
+from .bindings import UPDATES, Connection, Manager
+
+logger = get_logger(__name__)
+
+_CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
+_REST_SECONDS = 0.1  # while no server is there
+_COMMANDS = {update: command for command, update in UPDATES.items()}
+
+
+class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type: ignore[misc]
+    """A worker's standing with one server: waiting for the answer to a GRAB_JOB, asleep or idle."""
+
+    waiting = False
+    has_answered = False
+    echoed = False
+    asleep_since = -math.inf
+
+    @property
+    def idle(self) -> bool:
+        return not self.waiting and monotonic() - self.asleep_since >= REGRAB_SECONDS
+
+    def initial_state(self, abilities: Collection[bytes], client_id: bytes | None) -> None:
+        self.connection: Connection = self.connection_manager.handler_to_connection_map[self]
+        self.set_client_id(client_id)
+        self.set_abilities(abilities)
+
+    def grab(self) -> None:
+        self._grab_job()
+        self.waiting = True
+
+    def _answered(self) -> None:
+        self.waiting = False
+        self.has_answered = True
+        if self.connection.failures:  # only now: some jobs cost every worker its connection
+            log(logger, logging.WARNING, "job server %s is back", self.connection.server)
+            self.connection.failures = 0
+
+    def recv_noop(self) -> bool:
+        self.asleep_since = -math.inf
+        return True
+
+    def recv_no_job(self) -> bool:
+        self._answered()
+        self._sleep()
+        self.asleep_since = monotonic()
+        return True
+
+    def recv_job_assign_uniq(self, **fields: bytes) -> bool:
+        self._answered()
+        self.connection_manager.on_job_execute(self.connection_manager.create_job(self, **fields))
+        return True
+
+    def recv_echo_res(self, data: bytes) -> bool:
+        self.echoed = True
+        return True
+
+    def recv_error(self, error_code: bytes, error_text: bytes) -> bool:
+        told = to_text(error_text), to_text(error_code)
+        log(
+            logger, logging.WARNING, "job server %s refused: %s (%s)", self.connection.server, *told
+        )
+        return True
+
+
+class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type: ignore[misc]
+    """
+    A worker of real job servers.
+
+    gearmand 1.1 serves the jobs of the first of `functions` first, and 2.0 the functions in turn.
+    """
+
+    command_handler_class = WorkerHandler
+
+    def __init__(self, functions: Sequence[str], client_id: str, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._assigned: deque[Any] = deque()
+        self._in_hand: dict[str, tuple[AssignedJob, Any]] = {}
+        self._is_arriving = False  # a large job, that was told of
+        # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last; 2.0 each.
+        for name in [*reversed(functions), *(name + DELAYED for name in reversed(functions))]:
+            self.register_task(to_bytes(name), None)
+        if client_id:
+            self.set_client_id(to_bytes(client_id))
+
+    @property
+    def is_known(self) -> bool:
+        handlers = self.connection_to_handler_map.values()
+        return any(handler.has_answered for handler in handlers)
+
+    def on_job_execute(self, current_job: Any) -> None:
+        self._assigned.append(current_job)
+
+    def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        deadline = math.inf if timeout is None else monotonic() + timeout
+        while True:
+            for connection in self.establish_worker_connections():
+                self._ask_for_job(connection)
+            if self._assigned:
+                return self._take(self._assigned.popleft())
+            self._poll(self._at_rest, max(0.0, deadline - monotonic()))
+            if monotonic() >= deadline and not self._may_go_on():
+                return None
+
+    def establish_worker_connections(self) -> list[Connection]:
+        for connection in self.connection_list:
+            if connection.connected or monotonic() < connection.retry_at:
+                continue
+            # A server that cannot be reached must not keep the others waiting.
+            others = any(other.connected for other in self.connection_list)
+            limit = _CONNECT_SECONDS if others else math.inf
+            connection.connect_timeout = min(self.connect_timeout, limit)
+            with contextlib.suppress(errors.ConnectionError):
+                self.establish_connection(connection)
+                if self.on_connect is not None:
+                    self.on_connect(connection.server, connection.gearman_socket)
+        return [connection for connection in self.connection_list if connection.connected]
+
+    def _ask_for_job(self, connection: Connection) -> None:
+        handler = self.connection_to_handler_map.get(connection)
+        if handler is not None and handler.idle and not self._assigned:
+            handler.grab()
+            self._poll(
+                lambda: connection.writable() or (handler.waiting and not self._assigned),
+                PATIENCE_SECONDS,
+            )
+
+    def _poll(self, unfinished: Callable[[], bool], timeout: float) -> None:
+        limit = None if timeout == math.inf else timeout
+        try:
+            self.poll_connections_until_stopped(self.connection_list, lambda _: unfinished(), limit)
+        except errors.ServerUnavailable:
+            time.sleep(min(timeout, _REST_SECONDS))
+
+    def _may_go_on(self) -> bool:
+        handlers = self.connection_to_handler_map.values()
+        return bool(self._assigned) or any(handler.idle for handler in handlers)
+
+    def _at_rest(self) -> bool:
+        """Whether nothing is to be done until a server says something."""
+        now = monotonic()
+        reconnect = any(not c.connected and c.retry_at <= now for c in self.connection_list)
+        return not reconnect and not self._may_go_on()
+
+    def _take(self, job: Any) -> AssignedJob:
+        self.connection_list.remove(job.connection)  # to the end: the other servers have their turn
+        self.connection_list.append(job.connection)
+        assigned = self._job(job.connection, job.handle, job.task, job.unique or b"", job.data)
+        self._in_hand[assigned.handle] = assigned, job
+        return assigned
+
+    @undisturbed
+    def send(self, job: AssignedJob, update: Update) -> None:
+        if type(update) not in _COMMANDS:
+            raise TypeError(f"{update!r} is not an update of a job")
+        assigned, held = self._in_hand.get(job.handle, (None, None))
+        if assigned != job or held is None:
+            raise ConnectionLost(
+                f"job {job.handle} is not in hand any more: the connection to its server was lost "
+                "meanwhile, and the server gives the job to another worker"
+            )
+        fields = {
+            name: b"%d" % value if isinstance(value, int) else bytes(memoryview(value))
+            for name, value in asdict(update).items()
+        }
+        handler = self.connection_to_handler_map[held.connection]
+        handler.send_command(_COMMANDS[type(update)], job_handle=held.handle, **fields)
+        with contextlib.suppress(errors.ServerUnavailable):
+            self.wait_until_updates_sent([held])
+        if job.handle not in self._in_hand:
+            raise held.connection.error
+        if isinstance(update, Outcome):
+            del self._in_hand[job.handle]
+
+    def is_awaited(self, job: AssignedJob) -> bool | None:
+        return False if is_old_background(job.unique) else None  # these bindings cannot ask
+
+    def give_back(self, job: AssignedJob) -> bool:
+        assigned, held = self._in_hand.get(job.handle, (None, None))
+        if assigned == job and held is not None:
+            held.connection.error = ConnectionLost(f"job {job.handle} is given back")
+            self.handle_error(held.connection)
+        return True  # otherwise it is no longer in hand anyway
+
+    def handle_read(self, current_connection: Connection) -> None:
+        super().handle_read(current_connection)
+        arriving = self._arriving(current_connection)
+        if self.on_arriving is not None and (arriving is not None or self._is_arriving):
+            self.on_arriving(arriving)
+        self._is_arriving = arriving is not None
+
+    def _arriving(self, connection: Connection) -> AssignedJob | None:
+        """Return the large job of which some is there, without its workload."""
+        head = parse_head(connection._incoming_buffer[:MOST_HEAD].tobytes())
+        if head is None or head[0].type is not PacketType.JOB_ASSIGN_UNIQ:
+            return None
+        (_, (handle, function, unique)), size = head
+        return (
+            self._job(connection, handle, function, unique, b"") if size > LARGE_WORKLOAD else None
+        )
+
+    def _job(
+        self, connection: Connection, handle: bytes, function: bytes, unique: bytes, workload: bytes
+    ) -> AssignedJob:
+        text, background = from_wire_unique(unique)
+        name = to_text(function).removesuffix(DELAYED)
+        handle_text = f"{connection.server}//{to_text(handle)}"
+        return AssignedJob(handle_text, name, text, workload, background)
+
+    def handle_error(self, current_connection: Connection) -> None:
+        """Forget the connection's jobs, which the server gives to others; connect again later."""
+        super().handle_error(current_connection)
+        lost = current_connection
+        self._assigned = deque(job for job in self._assigned if job.connection is not lost)
+        self._in_hand = {
+            handle: held for handle, held in self._in_hand.items() if held[1].connection is not lost
+        }
+        if not lost.failures:
+            log(logger, logging.WARNING, "%s; trying again until it is back", lost.error)
+        lost.retry_at = monotonic() + backoff(lost.failures)
+        lost.failures = min(lost.failures + 1, 10)
+
+    def close(self) -> None:
+        """Leave, with an ECHO to each server before: closing at once can lose a result."""
+        handlers = self.connection_to_handler_map.values()
+        for handler in handlers:
+            handler.send_command(protocol.GEARMAN_COMMAND_ECHO_REQ, data=b"bye")
+        with contextlib.suppress(errors.ServerUnavailable):
+            self.poll_connections_until_stopped(
+                self.connection_list,
+                lambda _: not all(handler.echoed for handler in handlers),
+                self.reply_timeout,
+            )
+        self.shutdown()
+        self.connection_to_handler_map.clear()
+        self.handler_to_connection_map.clear()
+        self._assigned.clear()
+        self._in_hand.clear()

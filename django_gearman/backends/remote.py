@@ -1,0 +1,229 @@
+"""What transports to real job servers share, whatever carries their packets."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from ..client.waiting import seconds_until
+from ..exceptions import (
+    BackendError,
+    InvalidBackend,
+    JobLost,
+    ResultUnavailable,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from ..protocol.packets import to_bytes
+from ..utils.clock import monotonic
+from .base import (
+    DELAYED,
+    MAX_HANDLE_BYTES,
+    FunctionStatus,
+    JobSpec,
+    JobStatus,
+    Outcome,
+    Submission,
+    Update,
+    WorkerStatus,
+)
+from .reach import Standing
+
+_T = TypeVar("_T")
+
+#: Seconds that a worker sleeps before it grabs again unasked: gearmand 1.1 wakes nobody when a
+#: delayed job comes due.
+REGRAB_SECONDS = 1.0
+#: Seconds that a worker gives a server that was asked for a job, before it asks the next one.
+PATIENCE_SECONDS = 0.5
+
+#: Which servers have failed lately, for all clients of this process; by address.
+servers_standing: Standing[str] = Standing()
+
+_LONGEST_BACKOFF = 10.0
+_BATCH_JOBS = 1000
+_BATCH_BYTES = 1 << 20
+
+
+def check_seconds(options: Mapping[str, object]) -> None:
+    """Raise InvalidBackend for an option that is no number of seconds above 0."""
+    for name, value in options.items():
+        if type(value) not in (int, float) or not 0 < value < math.inf:  # type: ignore[operator]
+            raise InvalidBackend(
+                f"GEARMAN_OPTIONS[{name!r}] is a number of seconds above 0, not {value!r}"
+            )
+
+
+def rank(unique: str, address: str) -> bytes:
+    """Return the server's place in the order for a unique: every process finds the same one."""
+    key = to_bytes(address)[-64:]
+    return hashlib.blake2b(unique.encode(errors="surrogatepass"), key=key).digest()
+
+
+def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
+    """Return the error that says why no server could be reached."""
+    told = "; ".join(map(str, reasons))
+    question = "Is gearmand running, and GEARMAN_SERVERS right?"
+    if ": TLS: " in told:
+        question = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
+    return ServerUnavailable(f"no job server to {purpose}: {told}. {question}")
+
+
+def backoff(failures: int) -> float:
+    """Return how many seconds to let pass before a server is tried again."""
+    return min(_LONGEST_BACKOFF, 0.1 * 2.0**failures) * random.uniform(0.5, 1.0)
+
+
+def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
+    """Return the server's address and its own handle; ValueError for a handle that is none."""
+    address, _, own_handle = handle.partition("//")
+    if address not in addresses or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
+        raise ValueError(
+            f"{handle!r} is not the handle of a job on {', '.join(addresses)}; "
+            "a handle looks like 'host:port//H:name:1'"
+        )
+    return address, own_handle
+
+
+def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:
+    """Cut a long list of jobs, of so many bytes each, into what is written before handles are read."""
+    batch: list[_T] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        batch.append(item)
+        total += size
+        if total >= _BATCH_BYTES or len(batch) >= _BATCH_JOBS:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
+
+
+def function_rows(
+    answers: Iterable[tuple[str, str, int, int, int]],
+) -> list[FunctionStatus]:
+    """Make rows of (address, function, total, running, workers); delayed jobs count with the others."""
+    found: dict[tuple[str, str], FunctionStatus] = {}
+    for address, name, total, running, workers in answers:
+        function = name.removesuffix(DELAYED)
+        other = found.get((address, function), FunctionStatus(address, function, 0, 0, 0))
+        found[address, function] = FunctionStatus(
+            address,
+            function,
+            total + other.total,
+            running + other.running,
+            max(workers, other.workers),
+        )
+    return sorted(found.values(), key=lambda row: (row.server, row.function))
+
+
+def worker_rows(
+    answers: Iterable[tuple[str, str, str, Iterable[str]]],
+) -> list[WorkerStatus]:
+    """Make rows of (address, ip, client id, functions), without the clients, which serve none."""
+    rows = []
+    for address, ip, client_id, names in answers:
+        functions = tuple(sorted({name.removesuffix(DELAYED) for name in names}))
+        if functions:
+            rows.append(WorkerStatus(address, ip, client_id, functions))
+    return rows
+
+
+class WaitingSubmission(Submission):
+    """A job whose updates are delivered as they arrive, and asked after when none do."""
+
+    _updates: deque[Update] | None = None  # until there is one
+    _finished = False
+    _lost: JobLost | None = None
+
+    def __init__(self, spec: JobSpec) -> None:
+        self.spec = spec
+        self._heard = 0.0 if spec.background else monotonic()
+
+    @property
+    @abstractmethod
+    def _status_interval(self) -> float:
+        """How many seconds to hear nothing of the job, before asking for its status."""
+
+    @abstractmethod
+    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
+        """Take in packets until `ready()` or the given time of the monotonic clock; return `ready()`."""
+
+    @abstractmethod
+    def _ask_known(self, until: float) -> JobStatus | None:
+        """Ask for the job's status; None when there is news first, or the time is up."""
+
+    def lose(self, cause: BackendError) -> None:
+        """Note that the connection broke before the job was acknowledged."""
+        self.error = SubmitUncertain(
+            f"job {self.spec.function} was sent but not acknowledged, so it may or may not be queued "
+            f"({cause}); submit it again, or pass max_retries, if running it twice does no harm"
+        )
+        self.error.__cause__ = cause
+
+    def receive(self, update: Update) -> None:
+        if self._updates is None:
+            self._updates = deque()
+        self._updates.append(update)
+        self._finished = isinstance(update, Outcome)
+        self._heard = monotonic()
+
+    def has_news(self) -> bool:
+        return bool(self._updates) or self._finished
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        if self.spec.background:
+            raise ResultUnavailable(f"background job {self.handle} sends no updates")
+        deadline = math.inf if timeout is None else monotonic() + timeout
+        while not self.has_news():
+            if self._lost is not None:
+                raise self._lost.with_traceback(None)
+            check_at = self._heard + self._status_interval
+            seconds = seconds_until(min(deadline, check_at))
+            if self._wait(self.has_news, monotonic() + (seconds or 0.0)):
+                break
+            if monotonic() >= check_at:
+                self._check_known(deadline)
+            if seconds_until(deadline) == 0.0:
+                break
+        try:
+            return self._updates.popleft() if self._updates else None
+        except IndexError:  # the outcome has been handed out, or the time is up
+            return None
+
+    def _check_known(self, deadline: float) -> None:
+        """Ask whether the job still exists: gearmand forgets some without telling who waits."""
+        status = self._ask_known(deadline)
+        if status is None:
+            return  # the next call goes on waiting for the answer
+        self._heard = monotonic()
+        if not status.known and not self.has_news():
+            self._lost = JobLost(
+                f"job server {self.handle.partition('//')[0]} no longer knows job {self.handle}, "
+                "and no worker reported on it; submit it again if running it twice does no harm"
+            )
+
+
+def deliver_update(running: dict[_T, deque[Any]], handle: _T, update: Update) -> None:
+    """
+    Hand an update to a submission of the job.
+
+    Several submissions on one connection can share a job by its unique; then gearmand sends each
+    packet once for each of them, one after another.
+    """
+    sharing = running.get(handle)
+    if sharing is None:
+        return  # of a job that ended already, as after an administrator's "cancel job"
+    submission = sharing.popleft()
+    submission.receive(update)
+    if not isinstance(update, Outcome):
+        sharing.append(submission)
+    elif not sharing:
+        del running[handle]

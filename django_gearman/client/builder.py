@@ -1,0 +1,205 @@
+"""From a call of a job to a request that can be delivered; nothing is sent here."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from .. import conf
+from ..backends import get_backend_class
+from ..backends.base import JobSpec
+from ..exceptions import GearmanError, JobNotRegistered, SerializationError
+from ..instrumentation import active
+from ..jobs.context import current_job
+from ..jobs.options import Options
+from ..jobs.registry import registry
+from ..serializers import Call, Serializer, check_bytes, get_serializer
+from ..utils.text import quoted
+from .placement import check_loaded, check_set_up
+from .request import JobRequest
+
+if TYPE_CHECKING:
+    from .job import AnyJob
+
+_Entry = TypeVar("_Entry")
+
+
+class _Target(NamedTuple):
+    """What the calls of one task have in common."""
+
+    task: str | AnyJob
+    job: AnyJob | None
+    name: str
+    function: str
+    serializer: Serializer
+    options: Options
+
+
+class Preparation:
+    """
+    Makes requests of calls that are submitted together, and reads the settings once for all.
+
+    `options` are those of the client; `explicit` ones go before those, and before the job's.
+    """
+
+    def __init__(
+        self, options: Options, background: bool, waits: bool = True, **explicit: Any
+    ) -> None:
+        check_set_up()
+        self._options = options
+        self._background = background
+        self._waits = waits
+        self._explicit = explicit
+        self._context = _context()
+        # Makes the uniques of jobs that were given none: to draw one for each takes longer.
+        self._stem, self._count = os.urandom(12).hex(), itertools.count()
+        self._targets: dict[str | int, _Target] = {}
+
+    def request(
+        self,
+        task: str | AnyJob,
+        call: Call,
+        unique: str | bool | None = None,
+        priority: str | None = None,
+    ) -> JobRequest:
+        """Check a call, and return the request that `deliver` takes."""
+        key = task if type(task) is str else id(task)
+        target = self._targets.get(key)
+        if target is None:
+            target = self._targets[key] = self._target(task)
+        job, options = target.job, target.options
+        if unique is not None or priority is not None:
+            options = options.updated(unique=unique, priority=priority)
+        if job is not None:
+            call = job.check_call(call)
+        workload, unique = self._write(target, options, call)
+        spec = JobSpec(
+            target.function,
+            workload,
+            unique,
+            options.queue_priority,
+            self._background,
+            None if options.run_after is None else options.run_at(),
+            external=job is None,
+        )
+        return JobRequest(target.name, call, spec, target.serializer, options)
+
+    def requests(
+        self, entries: Iterable[_Entry], read: Callable[[_Entry], tuple[Any, ...]], source: str
+    ) -> list[JobRequest]:
+        """Do what `request` does with what `read` makes of each entry; an error says of which."""
+        found: list[JobRequest] = []
+        for place, entry in enumerate(entries):
+            try:
+                found.append(self.request(*read(entry)))
+            except (GearmanError, TypeError, ValueError) as error:
+                if isinstance(error, GearmanError) or type(error) in (TypeError, ValueError):
+                    error.args = (f"{source}[{place}]: {error}",)
+                raise
+        if len(found) > 1:
+            self._check_uniques(found)
+        return found
+
+    def _check_uniques(self, requests: list[JobRequest]) -> None:
+        """Raise ValueError if one unique, of `using()`, would make one job of several."""
+        for target in self._targets.values():
+            unique = target.options.unique
+            shared = isinstance(unique, str) and unique != ""
+            if shared and sum(r.options is target.options for r in requests) > 1:
+                raise ValueError(
+                    f"unique={quoted(unique)} would make one job of all {len(requests)}: use "
+                    "unique=True, which tells jobs apart by their arguments"
+                )
+
+    def _target(self, task: str | AnyJob) -> _Target:
+        job = resolve(task)
+        if job is not None and registry.is_late(job):
+            check_loaded(job)
+        name = job.name if job is not None else str(task)
+        options = self._options
+        if not isinstance(task, str) and task.options is not options:
+            options = task.options.over(options)
+        if not self._background:
+            options.check_foreground(self._waits)
+        else:
+            options.check_background()
+            if options.on_commit is None and (on_commit := conf.submit_on_commit()):
+                options = options.updated(on_commit=on_commit)
+            if options.on_commit_failure and not options.on_commit:
+                raise ValueError("on_commit_failure has no effect without on_commit=True")
+        options = options.updated(**self._explicit)
+        if job is not None and options.serializer is not None:
+            raise ValueError(
+                f"job {name} is declared here, so @gearman_job(serializer=...) sets its serializer; "
+                "using(serializer=...) is for jobs of other programs"
+            )
+        chosen = options.serializer if job is None else job.serializer
+        serializer = get_serializer(chosen or conf.serializer(), f"serializer of job {name}")
+        function = conf.function_name(name)
+        return _Target(task, job, name, function, serializer.for_function(function), options)
+
+    def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str]:
+        """Return the workload and the unique of a call."""
+        job, serializer = target.job, target.serializer
+        try:
+            sent = call._replace(context=self._context) if self._context else call
+            dumps = serializer.dumps_external if job is None else serializer.dumps_call
+            workload = check_bytes(dumps(sent), serializer)
+            if options.unique is True:
+                if job is not None and serializer.carries_calls:
+                    call = job.canonical_call(call, serializer)
+                key = check_bytes(serializer.unique_key(call), serializer)
+                unique = hashlib.blake2b(key, digest_size=16).hexdigest()
+            else:
+                unique = options.unique or f"{self._stem}{next(self._count):08x}"
+        except SerializationError as error:
+            raise SerializationError(f"job {target.name}: {error}") from error
+        if not workload and self._background:
+            raise SerializationError(
+                f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
+                "disk does not start again with such a job; send at least one byte"
+            )
+        return workload, unique
+
+
+def _context() -> dict[str, Any]:
+    """Return what goes with a job: what the running one came with, and what the project adds."""
+    outer = current_job()
+    own = conf.submission_context()
+    return {**outer.context, **own} if outer is not None and outer.context else own
+
+
+def _check_external(name: str) -> None:
+    """Raise JobNotRegistered unless another program may serve a job of this name."""
+    if not conf.is_external(name):
+        raise registry.unknown(name)
+    if get_backend_class().local:
+        raise JobNotRegistered(
+            f"job {name!r} is served by another program, as GEARMAN_EXTERNAL_JOBS says, and jobs do "
+            "not leave this process; in a test, gearman_client.stub() answers for it"
+        )
+
+
+def resolve(task: str | AnyJob) -> AnyJob | None:
+    """
+    Return the job that a name means, or None for one that another program serves.
+
+    Raises JobNotRegistered for a name that nobody serves, TypeError for what is no job.
+    """
+    if isinstance(task, str):
+        job = registry.find(task)
+        if job is None:
+            conf.check_name(task, "job name")
+            if not active().answers(task):
+                _check_external(task)
+        return job
+    job = registry.find(getattr(task, "name", ""))
+    if job is None or job.func is not getattr(task, "func", None):
+        raise TypeError(
+            f"a task is a job's name, or a function declared with @gearman_job, not {quoted(task)}"
+            + (f"; {job.name} has been declared again since, {job.location}" if job else "")
+        )
+    return job

@@ -1,0 +1,270 @@
+"""GearmanClient: submit jobs, and wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import conf
+from ..backends import get_backend
+from ..backends.base import JobSpec
+from ..exceptions import BackendError, SubmitUncertain
+from ..instrumentation import active
+from ..jobs.options import (
+    DEFAULT,
+    PRIORITY_HIGH,
+    Options,
+    check_seconds_to_wait,
+    check_times,
+    with_new_names,
+)
+from ..serializers import Call, get_serializer
+from ..utils.text import quoted
+from .arguments import MISSING, check_flags, collect_call, read_job
+from .builder import Preparation
+from .delivery import deliver, wait_for
+from .request import JobRequest
+
+if TYPE_CHECKING:
+    from .job import AnyJob
+
+#: The keywords of submit_job that dispatch_background_task takes too.
+_CONTROLS = ("unique", "priority", "wait_until_complete", "max_retries", "poll_timeout")
+
+
+class GearmanClient:
+    """
+    Submits jobs to the job servers of the settings, or to those of `host_list`.
+
+    Threads and forked processes may share one: it holds no connection itself, and each thread has
+    its own. Making one connects to nothing.
+    """
+
+    def __init__(self, host_list: Sequence[Any] | None = None) -> None:
+        self._servers = (
+            None if host_list is None else conf.parse_servers(host_list, source="host_list")
+        )
+        self._options = DEFAULT
+
+    @property
+    def options(self) -> Options:
+        return self._options
+
+    def using(self, **options: Any) -> GearmanClient:
+        """Return a client that submits with these `Options`; TypeError for an unknown one."""
+        return self.having(with_new_names(options, stacklevel=2))
+
+    def having(self, options: Mapping[str, Any]) -> GearmanClient:
+        """Return a client that submits with these `Options`, by their present names."""
+        client = GearmanClient(self._servers)
+        client._options = self._options.updated(**options)
+        return client
+
+    def submit_job(
+        self,
+        task: str | AnyJob,
+        /,
+        data: Any = MISSING,
+        unique: str | bool | None = None,
+        priority: str | None = None,
+        background: bool | None = None,
+        wait_until_complete: bool | None = None,
+        max_retries: int | None = None,
+        poll_timeout: float | None = None,
+        *arguments: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **job_kwargs: Any,
+    ) -> JobRequest:
+        """
+        Submit a job, by name or as declared, and wait for it unless told otherwise.
+
+        Its arguments are `data`, the first one, or any keyword arguments; `args` and `kwargs` take
+        whatever clashes with the names above. For `unique`, `priority`, `max_retries` and
+        `poll_timeout` (seconds to wait) see `Options`. `background=True` returns when the job is
+        queued, and gives no result; `wait_until_complete=False` returns then too, but
+        `JobRequest.wait` can wait for the result later. None means the default everywhere.
+
+        That the job failed is not raised here but by `JobRequest.result`. Raises, before anything
+        is sent: TypeError or ValueError for a call that cannot be meant, JobNotRegistered,
+        SerializationError. Raises BackendError when the servers fail: ServerUnavailable,
+        SubmitUncertain, ServerError, ConnectionLost.
+        """
+        call = collect_call(data, arguments, args, kwargs, job_kwargs)
+        check_flags(background=background, wait_until_complete=wait_until_complete)
+        return self.submit_call(
+            task,
+            call,
+            background=bool(background),
+            waits=wait_until_complete is not False,
+            unique=unique,
+            priority=priority,
+            **_limits(max_retries, poll_timeout),
+        )
+
+    def submit_call(
+        self,
+        task: str | AnyJob,
+        call: Call,
+        *,
+        background: bool = False,
+        waits: bool = True,
+        **options: Any,
+    ) -> JobRequest:
+        """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
+        request = self.prepare(task, call, background, waits, **options)
+        deliver([request], self._servers, wait=waits and not background)
+        if isinstance(request.exception, BackendError):
+            raise request.exception
+        return request
+
+    def submit_multiple_jobs(
+        self,
+        jobs_to_submit: Iterable[Mapping[str, Any]],
+        background: bool | None = False,
+        wait_until_complete: bool | None = True,
+        max_retries: int | None = None,
+        poll_timeout: float | None = None,
+    ) -> list[JobRequest]:
+        """
+        Submit many jobs at once: dicts with "task" and, by choice, "data", "unique", "priority",
+        "args" and "kwargs". The requests come in the same order.
+
+        All are checked before the first is sent. A job that a server refuses has its request
+        JOB_FAILED, with the error as `exception`; the others go on. When a connection breaks before
+        a job is acknowledged, SubmitUncertain is raised, with the requests of all as `requests`.
+        """
+        check_flags(background=background, wait_until_complete=wait_until_complete)
+        explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
+        preparation = Preparation(self._options, bool(background), waits, **explicit)
+        requests = preparation.requests(jobs_to_submit, read_job, "jobs_to_submit")
+        return self._submit_many(requests, waits and not background)
+
+    def submit_calls(
+        self, task: str | AnyJob, calls: Iterable[Call], *, background: bool = False, **options: Any
+    ) -> list[JobRequest]:
+        """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
+        preparation = Preparation(self._options, background, **options)
+        requests = preparation.requests(calls, lambda call: (task, call), "items")
+        return self._submit_many(requests, not background)
+
+    def _submit_many(self, requests: list[JobRequest], wait: bool) -> list[JobRequest]:
+        several = {id(request.options): request.options for request in requests}.values()
+        if len({options.delivery for options in several}) > 1:
+            raise ValueError(
+                "jobs that are submitted together must agree on on_commit, resubmit and wait; "
+                "submit the others by themselves"
+            )
+        if requests:
+            deliver(requests, self._servers, wait=wait)
+        uncertain = [r for r in requests if isinstance(r.exception, SubmitUncertain)]
+        if uncertain:
+            raise SubmitUncertain(
+                f"{len(uncertain)} of {len(requests)} jobs were sent but not acknowledged; see "
+                f".requests for each. The first: {uncertain[0].exception}",
+                requests,
+            ) from uncertain[0].exception
+        return requests
+
+    def dispatch_background_task(
+        self,
+        func: str | AnyJob,
+        /,
+        arg: Any = MISSING,
+        uniq: str | bool | None = None,
+        high_priority: bool | None = None,
+        *arguments: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **job_kwargs: Any,
+    ) -> JobRequest:
+        """
+        Submit a background job: it runs whether or not this process lives on.
+
+        `arg` is its first argument, `uniq` its unique and `high_priority=True` PRIORITY_HIGH; `data`,
+        `unique`, `priority` and the other options of `submit_job` are understood as well. Returns
+        when the job is queued; raises as `submit_job`.
+        """
+        controls = {name: job_kwargs.pop(name, None) for name in _CONTROLS}
+        if job_kwargs.pop("background", None) not in (None, True):
+            raise TypeError("dispatch_background_task is for background jobs; use submit_job")
+        if "data" in job_kwargs:
+            if arg is not MISSING:
+                raise TypeError("arg and data are two names of one argument; pass one of them")
+            arg = job_kwargs.pop("data")
+        check_flags(
+            high_priority=high_priority, wait_until_complete=controls.pop("wait_until_complete")
+        )
+        if high_priority:
+            if controls["priority"] not in (None, PRIORITY_HIGH):
+                raise TypeError(
+                    f"high_priority=True and priority={quoted(controls['priority'])} contradict each "
+                    "other"
+                )
+            controls["priority"] = PRIORITY_HIGH
+        if uniq is not None:
+            if controls["unique"] is not None:
+                raise TypeError("uniq and unique are two names of one option; pass one of them")
+            controls["unique"] = uniq
+        call = collect_call(arg, arguments, args, kwargs, job_kwargs)
+        limits = _limits(controls.pop("max_retries"), controls.pop("poll_timeout"))
+        return self.submit_call(func, call, background=True, **limits, **controls)
+
+    def wait_until_jobs_completed(
+        self, requests: Iterable[JobRequest], poll_timeout: float | None = None
+    ) -> list[JobRequest]:
+        """
+        Wait up to `poll_timeout` seconds in all (None: as `using(wait=...)` says) for every request.
+
+        Returns them; what became of each is told by its `state`, `timed_out` and `exception`. Raises
+        ResultUnavailable, and waits for none, if one has not been submitted.
+        """
+        requests = list(requests)
+        if wrong := [request for request in requests if not isinstance(request, JobRequest)]:
+            raise TypeError(f"JobRequests are waited for, not {quoted(wrong[0])}")
+        for request in requests:
+            request.check_submitted()
+        wait_for(requests, self._options.wait if poll_timeout is None else poll_timeout)
+        return requests
+
+    def get_job_status(self, request_or_handle: JobRequest | str) -> JobRequest:
+        """
+        Ask the job server how far a job is, and return its request with `status` filled.
+
+        A handle, of this or any process, will do. Raises ValueError for what is no handle, and for a
+        request that has none, because it was not submitted.
+        """
+        if isinstance(request_or_handle, JobRequest):
+            request = request_or_handle
+            if not request.handle:
+                raise ValueError(f"{request!r} has no status: no job server has it")
+        elif isinstance(request_or_handle, str):
+            spec = JobSpec("", b"", background=True)
+            request = JobRequest("", Call(), spec, get_serializer("json"), self._options)
+            request.handle = request_or_handle
+        else:
+            raise TypeError(
+                f"a JobRequest or a handle has a status, not {quoted(request_or_handle)}"
+            )
+        backend = get_backend(self._servers)
+        active().reach(backend)
+        request.set_status(backend.job_status(request.handle))
+        return request
+
+    def prepare(
+        self,
+        task: str | AnyJob,
+        call: Call,
+        background: bool,
+        waits: bool = True,
+        **explicit: Any,
+    ) -> JobRequest:
+        """Check a call, and return the request that `deliver` takes; nothing is sent."""
+        return Preparation(self._options, background, waits, **explicit).request(task, call)
+
+
+def _limits(max_retries: int | None, poll_timeout: float | None) -> dict[str, Any]:
+    """Return python-gearman's parameters as the options that they are."""
+    check_times("max_retries", max_retries)
+    check_seconds_to_wait("poll_timeout", poll_timeout)
+    return {"resubmit": max_retries, "wait": poll_timeout}

@@ -1,0 +1,178 @@
+"""Hand requests to the job servers: now or on commit, and again where that is asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from django.db import transaction
+
+from .. import conf
+from ..backends import get_backend
+from ..exceptions import (
+    BackendError,
+    ConnectionLost,
+    InvalidBackend,
+    JobLost,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from ..instrumentation import active
+from ..jobs.registry import registry
+from ..serializers import digest_of
+from ..signals import job_submitted, submit_failed
+from ..utils.clock import monotonic
+from ..utils.records import get_logger
+from .lookout import refuse_to_wait_for_itself
+from .request import JOB_PENDING, JobRequest
+from .waiting import called_at, pause, submit_by
+
+logger = get_logger("django_gearman.jobs")
+
+Servers = Sequence[Any] | None
+
+_LEAST_SECONDS = 0.1  # for a submission, however short the caller waits
+
+#: What resubmit is for: the job may or may not have run.
+_RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
+
+
+def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None:
+    """
+    Submit requests whose options agree on their delivery, and wait for them if asked to.
+
+    What becomes of each is told by its state and exception. Raises ServerUnavailable when nothing
+    was sent.
+    """
+    if wait:
+        refuse_to_wait_for_itself(requests, servers, requests[0].options.wait)
+    on_commit = requests[0].options.on_commit
+    if not on_commit:
+        _send(requests, servers, wait)
+        return
+    for request in requests:
+        request.state = JOB_PENDING
+    alias = on_commit if isinstance(on_commit, str) else None
+    failure = requests[0].options.on_commit_failure or conf.on_commit_failure()
+    committed = _Committed(requests, servers, raises=failure == "raise")
+    active().on_commit(transaction.on_commit, committed, alias)
+    committed.is_now = False
+
+
+def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
+    """Wait up to `timeout` seconds in all for every request."""
+    _wait_until(requests, None if timeout is None else monotonic() + timeout)
+
+
+def _wait_until(requests: Sequence[JobRequest], deadline: float | None) -> None:
+    for request in requests:
+        with suppress(BackendError):  # the request has it as its .exception
+            request.wait_until(deadline)
+
+
+class _Committed:
+    """
+    Sends requests when their transaction has committed; at once if there is none.
+
+    The data is safe by then, the jobs are not: if no server takes them, the project's other callbacks
+    shall run all the same, unless `on_commit_failure` is "raise".
+    """
+
+    def __init__(self, requests: list[JobRequest], servers: Servers, *, raises: bool) -> None:
+        self.is_now = True  # whoever submits them can be told
+        self._raises = raises
+        self._requests = requests
+        self._servers = servers
+
+    def __call__(self) -> None:
+        if self.is_now:
+            _send(self._requests, self._servers, wait=False)
+            return
+        try:
+            _send(self._requests, self._servers, wait=False)
+        except (BackendError, InvalidBackend) as error:
+            unsent = [request for request in self._requests if request.state == JOB_PENDING]
+            if not unsent:
+                raise  # it is about something that happened later
+            failure = error if isinstance(error, BackendError) else ServerUnavailable(str(error))
+            for request in unsent:
+                request.fail(failure)
+        failed = [request for request in self._requests if request.exception is not None]
+        for request in failed:
+            _tell_failure(request)
+        for request in failed:
+            if request.exception is not None and (
+                self._raises or isinstance(request.exception, AssertionError)  # a test's
+            ):
+                raise request.exception
+
+
+def _tell_failure(request: JobRequest) -> None:
+    error = request.exception
+    job = registry.find(request.task)
+    fact = "may not have been" if isinstance(error, SubmitUncertain) else "was not"
+    logger.error(
+        "job %s (no handle) %s submitted when its transaction had committed, with arguments of "
+        "digest %s: %s",
+        *(request.task, fact, digest_of(request.call, request.serializer), error),
+        extra={"gearman_job": request.task, "gearman_queue": job.queue if job is not None else ""},
+    )
+    submit_failed.send_robust(job, request=request, exception=error)
+
+
+def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
+    options = requests[0].options
+    deadline = limit = None
+    if options.wait is not None:
+        deadline = (called_at.get() or monotonic()) + options.wait
+        if wait and options.wait > 0:  # 0 waits for no outcome, but for the server
+            limit = max(deadline, monotonic() + _LEAST_SECONDS)
+    token = submit_by.set(limit)
+    try:
+        _send_in_time(requests, servers, wait, deadline)
+    finally:
+        submit_by.reset(token)
+
+
+def _send_in_time(
+    requests: list[JobRequest], servers: Servers, wait: bool, deadline: float | None
+) -> None:
+    retries = requests[0].options.resubmit or 0
+    unavailable: ServerUnavailable | None = None
+    with active().delivery(requests):
+        for attempt in range(retries + 1):
+            if attempt and not _pause_before(attempt, deadline if wait else None):
+                break
+            try:
+                _send_once(requests, servers)
+                unavailable = None
+            except ServerUnavailable as error:
+                unavailable = error
+                continue
+            if wait:
+                _wait_until(requests, deadline)
+            requests = [r for r in requests if isinstance(r.exception, _RETRIED)]
+            if not requests:
+                return
+        if unavailable is not None and requests[0].exception is None:
+            raise unavailable  # otherwise an earlier attempt sent it, as its .exception tells
+
+
+def _pause_before(attempt: int, deadline: float | None) -> bool:
+    """Let some time pass; return whether there is time for another attempt."""
+    seconds = min(2.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0)
+    if deadline is not None and monotonic() + seconds >= deadline:
+        return False
+    return pause(seconds)
+
+
+def _send_once(requests: list[JobRequest], servers: Servers) -> None:
+    submissions = active().submit(get_backend(servers), requests)
+    tells = bool(job_submitted.receivers)
+    for request, submission in zip(requests, submissions, strict=True):
+        request.servers = servers
+        request.sent(submission)
+        if tells and submission.error is None:
+            job_submitted.send_robust(registry.find(request.task), request=request)

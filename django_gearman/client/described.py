@@ -1,0 +1,50 @@
+"""A submitted job as python-gearman describes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..backends.base import JobSpec
+from ..jobs.options import Options
+
+
+@dataclass
+class GearmanJob:
+    """What was submitted: `data` is the call, as a dict with the keys "args" and "kwargs"."""
+
+    task: str
+    unique: str
+    data: dict[str, Any]
+    handle: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "job_handle": self.handle,
+            "unique": self.unique,
+            "data": self.data,
+        }
+
+
+class Described:
+    """The attributes that say how a job was submitted, under python-gearman's names."""
+
+    spec: JobSpec
+    options: Options
+
+    @property
+    def priority(self) -> str | None:
+        return self.options.priority
+
+    @property
+    def max_connection_attempts(self) -> int:
+        return (self.options.resubmit or 0) + 1
+
+    @property
+    def background(self) -> bool:
+        return self.spec.background
+
+    @property
+    def unique(self) -> str:
+        return self.spec.unique

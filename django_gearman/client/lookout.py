@@ -1,0 +1,140 @@
+"""
+What a caller is told that waits for a job which nobody will run.
+
+In production only: in a test, workers run in the process of the test, which knows them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from ..backends import get_backend, get_backend_class
+from ..backends.base import BaseBackend, FunctionStatus, Submission, Update
+from ..exceptions import BackendError, WaitsForItself
+from ..instrumentation import active
+from ..jobs.context import running
+from ..jobs.registry import registry
+from ..utils.clock import monotonic
+from ..utils.records import get_logger, log
+from .waiting import submit_by
+
+if TYPE_CHECKING:
+    from .request import JobRequest
+
+logger = get_logger("django_gearman.jobs")
+
+#: Seconds that a caller has waited when it is looked for the first time who serves the job.
+PATIENCE = 3.0
+#: Seconds for another worker to register, as when this one has just been started.
+COMING = 1.5
+_LOOK = 1.0  # seconds that a look may take
+_MOST_TOLD = 1000
+
+_told: dict[str, object] = {}  # functions that nobody served; one warning for each
+
+
+class Lookout:
+    """The looks of one wait for a job: after `PATIENCE` seconds, and after twice as long each time."""
+
+    __slots__ = ("_seconds", "_waited")
+
+    def __init__(self) -> None:
+        self._seconds = PATIENCE
+        self._waited = 0.0
+
+    def watch(
+        self, submission: Submission, seconds: float | None, request: JobRequest
+    ) -> Update | None:
+        """Wait for what comes next, up to so many seconds or to the next look."""
+        if active().workers_are_here or (seconds is not None and seconds <= self._seconds):
+            return submission.next_update(seconds)
+        update = submission.next_update(self._seconds)
+        if update is None:
+            self._look(request, _LOOK if seconds is None else min(_LOOK, seconds - self._seconds))
+        return update
+
+    def _look(self, request: JobRequest, seconds: float) -> None:
+        self._waited += self._seconds
+        self._seconds = self._waited
+        function = request.spec.function
+        if function in _told:
+            return
+        token = submit_by.set(monotonic() + seconds)
+        try:
+            rows = get_backend(request.servers).functions()
+        except (BackendError, ImproperlyConfigured):
+            return  # whoever waits is told by the wait itself
+        finally:
+            submit_by.reset(token)
+        if any(row.function == function and (row.workers or row.running) for row in rows):
+            return
+        if len(_told) < _MOST_TOLD and _told.setdefault(function, self) is self:
+            _warn(request, rows, self._waited)
+
+
+def _warn(request: JobRequest, rows: Sequence[FunctionStatus], seconds: float) -> None:
+    job, function = registry.find(request.task), request.spec.function
+    start = "start the program that serves it"
+    if job is not None:
+        start = f"start one: python manage.py gearman_worker -q {job.queue}"
+    alike = [
+        row.function
+        for row in rows
+        if row.workers and (row.function.endswith(function) or function.endswith(row.function))
+    ]
+    if alike:
+        start = f"{alike[0]} is served: is GEARMAN_JOB_NAME the same for clients and workers?"
+    log(
+        logger,
+        logging.WARNING,
+        "a caller has waited %d s for job %s (%s), but no worker serves function %s; %s",
+        *(seconds, request.task, request.handle, function, start),
+        extra={
+            "gearman_job": request.task,
+            "gearman_handle": request.handle,
+            "gearman_queue": "" if job is None else job.queue,
+        },
+    )
+
+
+def refuse_to_wait_for_itself(
+    requests: Sequence[JobRequest], servers: Sequence[Any] | None, timeout: float | None
+) -> None:
+    """
+    Raise WaitsForItself in a job that is about to wait for a job which only its own worker serves.
+
+    A worker runs one job at a time, so it would never get to the second one.
+    """
+    run = running.get()
+    if run is None or active().workers_are_here or get_backend_class().runs_in_caller:
+        return
+    worker = run.session
+    functions = {r.spec.function: r.task for r in requests if r.spec.function in worker.functions}
+    until = monotonic() + min(COMING, COMING if timeout is None else timeout)
+    for function, name in functions.items():
+        while _serves_alone(get_backend(servers), function, worker.client_id):
+            if monotonic() >= until:
+                raise WaitsForItself(
+                    f"job {run.context.name} waits for job {name}, but the only worker that serves it "
+                    "is the one that runs this job, which would wait for ever; run more processes "
+                    "(gearman_worker -w 2), use do_background, or call the function itself"
+                )
+            time.sleep(0.1)
+    for request in requests:
+        request.may_wait = True
+
+
+def _serves_alone(backend: BaseBackend, function: str, client_id: str) -> bool:
+    try:
+        most = max((r.workers for r in backend.functions() if r.function == function), default=0)
+        if most != 1:
+            return False
+        serving = [each for each in backend.workers() if function in each.functions]
+    except BackendError:
+        return False  # the submission tells what is wrong with the server
+    return bool(serving) and all(each.client_id == client_id for each in serving)

@@ -1,0 +1,350 @@
+"""JobRequest: a submitted job, as its submitter sees it. Attributes are those of python-gearman."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from ..backends.base import (
+    JobSpec,
+    JobStatus,
+    Submission,
+    Update,
+    WorkComplete,
+    WorkData,
+    WorkException,
+    WorkFail,
+    WorkStatus,
+    WorkWarning,
+)
+from ..exceptions import (
+    BackendError,
+    GearmanError,
+    JobError,
+    JobLost,
+    JobRaised,
+    JobTimeout,
+    ResultUnavailable,
+    SerializationError,
+)
+from ..jobs.options import Options
+from ..serializers import Call, Serializer
+from ..serializers.failures import read_error
+from ..serializers.foreign import failure, text_of
+from ..utils.clock import monotonic
+from ..utils.text import printable
+from .described import Described, GearmanJob
+from .lookout import Lookout, refuse_to_wait_for_itself
+from .waiting import seconds_until
+
+_DRAIN_SECONDS = 0.2  # for what has arrived already when the time is up: a job may send endlessly
+
+JOB_UNKNOWN = "UNKNOWN"
+JOB_PENDING = "PENDING"
+JOB_CREATED = "CREATED"
+JOB_FAILED = "FAILED"
+JOB_COMPLETE = "COMPLETE"
+
+
+class JobRequest(Described):
+    """
+    A submitted job.
+
+    `state` is JOB_UNKNOWN (not sent yet, or the connection was lost), JOB_PENDING (to be sent when
+    its transaction commits), JOB_CREATED (the server has it), JOB_COMPLETE or JOB_FAILED;
+    `exception` tells why it failed or could not be sent; `timed_out` whether the last wait ended
+    without an outcome; `status` what is known of its progress; `data_updates` and
+    `warning_updates` hold what the job sent while it ran.
+    """
+
+    # As they are at first: what never changes need not be set for each of many requests.
+    #: What names the job in `GearmanClient.get_job_status`, also from another process.
+    handle = ""
+    connection_attempts = 0
+    state = JOB_UNKNOWN
+    timed_out = False
+    exception: GearmanError | None = None
+    #: Where it was submitted; None: to the servers of the settings.
+    servers: Sequence[Any] | None = None
+    #: Known not to be for the worker of the job that waits for it.
+    may_wait = False
+    _submission: Submission | None = None
+    #: Of several threads that wait, one takes what is said of the job: in its order.
+    _turn: threading.Lock | None = None
+    _job: GearmanJob | None = None
+    _result: bytes = b""
+    _raised: Mapping[str, str] | None = None
+    _reason = ""  # of a failure, if that comes next
+
+    def __init__(
+        self,
+        task: str,
+        call: Call,
+        spec: JobSpec,
+        serializer: Serializer,
+        options: Options,
+    ) -> None:
+        self.task = task
+        self.call = call
+        self.spec = spec
+        self.serializer = serializer
+        self.options = options
+
+    def __repr__(self) -> str:
+        kind = "background" if self.background else "foreground"
+        handle = printable(self.handle) or "without handle"
+        return f"<JobRequest {self.task} {kind} {self.state} {handle}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what waits, for a copy in another process: only the submitter can wait."""
+        kept = dict(vars(self))
+        for name in ("_submission", "_turn", "servers"):
+            kept.pop(name, None)
+        return kept
+
+    # Made when there is something to keep, or to look at: a deque is half a kilobyte.
+
+    @property
+    def job(self) -> GearmanJob:
+        if self._job is None:
+            data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
+            self._job = GearmanJob(self.task, self.unique, data, self.handle)
+        return self._job
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    @property
+    def data_updates(self) -> deque[Any]:
+        return self._kept("data_updates")
+
+    @property
+    def warning_updates(self) -> deque[Any]:
+        return self._kept("warning_updates")
+
+    @property
+    def status_updates(self) -> deque[tuple[int, int]]:
+        return self._kept("status_updates")
+
+    def _kept(self, name: str) -> deque[Any]:
+        kept: deque[Any] = vars(self).setdefault(name, deque())  # one for all threads
+        return kept
+
+    @property
+    def gearman_job(self) -> GearmanJob:
+        return self.job
+
+    @property
+    def server_status(self) -> dict[str, Any]:
+        return self.status
+
+    @property
+    def complete(self) -> bool:
+        """
+        Whether there is nothing to wait for: a background job is complete once it is queued.
+
+        So it is in python-gearman. `finished` says whether the job has run.
+        """
+        if self.background:
+            return self.state == JOB_CREATED
+        return self.state in (JOB_COMPLETE, JOB_FAILED)
+
+    @property
+    def finished(self) -> bool:
+        """
+        Whether the job is known to have ended, well or not.
+
+        Of a background job nothing is known until `GearmanClient.get_job_status(request)` has asked:
+        then it has finished if its job server has it no more. A retry is another job.
+        """
+        if self.state == JOB_FAILED:
+            return not isinstance(self.exception, BackendError)  # otherwise it never began
+        return self.state == JOB_COMPLETE or (
+            self.state == JOB_CREATED and self.status.get("known") is False
+        )
+
+    @property
+    def result(self) -> Any:
+        """
+        What the job returned.
+
+        Raises JobFailed (JobRaised when the worker told the exception), JobTimeout, JobLost or a
+        BackendError where there is none, ResultUnavailable for a background job and for one that
+        has not finished, SerializationError when the worker's bytes cannot be read.
+        """
+        if self.exception is not None:
+            raise self.exception.with_traceback(None)  # or it would grow with each reading
+        if self.background:
+            raise ResultUnavailable(
+                f"{self._name} runs in the background: Gearman keeps no results of such jobs; "
+                "submit it in the foreground, or have the job store what it makes"
+            )
+        if self.state == JOB_COMPLETE:
+            return self.serializer.loads_result(self._result)
+        if self.timed_out:
+            raise JobTimeout(
+                f"{self._name} has not finished in the time given; it may still be queued or running "
+                "(gearman_status tells whether a worker serves it)"
+            )
+        raise ResultUnavailable(f"{self._name} has not finished; call wait() first")
+
+    def wait(self, timeout: float | None = None) -> JobRequest:
+        """
+        Wait up to `timeout` seconds (None: without limit) for the outcome, and return the request.
+
+        Sets `state`, or `timed_out`. Raises ConnectionLost when the outcome can no longer come, and
+        ResultUnavailable for a job that has not been submitted; what the job itself did is told by
+        `state`, `exception` and `result`.
+        """
+        return self.wait_until(None if timeout is None else monotonic() + timeout)
+
+    def wait_until(self, deadline: float | None) -> JobRequest:
+        """Do what `wait` does, until the given time of the monotonic clock (None: without limit)."""
+        late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
+        while self._next_update(deadline) is not None and monotonic() < late:
+            pass
+        self.timed_out = not self._is_over()
+        return self
+
+    def updates(self, timeout: float | None = None) -> Iterator[Update]:
+        """
+        Yield WorkData, WorkWarning and WorkStatus as they come, and then the outcome, all decoded.
+
+        Stops without an outcome after `timeout` seconds, with `timed_out` set. A background job
+        yields nothing.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        while (update := self._next_update(deadline)) is not None:
+            if isinstance(update, WorkComplete):
+                update = WorkComplete(self._decode(update.data, self.serializer.loads_result))
+            yield update
+
+    def _next_update(self, deadline: float | None) -> Update | None:
+        """Wait for what the caller is to see next; None once there is nothing to wait for."""
+        self.timed_out = False
+        self.check_submitted()
+        if not (self.may_wait or self._is_over()):
+            refuse_to_wait_for_itself([self], self.servers, seconds_until(deadline))
+        lookout = Lookout()
+        while (turn := self._turn) is not None and not self._is_over():
+            update = told = None
+            seconds = seconds_until(deadline)
+            if turn.acquire(timeout=-1 if seconds is None else seconds):
+                try:
+                    update = self._wait(deadline, lookout)
+                    told = self.take(update) if update is not None else None
+                finally:
+                    turn.release()
+            if told is not None:
+                return told
+            if update is None and seconds_until(deadline) == 0.0:
+                self.timed_out = not self._is_over()
+                if (submission := self._submission) is not None:
+                    submission.release()
+                break
+        return None
+
+    def _is_over(self) -> bool:
+        return self._submission is None or self.complete or self.exception is not None
+
+    def _wait(self, deadline: float | None, lookout: Lookout) -> Update | None:
+        submission = self._submission
+        if submission is None or self._is_over():
+            return None
+        try:
+            seconds = None if deadline is None else max(0.0, deadline - monotonic())
+            return lookout.watch(submission, seconds, self)
+        except JobLost as error:
+            self.fail(error)
+            return None
+        except BackendError as error:
+            self.state, self.exception = JOB_UNKNOWN, error
+            raise
+
+    def check_submitted(self) -> None:
+        """Raise ResultUnavailable if nothing can be waited for, as the job was not submitted here."""
+        if self._submission is not None or self.complete or self.exception is not None:
+            return
+        why = "has not been submitted yet"
+        if self.state == JOB_PENDING:
+            why = "has not been submitted: its transaction has not committed"
+        elif self.handle:
+            why = "was submitted elsewhere: only its submitter can wait for it"
+        raise ResultUnavailable(f"{self._name} {why}")
+
+    def take(self, update: Update) -> Update | None:
+        """Note what an update says; return it as the caller should see it, if at all."""
+        reason, self._reason = self._reason, ""
+        match update:
+            case WorkComplete(data):
+                self.state, self._result = JOB_COMPLETE, data
+            case WorkStatus(numerator, denominator):
+                self.set_status(JobStatus(True, True, numerator, denominator))
+                self.status_updates.append((numerator, denominator))
+                return update
+            case WorkData(data):
+                decoded = replace(update, data=self._decode(data))
+                self.data_updates.append(decoded.data)
+                return decoded
+            case WorkWarning(data):
+                self._raised = read_error(data)
+                if self._raised:
+                    return None  # our workers' way to tell why the job is about to fail
+                warning = replace(update, data=self._decode(data))
+                self._reason = text_of(warning.data if type(warning.data) is str else data)
+                self.warning_updates.append(warning.data)
+                return warning
+            case WorkException(data):
+                self.fail(JobRaised(self._name, message=text_of(data)))
+            case WorkFail():
+                self.fail(failure(self._name, self._raised, reason))
+        self._submission = self._turn = None  # nothing more will come
+        return update
+
+    def _decode(self, data: bytes, loads: Callable[[bytes], Any] | None = None) -> Any:
+        try:
+            return (loads or self.serializer.loads_update)(data)
+        except SerializationError:
+            return data  # of a worker that is not ours
+
+    @property
+    def _name(self) -> str:
+        return (
+            f"job {self.task} ({self.handle or 'no handle'})" if self.task else f"job {self.handle}"
+        )
+
+    # What the client does to it
+
+    def sent(self, submission: Submission) -> None:
+        """Note that a server has the job, or refused it."""
+        self.connection_attempts += 1
+        self._submission = submission
+        if not self.background:
+            self._turn = threading.Lock()
+        if submission.error is not None:
+            self.fail(submission.error)
+        else:
+            self.handle = submission.handle
+            if self._job is not None:
+                self._job.handle = self.handle
+            self.state, self.exception = JOB_CREATED, None
+
+    def fail(self, error: JobError | BackendError) -> None:
+        self.state, self.exception = JOB_FAILED, error
+
+    def set_status(self, status: JobStatus) -> None:
+        self.status = {
+            "handle": self.handle,
+            "known": status.known,
+            "running": status.running,
+            "numerator": status.numerator,
+            "denominator": status.denominator,
+            "time_received": time.time(),
+        }

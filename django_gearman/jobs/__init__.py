@@ -1,0 +1,1 @@
+"""Declared jobs: their registry, options, retries and contexts."""

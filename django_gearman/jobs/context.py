@@ -1,0 +1,99 @@
+"""JobContext, what a running job may know and say; and which job runs here and now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
+from ..serializers import Serializer, check_bytes
+from ..utils.text import printable, quoted
+
+if TYPE_CHECKING:
+    from ..client.job import AnyJob
+
+_MAX_PROGRESS = 2**32 - 1  # what gearmand keeps
+
+
+class JobContext:
+    """
+    What a job declared with `takes_context=True` gets as its first argument.
+
+    `attempt` is 1 at first. `context` is what GEARMAN_CONTEXT_PROVIDER gave where the job was
+    submitted.
+    """
+
+    def __init__(
+        self,
+        job: AnyJob,
+        assigned: AssignedJob,
+        session: WorkerSession,
+        serializer: Serializer,
+        attempt: int = 1,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = job.name
+        self.queue = job.queue
+        self.handle = assigned.handle
+        self.unique = assigned.unique
+        self.attempt = attempt
+        self.context = dict(context or {})
+        self._assigned = assigned
+        self._session = session
+        self._serializer = serializer
+
+    def set_status(self, numerator: int, denominator: int) -> None:
+        """Tell progress: so many of so many. Whole numbers, from 0 to 2**32 - 1."""
+        for number in (numerator, denominator):
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise TypeError(f"progress is told in whole numbers, not {quoted(number)}")
+            if not 0 <= number <= _MAX_PROGRESS:
+                raise ValueError(
+                    f"progress goes from 0 to {_MAX_PROGRESS}; {quoted(number)} is outside"
+                )
+        self._send(WorkStatus(numerator, denominator))
+
+    def send_data(self, value: Any) -> None:
+        """Send a part of the result to the clients that wait; any value that can be a result."""
+        self._send(WorkData(self._dumps(value)))
+
+    def send_warning(self, value: Any) -> None:
+        """Send a warning to the clients that wait; any value that can be a result."""
+        self._send(WorkWarning(self._dumps(value)))
+
+    def _dumps(self, value: Any) -> bytes:
+        return check_bytes(self._serializer.dumps_update(value), self._serializer)
+
+    def _send(self, update: Update) -> None:
+        self._session.send(self._assigned, update)
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """What the log records of this job carry."""
+        return {
+            "gearman_job": self.name,
+            "gearman_handle": printable(self.handle),
+            "gearman_queue": self.queue,
+            "gearman_attempt": self.attempt,
+        }
+
+
+class Running(Protocol):
+    """A run of a job; its context is made when somebody asks for it."""
+
+    @property
+    def context(self) -> JobContext: ...
+
+    @property
+    def session(self) -> WorkerSession: ...
+
+
+#: The run of a job that goes on in this thread or task; set by `execution` only.
+running: ContextVar[Running | None] = ContextVar("running", default=None)
+
+
+def current_job() -> JobContext | None:
+    """Return the context of the job that runs here, None outside of jobs."""
+    run = running.get()
+    return None if run is None else run.context

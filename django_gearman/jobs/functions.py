@@ -1,0 +1,51 @@
+"""Which job a function on the wire is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.core.exceptions import ImproperlyConfigured
+
+from .. import conf
+from ..client.job import AnyJob
+from ..exceptions import JobAlreadyRegistered
+from ..serializers import get_serializer
+
+
+def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
+    """
+    Return the function on the wire of each job.
+
+    Raises, before any of them runs: JobAlreadyRegistered if two share one, ImproperlyConfigured if
+    a serializer is wrong, or cannot count a job's retries.
+    """
+    jobs = list(jobs)
+    check_serializers(jobs)
+    return name_functions(jobs)
+
+
+def check_serializers(jobs: Iterable[AnyJob]) -> None:
+    """Raise ImproperlyConfigured if a serializer is wrong, or cannot count a job's retries."""
+    default = conf.serializer()
+    get_serializer(default)
+    for job in jobs:
+        chosen = job.serializer or default
+        serializer = get_serializer(chosen, f"serializer of job {job.name}")
+        if job.retries and not serializer.carries_calls:
+            raise ImproperlyConfigured(
+                f"job {job.name} declares retries, but its serializer, {chosen!r}, carries no number "
+                "of the attempt, so that they cannot be counted"
+            )
+
+
+def name_functions(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
+    """Return the function on the wire of each job; JobAlreadyRegistered if two share one."""
+    functions: dict[str, AnyJob] = {}
+    for job in jobs:
+        function = conf.function_name(job.name)
+        other = functions.setdefault(function, job)
+        if other is not job:
+            raise JobAlreadyRegistered(
+                f"GEARMAN_JOB_NAME gives jobs {other.name} and {job.name} the same function, {function}"
+            )
+    return functions

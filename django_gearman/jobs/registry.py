@@ -1,0 +1,140 @@
+"""The jobs this process knows, by name and by queue."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from django.apps import apps
+
+from ..exceptions import JobAlreadyRegistered, JobNotRegistered
+
+if TYPE_CHECKING:
+    from ..client.job import AnyJob
+
+
+class JobRegistry:
+    """A set of jobs in which each name stands once."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, AnyJob] = {}
+        self._late: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, job: AnyJob) -> None:
+        """
+        Add a job; JobAlreadyRegistered, naming both places, when another one has its name.
+
+        The same declaration again, as when a module is reloaded, replaces the earlier one.
+        """
+        with self._lock:
+            other = self._jobs.get(job.name)
+            reloaded = other is not None and (
+                other.location == job.location and other.func is not job.func
+            )
+            if other is not None and not reloaded:
+                raise JobAlreadyRegistered(
+                    f"two jobs are named {job.name!r}: {other.location} and {job.location}; "
+                    "give one of them another name: @gearman_job(name=...)"
+                )
+            self._jobs[job.name] = job
+            if not reloaded:
+                (self._late.add if _comes_late(job) else self._late.discard)(job.name)
+
+    def find(self, name: str) -> AnyJob | None:
+        """Return the job of that name, or None."""
+        return self._jobs.get(name)
+
+    def is_late(self, job: AnyJob) -> bool:
+        """Whether a job was declared after Django had started, where workers do not load it."""
+        return job.name in self._late
+
+    def get(self, name: str) -> AnyJob:
+        """Return the job of that name; JobNotRegistered, with the names most like it, otherwise."""
+        job = self._jobs.get(name)
+        if job is None:
+            raise JobNotRegistered(f"no job is named {name!r}{self._hint(name)}")
+        return job
+
+    def unknown(self, name: str) -> JobNotRegistered:
+        """Return the error for a name that was submitted, but is neither a job's nor external."""
+        told = f"no job is named {name!r}{self._hint(name)}"
+        return JobNotRegistered(
+            f"{told}{'' if told.endswith('?') else '.'} If another program serves it, add {name!r}, "
+            "or a pattern that matches it, to GEARMAN_EXTERNAL_JOBS"
+        )
+
+    def _hint(self, name: str) -> str:
+        if not self._jobs:
+            return "; no jobs are declared at all (is the app in INSTALLED_APPS?)"
+        last = name.rpartition(".")[2]
+        close = sorted(known for known in self._jobs if known.rpartition(".")[2] == last)
+        close = close[:3] or difflib.get_close_matches(name, self._jobs, n=1)
+        if close:
+            return f"; did you mean {' or '.join(repr(match) for match in close)}?"
+        told, more = _tell_package(name.rpartition(".")[0]), len(self._jobs) > 5
+        shown = ", ".join(sorted(self._jobs)[:5])
+        return f"{told}; there are {shown}{' and others' if more else ''}"
+
+    def queues(self) -> dict[str, list[AnyJob]]:
+        """Return the jobs of each queue, both sorted by name."""
+        queues: dict[str, list[AnyJob]] = {}
+        for _, job in sorted(self._jobs.items()):
+            queues.setdefault(job.queue, []).append(job)
+        return dict(sorted(queues.items()))
+
+    def jobs(self) -> list[AnyJob]:
+        """Return all jobs, by queue."""
+        return [job for jobs in self.queues().values() for job in jobs]
+
+    def select(self, queues: Iterable[str] | None = None) -> list[AnyJob]:
+        """
+        Return the jobs of these queues; of all for None, and where "*" is among them.
+
+        Raises ValueError, listing the queues there are, for a queue that no job has, and when
+        there are no jobs at all.
+        """
+        known = self.queues()
+        if not known:
+            raise ValueError(
+                "no jobs are declared: write them into gearman_jobs.py of an app in INSTALLED_APPS"
+            )
+        names = list(known) if queues is None else list(dict.fromkeys(queues))
+        if "*" in names:
+            names = list(known)
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            raise ValueError(
+                f"no job is in queue {', '.join(map(repr, unknown)) or '(none was named)'}; "
+                f"the queues are {', '.join(known)}"
+                + ("; write -q for each queue" if any("," in name for name in unknown) else "")
+            )
+        return [job for name in names for job in known[name]]
+
+
+def _tell_package(package: str) -> str:
+    """Say why no job has a name that begins so, if its module is not one that workers load."""
+    names = [app.name for app in apps.get_app_configs()]
+    if not package or package in names:
+        return ""
+    owners = [name for name in names if package.startswith(f"{name}.")]
+    if not owners:
+        return f"; no app in INSTALLED_APPS is named {package!r}"
+    return f"; workers load {max(owners, key=len)}.gearman_jobs, and what it imports: not {package}"
+
+
+def default_name(module: str, function: str) -> str:
+    """Return the import path without "gearman_jobs": gearman_example.reverse."""
+    return ".".join([*(part for part in module.split(".") if part != "gearman_jobs"), function])
+
+
+def _comes_late(job: AnyJob) -> bool:
+    module = job.func.__module__
+    if not apps.ready:
+        return module == "__main__"
+    return module not in {f"{app.name}.gearman_jobs" for app in apps.get_app_configs()}
+
+
+registry = JobRegistry()

@@ -1,0 +1,1 @@
+"""The language of Gearman: packets, admin answers, names and addresses. No I/O, no Django."""

@@ -1,0 +1,124 @@
+"""Tell the world that the workers serve: by a file's time, and to systemd."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ..utils.records import get_logger
+from ..utils.text import printable
+from . import Status
+
+logger = get_logger(__name__)
+
+_TOUCH = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {
+    stat.S_ISLNK: "a symbolic link",
+    stat.S_ISDIR: "a directory",
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISSOCK: "a socket",
+}
+
+
+class Health:
+    """
+    Reports the status of a supervisor, every half second, to a file and to systemd.
+
+    `file` is touched while every process serves. To systemd, where it asks for that, goes READY when
+    they do for the first time, WATCHDOG as long as the supervisor itself lives (an outage of the job
+    servers is no reason to restart), and STOPPING. See sd_notify(3).
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._told = ""
+        self._was_ready = False
+        self._failed = False
+        self._touched_at = 0.0
+        self._watchdog_at = 0.0
+        self._watchdog_seconds = _watchdog_seconds()
+
+    def __call__(self, status: Status) -> None:
+        now = time.monotonic()
+        if status.is_ready and self._file is not None and now - self._touched_at >= 1.0:
+            self._touched_at = now
+            self._touch(self._file)
+        told = f"{status.serving} of {status.wanted} processes serve"
+        told = "stopping" if status.is_stopping else told
+        if told != self._told:
+            self._told = told
+            notify("STOPPING=1" if status.is_stopping else "", f"STATUS={told}")
+        if status.is_ready and not self._was_ready:
+            self._was_ready = True
+            logger.info("ready: %s", told)
+            notify("READY=1")
+        if self._watchdog_seconds and now - self._watchdog_at >= self._watchdog_seconds:
+            self._watchdog_at = now
+            notify("WATCHDOG=1")
+
+    def _touch(self, file: Path) -> None:
+        try:
+            descriptor = os.open(file, _TOUCH, 0o666)
+            try:
+                os.utime(descriptor)
+            finally:
+                os.close(descriptor)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                logger.error("--health-file: %s", error)
+            self._failed = True
+
+    def forget(self) -> None:
+        """Remove the file: nothing serves any more, or yet. One that is not ours stays."""
+        if self._file is not None:
+            with suppress(OSError):
+                found = self._file.lstat()
+                if stat.S_ISREG(found.st_mode) and not found.st_size:
+                    self._file.unlink()
+
+
+def check_health_file(file: Path) -> None:
+    """Raise ValueError unless this is a path at which a file may be made, touched and removed."""
+    trouble = ""
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        if not os.access(file.absolute().parent, os.W_OK):
+            trouble = "its directory does not exist, or cannot be written to"
+    except OSError as error:
+        trouble = str(error.strerror)
+    else:
+        kind = next((name for test, name in _KINDS.items() if test(found.st_mode)), "")
+        if kind:
+            trouble = f"it is {kind}, and is left as it is"
+        elif found.st_size:
+            trouble = f"it has {found.st_size} bytes, so it is another file, and is left as it is"
+        elif not os.access(file, os.W_OK) or not os.access(file.absolute().parent, os.W_OK):
+            trouble = "it cannot be touched and removed"
+    if trouble:
+        raise ValueError(f"--health-file {file}: {trouble}. Name a file that only this worker has")
+
+
+def notify(*lines: str) -> None:
+    """Send lines to systemd, if it has started this process and wants to know."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    text = "\n".join(printable(line) for line in lines if line)
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(text.encode(), "\0" + address[1:] if address[0] == "@" else address)
+
+
+def _watchdog_seconds() -> float:
+    """Return how often systemd wants to hear of the main process, half as long as it waits; 0: never."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    microseconds = os.environ.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 2e6 if microseconds.isdigit() else 0.0

@@ -1,0 +1,170 @@
+"""A private gearmand on a free loopback port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from ..backends.gearmand.backend import GearmandBackend
+from ..exceptions import BackendError
+from ..protocol.address import Server
+from ..utils.clock import monotonic
+
+_PLACES = "/usr/sbin:/usr/local/sbin"  # where it is installed, often not on an ordinary PATH
+_SECONDS = 30.0  # to start
+_ATTEMPTS = 5  # somebody else may take a free port before gearmand does
+
+
+class GearmandNotInstalled(unittest.SkipTest):
+    """There is no gearmand on this machine: a test that needs one is skipped."""
+
+
+def find_gearmand() -> str:
+    """
+    Return the path of the gearmand that the environment variable GEARMAND names, or of the one on
+    this machine; GearmandNotInstalled if there is none.
+    """
+    if chosen := os.environ.get("GEARMAND"):
+        if (program := shutil.which(chosen)) is None:
+            raise RuntimeError(
+                f"GEARMAND={chosen!r} is not a program that can be run; name the path of a gearmand, "
+                "or unset it for the one that is installed"
+            )
+        return program
+    found = shutil.which("gearmand") or shutil.which("gearmand", path=_PLACES)
+    if found is None:
+        raise GearmandNotInstalled(
+            "gearmand is not installed; on Debian and Ubuntu: apt-get install gearman-job-server"
+        )
+    return found
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _with_this_process() -> list[str]:
+    """Return what has a program end with the test run, where that is killed."""
+    guard = shutil.which("setpriv")
+    # A program that another thread starts would end with that thread.
+    is_main = threading.current_thread() is threading.main_thread()
+    return [guard, "--pdeathsig", "KILL"] if guard and is_main else []
+
+
+class GearmanServer:
+    """
+    A gearmand of one's own, at `address` ("127.0.0.1:port"), empty at first.
+
+    Made, it runs, with further command line `arguments`, until `kill()`, or until the block ends if
+    it is used as a context manager. Raises GearmandNotInstalled, and RuntimeError, with its log, if
+    it does not start.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+        self._program = find_gearmand()
+        self._start_anew()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _start_anew(self) -> None:
+        """Start it at another port, of which several may have to be tried."""
+        for attempt in range(_ATTEMPTS):
+            self.port = free_port()
+            try:
+                self.start()
+                return
+            except RuntimeError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
+    def start(self) -> None:
+        """Start the process, after `kill()`, at the same address."""
+        with tempfile.TemporaryFile() as log:
+            self.process = subprocess.Popen(
+                [
+                    *_with_this_process(),
+                    self._program,
+                    "--listen=127.0.0.1",
+                    f"--port={self.port}",
+                    "--log-file=stderr",
+                    *self._arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+            if self._comes_up():
+                return
+            self.kill()
+            log.seek(0)
+            told = log.read().decode(errors="replace").strip()
+        raise RuntimeError(f"gearmand does not start at {self.address}: {told or 'no answer'}")
+
+    def _comes_up(self) -> bool:
+        """Wait until this very process answers: another one may have taken the port."""
+        deadline = monotonic() + _SECONDS
+        while self.process.poll() is None and monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as admin:
+                admin.sendall(b"getpid\n")
+                return admin.recv(100) == f"OK {self.process.pid}\n".encode()
+            time.sleep(0.01)  # it is not listening yet
+        return False
+
+    def reset(self) -> None:
+        """
+        See to it that it runs and is empty.
+
+        Where it does not, or has jobs or workers left, start another one, at another address, where
+        what was left running by an earlier test does not find it.
+        """
+        backend = GearmandBackend([Server("127.0.0.1", self.port)])
+        try:
+            if self.process.poll() is None:
+                self.resume()
+                if not any(row.total or row.workers for row in backend.functions()):
+                    return
+        except BackendError:
+            pass  # it hangs, or another process listens at its port
+        self.kill()
+        self._start_anew()
+
+    def kill(self) -> None:
+        """End the process at once, as a crash would; `start()` starts it again, empty."""
+        self.resume()
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self) -> None:
+        """Stop the process where it is: it accepts connections, but does not answer."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()

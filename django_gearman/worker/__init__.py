@@ -1,0 +1,1 @@
+"""Workers: they run jobs and report the outcomes."""

@@ -1,0 +1,332 @@
+"""
+Run one assigned job and report its outcome: nothing else calls a job's function.
+
+The worker and the eager transport come through here, so that a job meets the same bytes, the same
+checks and the same errors in production, in development and in tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from .. import conf
+from ..backends.base import (
+    AssignedJob,
+    JobSpec,
+    Outcome,
+    Submission,
+    WorkComplete,
+    WorkerSession,
+    WorkFail,
+    WorkWarning,
+)
+from ..client.job import AnyJob
+from ..exceptions import (
+    BackendError,
+    ConnectionLost,
+    JobNotRegistered,
+    ProtocolError,
+    SerializationError,
+    ServerError,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from ..instrumentation import active
+from ..jobs.context import JobContext, running
+from ..jobs.retries import RetryJob
+from ..serializers import BareCall, Call, check_bytes, digest_of, get_serializer
+from ..serializers.failures import dump_error
+from .isolation import apart, call
+from .reporting import raise_if_interrupted, tell_ended, tell_finished, tell_started, tell_unknown
+from .watch import NOBODY, Watch
+
+#: `BaseBackend.submit`
+Submit: TypeAlias = Callable[[Sequence[JobSpec]], list[Submission]]
+
+_MOST_ATTEMPTS = 2**31  # a workload that claims more, or less than one, is not believed
+_REFUSED_SECONDS = 0.5  # until a job is tried again whose next attempt the server refuses
+# What keeps a next attempt from being queued now, and may not do so later.
+_PASSING = (ServerUnavailable, ConnectionLost, SubmitUncertain, ServerError, ProtocolError)
+
+
+@apart
+def execute(
+    job: AnyJob,
+    assigned: AssignedJob,
+    session: WorkerSession,
+    submit: Submit,
+    watch: Watch = NOBODY,
+) -> Outcome:
+    """
+    Run the job, report its outcome, then tell of it, and return the outcome.
+
+    Whatever the function raises fails the job, SystemExit too; only a KeyboardInterrupt that may come
+    from the keyboard goes on, and leaves the job in hand. Log handlers, receivers of signals and what
+    exceptions say of themselves change nothing. Raises BackendError when the outcome could not be
+    reported, or the next attempt not be submitted: the server gives the job to another worker.
+    `submit` takes a job that is to be run again.
+    """
+    seconds = watch.began(assigned, job.timeout)
+    run = Run(job, assigned, session, submit)
+    token = running.set(run)
+    try:
+        tell_started(run)
+        ending = run.perform(seconds)
+        watch.returned()
+        active().returned(run)
+        ending = run.report(ending, watch)
+        watch.reported()
+        tell_ended(run, ending)
+        tell_finished(run, ending)
+        return ending.outcome
+    finally:
+        running.reset(token)
+
+
+@dataclass(slots=True)
+class Ending:
+    """
+    How a run has ended: with a result, or with an error.
+
+    `again` is the next attempt, which runs `delay` seconds later, under `handle` once it is queued;
+    `reason` is what a client is told of a failure that is final.
+    """
+
+    outcome: Outcome
+    error: BaseException | None = None
+    seconds: float = 0.0
+    again: JobSpec | None = None
+    delay: float = 0.0
+    handle: str = ""
+    reason: bytes = b""
+
+
+class Run:
+    """One run of a job that a server has assigned."""
+
+    def __init__(
+        self, job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: Submit
+    ) -> None:
+        self.job = job
+        self.assigned = assigned
+        self.was_called = False
+        self.session = session
+        self._submit = submit
+        serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
+        self._serializer = serializer.for_function(assigned.function)
+        self._unreadable: BaseException | None = None
+        self._is_our_clients = False  # it came in the envelope that our clients write
+        try:
+            self.call = _believable(self._serializer.loads_call(assigned.workload))
+            self._is_our_clients = type(self.call) is not BareCall
+            self._checked = job.check_call(self.call)
+        except BaseException as error:  # noqa: BLE001 - decoding may run code of the project's
+            self._unreadable = error
+            self.call = self._checked = Call()
+
+    @cached_property
+    def context(self) -> JobContext:
+        about = self.call.attempt, self.call.context
+        return JobContext(self.job, self.assigned, self.session, self._serializer, *about)
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        return self.context.log_fields
+
+    # Running
+
+    def perform(self, seconds: float | None) -> Ending:
+        """Call the function, for so many seconds at most; return its result, or what it raised."""
+        started = time.monotonic()
+        try:
+            ending = Ending(WorkComplete(self._result(seconds)))
+        except BaseException as error:  # noqa: BLE001 - a job must never end its worker
+            raise_if_interrupted(error)
+            ending = self.failed(error)
+        ending.seconds = time.monotonic() - started
+        return ending
+
+    def _result(self, seconds: float | None) -> bytes:
+        if self._unreadable is not None:
+            raise self._unreadable
+        result = self._call_function(seconds)
+        try:
+            return check_bytes(self._serializer.dumps_result(result), self._serializer)
+        except SerializationError as error:
+            self.was_called = False  # the result would be the same again
+            raise SerializationError(f"the result of job {self.job.name}: {error}") from error
+
+    def _call_function(self, seconds: float | None) -> object:
+        """Call the job's function: the one place where that is done."""
+        job, checked = self.job, self._checked
+        args = (self.context, *checked.args) if job.takes_context else checked.args
+        self.was_called = True
+        names = job.name, self.assigned.handle
+        kwargs = checked.kwargs
+        return call(job.func, args, kwargs, seconds=seconds, is_async=job.is_async, names=names)
+
+    # What becomes of a failure
+
+    def failed(self, error: BaseException, *, died: bool = False) -> Ending:
+        """
+        Return how a run has ended that raised this: the job has failed, or is to run again.
+
+        With `died` its process has: that costs an attempt, whatever `retry_on` says. All code of the
+        project that this needs (backoff, serializer, the exception's own) is run here.
+        """
+        try:
+            delay = self._delay_after(error, died)
+            if delay is not None and self._is_awaited():
+                delay = None
+            if delay is not None:
+                return Ending(
+                    WorkComplete(b""),  # of a background job, for which nobody waits
+                    error,
+                    again=self._next_attempt(delay),
+                    delay=delay,
+                )
+        except BaseException as another:  # noqa: BLE001 - whatever it is, the job has failed
+            raise_if_interrupted(another)
+            _set_context(another, error)
+            error = another
+        return Ending(WorkFail(), error, reason=self._reason(error))
+
+    def _delay_after(self, error: BaseException, died: bool) -> float | None:
+        """Return in how many seconds the job runs again, None if it does not."""
+        policy, attempt, kind = self.job.retry_policy, self.call.attempt, type(error)
+        if issubclass(kind, RetryJob):  # not by isinstance, which asks the exception itself
+            asked: float | None = error.delay  # type: ignore[attr-defined]
+            if policy.retries is None:
+                return asked or 0.0
+            if policy.has_left(attempt):
+                return policy.delay_after(attempt) if asked is None else asked
+            return None
+        if died or (self.was_called and issubclass(kind, policy.retry_on)):
+            return policy.delay_after(attempt) if policy.has_left(attempt) else None
+        return None
+
+    def _is_awaited(self) -> bool:
+        """Whether a client may wait for the job, which must then see the error."""
+        background = self.assigned.background
+        if background is None:  # of another program, which does not say
+            return self.session.is_awaited(self.assigned) is not False
+        return not background
+
+    def _next_attempt(self, delay: float) -> JobSpec:
+        call = self._arrived()._replace(attempt=self.call.attempt + 1)
+        again = check_bytes(self._serializer.dumps_call(call), self._serializer)
+        run_at = time.time() + delay if delay > 0 else None
+        return JobSpec(self.assigned.function, again, background=True, run_at=run_at)
+
+    def _arrived(self) -> Call:
+        """Return the call as it arrived: the job may have changed what it was given."""
+        return self._serializer.loads_call(self.assigned.workload)
+
+    # Reporting
+
+    def report(self, ending: Ending, watch: Watch = NOBODY) -> Ending:
+        """
+        Send the outcome, and return it: a failure if the one given could not travel.
+
+        Raises BackendError when no server takes the outcome, or the next attempt: this one is then
+        left to another worker.
+        """
+        if ending.again is not None:
+            ending = self._queue_again(ending, ending.again)
+            if ending.handle:
+                watch.resubmitted()
+                active().job_retried(self.assigned.handle, ending.handle, ending.delay)
+        if ending.error is None:
+            ending = self._send_result(ending)
+        elif ending.handle:
+            self.session.send(self.assigned, ending.outcome)
+        if ending.error is not None and not ending.handle:
+            active().job_failed(self.assigned.handle, ending.error)
+            report_failure(self.assigned, self.session, ending.reason)
+        return ending
+
+    def _send_result(self, ending: Ending) -> Ending:
+        try:
+            self.session.send(self.assigned, ending.outcome)
+            return ending
+        except BackendError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is too large for a packet, or for the memory
+            return self._failed_for_good(error, ending)
+
+    def _queue_again(self, ending: Ending, spec: JobSpec) -> Ending:
+        """Queue the next attempt before this one ends: a crash in between loses nothing."""
+        try:
+            [submission] = self._submit([spec])
+            if isinstance(submission.error, ServerError) and spec.run_at is None:
+                # The queue is full; jobs that are delayed have one of their own.
+                spec = spec._replace(run_at=time.time() + _REFUSED_SECONDS)
+                [submission] = self._submit([spec])
+            if submission.error is not None:
+                raise submission.error
+            ending.handle = submission.handle
+            return ending
+        except _PASSING as error:
+            _set_context(error, ending.error)
+            if isinstance(error, ServerError):
+                time.sleep(_REFUSED_SECONDS)  # or it would run again, and be refused again, at once
+            if self.session.give_back(self.assigned):
+                raise
+            return self._failed_for_good(error, ending)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed
+            return self._failed_for_good(error, ending)
+
+    def _failed_for_good(self, error: Exception, ending: Ending) -> Ending:
+        _set_context(error, ending.error)
+        return Ending(WorkFail(), error, ending.seconds, reason=self._reason(error))
+
+    def _reason(self, error: BaseException) -> bytes:
+        shows = conf.sends_traceback(to_own_client=self._is_our_clients)
+        return dump_error(error, with_traceback=shows)
+
+    # Telling
+
+    @property
+    def digest(self) -> str:
+        """A digest of the arguments: the same for the same ones, and it does not give them away."""
+        same = self.assigned.workload
+        if not same:  # it was too large for the scoreboard
+            return "unknown"
+        with suppress(Exception):
+            return digest_of(self._arrived(), self._serializer)
+        return hashlib.blake2b(same, digest_size=8).hexdigest()
+
+
+def _believable(call: Call) -> Call:
+    """Return what a serializer has read, without a number of the attempt that cannot be one."""
+    if type(call.attempt) is int and 0 < call.attempt <= _MOST_ATTEMPTS:
+        return call
+    return call._replace(attempt=1)
+
+
+def _set_context(error: BaseException, context: BaseException | None) -> None:
+    """Have one exception say which other one it followed, where it lets itself be told."""
+    with suppress(BaseException):
+        if context is not None and error is not context and error.__context__ is None:
+            error.__context__ = context
+
+
+def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
+    """Fail a job of a function that this process does not know, instead of keeping it for ever."""
+    error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
+    active().job_failed(assigned.handle, error)
+    shows = conf.sends_traceback(to_own_client=False)
+    report_failure(assigned, session, dump_error(error, with_traceback=shows))
+    tell_unknown(assigned, error)
+
+
+def report_failure(assigned: AssignedJob, session: WorkerSession, reason: bytes) -> None:
+    """Tell whoever waits for a job why it failed, and that it did."""
+    session.send(assigned, WorkWarning(reason))
+    session.send(assigned, WorkFail())

@@ -1,0 +1,130 @@
+"""
+Call the function of a job such that it leaves nothing behind for the next one.
+
+Each run has a context (`contextvars`) of its own, which begins empty: language, time zone, decimal
+precision and the like are the defaults, whatever the job before or the caller has chosen.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import async_to_sync
+from django.core.cache import BaseCache, caches
+from django.core.signals import setting_changed
+
+from ..utils.clock import monotonic
+from ..utils.records import get_logger, log
+from .forks import end_if_forked
+from .timelimit import limited, within
+from .transactions import end_blocks, open_blocks
+
+logger = get_logger("django_gearman.jobs")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Thread(threading.local):
+    """With what the runs of a thread begin: nothing but its caches, which keep their connections."""
+
+    context: Context | None = None
+
+
+_thread = _Thread()
+
+
+def _forget_caches(setting: str, **named: Any) -> None:
+    global _thread
+    if setting == "CACHES":
+        _thread = _Thread()
+
+
+setting_changed.connect(_forget_caches, dispatch_uid=__name__)
+
+
+def _first_context() -> Context:
+    kept: dict[str, BaseCache] = {}
+    for alias in caches:
+        with suppress(Exception):  # it is configured wrongly, which is told to whoever uses it
+            kept[alias] = caches[alias]
+    context = Context()
+    for alias, cache in kept.items():
+        context.run(caches.__setitem__, alias, cache)
+    _thread.context = context
+    return context
+
+
+def apart(func: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Decorate a function to run in a context of its own."""
+
+    @wraps(func)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        context = _thread.context or _first_context()
+        return context.copy().run(func, *args, **kwargs)
+
+    return run
+
+
+def call(
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    seconds: float | None,
+    is_async: bool,
+    names: tuple[str, str] = ("", ""),
+) -> Any:
+    """
+    Call the function, for so many seconds at most, and return its result.
+
+    It returns in this process only: a process that the function has forked ends, whether it comes
+    back by returning or by raising. A transaction that is open then is rolled back, and an ERROR says
+    so, with the job's `names`.
+    """
+    process = os.getpid()
+    blocks = open_blocks()
+    try:
+        result = _call(func, args, kwargs, seconds, is_async)
+    except BaseException as error:
+        end_if_forked(process, error)
+        raise
+    else:
+        end_if_forked(process)
+        return result
+    finally:
+        for alias in end_blocks(blocks):
+            told = "job %s (%s) has left a transaction open, which was rolled back: database %r"
+            log(logger, logging.ERROR, told, *names, alias)
+
+
+def _call(
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    seconds: float | None,
+    is_async: bool,
+) -> Any:
+    if is_async:
+        return async_to_sync(within)(seconds, func, args, kwargs)
+    if seconds is None:
+        result = func(*args, **kwargs)
+        remaining = None
+    else:
+        ends = monotonic() + seconds
+        result = limited(seconds, func, args, kwargs)
+        remaining = max(0.0, ends - monotonic())
+    if hasattr(type(result), "__await__"):  # of a coroutine function that is wrapped by another one
+        return async_to_sync(within)(remaining, _wait_for, [result], {})
+    return result
+
+
+async def _wait_for(result: Any) -> Any:
+    return await result

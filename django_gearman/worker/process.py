@@ -1,0 +1,210 @@
+"""A worker in a process of its own: what it tells its supervisor, and when it leaves."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import resource
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from .. import conf
+from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
+from ..supervisor import Reported, Scoreboard, Stage, tell, wake_parent
+from ..utils.records import get_logger, log
+from .forks import WorkerForks
+from .process_state import ProcessState
+from .watch import Watch
+from .worker import GearmanWorker
+
+logger = get_logger("django_gearman.jobs")
+
+#: Seconds that a job may go on after its JobTimeLimitExceeded, before its process is killed.
+HARD_LIMIT_SECONDS = 5.0
+#: Seconds that the report on a job without a timeout may take, with the receivers of its signals.
+REPORT_SECONDS = 60.0
+#: Seconds that receivers of `worker_stopping` and the end of its connections may take; a job server
+#: that hangs takes ten.
+STOP_SECONDS = 20.0
+
+# By which each process stays below its limits, at random, so that not all leave at once.
+_SPLAY = 0.1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits after which a process exits, and is replaced; None for none."""
+
+    max_jobs: int | None = None
+    max_memory: float | None = None  # MB of resident memory
+    max_lifetime: float | None = None  # seconds
+
+    def splayed(self) -> Limits:
+        """Return limits that are a little less, by chance."""
+        jobs = self.max_jobs and max(1, round(self.max_jobs * _chance()))
+        memory = self.max_memory and self.max_memory * _chance()
+        return Limits(jobs, memory, self.max_lifetime and self.max_lifetime * _chance())
+
+
+def _chance() -> float:
+    return random.uniform(1 - _SPLAY, 1)
+
+
+class SupervisedWatch(Watch):
+    """Tells the supervisor what the worker does, and the worker when to leave."""
+
+    ends_jobs = True
+
+    def __init__(
+        self, board: Scoreboard, line: socket.socket, limits: Limits, timeout: float | None
+    ) -> None:
+        self.was_serving = False
+        self._board = board
+        self._line = line
+        self._line_number = os.fstat(line.fileno()).st_ino
+        self._limits = limits.splayed()
+        self._session: WorkerSession | None = None
+        self._begun = 0  # jobs
+        self._timeout = timeout  # of jobs that declare none
+        self._born = time.monotonic()
+        self._state: ProcessState | None = None  # before the first job, but after worker_started
+        self._left: list[str] = []
+        self._job = ("", "")
+
+    def registered(self, session: WorkerSession) -> None:
+        self._session = session
+        session.on_connect = partial(tell, self._line)
+        session.on_arriving = self.arriving
+
+    def serving(self) -> None:
+        self._board.beat()
+        if not self.was_serving:
+            self.was_serving = True
+            wake_parent(self._line)
+
+    def arriving(self, assigned: AssignedJob | None) -> None:
+        if assigned is None:
+            self._board.drop()
+        else:
+            self._board.take(encode_task(assigned, has_workload=False), math.inf)
+
+    def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
+        seconds = self._timeout if timeout is None else timeout
+        deadline = math.inf
+        if seconds is not None:
+            deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
+        self._board.take(encode_task(assigned), deadline)
+        self._begun += 1
+        self._job = assigned.function, assigned.handle
+        if self._state is None:
+            self._state = ProcessState()
+        if self._begun == self._limits.max_jobs and self._session is not None:
+            self._session.ask_no_more()  # with the outcome of the last one, say
+        return seconds
+
+    def returned(self) -> None:
+        if self._state is not None:
+            self._left = self._state.put_back()
+        self._board.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
+
+    def resubmitted(self) -> None:
+        self._board.reported(Reported.NEXT)
+
+    def reported(self) -> None:
+        self._board.reported(Reported.ALL)
+
+    def lost(self, assigned: AssignedJob) -> None:
+        with suppress(OSError):
+            if os.fstat(self._line.fileno()).st_ino == self._line_number:
+                return
+        raise RuntimeError(
+            f"job {assigned.function} ({assigned.handle}) has closed files of its worker process, "
+            "which cannot go on without; close only what the job has opened"
+        )
+
+    def ended(self) -> None:
+        self._board.drop()
+        if self._left:
+            told = "job %s (%s) has left changes to its process, which were undone: %s"
+            log(logger, logging.WARNING, told, *self._job, ", ".join(self._left))
+            self._left = []
+
+    def leaving(self) -> None:
+        self._board.leave_within(STOP_SECONDS)
+
+    def is_over(self, count: int) -> bool:
+        is_over = self._is_old(count)
+        if is_over:
+            self._board.leave()
+        return is_over
+
+    def _is_old(self, count: int) -> bool:
+        jobs, memory, lifetime = (
+            self._limits.max_jobs,
+            self._limits.max_memory,
+            self._limits.max_lifetime,
+        )
+        return (
+            (jobs is not None and count >= jobs)
+            or (lifetime is not None and time.monotonic() - self._born >= lifetime)
+            or (memory is not None and resident_memory() >= memory)
+        )
+
+
+def resident_memory() -> float:
+    """Return how much memory this process has now, or had at most where that is not told, in MB."""
+    if sys.platform == "linux":
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+_KINDS = {None: b"?", True: b"b", False: b"f"}
+
+
+def encode_task(job: AssignedJob, *, has_workload: bool = True) -> bytes:
+    """Write a job for the board; without a workload that is too large for it, or not there."""
+    kept = has_workload and len(job.workload) <= LARGE_WORKLOAD
+    kind = _KINDS[job.background] if kept else b"-"
+    names = "\0".join((job.handle, job.function, job.unique, "")).encode(errors="surrogateescape")
+    return kind + names + job.workload if kept else kind + names
+
+
+def decode_task(task: bytes) -> tuple[AssignedJob, bool]:
+    """Return the job that `encode_task` wrote, and whether its workload is there."""
+    handle, function, unique, workload = task[1:].split(b"\0", 3)
+    names = b"\0".join((handle, function, unique)).decode(errors="surrogateescape")
+    background = {kind: value for value, kind in _KINDS.items()}.get(task[:1])
+    handle_text, function_text, unique_text = names.split("\0")
+    job = AssignedJob(handle_text, function_text, unique_text, workload, background)
+    return job, task[:1] != b"-"
+
+
+def prepare_worker(
+    limits: Limits,
+    queues: list[str] | None,
+    board: Scoreboard,
+    line: socket.socket,
+    *,
+    name: str | None,
+    burst: bool,
+    prefetch: int | None,
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Make the worker of this process, and return what runs it and what stops it."""
+    worker = GearmanWorker(queues, name=name, prefetch=prefetch)
+    supervised = SupervisedWatch(board, line, limits, conf.job_timeout())
+
+    def run() -> None:
+        WorkerForks(line.close, board.close).install()
+        worker.work(burst=burst, watch=supervised)
+        if burst and board.stage is not Stage.LEAVING:
+            board.done()
+
+    return run, worker.stop

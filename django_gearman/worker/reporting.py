@@ -1,0 +1,118 @@
+"""
+Tell of a run in log records and signals.
+
+Nothing here raises, whatever receivers, log handlers and the exceptions of jobs do: a job's outcome
+does not depend on who is told of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from django.dispatch import Signal
+
+from .. import signals
+from ..jobs.retries import RetryJob
+from ..signals import job_failed, job_finished, job_retried, job_started
+from ..utils.interrupts import brief
+from ..utils.records import get_logger, log
+
+if TYPE_CHECKING:
+    from ..backends.base import AssignedJob
+    from .execution import Ending, Run
+
+logger = get_logger("django_gearman.jobs")
+
+
+def raise_if_interrupted(error: BaseException) -> None:
+    """Raise a KeyboardInterrupt again, where it may come from the keyboard: the user wants to leave."""
+    if (
+        issubclass(type(error), KeyboardInterrupt)  # isinstance would ask the exception itself
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):
+        raise error
+
+
+@brief
+def send(to: Signal, sender: object, **named: Any) -> None:
+    """Call the receivers of a signal; one that fails, however it does, is logged."""
+    if not to.receivers:  # looking for those of a sender costs more than all around it
+        return
+    try:
+        to.send_robust(sender, **named)
+    except BaseException as error:  # noqa: BLE001 - what is no Exception passes send_robust
+        raise_if_interrupted(error)
+        name = next((name for name, value in vars(signals).items() if value is to), "a signal")
+        told = "a receiver of %s has raised %r; the receivers after it were not called"
+        log(logger, logging.ERROR, told, name, error, exc_info=error)
+
+
+def tell_started(run: Run) -> None:
+    if job_started.receivers:
+        send(job_started, run.job, context=run.context)
+    if logger.isEnabledFor(logging.INFO):
+        _log(run, logging.INFO, "job %s (%s) started")
+
+
+def tell_ended(run: Run, ending: Ending) -> None:
+    """Tell whether the job has succeeded, has failed or is to run again."""
+    log_ended(run, ending)
+    send_ended(run, ending)
+
+
+def log_ended(run: Run, ending: Ending) -> None:
+    error = ending.error
+    if error is None:
+        if logger.isEnabledFor(logging.INFO):
+            _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
+    elif ending.handle:
+        _log_retry(run, error, round(ending.delay, 3))
+    else:
+        told = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
+        about = run.call.attempt, run.digest, error
+        _log(run, logging.ERROR, told, *about, error=error)
+
+
+def send_ended(run: Run, ending: Ending) -> None:
+    if ending.handle:
+        about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.error}
+        send(job_retried, run.job, context=run.context, **about)
+    elif ending.error is not None:
+        send(job_failed, run.job, context=run.context, exception=ending.error)
+
+
+def _log_retry(run: Run, error: BaseException, delay: float) -> None:
+    if issubclass(type(error), RetryJob):
+        _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
+        return
+    told = "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r"
+    about = run.call.attempt, (run.job.retries or 0) + 1, delay, error
+    _log(run, logging.WARNING, told, *about, error=error)
+
+
+def tell_finished(run: Run, ending: Ending) -> None:
+    if job_finished.receivers:
+        send(
+            job_finished,
+            run.job,
+            context=run.context,
+            outcome=ending.outcome,
+            exception=ending.error,
+            seconds=ending.seconds,
+        )
+
+
+def tell_unknown(assigned: AssignedJob, error: Exception) -> None:
+    told = "job %s (%s) failed: %r"
+    log(logger, logging.ERROR, told, assigned.function, assigned.handle, error)
+
+
+def _log(
+    run: Run, level: int, message: str, *about: object, error: BaseException | None = None
+) -> None:
+    names = run.job.name, run.assigned.handle
+    log(logger, level, message, *names, *about, exc_info=error, extra=run.log_fields)

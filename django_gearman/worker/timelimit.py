@@ -1,0 +1,177 @@
+"""
+Interrupt a function that runs for too long, in the main thread of a process.
+
+An exception that a signal raises strikes between any two steps. Where that would leave something
+half done, it is put off until that is done; see `interrupts`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.dispatch import Signal
+
+from ..exceptions import JobTimeLimitExceeded
+from ..utils.clock import monotonic
+from ..utils.interrupts import Place, brief, cancel_query, opens, place_of
+from .forks import end_if_forked
+
+_PATIENCE_SECONDS = 2.0  # that an interrupt is put off for code which should be done soon
+_AGAIN_SECONDS = 0.005  # until it is tried again
+
+opens(BaseDatabaseWrapper.run_and_clear_commit_hooks)
+opens(BaseDatabaseWrapper.on_commit)
+brief(Signal.send_robust)  # which catches what is raised
+
+
+class _Limit:
+    """
+    The time limit of one call.
+
+    When an interrupt must be put off, the calls of this thread are watched: at the first one after
+    what stood against it, it is raised. The clock strikes again, too: there may be no further call.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self.has_cancelled = False  # a query
+        self._is_armed = True
+        self._is_watching = False
+        self._shield: FrameType | None = None  # what stands against an interrupt, until it is left
+        self._seconds = seconds
+        self._patience_ends = 0.0
+
+    def exceeded(self) -> JobTimeLimitExceeded:
+        return JobTimeLimitExceeded(
+            f"the job runs for longer than its timeout of {self._seconds:g} s; it should end now"
+        )
+
+    def disarm(self) -> None:
+        self._is_armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        self._shield = None
+        if self._is_watching:
+            self._is_watching = False
+            sys.setprofile(None)
+
+    def strike(self, number: int, frame: FrameType | None) -> None:
+        """Raise, or see to it that it is tried again."""
+        if not self._is_armed or frame is None:
+            return
+        if not self.is_over:
+            self.is_over = True
+            self._patience_ends = monotonic() + _PATIENCE_SECONDS
+        if frame.f_code is not limited.__code__:  # otherwise the function has just ended
+            self._raise_or_wait(frame)
+        if not self._is_watching and sys.getprofile() is None:
+            self._is_watching = True
+            sys.setprofile(self._watch)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
+
+    def _watch(self, frame: FrameType, event: str, argument: object) -> None:
+        if event in ("call", "c_call"):
+            if self._shield is None and self._is_armed and frame.f_code not in _OWN:
+                self._raise_or_wait(frame)
+        elif event == "return" and frame is self._shield:
+            self._shield = None
+
+    def _raise_or_wait(self, frame: FrameType) -> None:
+        place, self._shield = place_of(frame, limited.__code__)
+        is_patient = monotonic() < self._patience_ends
+        if place is Place.ANYWHERE or (place is not Place.NEVER and not is_patient):
+            self._unwatch()
+            raise self.exceeded()
+        if place is Place.IN_QUERY and not self.has_cancelled:
+            self.has_cancelled = cancel_query(frame)
+
+    def has_caused(self, error: BaseException) -> bool:
+        """Whether it is what a database's error is about, as far as can be known."""
+        module = type(error).__module__.partition(".")[0]
+        if not self.is_over or not (isinstance(error, Error) or module == "psycopg"):
+            return False
+        return self.has_cancelled or any(isinstance(e, JobTimeLimitExceeded) for e in chain(error))
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that have led to it."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            left += [each.__cause__, each.__context__]
+
+
+def limited(
+    seconds: float, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """
+    Call a function; raise JobTimeLimitExceeded in it when it lasts longer. SIGALRM is used for that.
+
+    A database's error that comes of the interrupt is reported as what it is.
+    """
+    limit = _Limit(seconds)
+    before = signal.signal(signal.SIGALRM, limit.strike)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        return _call(func, args, kwargs)
+    except BaseException as error:
+        limit.disarm()
+        if limit.has_caused(error):
+            raise limit.exceeded() from error
+        raise
+    finally:
+        limit.disarm()
+        signal.signal(signal.SIGALRM, before)
+
+
+def _call(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    return func(*args, **kwargs)
+
+
+_OWN = {limited.__code__, _Limit.disarm.__code__}
+
+
+async def within(
+    seconds: float | None,
+    func: Callable[..., Coroutine[Any, Any, Any]],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> Any:
+    """Await a coroutine function; raise JobTimeLimitExceeded in it when it lasts longer."""
+    limit = asyncio.timeout(seconds)
+    process = os.getpid()
+    try:
+        async with limit:
+            try:
+                result = await func(*args, **kwargs)
+            except BaseException as error:
+                end_if_forked(process, error)
+                raise
+            end_if_forked(process)
+            return result
+    except Exception as error:
+        if seconds is not None and limit.expired() and _is_of_cancelling(error):
+            raise _Limit(seconds).exceeded() from error
+        raise
+
+
+def _is_of_cancelling(error: Exception) -> bool:
+    """Whether an error is the end of a timeout, or a database's about that."""
+    if isinstance(error, TimeoutError):
+        return True
+    about = any(isinstance(each, asyncio.CancelledError) for each in chain(error))
+    return isinstance(error, Error) and about

@@ -1,0 +1,191 @@
+"""GearmanWorker: grab a job, execute it, and again, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from django import db
+
+from ..backends import get_backend
+from ..backends.base import AssignedJob, BaseBackend, WorkerSession
+from ..client.job import AnyJob
+from ..exceptions import BackendError
+from ..instrumentation import active
+from ..jobs.functions import functions_of
+from ..jobs.registry import registry
+from ..signals import worker_started, worker_stopping
+from ..utils.clock import monotonic
+from ..utils.records import get_logger, log
+from .execution import Submit, execute, fail_unknown
+from .forks import end_if_forked
+from .reporting import send
+from .transactions import Blocks, end_blocks, open_blocks
+from .watch import NOBODY, Watch
+
+logger = get_logger(__name__)
+
+#: Seconds that an idle worker waits for a job before it looks whether it should stop.
+IDLE_SECONDS = 0.2
+#: Seconds without a job after which database connections are closed, before their server does it.
+RELEASE_SECONDS = 10.0
+#: Seconds after which a watch is told again that the worker serves.
+TELL_SECONDS = 0.1
+
+
+class GearmanWorker:
+    """
+    Runs jobs of `queues` (None, or one named "*": of all), one at a time, in the thread of `work`.
+
+    `name` is what administrators see beside the process id, in place of the host's name. Around each
+    job it drops database connections that are broken or too old, as Django does around each web
+    request, and when there is nothing to do all of them; `clean_connections=False` leaves them
+    alone, for a worker inside a test. `prefetch` is how many jobs may be asked for before their
+    turn (see `WorkerSession.prefetch`); None decides by how long they take.
+
+    Raises ValueError, listing those there are, for a queue that no job has.
+    """
+
+    def __init__(
+        self,
+        queues: Iterable[str] | None = None,
+        *,
+        name: str | None = None,
+        clean_connections: bool = True,
+        prefetch: int | None = 0,
+    ) -> None:
+        self.queues = [queues] if isinstance(queues, str) else None if queues is None else [*queues]
+        self.jobs: list[AnyJob] = registry.select(self.queues)
+        self.name = name or socket.gethostname()
+        self.prefetch = prefetch
+        self.is_stopping = False
+        self._clean_connections = clean_connections
+        self._session: WorkerSession | None = None
+        self._blocks: Blocks = {}
+
+    @property
+    def client_id(self) -> str:
+        """What the job servers list this worker as: its name, process and queues."""
+        queues = ",".join(dict.fromkeys(job.queue for job in self.jobs))
+        # Other tools cut the line of a worker at its colons and spaces.
+        name, queues = (re.sub(r"[^A-Za-z0-9._,-]", "-", each) for each in (self.name, queues))
+        return f"{name}/{os.getpid()}/{queues}"[:127]
+
+    def stop(self) -> None:
+        """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
+        self.is_stopping = True
+        if self._session is not None:
+            self._session.ask_no_more()
+
+    def work(
+        self,
+        *,
+        burst: bool = False,
+        limit: int | None = None,
+        backend: BaseBackend | None = None,
+        watch: Watch = NOBODY,
+    ) -> int:
+        """
+        Run jobs until `stop` is called, or `limit` have run, or with `burst` until none is left.
+
+        Returns how many ran, those included that another worker has to run again because the
+        connection was lost. A job server that is down is waited for. An error in a job never ends
+        the work. `backend` is another transport than that of the settings; `watch` is told what
+        happens.
+        """
+        self._blocks = open_blocks()  # as of a test case around it: they are not of its jobs
+        functions = functions_of(self.jobs)
+        backend = backend or get_backend()
+        instrumentation, names = active(), list(functions)
+        instrumentation.admit(backend)
+        make = partial(backend.register, names, self.client_id)
+        session = instrumentation.register(backend, make, names)
+        session.client_id, session.functions = self.client_id, frozenset(names)
+        session.prefetch = self.prefetch if limit is None else 0
+        self._session = session
+        run = partial(
+            self._run, functions, session, partial(instrumentation.retry, backend.submit), watch
+        )
+        count = 0
+        was_idle = True
+        now = worked_at = monotonic()
+        told_at = -math.inf
+        watch.registered(session)
+        try:
+            send(worker_started, type(self), worker=self)
+            while not self.is_stopping and count != limit and not watch.is_over(count):
+                wants_none = burst and session.is_known
+                assigned = session.grab_job(0 if wants_none else IDLE_SECONDS)
+                if now - told_at >= TELL_SECONDS and session.is_known:
+                    watch.serving()
+                    told_at = now
+                if assigned is not None:
+                    if was_idle:
+                        self._clean()
+                        was_idle = False
+                    run(assigned)
+                    count += 1
+                    now = worked_at = monotonic()
+                    continue
+                if wants_none and session.is_known:
+                    break
+                was_idle = True
+                now = monotonic()
+                if now - worked_at >= RELEASE_SECONDS:
+                    self._release()
+                    worked_at = now
+            session.ask_no_more()
+            while session.holds_jobs and (assigned := session.grab_job(0)) is not None:
+                run(assigned)
+                count += 1
+        except BaseException:
+            watch.leaving()
+            send(worker_stopping, type(self), worker=self)
+            if not watch.ends_jobs:
+                session.close()
+            raise
+        watch.leaving()
+        send(worker_stopping, type(self), worker=self)
+        session.close()
+        return count
+
+    def _run(
+        self,
+        functions: Mapping[str, AnyJob],
+        session: WorkerSession,
+        retry: Submit,
+        watch: Watch,
+        assigned: AssignedJob,
+    ) -> None:
+        job = functions.get(assigned.function)
+        process = os.getpid()
+        try:
+            if job is None:
+                fail_unknown(assigned, session)
+            else:
+                execute(job, assigned, session, retry, watch)
+        except BackendError as error:
+            log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
+            watch.lost(assigned)
+        end_if_forked(process)
+        watch.ended()  # after any other exception it is in hand still: the death is on its account
+        self._clean()
+
+    def _clean(self) -> None:
+        """Drop database connections that are broken or too old, and queries kept for debugging."""
+        if self._clean_connections:
+            for alias in end_blocks(self._blocks):  # a job's own have been ended before
+                told = "a receiver has left a transaction open, which was rolled back: database %r"
+                log(logger, logging.ERROR, told, alias)
+            for connection in db.connections.all(initialized_only=True):
+                connection.queries_log.clear()
+                connection.close_if_unusable_or_obsolete()
+
+    def _release(self) -> None:
+        if self._clean_connections:
+            db.connections.close_all()

@@ -1,0 +1,430 @@
+"""Gearman's protocol: bytes and packets, compared with each other and with gearmand's own bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from django_gearman.exceptions import ProtocolError
+from django_gearman.protocol import packets as packets_module
+from django_gearman.protocol.packets import (
+    ARGUMENTS,
+    REQUEST,
+    RESPONSE,
+    Packet,
+    PacketReader,
+    PacketType,
+    encode,
+    frame,
+    parse_head,
+    parse_status,
+    parse_workers,
+    to_bytes,
+    to_text,
+)
+
+unhurried = settings(deadline=None)  # of a machine that does other things too
+
+# Every byte but NUL in all arguments; NUL too in the last.
+names = st.binary(max_size=20).map(lambda argument: argument.replace(b"\0", b"\xff"))
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> Packet:
+    kind = draw(st.sampled_from(PacketType))
+    count = ARGUMENTS[kind]
+    heads = [draw(names) for _ in range(count - 1)]
+    return Packet(kind, (*heads, draw(st.binary(max_size=200))) if count else ())
+
+
+def on_the_wire(sent: Iterable[Packet], magic: bytes = REQUEST) -> bytes:
+    return b"".join(encode(packet.type, *packet.args, magic=magic) for packet in sent)
+
+
+def read(chunks: Iterable[bytes], magic: bytes = REQUEST) -> list[Packet]:
+    """Feed chunk by chunk, taking packets as soon as they are whole."""
+    reader = PacketReader(magic)
+    return [packet for chunk in chunks for packet in reader.feed(chunk)]
+
+
+# Packets
+
+
+@unhurried
+@given(st.lists(packets(), max_size=8), st.sampled_from([REQUEST, RESPONSE]), st.data())
+def test_packets_survive_however_the_stream_is_cut(sent, magic, data):
+    stream = on_the_wire(sent, magic)
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=20).map(sorted))
+
+    chunks = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+
+    assert read(chunks, magic) == sent
+
+
+@unhurried
+@given(st.lists(packets(), max_size=4))
+def test_packets_survive_byte_by_byte(sent):
+    stream = on_the_wire(sent)
+
+    assert read(stream[i : i + 1] for i in range(len(stream))) == sent
+
+
+def test_thousands_of_packets_come_out_of_one_chunk():
+    sent = [Packet(PacketType.JOB_CREATED, (b"H:vm:%d" % n,)) for n in range(5000)]
+
+    assert read([on_the_wire(sent)]) == sent
+
+
+def test_a_large_payload_in_small_pieces_is_joined_once():
+    """Reading takes linear time: joining at every piece would copy 40 GB here."""
+    payload = random.Random(1).randbytes(20_000_000)
+    stream = encode(PacketType.WORK_COMPLETE, b"H:vm:1", payload)
+
+    chunks = (stream[i : i + 10_000] for i in range(0, len(stream), 10_000))
+
+    assert read(chunks) == [Packet(PacketType.WORK_COMPLETE, (b"H:vm:1", payload))]
+
+
+@unhurried
+@given(packets())
+def test_the_reader_says_how_much_is_missing(packet):
+    stream = encode(packet.type, *packet.args)
+    reader = PacketReader(REQUEST)
+    assert reader.missing == 12
+
+    assert reader.feed(stream[:12]) == ([packet] if len(stream) == 12 else [])
+
+    if len(stream) > 12:
+        assert reader.missing == len(stream) - 12
+        assert reader.feed(stream[12:]) == [packet]
+    assert reader.missing == 12
+
+
+def test_a_frame_is_the_packet_and_its_last_argument_is_not_copied():
+    workload = bytes(1000)
+
+    head, last = frame(PacketType.SUBMIT_JOB, b"f\0u\0", workload)
+
+    assert head + last == encode(PacketType.SUBMIT_JOB, b"f", b"u", workload)
+    assert last is workload
+
+
+@pytest.mark.parametrize(
+    ("encoded", "literal"),
+    [
+        (
+            encode(PacketType.SUBMIT_JOB, b"f1", b"", b"x"),
+            b"\0REQ\0\0\0\x07\0\0\0\x05f1\0\0x",
+        ),
+        (
+            encode(PacketType.SUBMIT_JOB_LOW_BG, b"f1", b"u", b"a\0b"),
+            b"\0REQ\0\0\0\x22\0\0\0\x08f1\0u\0a\0b",
+        ),
+        (
+            encode(PacketType.SUBMIT_JOB_EPOCH, b"f1", b"u", b"1700000000", b"x"),
+            b"\0REQ\0\0\0\x24\0\0\0\x11f1\0u\x001700000000\0x",
+        ),
+        (encode(PacketType.GRAB_JOB_UNIQ), b"\0REQ\0\0\0\x1e\0\0\0\0"),
+        (encode(PacketType.PRE_SLEEP), b"\0REQ\0\0\0\x04\0\0\0\0"),
+        (encode(PacketType.CAN_DO, b"f1"), b"\0REQ\0\0\0\x01\0\0\0\x02f1"),
+        (
+            encode(PacketType.OPTION_REQ, b"exceptions"),
+            b"\0REQ\0\0\0\x1a\0\0\0\x0aexceptions",
+        ),
+        (
+            encode(PacketType.WORK_COMPLETE, b"H:vm:1", b""),
+            b"\0REQ\0\0\0\x0d\0\0\0\x07H:vm:1\0",
+        ),
+        (encode(PacketType.WORK_FAIL, b"H:vm:1"), b"\0REQ\0\0\0\x0e\0\0\0\x06H:vm:1"),
+    ],
+    ids=lambda value: None,
+)
+def test_what_is_sent_are_the_bytes_of_the_protocol(encoded, literal):
+    assert encoded == literal
+
+
+@pytest.mark.parametrize(
+    ("literal", "packet"),
+    [
+        (
+            b"\0RES\0\0\0\x08\0\0\0\x06H:vm:1",
+            Packet(PacketType.JOB_CREATED, (b"H:vm:1",)),
+        ),
+        (b"\0RES\0\0\0\x06\0\0\0\0", Packet(PacketType.NOOP)),
+        (b"\0RES\0\0\0\x0a\0\0\0\0", Packet(PacketType.NO_JOB)),
+        (
+            b"\0RES\0\0\0\x1f\0\0\0\x0dH:vm:2\0f1\0u\0x",
+            Packet(PacketType.JOB_ASSIGN_UNIQ, (b"H:vm:2", b"f1", b"u", b"x")),
+        ),
+        (  # an empty result
+            b"\0RES\0\0\0\x0d\0\0\0\x07H:vm:1\0",
+            Packet(PacketType.WORK_COMPLETE, (b"H:vm:1", b"")),
+        ),
+        (  # made by gearmand of a WORK_EXCEPTION
+            b"\0RES\0\0\0\x0e\0\0\0\x07H:vm:1\0",
+            Packet(PacketType.WORK_FAIL, (b"H:vm:1\0",)),
+        ),
+        (
+            b"\0RES\0\0\0\x14\0\0\0\x0fH:vm:1\x001\x001\x003\x0010",
+            Packet(PacketType.STATUS_RES, (b"H:vm:1", b"1", b"1", b"3", b"10")),
+        ),
+        (
+            b"\0RES\0\0\0\x13\0\0\0\x1dQUEUE_ERROR\0Job queue is full",
+            Packet(PacketType.ERROR, (b"QUEUE_ERROR", b"Job queue is full")),
+        ),
+    ],
+    ids=lambda value: value.type.name if isinstance(value, Packet) else None,
+)
+def test_what_gearmand_sends_is_understood(literal, packet):
+    assert read([literal], RESPONSE) == [packet]
+
+
+# What is no packet
+
+
+@unhurried
+@given(st.binary(min_size=12, max_size=60), st.data())
+def test_noise_is_a_protocol_error_and_nothing_else(noise, data):
+    cut = data.draw(st.integers(0, len(noise)))
+    try:
+        found = read([noise[:cut], noise[cut:]], RESPONSE)
+    except ProtocolError:
+        return
+    assert not found or noise.startswith(RESPONSE), "noise was taken for a packet"
+
+
+@unhurried
+@given(st.lists(packets(), min_size=1, max_size=4), st.data())
+def test_a_damaged_stream_is_a_protocol_error_and_nothing_else(sent, data):
+    stream = bytearray(on_the_wire(sent))
+    for _ in range(data.draw(st.integers(1, 4))):
+        stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ProtocolError):
+        read([bytes(stream)])
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\0REQ\0\0\0\x06\0\0\0\0",  # a request where an answer is due
+        b"\0RES\0\0\0\0\0\0\0\0",
+        b"\0RES\0\0\0\x2b\0\0\0\0",
+        b"\0RES\xff\xff\xff\xff\0\0\0\0",
+    ],
+)
+def test_wrong_magic_and_unknown_types_are_told(noise):
+    reader = PacketReader(source="the server")
+
+    for data in (noise, b""):  # and stay wrong
+        with pytest.raises(ProtocolError, match="the server: not a Gearman packet"):
+            reader.feed(data)
+
+
+@pytest.mark.parametrize(
+    ("noise", "told"),
+    [
+        (b"x" * 12, "not a Gearman packet"),
+        (encode(PacketType.WORK_COMPLETE, magic=RESPONSE), "1 of its 2 arguments"),
+    ],
+)
+def test_noise_waits_until_what_came_before_it_was_taken(noise, told):
+    reader = PacketReader()
+
+    whole = encode(PacketType.NOOP, magic=RESPONSE)
+    assert reader.feed(whole + noise) == [Packet(PacketType.NOOP)]
+    with pytest.raises(ProtocolError, match=told):
+        reader.feed(b"")
+
+
+@pytest.mark.parametrize("kind", [kind for kind, count in ARGUMENTS.items() if count > 1])
+def test_too_few_arguments_are_told(kind):
+    packet = encode(kind, *[b"x"] * (ARGUMENTS[kind] - 1), magic=RESPONSE)
+
+    with pytest.raises(ProtocolError, match=rf"{kind.name} with \d of its {ARGUMENTS[kind]}"):
+        read([packet], RESPONSE)
+
+
+def test_the_message_about_a_huge_wrong_packet_is_short():
+    with pytest.raises(ProtocolError) as caught:
+        read([encode(PacketType.WORK_COMPLETE, b"x" * 100_000, magic=RESPONSE)], RESPONSE)
+
+    assert len(str(caught.value)) < 500
+
+
+def test_a_nul_that_would_shift_the_arguments_is_refused():
+    with pytest.raises(ValueError, match="NUL"):
+        encode(PacketType.SUBMIT_JOB, b"f", b"a\0b", b"data")
+
+
+def test_what_is_not_bytes_is_refused():
+    with pytest.raises(TypeError):
+        frame(PacketType.WORK_COMPLETE, b"H:vm:1\0", "text")
+
+
+def test_what_does_not_fit_the_size_field_is_refused(monkeypatch):
+    monkeypatch.setattr(packets_module, "_MAX_SIZE", 10)
+
+    assert encode(PacketType.ECHO_REQ, bytes(10))
+    with pytest.raises(ValueError, match="too much"):
+        encode(PacketType.ECHO_REQ, bytes(11))
+
+
+@unhurried
+@given(st.binary())
+def test_names_that_are_no_utf8_survive_the_way_back(name):
+    assert to_bytes(to_text(name)) == name
+
+
+# Admin texts
+
+
+def test_the_status_of_functions_is_read():
+    text = "f1\t3\t1\t2\nwith\ttab\t0\t0\t0\nzero\x85width\u2028\t4294967295\t0\t1\n"
+
+    assert parse_status(text) == [
+        ("f1", 3, 1, 2),
+        ("with\ttab", 0, 0, 0),
+        ("zero\x85width\u2028", 4294967295, 0, 1),
+    ]
+
+
+def test_the_list_of_workers_is_read():
+    text = (
+        "31 127.0.0.1 - :\n"
+        "32 127.0.0.1 host:123:default : f3 f2 f1\n"
+        "33 10.0.0.7 my worker : f1\n"
+        "34 127.0.0.1  : no-id\n"
+        "35 127.0.0.1 : : colon\n"
+        "36 ::1 - : a::b :c\n"
+        "-1 127.0.0.1 hung up : f1\n"
+        "NA 127.0.0.1 - : \n"
+    )
+
+    assert parse_workers(text) == [
+        ("127.0.0.1", "-", ()),
+        ("127.0.0.1", "host:123:default", ("f3", "f2", "f1")),
+        ("10.0.0.7", "my worker", ("f1",)),
+        ("127.0.0.1", "", ("no-id",)),
+        ("127.0.0.1", ":", ("colon",)),
+        ("::1", "-", ("a::b", ":c")),
+    ]
+
+
+def test_a_newline_in_a_name_cuts_no_function_off():
+    text = "a\nb\t1\t0\t2\n\n\t0\t0\t1\nf\t0\t0\t0\n"
+
+    assert parse_status(text) == [("a\nb", 1, 0, 2), ("\n", 0, 0, 1), ("f", 0, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("client_id", "functions"),
+    [
+        ("my\nworker", ["f"]),
+        ("\n" * 120, ["f", "g"]),
+        ("a\n.\nb", ["f"]),
+        ("a\n31 10.0.0.1 forged : g", ["f"]),
+        ("a\r\x1b[2J\u2028", ["f"]),
+        ("-", ["f\nx", "g"]),
+        ("-", ["f", "g\nx"]),
+    ],
+)
+def test_a_newline_cuts_no_worker_off(client_id, functions):
+    others = "30 127.0.0.1 one : f\n", "33 127.0.0.1 two : f\n"
+    text = f"31 127.0.0.1 {client_id} : {' '.join(functions)}\n".join(others)
+
+    first, [address, found, served], last = parse_workers(text, strict=False)
+
+    assert (first[1], last[1]) == ("one", "two")
+    assert (address, found) == ("127.0.0.1", client_id)
+    assert served[0] == functions[0].partition("\n")[0]
+
+
+@pytest.mark.parametrize("parse", [parse_status, parse_workers])
+def test_nothing_to_list_is_no_rows(parse):
+    assert parse("") == []
+
+
+@pytest.mark.parametrize(
+    "line", ["f1", "f1\t1\t2", "f1\t1\tx\t2", "f1 1 1 1", "ERR UNKNOWN_COMMAND x\r", ""]
+)
+def test_a_malformed_line_of_status_is_quoted(line):
+    with pytest.raises(ProtocolError) as caught:
+        parse_status(f"ok\t0\t0\t0\n{line}\n")
+
+    assert repr(line) in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["31", "31 127.0.0.1", "31 : f", "31 127.0.0.1 id f1 f2", ""])
+def test_a_malformed_line_of_workers_is_quoted(line):
+    with pytest.raises(ProtocolError) as caught:
+        parse_workers(f"31 127.0.0.1 - :\n{line}\n")
+
+    assert repr(line) in str(caught.value)
+
+
+def test_a_newline_in_a_name_is_a_part_of_it():
+    assert parse_status("two\nlines\t1\t0\t2\nf\t0\t0\t0\n") == [
+        ("two\nlines", 1, 0, 2),
+        ("f", 0, 0, 0),
+    ]
+    assert parse_workers("31 ::1 a\nb\n\n : f g\n32 ::1 - :\n") == [
+        ("::1", "a\nb\n\n", ("f", "g")),
+        ("::1", "-", ()),
+    ]
+
+
+@pytest.mark.parametrize("odd", ["", "what?", "31", "31 : f", "x " * 1000, "\n" * 50])
+def test_odd_lines_cost_no_other_line_where_that_is_asked_for(odd):
+    workers = f"31 ::1 a : f\n{odd}\n32 ::1 b : f\n{odd}\n"
+    status = f"f\t1\t0\t2\n{odd}\n"
+
+    assert [row[1] for row in parse_workers(workers, strict=False)] == ["a", "b"]
+    assert parse_status(status, strict=False) == [("f", 1, 0, 2)]
+    for parse in (parse_workers, parse_status):  # nothing else is there
+        with pytest.raises(ProtocolError, match="not a line"):
+            parse(f"{odd}\n", strict=False)
+
+
+@unhurried
+@given(st.text())
+def test_no_text_makes_the_admin_parsers_raise_anything_else(text):
+    for parse in (parse_status, parse_workers):
+        with contextlib.suppress(ProtocolError):
+            parse(text)
+
+
+LARGE = 200_000
+ASSIGNED = (b"H:host:1", b"function", b"unique")
+
+
+@given(cut=st.integers(1, 3000), chunk=st.integers(1, 700))
+def test_the_head_of_a_large_packet_is_known_before_its_end(cut, chunk):
+    data = encode(PacketType.JOB_ASSIGN_UNIQ, *ASSIGNED, b"x" * LARGE, magic=RESPONSE)[:cut]
+    reader = PacketReader()
+
+    for start in range(0, cut, chunk):
+        reader.feed(data[start : start + chunk])
+    found = reader.head(1000)
+
+    names = 12 + sum(map(len, ASSIGNED)) + len(ASSIGNED)
+    expected = None
+    if cut >= names:
+        expected = Packet(PacketType.JOB_ASSIGN_UNIQ, ASSIGNED), LARGE
+    assert found == expected
+    assert reader.head(LARGE * 2) is None
+
+
+def test_noise_and_whole_packets_have_no_head():
+    reader = PacketReader()
+    reader.feed(encode(PacketType.JOB_ASSIGN_UNIQ, *ASSIGNED, b"x" * LARGE, magic=RESPONSE))
+
+    assert reader.head(0) is None
+    assert parse_head(b"HTTP/1.1 200 OK\r\n") is None
+    assert parse_head(encode(PacketType.NO_JOB, magic=RESPONSE)) is None

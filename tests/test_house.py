@@ -1,0 +1,34 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import django_gearman
+
+PACKAGE = Path(django_gearman.__file__).parent
+MODULES = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_loggers_are_those_whose_records_cannot_be_forged(module):
+    makes_its_own = "logging.getLogger(" in MODULES[module].read_text()
+
+    # The supervisor knows nothing of ours; `logs` sees to its loggers.
+    assert (
+        not makes_its_own
+        or module in ("utils/records.py", "logs.py")
+        or module.startswith("supervisor/")
+    )
+
+
+def test_few_modules_stand_at_the_root():
+    flat = [name for name in MODULES if "/" not in name and name != "__init__.py"]
+    assert len(flat) <= 10, flat
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_is_too_long_to_read(module):
+    assert len(MODULES[module].read_text().splitlines()) <= 350

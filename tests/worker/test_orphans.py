@@ -1,0 +1,130 @@
+"""What is said in the name of a worker process that has died, to a real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_gearman.backends import get_backend
+from django_gearman.backends.base import JobSpec, WorkComplete
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.signals import job_failed
+from django_gearman.supervisor import Death
+from django_gearman.supervisor.scoreboard import Reported
+from django_gearman.worker.orphans import end_orphan
+from django_gearman.worker.process import encode_task
+from tests.support.gearmand import wait_until
+
+pytestmark = pytest.mark.gearmand
+
+FUNCTION = "tests.app.flaky"  # with retries=2
+
+
+@pytest.fixture
+def backend(own_gearmand, settings):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = [own_gearmand.address]
+    settings.GEARMAN_OPTIONS = {"reply_timeout": 1.0}
+    backend = get_backend()
+    assert isinstance(backend, GearmandBackend)
+    yield backend
+    backend.close()
+
+
+class Dead:
+    """A worker process that has died with a job in hand: its parent holds its connection."""
+
+    def __init__(self, backend, function=FUNCTION, background=True) -> None:
+        self.sockets = {}
+        workload = b'{"args":[9],"kwargs":{}}'
+        [self.submission] = backend.submit([JobSpec(function, workload, background=background)])
+        self.session = backend.register([function])
+        self.session.on_connect = lambda name, opened: self.sockets.update({name: opened.dup()})
+        self.job = self.session.grab_job(10)
+
+    def death(self, reported=Reported.NOTHING, times=1):
+        return Death("has died", encode_task(self.job), self.sockets, times, False, reported)
+
+
+@pytest.fixture
+def dead(backend):
+    """Return what makes a worker that has died with a job in hand."""
+    made = []
+
+    def make(*arguments, **named) -> Dead:
+        made.append(Dead(backend, *arguments, **named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.session.close()
+        for opened in each.sockets.values():
+            opened.close()
+
+
+def jobs_left(server):
+    return {name: total for name, (total, _, _) in server.totals().items() if total}
+
+
+def test_the_next_attempt_is_queued(dead, own_gearmand):
+    worker = dead()
+
+    end_orphan(worker.death())
+
+    assert jobs_left(own_gearmand) == {f"{FUNCTION}@delayed": 1}
+
+
+def test_a_next_attempt_that_is_queued_already_is_not_doubled(dead, own_gearmand):
+    worker = dead()
+
+    end_orphan(worker.death(Reported.NEXT))
+
+    assert jobs_left(own_gearmand) == {}
+
+
+@pytest.mark.parametrize("reported", [Reported.NOTHING, Reported.ALL])
+def test_a_job_that_has_ended_is_not_run_again(dead, own_gearmand, reported):
+    """The process had sent the outcome, and died before or after it could note that."""
+    worker = dead()
+    worker.session.send(worker.job, WorkComplete(b"9"))
+
+    end_orphan(worker.death(reported))
+
+    assert jobs_left(own_gearmand) == {}
+
+
+def test_a_connection_that_is_lost_queues_nothing(dead, own_gearmand):
+    worker = dead()
+    worker.session.close()
+
+    end_orphan(worker.death())
+
+    assert jobs_left(own_gearmand) == {FUNCTION: 1}, "the server gives it to another worker"
+
+
+def test_half_a_result_queues_nothing(dead, own_gearmand, monkeypatch):
+    """What is said after it would be taken for its rest, so that the server gives the job to others."""
+    monkeypatch.setattr("django_gearman.backends.gearmand.orphan._SECONDS", 0.5)
+    worker = dead()
+    [opened] = worker.sockets.values()
+    opened.sendall(b"\0REQ\0\0\0\x0d\0\1\0\0" + b"H:half a result")
+
+    end_orphan(worker.death())
+    worker.session.close()
+
+    wait_until(lambda: jobs_left(own_gearmand) == {FUNCTION: 1}, "it is queued again")
+
+
+def test_whoever_is_told_hears_it_when_the_server_has(dead, own_gearmand):
+    worker = dead("tests.app.fail", background=False)
+    left = []
+
+    def look(**named):
+        left.append(jobs_left(own_gearmand))
+
+    job_failed.connect(look)
+    try:
+        end_orphan(worker.death(times=3))
+    finally:
+        job_failed.disconnect(look)
+
+    assert left == [{}]

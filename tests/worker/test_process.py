@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import math
+import socket
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from django_gearman.backends.base import AssignedJob
+from django_gearman.supervisor import Scoreboard
+from django_gearman.supervisor.scoreboard import MAX_TASK, Reported, Stage
+from django_gearman.worker.process import (
+    Limits,
+    SupervisedWatch,
+    decode_task,
+    encode_task,
+    resident_memory,
+)
+
+names = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_size=60)
+
+
+@pytest.fixture
+def board():
+    made = Scoreboard()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def line():
+    ours, theirs = socket.socketpair()
+    yield ours
+    ours.close()
+    theirs.close()
+
+
+@given(
+    handle=names,
+    function=names,
+    unique=names,
+    workload=st.binary(),
+    background=st.sampled_from([True, False, None]),
+)
+def test_a_job_on_the_board_is_read_as_it_was_written(
+    handle, function, unique, workload, background
+):
+    job = AssignedJob(handle, function, unique, workload, background)
+
+    assert decode_task(encode_task(job)) == (job, True)
+
+
+def test_a_job_that_is_too_large_for_the_board_is_known_by_name():
+    job = AssignedJob("h" * 63, "f" * 255, "u" * 63, b"x" * (1 << 20), True)
+
+    task = encode_task(job)
+
+    assert len(task) <= MAX_TASK
+    found, has_workload = decode_task(task)
+    assert (found.handle, found.function, has_workload) == (job.handle, job.function, False)
+
+
+def test_the_largest_job_that_is_kept_fits():
+    job = AssignedJob("h" * 63, "f" * 512, "u" * 63, b"x" * (1 << 17), True)
+
+    task = encode_task(job)
+
+    assert len(task) <= MAX_TASK
+    assert decode_task(task) == (job, True)
+
+
+# What is told to the supervisor
+
+
+def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+
+    assert watch.began(AssignedJob("h", "f", "u", b""), 10.0) == 10.0
+
+    assert 14 < board.deadline - time.monotonic() <= 15
+    watch.returned()
+    assert 14 < board.deadline - time.monotonic() <= 15
+    watch.ended()
+    assert (board.task, board.deadline) == (b"", math.inf)
+
+
+def test_receivers_have_some_seconds_after_a_job_that_took_all_its_time(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    watch.began(AssignedJob("h", "f", "u", b""), 1e-6)
+    time.sleep(1.1)
+
+    watch.returned()
+
+    assert 4 < board.deadline - time.monotonic() <= 5
+
+
+def test_receivers_of_a_job_without_a_timeout_have_a_minute(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    watch.began(AssignedJob("h", "f", "u", b""), None)
+
+    watch.returned()
+
+    assert 55 < board.deadline - time.monotonic() <= 60
+
+
+@pytest.mark.parametrize(("default", "own", "seconds"), [(7.0, None, 7.0), (7.0, 3.0, 3.0)])
+def test_a_jobs_own_timeout_wins(board, line, default, own, seconds):
+    watch = SupervisedWatch(board, line, Limits(), default)
+
+    assert watch.began(AssignedJob("h", "f", "u", b""), own) == seconds
+
+
+def test_a_job_without_a_timeout_has_no_deadline(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+
+    assert watch.began(AssignedJob("h", "f", "u", b""), None) is None
+    assert board.deadline == math.inf
+
+
+def test_a_job_that_arrives_is_on_the_board_until_it_has(board, line):
+    watch = SupervisedWatch(board, line, Limits(), 10.0)
+    job = AssignedJob("h", "f", "u", b"", True)
+
+    watch.arriving(job)
+
+    assert decode_task(board.task) == (job._replace(background=None), False)
+    assert board.deadline == math.inf
+    watch.arriving(None)
+    assert board.task == b""
+
+
+def test_a_large_job_is_the_same_task_while_it_arrives_and_while_it_runs(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    job = AssignedJob("h", "f", "u", b"x" * 200_000, True)
+
+    watch.arriving(job._replace(workload=b""))
+    before = board.task
+    watch.began(job, None)
+
+    assert board.task == before
+
+
+def test_what_was_reported_is_on_the_board_until_the_next_job(board, line):
+    watch = SupervisedWatch(board, line, Limits(), None)
+    job = AssignedJob("h", "f", "u", b"")
+    told = []
+
+    for _ in range(2):
+        watch.began(job, None)
+        told.append(board.has_reported)
+        watch.returned()
+        watch.resubmitted()
+        told.append(board.has_reported)
+        watch.reported()
+        told.append(board.has_reported)
+
+    assert told == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
+
+
+def test_a_worker_that_stops_has_some_seconds_for_that(board, line):
+    SupervisedWatch(board, line, Limits(), None).leaving()
+
+    assert 15 < board.deadline - time.monotonic() <= 20
+
+
+# When a process leaves
+
+
+def test_limits_are_splayed_so_that_not_all_leave_at_once():
+    limits = Limits(max_jobs=1000, max_memory=100, max_lifetime=100)
+
+    splayed = [limits.splayed() for _ in range(50)]
+
+    for each in splayed:
+        assert 900 <= each.max_jobs <= 1000
+        assert 90 <= each.max_memory <= 100
+        assert 90 <= each.max_lifetime <= 100
+    assert len({each.max_jobs for each in splayed}) > 5
+    assert Limits(max_jobs=1).splayed().max_jobs == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "count", "is_over"),
+    [
+        (Limits(), 10**9, False),
+        (Limits(max_jobs=1), 0, False),
+        (Limits(max_jobs=1), 1, True),
+        (Limits(max_memory=1e6), 1, False),
+        (Limits(max_memory=1), 0, True),
+        (Limits(max_lifetime=1000), 1, False),
+        (Limits(max_lifetime=1e-6), 1, True),
+    ],
+)
+def test_a_process_leaves_when_a_limit_is_reached(board, line, limits, count, is_over):
+    watch = SupervisedWatch(board, line, limits, None)
+
+    assert watch.is_over(count) is is_over
+    assert board.stage is (Stage.LEAVING if is_over else Stage.STARTING)
+
+
+def test_memory_is_told_in_megabytes():
+    before = resident_memory()
+    held = bytearray(50_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+
+    assert 5 < before < 2000
+    assert 40 < resident_memory() - before < 200
