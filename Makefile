@@ -34,9 +34,10 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 	  exit 1; }; done
 	$(PYTEST) -m "gearmand or integration" --gearman-required
 
-lint: $(READY)  ## Check style and formatting
+lint: $(READY)  ## Check style, formatting and what imports what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix .

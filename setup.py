@@ -22,7 +22,14 @@ TEST = [
     "pytest-xdist>=3.6",
     "trustme>=1.1",
 ]
-DEV = [*TEST, "django-stubs>=5.2", "mypy>=1.15", "pre-commit>=4.0", "ruff>=0.12"]
+DEV = [
+    *TEST,
+    "django-stubs>=5.2",
+    "import-linter>=2.11",
+    "mypy>=1.15",
+    "pre-commit>=4.0",
+    "ruff>=0.12",
+]
 
 setup(
     name="django-gearman",

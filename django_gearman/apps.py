@@ -10,9 +10,9 @@ from django.utils.module_loading import autodiscover_modules
 
 from .checks import check_placement, check_routes, check_settings
 from .logs import write_json
-from .management.console import wants_json
 from .supervisor import protect_streams
 from .testing.isolation import isolate_test_runs
+from .utils.console import wants_json
 
 
 class DjangoGearmanConfig(AppConfig):

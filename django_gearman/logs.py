@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 
 from .jobs.context import current_job
-from .management.console import console_stream, is_console, log_uncaught, write_lines_of_json
+from .utils.console import console_stream, is_console, log_uncaught, write_lines_of_json
 from .utils.records import MARGIN, get_logger, make_safe, traceback_of
 from .utils.text import printable, str_of
 

@@ -28,10 +28,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ..client.waiting import seconds_until
 from ..exceptions import ConnectionLost, ResultUnavailable, ServerError
 from ..protocol.names import from_wire_unique, wire_unique
 from ..utils.clock import monotonic
+from ..utils.waiting import seconds_until
 from .base import (
     AssignedJob,
     FunctionStatus,

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from ..client.waiting import seconds_until
 from ..exceptions import (
     BackendError,
     InvalidBackend,
@@ -21,6 +20,7 @@ from ..exceptions import (
 )
 from ..protocol.packets import to_bytes
 from ..utils.clock import monotonic
+from ..utils.waiting import seconds_until
 from .base import (
     DELAYED,
     MAX_HANDLE_BYTES,

@@ -25,9 +25,9 @@ from ..serializers import digest_of
 from ..signals import job_submitted, submit_failed
 from ..utils.clock import monotonic
 from ..utils.records import get_logger
+from ..utils.waiting import called_at, pause, submit_by
 from .lookout import refuse_to_wait_for_itself
 from .request import JOB_PENDING, JobRequest
-from .waiting import called_at, pause, submit_by
 
 logger = get_logger("django_gearman.jobs")
 

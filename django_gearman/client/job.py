@@ -24,10 +24,10 @@ from ..jobs.registry import default_name
 from ..jobs.retries import Backoff, RetryPolicy
 from ..serializers import Call, Serializer
 from ..utils.text import quoted
+from ..utils.waiting import abandoned
 from .client import GearmanClient
 from .request import JobRequest
 from .threads import wait_in_thread
-from .waiting import abandoned
 
 _Called = ParamSpec("_Called")  # how the function is called here
 _P = ParamSpec("_P")  # how the job is submitted: without the context

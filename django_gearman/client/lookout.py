@@ -21,7 +21,7 @@ from ..jobs.context import running
 from ..jobs.registry import registry
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
-from .waiting import submit_by
+from ..utils.waiting import submit_by
 
 if TYPE_CHECKING:
     from .request import JobRequest

@@ -39,9 +39,9 @@ from ..serializers.failures import read_error
 from ..serializers.foreign import failure, text_of
 from ..utils.clock import monotonic
 from ..utils.text import printable
+from ..utils.waiting import seconds_until
 from .described import Described, GearmanJob
 from .lookout import Lookout, refuse_to_wait_for_itself
-from .waiting import seconds_until
 
 _DRAIN_SECONDS = 0.2  # for what has arrived already when the time is up: a job may send endlessly
 

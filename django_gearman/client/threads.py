@@ -22,7 +22,7 @@ from django.db import connections
 from ..backends import close_backends
 from ..exceptions import JobTimeout
 from ..utils.clock import monotonic
-from .waiting import abandoned, called_at
+from ..utils.waiting import abandoned, called_at
 
 _R = TypeVar("_R")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..backends.base import JobSpec, Outcome, Submission, Update
-from ..client.waiting import seconds_until
 from ..utils.clock import monotonic
+from ..utils.waiting import seconds_until
 from .outbox import Outbox, SubmittedJob
 
 _LOOK_SECONDS = 0.02  # how long a client waits until it looks whether anybody serves its job

@@ -19,12 +19,12 @@ from django_gearman.backends import close_backends, opening
 from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.remote import servers_standing
-from django_gearman.client.waiting import submit_by
 from django_gearman.exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
 from django_gearman.protocol.address import Server
 from django_gearman.protocol.packets import PacketType
 from django_gearman.testing.gearmand import free_port
 from django_gearman.utils.clock import monotonic
+from django_gearman.utils.waiting import submit_by
 from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import wait_until
 

@@ -13,12 +13,12 @@ from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 
-from ...client.waiting import submit_by
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ...protocol.address import Server
 from ...protocol.names import wire_unique
 from ...protocol.packets import PacketType, frame, parse_status, parse_workers, to_bytes
 from ...utils.clock import monotonic
+from ...utils.waiting import submit_by
 from ..base import (
     DELAYED,
     BaseBackend,

@@ -17,12 +17,12 @@ from typing import Any
 import gearman  # type: ignore[import-untyped]
 from gearman import errors
 
-from ...client.waiting import submit_by
 from ...exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
 from ...protocol.address import Server
 from ...protocol.packets import to_bytes
 from ...utils.clock import monotonic
 from ...utils.interrupts import brief
+from ...utils.waiting import submit_by
 from ..base import (
     BaseBackend,
     FunctionStatus,

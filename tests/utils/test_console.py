@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from django_gearman.management.console import JSONLines, wants_json
+from django_gearman.utils.console import JSONLines, wants_json
 
 
 @pytest.fixture

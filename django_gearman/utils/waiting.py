@@ -7,7 +7,7 @@ import threading
 import time
 from contextvars import ContextVar
 
-from ..utils.clock import monotonic
+from .clock import monotonic
 
 #: Set once nobody wants what is waited for in this context: an `await` of it was cancelled.
 abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)

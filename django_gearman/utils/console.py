@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
-from ..utils.records import get_logger
+from .records import get_logger
 
 logger = get_logger(__name__)
 
