@@ -613,7 +613,7 @@ def test_a_fork_leaves_the_connection_to_the_parent(gearmand):
     script = """
         import os, sys, threading, time
         from django_gearman.connection import Connection
-        from django_gearman.server import Server
+        from django_gearman.protocol.address import Server
         from django_gearman.exceptions import ConnectionLost
         from django_gearman.protocol import PacketType, encode
 

@@ -1,4 +1,4 @@
-"""What both transports to real job servers do when servers fail; see test_gearmand.py for more."""
+"""Failing servers, on both transports to real job servers; tests/backends/gearmand has more."""
 
 from __future__ import annotations
 

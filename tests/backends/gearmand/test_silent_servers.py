@@ -1,4 +1,4 @@
-"""What clients do about servers that hang: every limit is kept, and few pay for finding out."""
+"""Several servers that hang: every limit is kept, and few calls pay for finding out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ import pytest
 from django_gearman import GearmanClient
 from django_gearman.backends import close_backends, opening
 from django_gearman.backends.base import JobSpec, WorkComplete
-from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.remote import servers_standing
 from django_gearman.exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
-from django_gearman.protocol.address import Server
 from django_gearman.protocol.packets import PacketType
 from django_gearman.testing.gearmand import free_port
 from django_gearman.utils.clock import monotonic
@@ -38,19 +36,6 @@ def nothing_known() -> Iterator[None]:
     yield
     servers_standing.forget()
     opening.addresses_standing.forget()
-
-
-@pytest.fixture
-def open_backend() -> Iterator[Callable[..., GearmandBackend]]:
-    made: list[GearmandBackend] = []
-
-    def make(*addresses: str, **options: float) -> GearmandBackend:
-        made.append(GearmandBackend([Server.parse(each) for each in addresses], **options))
-        return made[-1]
-
-    yield make
-    for backend in made:
-        backend.close()
 
 
 @contextlib.contextmanager
