@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 
 from .exceptions import InvalidBackend
 from .instrumentation import active
-from .protocol.address import Server
+from .protocol.address import ServerAddress
 from .utils.text import quoted, repr_of
 
 DEFAULTS: Mapping[str, Any] = {
@@ -67,7 +67,7 @@ def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
     return active().transport(_read("GEARMAN_BACKEND"), chosen, _read("GEARMAN_OPTIONS"))
 
 
-def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[Server, ...]:
+def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
     """Turn a list of addresses into servers; InvalidBackend says which element is wrong."""
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
         raise InvalidBackend(
@@ -76,7 +76,7 @@ def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[Se
     if not value:
         raise InvalidBackend(f"{source} is empty; name at least one server: ['127.0.0.1:4730']")
     try:
-        return tuple(dict.fromkeys(Server.parse(element) for element in value))
+        return tuple(dict.fromkeys(ServerAddress.parse(element) for element in value))
     except (TypeError, ValueError) as error:
         raise InvalidBackend(f"{source}: {error}") from error
 

@@ -25,7 +25,7 @@ from django_gearman.checks import check_settings
 from django_gearman.client.job import Job
 from django_gearman.exceptions import InvalidBackend
 from django_gearman.jobs.registry import registry
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from tests.app import gearman_jobs as jobs
 
 
@@ -51,7 +51,7 @@ def test_defaults_need_no_settings(settings):
             delattr(settings, name)
 
     assert isinstance(get_backend(), GearmandBackend)
-    assert conf.parse_servers(conf.backend_settings()[1]) == (Server("127.0.0.1", 4730),)
+    assert conf.parse_servers(conf.backend_settings()[1]) == (ServerAddress("127.0.0.1", 4730),)
     assert check_settings() == []
 
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from ..exceptions import BackendError, JobTimeout
-from ..protocol.address import Server
+from ..protocol.address import ServerAddress
 from ..utils.clock import monotonic
 
 #: Longest handle that gearmand answers to, in bytes.
@@ -304,7 +304,7 @@ class BaseBackend(ABC):
     #: `JobSpec.run_at` is honoured.
     supports_delayed: ClassVar[bool] = True
 
-    def __init__(self, servers: Sequence[Server], **options: Any) -> None:  # noqa: B027 - nothing to keep
+    def __init__(self, servers: Sequence[ServerAddress], **options: Any) -> None:  # noqa: B027 - nothing to keep
         """
         Take the servers, and GEARMAN_OPTIONS as keyword arguments.
 

@@ -19,7 +19,7 @@ import threading
 import weakref
 
 from ..exceptions import ConnectionLost
-from ..protocol.address import Server
+from ..protocol.address import ServerAddress
 from ..protocol.packets import Packet, PacketReader, PacketType, encode
 from ..utils.clock import monotonic
 from ..utils.interrupts import undisturbed, waits
@@ -56,7 +56,7 @@ class Connection:
 
     def __init__(
         self,
-        server: Server,
+        server: ServerAddress,
         *,
         connect_timeout: float = 5.0,
         send_timeout: float = 30.0,

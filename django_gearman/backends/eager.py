@@ -19,7 +19,7 @@ from ..exceptions import BackendError, ConnectionLost
 from ..instrumentation import active
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
-from ..protocol.address import Server
+from ..protocol.address import ServerAddress
 from ..utils.records import get_logger, log
 from ..worker.execution import Submit, execute, fail_unknown
 from .base import AssignedJob, JobSpec, JobStatus, Submission, WorkerSession, WorkFail
@@ -35,7 +35,7 @@ class EagerBackend(MemoryBackend):
 
     runs_in_caller = True
 
-    def __init__(self, servers: Sequence[Server] = ()) -> None:
+    def __init__(self, servers: Sequence[ServerAddress] = ()) -> None:
         self.server = MemoryServer("eager")
         self.max_queued = None
         self._outermost = self

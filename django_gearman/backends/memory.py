@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from ..exceptions import ServerError
-from ..protocol.address import Server
+from ..protocol.address import ServerAddress
 from .base import (
     BaseBackend,
     FunctionStatus,
@@ -42,7 +42,7 @@ class MemoryBackend(BaseBackend):
 
     def __init__(
         self,
-        servers: Sequence[Server] = (),
+        servers: Sequence[ServerAddress] = (),
         *,
         name: str = "memory",
         max_queued: int | None = None,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..exceptions import BackendError, ConnectionLost
-from ..protocol.address import Server
+from ..protocol.address import ServerAddress
 from ..utils.clock import monotonic
 from .connection import Connection
 from .reach import Race, Standing
@@ -26,7 +26,7 @@ _looked_up: Counter[str] = Counter()  # names, and how many threads are looking 
 
 
 def open_connection(
-    server: Server, *, connect_timeout: float = 5.0, send_timeout: float = 30.0
+    server: ServerAddress, *, connect_timeout: float = 5.0, send_timeout: float = 30.0
 ) -> Connection:
     """
     Open a connection within `connect_timeout` seconds in all.
@@ -55,7 +55,7 @@ def open_connection(
     raise ConnectionLost(f"job server {server}: {'; '.join(told)}")
 
 
-def _look_up(server: Server, timeout: float) -> list[Address]:
+def _look_up(server: ServerAddress, timeout: float) -> list[Address]:
     """Return the addresses of a server's name; in a thread, as the system may take its time."""
     name = server.host
     for family, zeros in ((socket.AF_INET, ()), (socket.AF_INET6, (0, 0))):
@@ -86,7 +86,7 @@ def _counted(name: str, ask: Callable[[], Any]) -> Any:
         _looked_up[name] -= 1
 
 
-def ping(server: Server, timeout: float) -> BackendError | None:
+def ping(server: ServerAddress, timeout: float) -> BackendError | None:
     """Ask a server for a sign of life; return what went wrong, None if it answered in time."""
     deadline = monotonic() + timeout
     try:

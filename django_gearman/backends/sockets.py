@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from ..exceptions import ConnectionLost
-from ..protocol.address import Server
+from ..protocol.address import ServerAddress
 from ..utils.clock import monotonic
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
@@ -22,7 +22,7 @@ def keep_alive(opened: socket.socket) -> None:
             opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def open_socket(server: Server, address: Address | None, timeout: float) -> socket.socket:
+def open_socket(server: ServerAddress, address: Address | None, timeout: float) -> socket.socket:
     """Return a connected non-blocking socket, over TLS where asked for, or raise ConnectionLost."""
     deadline = monotonic() + timeout
     told = f"job server {server}: "
@@ -51,7 +51,7 @@ def open_socket(server: Server, address: Address | None, timeout: float) -> sock
     return opened
 
 
-def _connect(server: Server, address: Address | None, timeout: float) -> socket.socket:
+def _connect(server: ServerAddress, address: Address | None, timeout: float) -> socket.socket:
     if address is None:
         return socket.create_connection((server.host, server.port), timeout)
     family, socket_address = address

@@ -30,7 +30,7 @@ def _is_host_name(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerAddress:
     """The address of a job server, with TLS arguments where it is reached by TLS."""
 
     host: str
@@ -41,7 +41,7 @@ class Server:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
-    def parse(cls, value: object) -> Server:
+    def parse(cls, value: object) -> ServerAddress:
         """
         Make one of a setting's element.
 
@@ -49,7 +49,7 @@ class Server:
         choice, "port" and "tls". Raises ValueError or TypeError for anything else.
         """
         match value:
-            case Server():
+            case ServerAddress():
                 return value
             case str():
                 return cls._checked(*cls._split(value))
@@ -74,7 +74,7 @@ class Server:
         raise ValueError(f"{text!r} is not host:port; write an IPv6 address as '[::1]:4730'")
 
     @classmethod
-    def _checked(cls, host: str, port: object, tls: object = None) -> Server:
+    def _checked(cls, host: str, port: object, tls: object = None) -> ServerAddress:
         if not _is_host_name(host):
             raise ValueError(f"{host!r} is not a host name")
         number = int(port) if isinstance(port, str) and port.isascii() and port.isdigit() else port

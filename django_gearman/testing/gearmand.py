@@ -17,7 +17,7 @@ from typing import Self
 
 from ..backends.gearmand.backend import GearmandBackend
 from ..exceptions import BackendError
-from ..protocol.address import Server
+from ..protocol.address import ServerAddress
 from ..utils.clock import monotonic
 
 _PLACES = "/usr/sbin:/usr/local/sbin"  # where it is installed, often not on an ordinary PATH
@@ -133,7 +133,7 @@ class GearmanServer:
         Where it does not, or has jobs or workers left, start another one, at another address, where
         what was left running by an earlier test does not find it.
         """
-        backend = GearmandBackend([Server("127.0.0.1", self.port)])
+        backend = GearmandBackend([ServerAddress("127.0.0.1", self.port)])
         try:
             if self.process.poll() is None:
                 self.resume()

@@ -7,7 +7,7 @@ import time
 from django_gearman.backends.base import JobSpec
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.exceptions import GearmanError
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 
 from ..ground import Ground, JobServer
 from ..report import Report
@@ -90,7 +90,7 @@ def submit_brackets(server: JobServer) -> None:
     def nested(depth: int) -> bytes:
         return b'{"args":[' + b"[" * depth + b"]" * depth + b'],"kwargs":{}}'
 
-    backend = GearmandBackend([Server("127.0.0.1", server.port)])
+    backend = GearmandBackend([ServerAddress("127.0.0.1", server.port)])
     backend.submit([JobSpec("work.raises_value", nested(n), background=True) for n in DEPTHS])
     backend.close()
 

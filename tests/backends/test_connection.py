@@ -19,7 +19,7 @@ import trustme
 
 from django_gearman.backends.connection import Connection
 from django_gearman.exceptions import BackendError, ConnectionLost, ProtocolError
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import RESPONSE, Packet, PacketType, encode
 from django_gearman.testing.gearmand import free_port
 from tests.support.fake_server import PATIENCE, FakeServer, Peer, tls_proxy
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def connect(address: str, **options: float) -> Connection:
-    return Connection(Server.parse(address), **options)
+    return Connection(ServerAddress.parse(address), **options)
 
 
 def echo(connection: Connection, data: bytes = b"hello") -> None:
@@ -50,31 +50,31 @@ def serve_echo(peer: Peer) -> None:
 @pytest.mark.parametrize(
     ("value", "server", "text"),
     [
-        ("localhost", Server("localhost", 4730), "localhost:4730"),
-        ("jobs.example:4731", Server("jobs.example", 4731), "jobs.example:4731"),
-        ("10.0.0.7:4731", Server("10.0.0.7", 4731), "10.0.0.7:4731"),
-        ("[::1]", Server("::1", 4730), "[::1]:4730"),
-        ("[::1]:4731", Server("::1", 4731), "[::1]:4731"),
-        (("localhost", 4731), Server("localhost", 4731), "localhost:4731"),
-        (["localhost", "4731"], Server("localhost", 4731), "localhost:4731"),
-        (("::1", 4731), Server("::1", 4731), "[::1]:4731"),
-        ({"host": "localhost"}, Server("localhost", 4730), "localhost:4730"),
-        ({"host": "h", "port": 1, "tls": {}}, Server("h", 1, {}), "h:1"),
+        ("localhost", ServerAddress("localhost", 4730), "localhost:4730"),
+        ("jobs.example:4731", ServerAddress("jobs.example", 4731), "jobs.example:4731"),
+        ("10.0.0.7:4731", ServerAddress("10.0.0.7", 4731), "10.0.0.7:4731"),
+        ("[::1]", ServerAddress("::1", 4730), "[::1]:4730"),
+        ("[::1]:4731", ServerAddress("::1", 4731), "[::1]:4731"),
+        (("localhost", 4731), ServerAddress("localhost", 4731), "localhost:4731"),
+        (["localhost", "4731"], ServerAddress("localhost", 4731), "localhost:4731"),
+        (("::1", 4731), ServerAddress("::1", 4731), "[::1]:4731"),
+        ({"host": "localhost"}, ServerAddress("localhost", 4730), "localhost:4730"),
+        ({"host": "h", "port": 1, "tls": {}}, ServerAddress("h", 1, {}), "h:1"),
         (
             {"host": "h", "tls": {"cafile": "ca.pem", "server_hostname": "x"}},
-            Server("h", 4730, {"cafile": "ca.pem", "server_hostname": "x"}),
+            ServerAddress("h", 4730, {"cafile": "ca.pem", "server_hostname": "x"}),
             "h:4730",
         ),
-        (Server("h", 1), Server("h", 1), "h:1"),
+        (ServerAddress("h", 1), ServerAddress("h", 1), "h:1"),
     ],
 )
 def test_every_documented_form_of_an_address_is_read(value, server, text):
-    parsed = Server.parse(value)
+    parsed = ServerAddress.parse(value)
 
     assert (parsed, str(parsed)) == (server, text)
     assert {parsed: "usable as a key"}
     if parsed.tls is None:
-        assert Server.parse(str(parsed)) == parsed
+        assert ServerAddress.parse(str(parsed)) == parsed
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_every_documented_form_of_an_address_is_read(value, server, text):
 )
 def test_anything_else_is_refused_with_its_own_words(value):
     with pytest.raises((ValueError, TypeError)) as caught:
-        Server.parse(value)
+        ServerAddress.parse(value)
 
     assert "'" in str(caught.value), "the message quotes nothing"
 
@@ -134,7 +134,7 @@ def test_a_refused_connection_is_lost_at_once_and_named():
 @pytest.mark.parametrize("host", ["host.invalid", "x" * 70, "a..b"])
 def test_a_name_that_cannot_be_looked_up_is_a_lost_connection(host):
     with pytest.raises(ConnectionLost, match="job server"):
-        Connection(Server(host, 4730), connect_timeout=PATIENCE)
+        Connection(ServerAddress(host, 4730), connect_timeout=PATIENCE)
 
 
 def test_a_server_that_says_nothing_is_given_up_in_time():
@@ -485,7 +485,7 @@ def strict_tls_server(authority: trustme.CA, gearmand) -> Iterator[FakeServer]:
 
 def connect_tls(server: FakeServer, **tls: object) -> Connection:
     address = {"host": "127.0.0.1", "port": server.port, "tls": tls}
-    return Connection(Server.parse(address), connect_timeout=PATIENCE)
+    return Connection(ServerAddress.parse(address), connect_timeout=PATIENCE)
 
 
 @needs_gearmand
@@ -579,7 +579,7 @@ def test_a_client_certificate_is_shown(strict_tls_server, certificates):
 @needs_gearmand
 def test_tls_to_a_plain_server_and_plain_to_a_tls_server_are_lost(gearmand, tls_server):
     with pytest.raises(ConnectionLost, match="TLS"):
-        Connection(Server("127.0.0.1", gearmand.port, {}))
+        Connection(ServerAddress("127.0.0.1", gearmand.port, {}))
     with pytest.raises(BackendError, match=tls_server.address):
         connect(tls_server.address)
 
@@ -588,7 +588,7 @@ def test_a_silent_server_is_given_up_in_time_over_tls_too(certificates):
     with FakeServer(lambda peer: peer._socket.recv(100000) and peer._socket.recv(1)) as server:
         started = time.monotonic()
         with pytest.raises(ConnectionLost, match=r"TLS: .*timed out"):
-            Connection(Server("127.0.0.1", server.port, {}), connect_timeout=0.2)
+            Connection(ServerAddress("127.0.0.1", server.port, {}), connect_timeout=0.2)
 
     assert time.monotonic() - started < PATIENCE
 
@@ -612,12 +612,12 @@ def test_a_tls_server_that_ends_is_a_lost_connection(authority, certificates, ow
 def test_a_fork_leaves_the_connection_to_the_parent(gearmand):
     script = """
         import os, sys, threading, time
-        from django_gearman.connection import Connection
-        from django_gearman.protocol.address import Server
+        from django_gearman.backends.connection import Connection
+        from django_gearman.protocol.address import ServerAddress
         from django_gearman.exceptions import ConnectionLost
-        from django_gearman.protocol import PacketType, encode
+        from django_gearman.protocol.packets import PacketType, encode
 
-        connection = Connection(Server.parse(sys.argv[1]))
+        connection = Connection(ServerAddress.parse(sys.argv[1]))
         # A thread is inside the connection when the process forks.
         reader = threading.Thread(target=connection.receive, args=(20,))
         reader.start()

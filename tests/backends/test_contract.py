@@ -10,7 +10,7 @@ import pytest
 from django_gearman.backends.base import BaseBackend
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.testing.contract import TransportContract
 from tests.support.gearmand import Gearmand
 from tests.support.job_server import JobServerProcess
@@ -30,7 +30,7 @@ class TestMemory(TransportContract):
 class OnGearmand(TransportContract):
     @pytest.fixture(autouse=True)
     def shared_server(self, gearmand: Gearmand) -> None:
-        self.servers = [Server.parse(gearmand.address)]
+        self.servers = [ServerAddress.parse(gearmand.address)]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ class TestJobServer(TransportContract):
 
     @pytest.fixture(autouse=True)
     def shared_server(self, job_server: JobServerProcess) -> None:
-        self.servers = [Server.parse(job_server.address)]
+        self.servers = [ServerAddress.parse(job_server.address)]
 
     def make_backend(self) -> BaseBackend:
         return GearmandBackend(self.servers, status_interval=0.5)

@@ -18,7 +18,7 @@ import trustme
 from django_gearman.backends.connection import Connection
 from django_gearman.backends.opening import ping
 from django_gearman.exceptions import ConnectionLost
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import RESPONSE, PacketType, encode
 from tests.support.fake_server import PATIENCE, FakeServer, Peer
 from tests.support.gearmand import wait_until
@@ -34,14 +34,14 @@ Script = Callable[[ssl.SSLSocket], None]
 
 
 @pytest.fixture
-def serve_tls(tmp_path: Path) -> Iterator[Callable[[Script], Server]]:
+def serve_tls(tmp_path: Path) -> Iterator[Callable[[Script], ServerAddress]]:
     """Start a server over TLS that answers OPTION_REQ, and then follows the script."""
     authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     with ExitStack() as servers:
 
-        def start(script: Script) -> Server:
+        def start(script: Script) -> ServerAddress:
             def run(peer: Peer) -> None:
                 with context.wrap_socket(
                     peer._socket, server_side=True, suppress_ragged_eofs=False
@@ -51,13 +51,13 @@ def serve_tls(tmp_path: Path) -> Iterator[Callable[[Script], Server]]:
                     script(encrypted)
 
             port = servers.enter_context(FakeServer(run)).port
-            return Server("127.0.0.1", port, {"cafile": str(tmp_path / "ca.pem")})
+            return ServerAddress("127.0.0.1", port, {"cafile": str(tmp_path / "ca.pem")})
 
         yield start
 
 
 @pytest.fixture
-def tls(serve_tls) -> tuple[Server, list[str]]:
+def tls(serve_tls) -> tuple[ServerAddress, list[str]]:
     """A server that notes how each of its connections ends."""
     ends: list[str] = []
 
@@ -96,10 +96,10 @@ def test_a_process_that_ends_says_goodbye_and_its_forks_do_not(tls):
     script = """
         import os, sys
         from django_gearman.backends.connection import Connection
-        from django_gearman.protocol.address import Server
+        from django_gearman.protocol.address import ServerAddress
 
         host, port, cafile = sys.argv[1:]
-        kept = Connection(Server(host, int(port), {"cafile": cafile}))
+        kept = Connection(ServerAddress(host, int(port), {"cafile": cafile}))
         if (child := os.fork()) == 0:
             sys.exit()  # with exit handlers
         os.waitpid(child, 0)
@@ -152,7 +152,7 @@ def without_options(peer: Peer) -> None:
 
 def test_a_server_without_options_is_waited_for_once():
     with FakeServer(without_options) as server:
-        address = Server("127.0.0.1", server.port)
+        address = ServerAddress("127.0.0.1", server.port)
         assert ping_by_grab(Connection(address, connect_timeout=1.0))
         # Now it is known; half of this would be too long for the test.
         assert ping_by_grab(Connection(address, connect_timeout=10 * PATIENCE))
@@ -177,7 +177,7 @@ def test_a_slow_server_answers_both_questions_and_keeps_its_options():
         peer.reply(PacketType.ECHO_RES, peer.expect(PacketType.ECHO_REQ).args[0])
 
     with FakeServer(slow) as server:
-        address = Server("127.0.0.1", server.port)
+        address = ServerAddress("127.0.0.1", server.port)
         for _ in range(2):
             assert ping_by_grab(Connection(address, connect_timeout=1.0))
 
@@ -187,4 +187,4 @@ def test_a_silent_server_is_given_up_in_time():
         FakeServer(lambda peer: peer._socket.recv(1000) and peer.wait_for_end()) as server,
         pytest.raises(ConnectionLost, match="gave no answer in 0"),
     ):
-        Connection(Server("127.0.0.1", server.port), connect_timeout=0.2)
+        Connection(ServerAddress("127.0.0.1", server.port), connect_timeout=0.2)

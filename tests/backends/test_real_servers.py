@@ -19,7 +19,7 @@ from django_gearman.exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.testing.gearmand import free_port
 from tests.support.gearmand import Gearmand, wait_until
 
@@ -35,7 +35,7 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
     made: list[BaseBackend] = []
 
     def make(*addresses: str) -> BaseBackend:
-        made.append(request.param([Server.parse(address) for address in addresses], **SHORT))
+        made.append(request.param([ServerAddress.parse(address) for address in addresses], **SHORT))
         return made[-1]
 
     yield make
@@ -185,4 +185,4 @@ def test_a_full_queue_refuses_one_and_takes_the_others(connect, own_gearmand):
 
 def test_python_gearman_refuses_what_its_bindings_cannot_do():
     with pytest.raises(InvalidBackend, match="no TLS"):
-        PythonGearmanBackend([Server.parse({"host": "localhost", "tls": {}})])
+        PythonGearmanBackend([ServerAddress.parse({"host": "localhost", "tls": {}})])

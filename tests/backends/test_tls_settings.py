@@ -14,7 +14,7 @@ from django_gearman import GearmanClient
 from django_gearman.backends import close_backends, get_backend
 from django_gearman.checks import check_settings
 from django_gearman.exceptions import InvalidBackend, ServerUnavailable
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.testing.gearmand import free_port
 
 
@@ -119,7 +119,7 @@ def test_arguments_that_load_are_fine(settings, files, tls):
 
 
 def test_a_file_may_be_a_path(files):
-    context = Server.parse({"host": "h", "tls": {"cafile": files / "ca.pem"}}).tls_context()
+    context = ServerAddress.parse({"host": "h", "tls": {"cafile": files / "ca.pem"}}).tls_context()
 
     assert len(context.get_ca_certs()) == 1
 

@@ -14,7 +14,7 @@ import pytest
 from django_gearman import GearmanClient
 from django_gearman.backends.connection import Connection
 from django_gearman.exceptions import SerializationError
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import Packet, PacketType, encode
 from django_gearman.serializers import Call, get_serializer
 
@@ -40,7 +40,7 @@ def serve(gearmand) -> Iterator[Worker]:
     opened = []
 
     def make(function: str) -> Connection:
-        connection = Connection(Server.parse(gearmand.address))
+        connection = Connection(ServerAddress.parse(gearmand.address))
         connection.send(encode(PacketType.CAN_DO, function.encode()))
         opened.append(connection)
         return connection

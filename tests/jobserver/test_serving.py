@@ -16,7 +16,7 @@ import trustme
 
 from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.gearmand.backend import GearmandBackend
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType
 from tests.support.job_server import PATIENCE, ROOT, JobServerProcess, Wire
 
@@ -167,7 +167,11 @@ def test_over_tls_with_certificates_of_clients(tmp_path):
         tls = {"cafile": str(tmp_path / "ca.pem"), "server_hostname": "localhost"}
         address = {"host": "127.0.0.1", "port": server.port}
         backend = GearmandBackend(
-            [Server.parse({**address, "tls": {**tls, "certfile": str(tmp_path / "client.pem")}})]
+            [
+                ServerAddress.parse(
+                    {**address, "tls": {**tls, "certfile": str(tmp_path / "client.pem")}}
+                )
+            ]
         )
         worker = backend.register(["f"])
         [submission] = backend.submit([JobSpec("f", b"x" * 1_000_000)])

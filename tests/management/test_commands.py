@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django_gearman import GearmanClient, GearmanWorker
 from django_gearman.backends.connection import Connection
 from django_gearman.management.commands import gearman_worker
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType, encode, to_bytes
 from django_gearman.testing.gearmand import free_port
 from tests.support.fake_server import FakeServer
@@ -200,7 +200,7 @@ HOSTILE = [
 def test_status_shows_any_name(server, name, encoding):
     # A function's name that looks like a worker's line is shown as a worker: nothing tells them apart.
     function = f"{'' if 'forged' in name else name}-function-ä"
-    with closing(Connection(Server.parse(server.address))) as hostile:
+    with closing(Connection(ServerAddress.parse(server.address))) as hostile:
         hostile.send(encode(PacketType.SET_CLIENT_ID, to_bytes(name)))
         hostile.send(encode(PacketType.CAN_DO, to_bytes(function)))
         hostile.echo(10)

@@ -11,7 +11,7 @@ import pytest
 from django_gearman import GearmanClient
 from django_gearman.backends.connection import Connection
 from django_gearman.exceptions import JobFailed, JobRaised
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType, encode
 from django_gearman.serializers.foreign import text_of
 
@@ -54,7 +54,7 @@ def outcome_of(settings, gearmand):
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [gearmand.address]
     settings.GEARMAN_EXTERNAL_JOBS = ["php.*"]
-    worker = Connection(Server.parse(gearmand.address))
+    worker = Connection(ServerAddress.parse(gearmand.address))
 
     def run(*packets: tuple[PacketType, bytes] | PacketType):
         name = f"php.{uuid.uuid4().hex}"

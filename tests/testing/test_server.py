@@ -10,14 +10,14 @@ import pytest
 
 from django_gearman.backends.base import JobSpec
 from django_gearman.backends.gearmand.backend import GearmandBackend
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.testing import GearmandNotInstalled, GearmanServer
 from django_gearman.testing import gearmand as module
 from tests.support.gearmand import wait_until
 
 
 def backend_at(server: GearmanServer) -> GearmandBackend:
-    return GearmandBackend([Server.parse(server.address)], connect_timeout=1.0)
+    return GearmandBackend([ServerAddress.parse(server.address)], connect_timeout=1.0)
 
 
 @pytest.mark.gearmand

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from functools import partial
 
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
-from ...protocol.address import Server
+from ...protocol.address import ServerAddress
 from ...protocol.names import wire_unique
 from ...protocol.packets import PacketType, frame, parse_status, parse_workers, to_bytes
 from ...utils.clock import monotonic
@@ -71,7 +71,7 @@ class GearmandBackend(BaseBackend):
 
     def __init__(
         self,
-        servers: Sequence[Server],
+        servers: Sequence[ServerAddress],
         *,
         connect_timeout: float = 5.0,
         send_timeout: float = 30.0,
@@ -229,7 +229,7 @@ class GearmandBackend(BaseBackend):
             for row in parse_workers(self._ask(server, "workers"), strict=False)
         )
 
-    def _ask(self, server: Server, command: str) -> str:
+    def _ask(self, server: ServerAddress, command: str) -> str:
         limit = submit_by.get()
         until = monotonic() + self._options.submit_timeout if limit is None else limit
         try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ...exceptions import BackendError, ConnectionLost, ProtocolError, ServerError
-from ...protocol.address import Server
+from ...protocol.address import ServerAddress
 from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ...utils.clock import monotonic
 from ...utils.interrupts import brief, undisturbed, undisturbed_between_waits
@@ -57,7 +57,9 @@ class Channel:
     answers are found by counting, and one lost would give every later job the handle of another.
     """
 
-    def __init__(self, server: Server, options: SocketOptions, until: float = math.inf) -> None:
+    def __init__(
+        self, server: ServerAddress, options: SocketOptions, until: float = math.inf
+    ) -> None:
         self.server = server
         self.options = options
         self._prefix = f"{server}//"

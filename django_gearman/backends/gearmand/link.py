@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from ...exceptions import BackendError, ConnectionLost
-from ...protocol.address import Server
+from ...protocol.address import ServerAddress
 from ...protocol.names import from_wire_unique
 from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ...utils.clock import monotonic
@@ -84,7 +84,7 @@ class Link:
 
     def __init__(
         self,
-        server: Server,
+        server: ServerAddress,
         name: str,
         client_id: str,
         functions: Iterable[str],

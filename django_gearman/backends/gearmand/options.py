@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ...protocol.address import Server
+from ...protocol.address import ServerAddress
 from ...utils.clock import monotonic
 from ..connection import Connection
 from ..opening import open_connection
@@ -31,7 +31,7 @@ class SocketOptions:
     down_time: float = 10.0
     submit_timeout: float = 15.0
 
-    def connect(self, server: Server, until: float = math.inf) -> Connection:
+    def connect(self, server: ServerAddress, until: float = math.inf) -> Connection:
         """Open a connection, not later than the given time of the monotonic clock."""
         patience = max(0.001, min(self.connect_timeout, until - monotonic()))
         return open_connection(server, connect_timeout=patience, send_timeout=self.send_timeout)

@@ -22,7 +22,7 @@ from functools import partial
 from typing import TypeVar
 
 from ...exceptions import BackendError, ConnectionLost
-from ...protocol.address import Server
+from ...protocol.address import ServerAddress
 from ...protocol.packets import PacketType, encode, frame, to_bytes
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
@@ -80,7 +80,7 @@ class SocketWorkerSession(WorkerSession):
 
     def __init__(
         self,
-        servers: Sequence[Server],
+        servers: Sequence[ServerAddress],
         functions: Sequence[str],
         client_id: str,
         options: SocketOptions,

@@ -18,7 +18,7 @@ import gearman  # type: ignore[import-untyped]
 from gearman import errors
 
 from ...exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
-from ...protocol.address import Server
+from ...protocol.address import ServerAddress
 from ...protocol.packets import to_bytes
 from ...utils.clock import monotonic
 from ...utils.interrupts import brief
@@ -92,7 +92,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
 
     def __init__(
         self,
-        servers: Sequence[Server],
+        servers: Sequence[ServerAddress],
         *,
         connect_timeout: float = 5.0,
         reply_timeout: float = 10.0,

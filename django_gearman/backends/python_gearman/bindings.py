@@ -24,7 +24,7 @@ import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
 from ...exceptions import BackendError, ConnectionLost, ProtocolError
-from ...protocol.address import Server
+from ...protocol.address import ServerAddress
 from ...utils.clock import monotonic
 from ..base import Update, WorkComplete, WorkData, WorkException, WorkFail, WorkStatus, WorkWarning
 from ..sharing import close_in_child
@@ -57,7 +57,7 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
 
     @property
     def server(self) -> str:
-        return str(Server(self.gearman_host, self.gearman_port))
+        return str(ServerAddress(self.gearman_host, self.gearman_port))
 
     def _create_client_socket(self) -> None:
         option = {"option_name": b"exceptions"}
@@ -118,7 +118,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
     connection_class = Connection
 
     def __init__(
-        self, servers: Sequence[Server], connect_timeout: float, reply_timeout: float
+        self, servers: Sequence[ServerAddress], connect_timeout: float, reply_timeout: float
     ) -> None:
         super().__init__(list(dict.fromkeys((server.host, server.port) for server in servers)))
         self.connect_timeout = connect_timeout

@@ -5,7 +5,7 @@ Whoever writes a transport subclasses `TransportContract` in a test module:
 
     class TestMyTransport(TransportContract):
         def make_backend(self):
-            return MyBackend([Server.parse("127.0.0.1:4730")])
+            return MyBackend([ServerAddress.parse("127.0.0.1:4730")])
 
 gearmand is the reference. It needs pytest.
 """

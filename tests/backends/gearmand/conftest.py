@@ -6,7 +6,7 @@ import pytest
 
 from django_gearman.backends.base import WorkerSession
 from django_gearman.backends.gearmand.backend import GearmandBackend
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from tests.support.transport import Open
 
 
@@ -16,7 +16,9 @@ def open_backend() -> Iterator[Open]:
     made: list[GearmandBackend] = []
 
     def make(*addresses: str, **options: float) -> GearmandBackend:
-        backend = GearmandBackend([Server.parse(address) for address in addresses], **options)
+        backend = GearmandBackend(
+            [ServerAddress.parse(address) for address in addresses], **options
+        )
         made.append(backend)
         return backend
 

@@ -10,7 +10,7 @@ import pytest
 from django_gearman.backends.base import JobSpec, WorkerSession, WorkFail
 from django_gearman.backends.connection import Connection
 from django_gearman.backends.gearmand.backend import GearmandBackend
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.names import from_wire_unique, is_old_background, wire_unique
 from django_gearman.protocol.packets import PacketType, encode
 from tests.support.fake_server import FakeServer, Peer
@@ -28,7 +28,7 @@ def connect(gearmand) -> Iterator[Callable[[], Connection]]:
     opened = []
 
     def make() -> Connection:
-        opened.append(Connection(Server.parse(gearmand.address)))
+        opened.append(Connection(ServerAddress.parse(gearmand.address)))
         return opened[-1]
 
     yield make
@@ -41,7 +41,7 @@ def worker_of(gearmand) -> Iterator[Callable[..., WorkerSession]]:
     sessions = []
 
     def make(*functions: str) -> WorkerSession:
-        backend = GearmandBackend([Server.parse(gearmand.address)])
+        backend = GearmandBackend([ServerAddress.parse(gearmand.address)])
         sessions.append(backend.register(functions))
         return sessions[-1]
 
@@ -130,7 +130,7 @@ def test_a_server_that_cannot_tell(answers: bool):
         peer.wait_for_end()
 
     with FakeServer(serve) as server:
-        address = Server("127.0.0.1", server.port)
+        address = ServerAddress("127.0.0.1", server.port)
         session = GearmandBackend([address], reply_timeout=0.5).register(["f"])
         assert session.is_awaited(session.grab_job(20)) is not False
         session.close()

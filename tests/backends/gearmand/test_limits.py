@@ -10,7 +10,7 @@ import pytest
 from django_gearman.backends.base import JobSpec
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.exceptions import ConnectionLost, InvalidBackend
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from tests.support.fake_server import PATIENCE, FakeServer, Peer
 from tests.support.gearmand import wait_until
 from tests.support.transport import background, submit
@@ -66,7 +66,7 @@ def test_no_descriptor_is_left_behind_by_200_connections(open_backend, worker_of
 )
 def test_options_that_are_no_seconds_are_refused(options):
     with pytest.raises(InvalidBackend, match=next(iter(options))):
-        GearmandBackend([Server("localhost")], **options)
+        GearmandBackend([ServerAddress("localhost")], **options)
 
 
 def test_very_long_options_are_no_errors(open_backend, gearmand):

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django_gearman.backends.base import WorkComplete
 from django_gearman.backends.connection import Connection
 from django_gearman.backends.gearmand.backend import GearmandBackend
-from django_gearman.protocol.address import Server
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType, encode
 from tests.support.gearmand import Gearmand
 
@@ -21,7 +21,7 @@ FUNCTION = b"two\nlines\xff"
 @pytest.fixture
 def odd(own_gearmand: Gearmand) -> Iterator[Connection]:
     """A worker of another program, which is as odd as it can be."""
-    worker = Connection(Server.parse(own_gearmand.address))
+    worker = Connection(ServerAddress.parse(own_gearmand.address))
     worker.send(
         encode(PacketType.SET_CLIENT_ID, b"evil\n\x1b[31m\xff : f"),
         encode(PacketType.CAN_DO, FUNCTION),
@@ -52,9 +52,9 @@ def test_what_is_there_can_be_listed(odd, own_gearmand, settings, backend):
 @pytest.mark.gearmand
 @pytest.mark.parametrize("unique", [b"\xff\xfe", b"two\nlines", b"\x1b[31m", b""])
 def test_a_job_with_an_odd_unique_runs(own_gearmand, unique):
-    client = Connection(Server.parse(own_gearmand.address))
+    client = Connection(ServerAddress.parse(own_gearmand.address))
     client.send(encode(PacketType.SUBMIT_JOB, b"plain", unique, b"work"))
-    session = GearmandBackend([Server.parse(own_gearmand.address)]).register(["plain"])
+    session = GearmandBackend([ServerAddress.parse(own_gearmand.address)]).register(["plain"])
     job = session.grab_job(20)
     session.send(job, WorkComplete(b"done"))
     while (packet := client.receive(20)).type is not PacketType.WORK_COMPLETE:

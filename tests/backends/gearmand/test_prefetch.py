@@ -9,9 +9,9 @@ import uuid
 import pytest
 
 from django_gearman.backends.base import JobSpec, WorkComplete
-from django_gearman.backends.connection import Server
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.gearmand.prefetch import HELD_SECONDS, MOST_HELD, QUICK_SECONDS, Pace
+from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType, encode
 from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import wait_until
@@ -87,7 +87,7 @@ def server(own_gearmand):
 
 @pytest.fixture
 def backend(server):
-    backend = GearmandBackend([Server.parse(server.address)])
+    backend = GearmandBackend([ServerAddress.parse(server.address)])
     yield backend
     backend.close()
 
@@ -164,7 +164,7 @@ def test_the_next_job_is_asked_for_with_an_outcome_and_sleep_only_when_there_was
         peer.wait_for_end()
 
     with FakeServer(serve) as server:
-        backend = GearmandBackend([Server.parse(server.address)], reply_timeout=0.5)
+        backend = GearmandBackend([ServerAddress.parse(server.address)], reply_timeout=0.5)
         session = backend.register(["f"])
         session.prefetch = 1
         # When a worker runs them
@@ -289,7 +289,7 @@ def test_quick_jobs_do_not_starve_others(backend, register):
 def test_quick_jobs_of_one_server_do_not_starve_those_of_another(gearmand, own_gearmand):
     # Given a worker of two servers, that is in the midst of many quick jobs of one of them
     function = uuid.uuid4().hex
-    servers = [Server.parse(server.address) for server in (gearmand, own_gearmand)]
+    servers = [ServerAddress.parse(server.address) for server in (gearmand, own_gearmand)]
     session = GearmandBackend(servers).register([function])
     session.prefetch = None
     one, other = (GearmandBackend([server]) for server in servers)

@@ -127,11 +127,11 @@ def test_a_forked_child_uses_the_backend_and_leaves_the_parent_alone(gearmand):
         import os, sys, threading, time
         from django_gearman.backends.base import JobSpec, WorkComplete
         from django_gearman.backends.gearmand import GearmandBackend
-        from django_gearman.protocol.address import Server
+        from django_gearman.protocol.address import ServerAddress
         from django_gearman.exceptions import ConnectionLost
 
         address, function = sys.argv[1:]
-        backend = GearmandBackend([Server.parse(address)], status_interval=0.5)
+        backend = GearmandBackend([ServerAddress.parse(address)], status_interval=0.5)
         [mine] = backend.submit([JobSpec(function, b"parent")])
         got = []
         waiter = threading.Thread(target=lambda: got.extend(mine.updates(20)))
