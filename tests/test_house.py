@@ -10,6 +10,8 @@ import django_gearman
 
 PACKAGE = Path(django_gearman.__file__).parent
 MODULES = {str(path.relative_to(PACKAGE)): path for path in PACKAGE.rglob("*.py")}
+TESTS = Path(__file__).parent
+TEST_FILES = {str(path.relative_to(TESTS)): path for path in TESTS.rglob("*.py")}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -32,3 +34,8 @@ def test_few_modules_stand_at_the_root():
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_no_module_is_too_long_to_read(module):
     assert len(MODULES[module].read_text().splitlines()) <= 350
+
+
+@pytest.mark.parametrize("name", sorted(TEST_FILES))
+def test_no_test_file_is_too_long_to_read(name):
+    assert len(TEST_FILES[name].read_text().splitlines()) <= 600

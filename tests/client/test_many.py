@@ -1,0 +1,161 @@
+"""Many jobs in one call."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from django_gearman import JOB_CREATED, JOB_FAILED, PRIORITY_HIGH
+from django_gearman.backends import get_backend
+from django_gearman.backends.memory import MemoryBackend
+from django_gearman.exceptions import (
+    ConnectionLost,
+    SerializationError,
+    ServerError,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from tests.app import gearman_jobs as jobs
+
+
+def test_many_jobs_keep_their_order(client):
+    entries = [{"task": "tests.app.echo", "data": number} for number in range(50)]
+
+    requests = client.submit_multiple_jobs(entries)
+
+    assert [request.result for request in requests] == list(range(50))
+
+
+def test_each_of_many_jobs_has_its_own_arguments_and_options(client, ran):
+    requests = client.submit_multiple_jobs(
+        [
+            {"task": "tests.app.add", "args": [1, 2]},
+            {"task": jobs.add, "kwargs": {"left": 1}, "unique": "u", "priority": PRIORITY_HIGH},
+            {"task": "tests.app.add", "data": {"args": [5], "kwargs": {"right": 6}}},
+        ]
+    )
+
+    assert [request.result for request in requests] == [3, 11, 11]
+    assert (requests[1].unique, requests[1].priority) == ("u", "HIGH")
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"data": 1}, "tests.app.echo", {"task": "tests.app.echo", "uniq": 1}]
+)
+def test_none_of_many_is_sent_when_one_is_wrong(memory, client, entry):
+    with pytest.raises(TypeError):
+        client.submit_multiple_jobs([{"task": "tests.app.echo", "data": 1}, entry])
+
+    assert get_backend().functions() == []
+
+
+def test_an_error_says_which_of_many_jobs_it_is_about(client):
+    entries = [{"task": "tests.app.echo", "data": value} for value in (1, 2, object(), 3)]
+
+    with pytest.raises(SerializationError, match=r"^jobs_to_submit\[2\]: job tests.app.echo: "):
+        client.submit_multiple_jobs(entries)
+    with pytest.raises(SerializationError, match=r"^items\[1\]: job tests.app.echo: "):
+        jobs.echo.map([1, object()])
+    with pytest.raises(TypeError) as caught:
+        client.submit_multiple_jobs([{"task": "tests.app.echo", "uniq": "x" * 100_000}])
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("item", ["photo.jpg", b"photo"])
+def test_one_text_is_not_many_items(item):
+    with pytest.raises(TypeError, match="not one item"):
+        jobs.echo.map(item)
+
+
+def test_one_of_many_that_is_refused_does_not_stop_the_others(memory, settings, client):
+    settings.GEARMAN_OPTIONS = {**settings.GEARMAN_OPTIONS, "max_queued": 2}
+    entries = [{"task": "tests.app.note", "data": number} for number in range(3)]
+
+    first, second, third = client.submit_multiple_jobs(entries, background=True)
+
+    assert [first.state, second.state, third.state] == [JOB_CREATED, JOB_CREATED, JOB_FAILED]
+    assert isinstance(third.exception, ServerError)
+    with pytest.raises(ServerError, match="full"):
+        _ = third.result
+    with pytest.raises(ServerError, match="full"):
+        client.submit_job("tests.app.note", 4, background=True)
+
+
+def test_no_jobs_are_no_work(client):
+    assert client.submit_multiple_jobs([]) == []
+    assert client.wait_until_jobs_completed([]) == []
+
+
+def test_jobs_submitted_together_agree_on_their_delivery(memory, client):
+    held = jobs.note.using(on_commit=True)
+    entries = [{"task": "tests.app.note", "data": 1}, {"task": held, "data": 2}]
+
+    with pytest.raises(ValueError, match="must agree on on_commit"):
+        client.submit_multiple_jobs(entries, background=True)
+
+    assert get_backend().functions() == []
+
+
+def test_none_is_the_default_of_every_option(client):
+    [request] = client.submit_multiple_jobs(
+        [{"task": "tests.app.echo", "data": 1, "unique": None, "args": None}],
+        None,
+        None,
+        None,
+        None,
+    )
+
+    assert (request.background, request.result) == (False, 1)
+
+
+@pytest.mark.parametrize("option", ["background", "wait_until_complete"])
+def test_an_option_that_is_no_bool_is_refused(client, option):
+    with pytest.raises(TypeError, match=option):
+        client.submit_multiple_jobs([{"task": "tests.app.echo", "data": 1}], **{option: "yes"})
+
+
+class Flaky(MemoryBackend):
+    """Loses the acknowledgement of every second job, and then cannot be reached."""
+
+    reachable = True
+
+    def submit(self, specs):
+        if not Flaky.reachable:
+            raise ServerUnavailable("gone")
+        Flaky.reachable = False
+        submissions = super().submit(specs)
+        for submission in submissions[1::2]:
+            submission.error = SubmitUncertain("lost")
+        return submissions
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_what_was_accepted_is_told_though_a_retry_finds_no_server(settings, client, retries):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = f"{__name__}.Flaky", {}
+    Flaky.reachable = True
+    entries = [{"task": "tests.app.note", "data": number} for number in range(4)]
+
+    with pytest.raises(SubmitUncertain, match="2 of 4") as caught:
+        client.submit_multiple_jobs(entries, background=True, max_retries=retries)
+
+    states = [request.state for request in caught.value.requests]
+    assert states == [JOB_CREATED, JOB_FAILED, JOB_CREATED, JOB_FAILED]
+
+
+def test_a_client_that_hangs_up_does_not_wait_for_ever(memory, client):
+    request = client.submit_job("tests.app.echo", 1, wait_until_complete=False)
+
+    get_backend().close()
+
+    with pytest.raises(ConnectionLost):
+        request.wait(20)
+
+
+def test_an_error_of_a_job_can_be_pickled(client):
+    error = client.submit_job("tests.app.fail", "boom").exception
+
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert str(copy) == str(error)
+    assert (copy.message, copy.traceback) == ("boom", error.traceback)
