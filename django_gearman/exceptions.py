@@ -27,16 +27,12 @@ Every error this library raises on purpose.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
 from .utils.text import printable, printable_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from .client.request import JobRequest
 
 
 def revive(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
@@ -86,7 +82,7 @@ class SubmitUncertain(BackendError):
     are known by their handle; only the process that submitted them can wait for them.
     """
 
-    def __init__(self, message: str, requests: Sequence[JobRequest] = ()) -> None:
+    def __init__(self, message: str, requests: Sequence[Any] = ()) -> None:
         super().__init__(message)
         self.requests = requests
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
-from ..client.job import AnyJob
 from ..exceptions import BackendError, ConnectionLost
 from ..instrumentation import active
+from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
 from ..protocol.address import ServerAddress
@@ -43,7 +43,7 @@ class EagerBackend(MemoryBackend):
         self._is_running = False
         self._worker: WorkerSession | None = None  # made when the first job runs, and
         self._retry: Submit  # with it
-        self._functions: dict[str, AnyJob] = {}
+        self._functions: dict[str, JobDefinition] = {}
 
     def submit(
         self,
@@ -125,7 +125,7 @@ class EagerBackend(MemoryBackend):
                 worker.send(assigned, WorkFail())
             raise
 
-    def _job_of(self, function: str) -> AnyJob | None:
+    def _job_of(self, function: str) -> JobDefinition | None:
         job = self._functions.get(function)
         if job is None or registry.find(job.name) is not job:
             self._functions = functions_of(registry.jobs())

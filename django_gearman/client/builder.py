@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .. import conf
 from ..backends import get_backend_class
@@ -14,6 +14,7 @@ from ..backends.base import JobSpec
 from ..exceptions import GearmanError, JobNotRegistered, SerializationError
 from ..instrumentation import active
 from ..jobs.context import current_job
+from ..jobs.definition import JobDefinition
 from ..jobs.options import Options
 from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes, get_serializer
@@ -21,17 +22,14 @@ from ..utils.text import quoted
 from .placement import check_loaded, check_set_up
 from .request import JobRequest
 
-if TYPE_CHECKING:
-    from .job import AnyJob
-
 _Entry = TypeVar("_Entry")
 
 
 class _Target(NamedTuple):
     """What the calls of one task have in common."""
 
-    task: str | AnyJob
-    job: AnyJob | None
+    task: str | JobDefinition
+    job: JobDefinition | None
     name: str
     function: str
     serializer: Serializer
@@ -60,7 +58,7 @@ class Preparation:
 
     def request(
         self,
-        task: str | AnyJob,
+        task: str | JobDefinition,
         call: Call,
         unique: str | bool | None = None,
         priority: str | None = None,
@@ -114,7 +112,7 @@ class Preparation:
                     "unique=True, which tells jobs apart by their arguments"
                 )
 
-    def _target(self, task: str | AnyJob) -> _Target:
+    def _target(self, task: str | JobDefinition) -> _Target:
         job = resolve(task)
         if job is not None and registry.is_late(job):
             check_loaded(job)
@@ -183,7 +181,7 @@ def _check_external(name: str) -> None:
         )
 
 
-def resolve(task: str | AnyJob) -> AnyJob | None:
+def resolve(task: str | JobDefinition) -> JobDefinition | None:
     """
     Return the job that a name means, or None for one that another program serves.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import conf
 from ..backends import get_backend
 from ..backends.base import JobSpec
 from ..exceptions import BackendError, SubmitUncertain
 from ..instrumentation import active
+from ..jobs.definition import JobDefinition
 from ..jobs.options import (
     DEFAULT,
     PRIORITY_HIGH,
@@ -24,9 +25,6 @@ from .arguments import MISSING, check_flags, collect_call, read_job
 from .builder import Preparation
 from .delivery import deliver, wait_for
 from .request import JobRequest
-
-if TYPE_CHECKING:
-    from .job import AnyJob
 
 #: The keywords of submit_job that dispatch_background_task takes too.
 _CONTROLS = ("unique", "priority", "wait_until_complete", "max_retries", "poll_timeout")
@@ -62,7 +60,7 @@ class GearmanClient:
 
     def submit_job(
         self,
-        task: str | AnyJob,
+        task: str | JobDefinition,
         /,
         data: Any = MISSING,
         unique: str | bool | None = None,
@@ -104,7 +102,7 @@ class GearmanClient:
 
     def submit_call(
         self,
-        task: str | AnyJob,
+        task: str | JobDefinition,
         call: Call,
         *,
         background: bool = False,
@@ -141,7 +139,12 @@ class GearmanClient:
         return self._submit_many(requests, waits and not background)
 
     def submit_calls(
-        self, task: str | AnyJob, calls: Iterable[Call], *, background: bool = False, **options: Any
+        self,
+        task: str | JobDefinition,
+        calls: Iterable[Call],
+        *,
+        background: bool = False,
+        **options: Any,
     ) -> list[JobRequest]:
         """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
         preparation = Preparation(self._options, background, **options)
@@ -168,7 +171,7 @@ class GearmanClient:
 
     def dispatch_background_task(
         self,
-        func: str | AnyJob,
+        func: str | JobDefinition,
         /,
         arg: Any = MISSING,
         uniq: str | bool | None = None,
@@ -253,7 +256,7 @@ class GearmanClient:
 
     def prepare(
         self,
-        task: str | AnyJob,
+        task: str | JobDefinition,
         call: Call,
         background: bool,
         waits: bool = True,

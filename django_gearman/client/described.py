@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,15 @@ class GearmanJob:
 class Described:
     """The attributes that say how a job was submitted, under python-gearman's names."""
 
+    task: str
     spec: JobSpec
     options: Options
+    #: What names the job in `GearmanClient.get_job_status`, also from another process.
+    handle = ""
+    #: Where it was submitted; None: to the servers of the settings.
+    servers: Sequence[Any] | None = None
+    #: Known not to be for the worker of the job that waits for it.
+    may_wait = False
 
     @property
     def priority(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -22,9 +22,7 @@ from ..jobs.registry import registry
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
 from ..utils.waiting import submit_by
-
-if TYPE_CHECKING:
-    from .request import JobRequest
+from .described import Described
 
 logger = get_logger("django_gearman.jobs")
 
@@ -48,7 +46,7 @@ class Lookout:
         self._waited = 0.0
 
     def watch(
-        self, submission: Submission, seconds: float | None, request: JobRequest
+        self, submission: Submission, seconds: float | None, request: Described
     ) -> Update | None:
         """Wait for what comes next, up to so many seconds or to the next look."""
         if active().workers_are_here or (seconds is not None and seconds <= self._seconds):
@@ -58,7 +56,7 @@ class Lookout:
             self._look(request, _LOOK if seconds is None else min(_LOOK, seconds - self._seconds))
         return update
 
-    def _look(self, request: JobRequest, seconds: float) -> None:
+    def _look(self, request: Described, seconds: float) -> None:
         self._waited += self._seconds
         self._seconds = self._waited
         function = request.spec.function
@@ -77,7 +75,7 @@ class Lookout:
             _warn(request, rows, self._waited)
 
 
-def _warn(request: JobRequest, rows: Sequence[FunctionStatus], seconds: float) -> None:
+def _warn(request: Described, rows: Sequence[FunctionStatus], seconds: float) -> None:
     job, function = registry.find(request.task), request.spec.function
     start = "start the program that serves it"
     if job is not None:
@@ -103,7 +101,7 @@ def _warn(request: JobRequest, rows: Sequence[FunctionStatus], seconds: float) -
 
 
 def refuse_to_wait_for_itself(
-    requests: Sequence[JobRequest], servers: Sequence[Any] | None, timeout: float | None
+    requests: Sequence[Described], servers: Sequence[Any] | None, timeout: float | None
 ) -> None:
     """
     Raise WaitsForItself in a job that is about to wait for a job which only its own worker serves.

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from django.apps import apps
 from django.conf import settings
@@ -26,10 +26,8 @@ from .. import conf
 from ..backends import get_backend_class
 from ..exceptions import JobNotRegistered, NotSetUp
 from ..instrumentation import active
-from ..jobs.registry import default_name, registry
-
-if TYPE_CHECKING:
-    from .job import AnyJob
+from ..jobs.definition import JobDefinition, default_name
+from ..jobs.registry import registry
 
 #: Files and directories with jobs of tests, or without code of the project.
 _NO_JOBS = re.compile(
@@ -61,7 +59,7 @@ def check_set_up() -> None:
         )
 
 
-def check_loaded(job: AnyJob) -> None:
+def check_loaded(job: JobDefinition) -> None:
     """Raise JobNotRegistered if no worker loads a job that is to go to a real job server."""
     if not registry.is_late(job) or active().workers_are_here or get_backend_class().local:
         return
@@ -92,7 +90,7 @@ def misplaced_jobs() -> list[Misplaced]:
     return list(found.values())
 
 
-def _file(job: AnyJob) -> str:
+def _file(job: JobDefinition) -> str:
     code = getattr(inspect.unwrap(job.func), "__code__", None)
     return os.path.realpath(code.co_filename) if code is not None else job.func.__module__
 

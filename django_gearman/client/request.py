@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -64,16 +64,10 @@ class JobRequest(Described):
     """
 
     # As they are at first: what never changes need not be set for each of many requests.
-    #: What names the job in `GearmanClient.get_job_status`, also from another process.
-    handle = ""
     connection_attempts = 0
     state = JOB_UNKNOWN
     timed_out = False
     exception: GearmanError | None = None
-    #: Where it was submitted; None: to the servers of the settings.
-    servers: Sequence[Any] | None = None
-    #: Known not to be for the worker of the job that waits for it.
-    may_wait = False
     _submission: Submission | None = None
     #: Of several threads that wait, one takes what is said of the job: in its order.
     _turn: threading.Lock | None = None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
 from ..serializers import Serializer, check_bytes
 from ..utils.text import printable, quoted
-
-if TYPE_CHECKING:
-    from ..client.job import AnyJob
+from .definition import JobDefinition
 
 _MAX_PROGRESS = 2**32 - 1  # what gearmand keeps
 
@@ -26,7 +24,7 @@ class JobContext:
 
     def __init__(
         self,
-        job: AnyJob,
+        job: JobDefinition,
         assigned: AssignedJob,
         session: WorkerSession,
         serializer: Serializer,

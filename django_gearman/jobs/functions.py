@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from django.core.exceptions import ImproperlyConfigured
 
 from .. import conf
-from ..client.job import AnyJob
 from ..exceptions import JobAlreadyRegistered
 from ..serializers import get_serializer
+from .definition import JobDefinition
 
 
-def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
+def functions_of(jobs: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
     """
     Return the function on the wire of each job.
 
@@ -24,7 +24,7 @@ def functions_of(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
     return name_functions(jobs)
 
 
-def check_serializers(jobs: Iterable[AnyJob]) -> None:
+def check_serializers(jobs: Iterable[JobDefinition]) -> None:
     """Raise ImproperlyConfigured if a serializer is wrong, or cannot count a job's retries."""
     default = conf.serializer()
     get_serializer(default)
@@ -38,9 +38,9 @@ def check_serializers(jobs: Iterable[AnyJob]) -> None:
             )
 
 
-def name_functions(jobs: Iterable[AnyJob]) -> dict[str, AnyJob]:
+def name_functions(jobs: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
     """Return the function on the wire of each job; JobAlreadyRegistered if two share one."""
-    functions: dict[str, AnyJob] = {}
+    functions: dict[str, JobDefinition] = {}
     for job in jobs:
         function = conf.function_name(job.name)
         other = functions.setdefault(function, job)

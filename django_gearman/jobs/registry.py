@@ -5,25 +5,22 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from django.apps import apps
 
 from ..exceptions import JobAlreadyRegistered, JobNotRegistered
-
-if TYPE_CHECKING:
-    from ..client.job import AnyJob
+from .definition import JobDefinition
 
 
 class JobRegistry:
     """A set of jobs in which each name stands once."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, AnyJob] = {}
+        self._jobs: dict[str, JobDefinition] = {}
         self._late: set[str] = set()
         self._lock = threading.Lock()
 
-    def add(self, job: AnyJob) -> None:
+    def add(self, job: JobDefinition) -> None:
         """
         Add a job; JobAlreadyRegistered, naming both places, when another one has its name.
 
@@ -43,15 +40,15 @@ class JobRegistry:
             if not reloaded:
                 (self._late.add if _comes_late(job) else self._late.discard)(job.name)
 
-    def find(self, name: str) -> AnyJob | None:
+    def find(self, name: str) -> JobDefinition | None:
         """Return the job of that name, or None."""
         return self._jobs.get(name)
 
-    def is_late(self, job: AnyJob) -> bool:
+    def is_late(self, job: JobDefinition) -> bool:
         """Whether a job was declared after Django had started, where workers do not load it."""
         return job.name in self._late
 
-    def get(self, name: str) -> AnyJob:
+    def get(self, name: str) -> JobDefinition:
         """Return the job of that name; JobNotRegistered, with the names most like it, otherwise."""
         job = self._jobs.get(name)
         if job is None:
@@ -78,18 +75,18 @@ class JobRegistry:
         shown = ", ".join(sorted(self._jobs)[:5])
         return f"{told}; there are {shown}{' and others' if more else ''}"
 
-    def queues(self) -> dict[str, list[AnyJob]]:
+    def queues(self) -> dict[str, list[JobDefinition]]:
         """Return the jobs of each queue, both sorted by name."""
-        queues: dict[str, list[AnyJob]] = {}
+        queues: dict[str, list[JobDefinition]] = {}
         for _, job in sorted(self._jobs.items()):
             queues.setdefault(job.queue, []).append(job)
         return dict(sorted(queues.items()))
 
-    def jobs(self) -> list[AnyJob]:
+    def jobs(self) -> list[JobDefinition]:
         """Return all jobs, by queue."""
         return [job for jobs in self.queues().values() for job in jobs]
 
-    def select(self, queues: Iterable[str] | None = None) -> list[AnyJob]:
+    def select(self, queues: Iterable[str] | None = None) -> list[JobDefinition]:
         """
         Return the jobs of these queues; of all for None, and where "*" is among them.
 
@@ -125,12 +122,7 @@ def _tell_package(package: str) -> str:
     return f"; workers load {max(owners, key=len)}.gearman_jobs, and what it imports: not {package}"
 
 
-def default_name(module: str, function: str) -> str:
-    """Return the import path without "gearman_jobs": gearman_example.reverse."""
-    return ".".join([*(part for part in module.split(".") if part != "gearman_jobs"), function])
-
-
-def _comes_late(job: AnyJob) -> bool:
+def _comes_late(job: JobDefinition) -> bool:
     module = job.func.__module__
     if not apps.ready:
         return module == "__main__"

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..client.arguments import MISSING
-from ..client.job import AnyJob
 from ..conf import workers
+from ..jobs.definition import JobDefinition
 from ..worker.routing import routing_errors
 from .expectation import Expectation, describe_submission
 from .outbox import SubmittedJob
@@ -26,7 +26,7 @@ class Assertions(ABC):
 
     def assert_submitted(
         self,
-        job: str | AnyJob | None = None,
+        job: str | JobDefinition | None = None,
         /,
         *arguments: Any,
         queue: Any = MISSING,
@@ -71,7 +71,7 @@ class Assertions(ABC):
 
     def assert_not_submitted(
         self,
-        job: str | AnyJob | None = None,
+        job: str | JobDefinition | None = None,
         /,
         *arguments: Any,
         args: Sequence[Any] | None = None,
@@ -103,7 +103,7 @@ class Assertions(ABC):
             raise AssertionError(f"nothing should be submitted\n{_report(submitted)}")
 
     def assert_submitted_in_order(
-        self, *jobs: str | AnyJob | tuple[str | AnyJob, *tuple[Any, ...]]
+        self, *jobs: str | JobDefinition | tuple[str | JobDefinition, *tuple[Any, ...]]
     ) -> list[SubmittedJob]:
         """
         Fail unless these were submitted one after another, others between them or not; return them.

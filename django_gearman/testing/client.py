@@ -10,9 +10,10 @@ from typing import Any
 from ..backends.eager import EagerBackend
 from ..client.builder import resolve
 from ..client.client import GearmanClient
-from ..client.job import AnyJob, Job
+from ..client.job import Job
 from ..instrumentation import active
 from ..jobs.context import JobContext
+from ..jobs.definition import JobDefinition
 from ..jobs.registry import registry
 from ..serializers import Call
 from ..signals import job_finished
@@ -52,7 +53,7 @@ class RecordingClient(Assertions, GearmanClient):
 
     def stub(
         self,
-        job: str | AnyJob,
+        job: str | JobDefinition,
         function: Callable[..., Any] | None = None,
         /,
         *,
@@ -86,7 +87,7 @@ class RecordingClient(Assertions, GearmanClient):
         """
         return ConnectionBroken(self._harness.faults.all, after, times)
 
-    def crash_worker_during(self, job: str | AnyJob, *, times: int = 1) -> Fault:
+    def crash_worker_during(self, job: str | JobDefinition, *, times: int = 1) -> Fault:
         """
         Have workers die at the end of this job, before they can report anything.
 
@@ -98,7 +99,7 @@ class RecordingClient(Assertions, GearmanClient):
         """
         return WorkerCrash(self._harness.faults.all, job, times)
 
-    def deliver_twice(self, job: str | AnyJob) -> Fault:
+    def deliver_twice(self, job: str | JobDefinition) -> Fault:
         """
         Have each job of this name run twice, as after a connection that broke: does that do harm?
 
@@ -116,7 +117,7 @@ class ManualWorker:
     def run(
         self,
         queue: str | Iterable[str] | None = None,
-        only: str | AnyJob | Iterable[str | AnyJob] | None = None,
+        only: str | JobDefinition | Iterable[str | JobDefinition] | None = None,
         limit: int | None = None,
     ) -> int:
         """
@@ -140,7 +141,7 @@ class ManualWorker:
     def run_one(
         self,
         queue: str | Iterable[str] | None = None,
-        only: str | AnyJob | Iterable[str | AnyJob] | None = None,
+        only: str | JobDefinition | Iterable[str | JobDefinition] | None = None,
     ) -> bool:
         """Run the next job; return whether there was one. Takes and raises what `run` does."""
         return self.run(queue, only, limit=1) == 1
@@ -177,7 +178,7 @@ def _several(value: Any, kinds: Any, name: str) -> list[Any]:
     return several
 
 
-def perform_job(job: str | AnyJob, /, *args: Any, **kwargs: Any) -> Any:
+def perform_job(job: str | JobDefinition, /, *args: Any, **kwargs: Any) -> Any:
     """
     Run one job here, with these arguments, and return its result; it counts as no submission.
 

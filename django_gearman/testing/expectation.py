@@ -9,8 +9,8 @@ from typing import Any
 
 from ..client.arguments import MISSING, collect_call
 from ..client.builder import resolve
-from ..client.job import AnyJob, Job
 from ..exceptions import JobNotRegistered
+from ..jobs.definition import JobDefinition
 from ..jobs.options import Options
 from ..jobs.registry import registry
 from ..serializers import Call
@@ -32,11 +32,11 @@ class Expectation:
 
     def __init__(
         self,
-        job: str | AnyJob | None = None,
+        job: str | JobDefinition | None = None,
         call: Call | None = None,
         **options: Any,
     ) -> None:
-        self.name = job.name if isinstance(job, Job) else job
+        self.name = job.name if isinstance(job, JobDefinition) else job
         self._call = call
         self._options = {name: value for name, value in options.items() if value is not MISSING}
         unique = self._options.get("unique")
@@ -50,7 +50,7 @@ class Expectation:
         except JobNotRegistered as error:
             self.impossible = error.args[0]
         except TypeError as error:
-            if not isinstance(job, str | Job):
+            if not isinstance(job, str | JobDefinition):
                 raise
             self.impossible = f"{error} (unittest.mock.ANY stands for any value)"
         for name, value in self._options.items():
@@ -59,7 +59,7 @@ class Expectation:
     @classmethod
     def read(
         cls,
-        job: str | AnyJob | None,
+        job: str | JobDefinition | None,
         arguments: Sequence[Any],
         args: Sequence[Any] | None,
         kwargs: Mapping[str, Any] | None,
@@ -130,7 +130,7 @@ def _line(name: str, got: Any, wanted: Any) -> str:
     return f"{name} is {show(got)}, not {show(wanted)}"
 
 
-def _by_name(job: AnyJob | None, call: Call) -> dict[Any, Any]:
+def _by_name(job: JobDefinition | None, call: Call) -> dict[Any, Any]:
     """Return the arguments by the job's names for them, by position for a job that is not ours."""
     if job is None:
         return {**dict(enumerate(call.args)), **call.kwargs}

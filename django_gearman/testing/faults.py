@@ -9,8 +9,8 @@ from collections import Counter
 from .. import conf
 from ..backends.base import AssignedJob, Submission, UnsentSubmission, Update
 from ..client.builder import resolve
-from ..client.job import AnyJob
 from ..exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
+from ..jobs.definition import JobDefinition
 from .force import InForce
 
 
@@ -79,7 +79,7 @@ class _CutOff(Submission):
 class _OfJob(Fault):
     """What happens to a job, `times` times to each submission of it."""
 
-    def __init__(self, faults: list[Fault], job: str | AnyJob, times: int = 1) -> None:
+    def __init__(self, faults: list[Fault], job: str | JobDefinition, times: int = 1) -> None:
         resolve(job)
         self._function = conf.function_name(job if isinstance(job, str) else job.name)
         self._times = _count(times)

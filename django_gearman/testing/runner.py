@@ -13,9 +13,9 @@ from ..backends import get_backend
 from ..backends.base import AssignedJob, BaseBackend, JobSpec, WorkerSession
 from ..backends.eager import EagerBackend
 from ..backends.memory import MemoryBackend
-from ..client.job import AnyJob
 from ..client.request import JobRequest
 from ..exceptions import BackendError
+from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
 from ..utils.text import printable, repr_of
@@ -140,7 +140,7 @@ class Runner:
     def run(
         self,
         queues: str | Iterable[str] | None = None,
-        only: Collection[AnyJob] | None = None,
+        only: Collection[JobDefinition] | None = None,
         limit: int | None = None,
     ) -> int:
         """Work in this thread, as `gearman_worker` does, until idle or `limit` jobs have run."""
@@ -267,5 +267,5 @@ class Runner:
             "override_gearman('eager')"
         )
 
-    def _job_of(self, spec: JobSpec) -> AnyJob | None:
+    def _job_of(self, spec: JobSpec) -> JobDefinition | None:
         return functions_of(registry.jobs()).get(spec.function)

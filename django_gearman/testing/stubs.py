@@ -8,8 +8,8 @@ from typing import Any
 
 from .. import conf
 from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkException
-from ..client.job import AnyJob, Job
 from ..exceptions import ConnectionLost
+from ..jobs.definition import JobDefinition
 from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes
 from .force import InForce
@@ -26,7 +26,7 @@ class Stub(InForce):
     def __init__(
         self,
         stubs: list[Stub],
-        job: str | AnyJob,
+        job: str | JobDefinition,
         function: Callable[..., Any] | None,
         returns: Any,
         raises: Exception | type[Exception] | None,
@@ -39,7 +39,7 @@ class Stub(InForce):
             raise TypeError(f"raises is an exception, not {raises!r}")
         if function is not None and not callable(function):
             raise TypeError(f"a stub answers by a function, not {function!r}; write returns=...")
-        self.name = job.name if isinstance(job, Job) else conf.check_name(job, "job name")
+        self.name = job.name if isinstance(job, JobDefinition) else conf.check_name(job, "job name")
         if registry.find(self.name) is None and not conf.is_external(self.name):
             raise registry.unknown(self.name)  # as submitting it does in production
         self.function = conf.function_name(self.name)

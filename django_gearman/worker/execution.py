@@ -26,7 +26,6 @@ from ..backends.base import (
     WorkFail,
     WorkWarning,
 )
-from ..client.job import AnyJob
 from ..exceptions import (
     BackendError,
     ConnectionLost,
@@ -39,6 +38,7 @@ from ..exceptions import (
 )
 from ..instrumentation import active
 from ..jobs.context import JobContext, running
+from ..jobs.definition import JobDefinition
 from ..jobs.retries import RetryJob
 from ..serializers import BareCall, Call, check_bytes, digest_of, get_serializer
 from ..serializers.failures import dump_error
@@ -57,7 +57,7 @@ _PASSING = (ServerUnavailable, ConnectionLost, SubmitUncertain, ServerError, Pro
 
 @apart
 def execute(
-    job: AnyJob,
+    job: JobDefinition,
     assigned: AssignedJob,
     session: WorkerSession,
     submit: Submit,
@@ -111,7 +111,7 @@ class Run:
     """One run of a job that a server has assigned."""
 
     def __init__(
-        self, job: AnyJob, assigned: AssignedJob, session: WorkerSession, submit: Submit
+        self, job: JobDefinition, assigned: AssignedJob, session: WorkerSession, submit: Submit
     ) -> None:
         self.job = job
         self.assigned = assigned

@@ -13,8 +13,8 @@ import logging
 from ..backends import get_backend
 from ..backends.base import AssignedJob, WorkComplete, WorkFail
 from ..backends.gearmand.orphan import OrphanSession, hang_up
-from ..client.job import AnyJob
 from ..exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
+from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
 from ..serializers.failures import dump_error
@@ -92,7 +92,9 @@ def _end(
         send_ended(Run(job, assigned, session, submit), ending)
 
 
-def is_last_run(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: Death) -> bool:
+def is_last_run(
+    job: JobDefinition, assigned: AssignedJob, has_workload: bool, death: Death
+) -> bool:
     """Whether this run was the last one under its handle."""
     if death.is_overdue:
         return True
@@ -102,7 +104,7 @@ def is_last_run(job: AnyJob, assigned: AssignedJob, has_workload: bool, death: D
     return death.times > job.retries or bool(assigned.background and has_workload)
 
 
-def may_run_again(job: AnyJob, assigned: AssignedJob, death: Death) -> bool:
+def may_run_again(job: JobDefinition, assigned: AssignedJob, death: Death) -> bool:
     """
     Whether a next attempt may follow, as its workload tells.
 
@@ -119,7 +121,7 @@ def fail_orphan(run: Run, death: Death) -> Ending:
     return run.report(run.failed(error_of(run.job, death), died=not death.is_overdue))
 
 
-def error_of(job: AnyJob, death: Death) -> Exception:
+def error_of(job: JobDefinition, death: Death) -> Exception:
     """Return what has become of a job."""
     if death.is_overdue:
         return JobTimeLimitExceeded(

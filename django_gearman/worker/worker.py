@@ -14,9 +14,9 @@ from django import db
 
 from ..backends import get_backend
 from ..backends.base import AssignedJob, BaseBackend, WorkerSession
-from ..client.job import AnyJob
 from ..exceptions import BackendError
 from ..instrumentation import active
+from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
 from ..signals import worker_started, worker_stopping
@@ -60,7 +60,7 @@ class GearmanWorker:
         prefetch: int | None = 0,
     ) -> None:
         self.queues = [queues] if isinstance(queues, str) else None if queues is None else [*queues]
-        self.jobs: list[AnyJob] = registry.select(self.queues)
+        self.jobs: list[JobDefinition] = registry.select(self.queues)
         self.name = name or socket.gethostname()
         self.prefetch = prefetch
         self.is_stopping = False
@@ -156,7 +156,7 @@ class GearmanWorker:
 
     def _run(
         self,
-        functions: Mapping[str, AnyJob],
+        functions: Mapping[str, JobDefinition],
         session: WorkerSession,
         retry: Submit,
         watch: Watch,
