@@ -96,7 +96,7 @@ class Dispatcher:
             if timer is not None:
                 timer.cancel()
         if self._journal is not None:
-            await self._loop.run_in_executor(None, self._journal.close)
+            await asyncio.get_running_loop().run_in_executor(None, self._journal.close)
             await asyncio.sleep(0)  # for the last answers
 
     # Jobs

@@ -30,8 +30,8 @@ class JobServer:
     """
     A job server; with `store`, a file keeps its background jobs.
 
-    Making one opens the store, and raises JournalError where that cannot be. `start` listens, `stop`
-    ends it; both in an event loop.
+    Making one opens the store, and raises JournalError where that cannot be. `bind` takes the address,
+    `start` listens there, `stop` ends it; all in an event loop.
     """
 
     def __init__(
@@ -50,14 +50,16 @@ class JobServer:
         self._listener: asyncio.Server | None = None
         self._look: asyncio.TimerHandle | None = None
 
-    async def start(
-        self, host: str, port: int, *, tls: ssl.SSLContext | None = None
-    ) -> tuple[str, int]:
-        """Load what is stored, and listen; return the address. Raises OSError where that fails."""
+    async def bind(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        """Take an address, without listening there yet. Raises OSError if that cannot be."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             self._make_peer, host, port, ssl=tls, backlog=1024, start_serving=False
         )
+
+    async def start(self) -> tuple[str, int]:
+        """Load what is stored, and listen; return the address. Raises OSError if that cannot be."""
+        assert self._listener is not None, "start() comes after bind()"
         self.dispatcher.start()
         self._close_half_requests()
         await self._listener.start_serving()

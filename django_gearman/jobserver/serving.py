@@ -26,6 +26,10 @@ class CannotServe(Exception):
     """The server cannot start; the text says why, and what to do."""
 
 
+class AddressInUse(CannotServe):
+    """Something else listens at the address."""
+
+
 @dataclass(frozen=True)
 class Options:
     """Where and how to serve. `port` 0 picks a free one."""
@@ -45,7 +49,7 @@ class Options:
             raise CannotServe(
                 "--tls-key and --tls-ca go with --tls-cert; name the certificate, too"
             )
-        if _is_loopback(self.host):
+        if is_loopback(self.host):
             return
         if self.allow_remote is None:
             raise CannotServe(
@@ -60,7 +64,8 @@ class Options:
             )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):
@@ -105,27 +110,64 @@ def _no_password() -> str:
 
 def run(options: Options, announce: Announce) -> None:
     """Serve until SIGTERM, SIGINT or an administrator's `shutdown`; CannotServe if that cannot be."""
+    try:
+        asyncio.run(_serve(options, announce))
+    except AddressInUse as error:
+        raise CannotServe(
+            f"{error}. Stop that one, or choose a port: --port 0 picks a free one"
+        ) from error
+
+
+def check_room(options: Options) -> None:
+    """Raise CannotServe if a server with these options could not start now."""
+
+    async def try_it() -> None:
+        await (await _prepare(options)).stop()
+
+    asyncio.run(try_it())
+
+
+async def _serve(options: Options, announce: Announce) -> None:
+    server, greeting = await listen(options)
+    _stop_on_signals(server)
+    announce(f"{greeting}. Quit with CONTROL-C.")
+    await finish(server, options, announce)
+
+
+async def _prepare(options: Options) -> JobServer:
+    """Open the store and take the address."""
     options.check()
-    asyncio.run(_serve(options, tls_context(options), announce))
-
-
-async def _serve(options: Options, tls: ssl.SSLContext | None, announce: Announce) -> None:
+    tls = tls_context(options)
     try:
         server = JobServer(store=options.store, max_queued=options.max_queued)
     except JournalError as error:
         raise CannotServe(str(error)) from error
-    _stop_on_signals(server)
     try:
-        address = await server.start(options.host, options.port, tls=tls)
+        await server.bind(options.host, options.port, tls=tls)
     except OSError as error:
         await server.stop()
-        raise CannotServe(_why_not(options, error)) from error
-    announce(_greeting(options, server, *address))
-    if options.allow_remote == "insecure" and not _is_loopback(options.host) and tls is None:
+        raise _refusal(options, error) from error
+    return server
+
+
+async def listen(options: Options) -> tuple[JobServer, str]:
+    """Start a server; return it, and what it is and where. Raises CannotServe if that cannot be."""
+    server = await _prepare(options)
+    try:
+        address = await server.start()
+    except OSError as error:  # another one has been quicker
+        await server.stop()
+        raise _refusal(options, error) from error
+    if not is_loopback(options.host) and options.tls_cert is None:
         logger.warning(
             "%s is open to other machines without TLS: whoever reaches it may run any job",
             options.host,
         )
+    return server, _greeting(options, server, *address)
+
+
+async def finish(server: JobServer, options: Options, announce: Announce) -> None:
+    """Serve until the server is told to shut down, end it, and say what is lost."""
     await server.wait_shutdown()
     announce(_farewell(options, await server.stop()))
 
@@ -139,28 +181,29 @@ def _stop_on_signals(server: JobServer) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
-def _why_not(options: Options, error: OSError) -> str:
-    where = f"{options.host}:{options.port}"
+def _refusal(options: Options, error: OSError) -> CannotServe:
+    where = _place(options.host, options.port)
     if error.errno == errno.EADDRINUSE:
-        return (
-            f"{where} is in use, perhaps by another job server. Stop that one, or choose a port: "
-            "--port 0 picks a free one"
-        )
+        return AddressInUse(f"{where} is in use, perhaps by another job server")
     if error.errno == errno.EACCES:
-        return f"{where}: this user may not listen there; choose a port above 1023"
+        return CannotServe(f"{where}: this user may not listen there; choose a port above 1023")
     reason = str(error.strerror or error).rpartition(": ")[2]  # asyncio's own text begins otherwise
-    return f"{where}: {reason}; name an address of this machine"
+    return CannotServe(f"{where}: {reason}; name an address of this machine")
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _greeting(options: Options, server: JobServer, host: str, port: int) -> str:
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = _place(host, port)
     if options.store is None:
         kept = "jobs in memory, lost when it ends (--store FILE keeps background jobs)"
     else:
         count = server.job_count
         kept = f"background jobs kept in {options.store} ({count} found there)"
     secure = " over TLS" if options.tls_cert else ""
-    return f"Gearman job server on {where}{secure}: {kept}. Quit with CONTROL-C."
+    return f"Gearman job server on {where}{secure}: {kept}"
 
 
 def _farewell(options: Options, left: Remains) -> str:

@@ -15,9 +15,7 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,18 +23,27 @@ from functools import partial
 
 from .forking import NOT_NOW, delay_after
 from .listening import has_terminal, listening
-from .process import UNKNOWN_CODE, Death, Process, Slot, reap_strangers, spawn
+from .process import (
+    LEAVE_SECONDS,
+    UNKNOWN_CODE,
+    Death,
+    Process,
+    Slot,
+    how_ended,
+    reap_strangers,
+    replacement_delay,
+    show_tracebacks,
+    spawn,
+)
 from .reload import Reload
 from .reporters import Reporters
 from .scoreboard import Stage
-from .streams import has_room
 
 logger = logging.getLogger(__name__)
 
 #: What `run` returns when a process could not start.
 CANNOT_START = 3
 
-_QUICK_SECONDS = 5.0  # a process that lived for less has died quickly
 _TROUBLE_SECONDS = 0.1  # to wait after an error of the supervisor's own
 _LOOK_SECONDS = 0.5  # between looks at what the processes tell
 _MOST_TASKS = 1000  # that killed a process, and are remembered
@@ -66,7 +73,8 @@ class Supervisor:
     A process that dies is replaced; one that could not even start stops the whole, because the next
     would fail alike, unless its slot had one before or the system had no room for it. One that says
     it is done is not replaced; when all are, the whole ends. What the system has no room for, a
-    process or a socket, is tried again, later and later.
+    process or a socket, is tried again, later and later. Services start before the other processes,
+    and are stopped when the last of these has ended.
 
     `on_death` is called, in a process of its own, with the death of a process that had a task in hand;
     `describe` says in words which task that was. `report` is told the status every half second.
@@ -84,7 +92,8 @@ class Supervisor:
         reload: Reload | None = None,
         in_child: Callable[[], object] = lambda: None,
     ) -> None:
-        self._slots = list(slots)
+        self._slots = sorted(slots, key=lambda slot: not slot.is_service)
+        self._workers = [slot for slot in self._slots if not slot.is_service]
         self._grace_period = grace_period
         self._on_death = on_death
         self._words = describe
@@ -138,8 +147,12 @@ class Supervisor:
         return self._kill_at is not None
 
     def _is_done(self) -> bool:
-        unfilled = any(slot.vacant_until < float("inf") for slot in self._slots)
-        idle = not self._processes and not self._reporters
+        return not self._processes and self._is_work_over()
+
+    def _is_work_over(self) -> bool:
+        """Whether nothing but services is left, and nothing else is to come."""
+        unfilled = any(slot.vacant_until < float("inf") for slot in self._workers)
+        idle = all(process.is_service for process in self._processes) and not self._reporters
         return idle and (self._is_stopping or not unfilled)
 
     def _look(self) -> None:
@@ -163,8 +176,11 @@ class Supervisor:
             tasks = self._in_hand() or "no task"
             logger.error("killing what has not finished; left for others: %s", tasks)
             for process in self._processes:
-                process.kill()
+                if process.is_leaving:
+                    process.kill()
             self._reporters.kill()
+        if self._is_work_over():
+            self._stop_services()
         if not self._is_stopping:
             self._fill_slots()
             self._replace_old()
@@ -172,15 +188,17 @@ class Supervisor:
                 self._reload.look(self._processes)
 
     def _tell_status(self) -> None:
-        serving = sum(process.is_serving and not process.is_leaving for process in self._processes)
-        self._report(Status(len(self._slots), serving, self._is_stopping))
+        counted = [p for p in self._processes if not p.is_leaving and not p.is_service]
+        serving = sum(process.is_serving for process in counted)
+        self._report(Status(len(self._workers), serving, self._is_stopping))
 
     def _wait(self, wake: socket.socket) -> None:
         """Wait for a signal, for what a process tells, or until it is time to look."""
         now = time.monotonic()
         moments = [process.board.deadline for process in self._processes]
-        moments += [*(slot.vacant_until for slot in self._slots), self._reporters.next_moment()]
-        moments = [moment for moment in [*moments, self._kill_at or now] if moment > now]
+        moments += [slot.vacant_until for slot in self._slots]
+        moments += [self._reporters.next_moment(), self._kill_at or now]
+        moments = [moment for moment in moments if moment > now]
         timeout = min([_LOOK_SECONDS, *(moment - now for moment in moments)])
         poller = select.poll()
         for readable in (wake, *(process.line for process in self._processes)):
@@ -192,7 +210,7 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGQUIT:
-            self._show_tracebacks()
+            show_tracebacks(self._processes)
         elif number == signal.SIGHUP and self._had_terminal and not has_terminal():
             self._on_signal(signal.SIGTERM)  # the terminal was closed
         elif number == signal.SIGHUP:
@@ -204,30 +222,24 @@ class Supervisor:
             else:
                 self._stop()
 
-    def _show_tracebacks(self) -> None:
-        for frame in sys._current_frames().values():
-            print("the supervisor is here:", file=sys.stderr)
-            traceback.print_stack(frame, file=sys.stderr)
-        for process in self._processes:
-            if not has_room(2):  # who writes there would wait
-                return
-            name = process.slot.name if process.slot else "an old worker"
-            logger.info("%s: process %d is here:", name, process.pid)
-            process.send(signal.SIGQUIT)
-            time.sleep(0.05)  # one after another, so that they do not mix
-
     def _stop(self) -> None:
         self._kill_at = time.monotonic() + self._grace_period
         self._reload.cancel()
         for process in self._processes:
-            process.stop()
+            if not process.is_service:
+                process.stop()
         if tasks := self._in_hand():
             told = "stopping; in hand: %s, for %g s at most; a second signal kills at once"
             logger.info(told, tasks, self._grace_period)
 
+    def _stop_services(self) -> None:
+        for process in self._processes:
+            if not process.is_leaving:
+                self._kill_at = time.monotonic() + LEAVE_SECONDS
+                process.stop()
+
     def _in_hand(self) -> str:
-        tasks = [process.board.task for process in self._processes]
-        return ", ".join(self._describe(task) for task in tasks if task)
+        return ", ".join(self._describe(p.board.task) for p in self._processes if p.board.task)
 
     def _describe(self, task: bytes) -> str:
         try:
@@ -237,7 +249,7 @@ class Supervisor:
             return "a task"
 
     def _renew(self) -> None:
-        self._old = [process for process in self._processes if not process.is_leaving]
+        self._old = [p for p in self._processes if not p.is_leaving and not p.is_service]
 
     # Births
 
@@ -246,6 +258,8 @@ class Supervisor:
         for slot in self._slots:
             if slot not in filled and slot.vacant_until <= time.monotonic():
                 self._spawn(slot)
+            if slot.is_service and not slot.has_started:
+                return  # the others need it
 
     def _replace_old(self) -> None:
         """Start a process beside an old one, and stop that when the new one serves."""
@@ -280,7 +294,9 @@ class Supervisor:
         self._processes.remove(process)
         is_overdue = process.board.deadline <= time.monotonic() and not process.board.is_ending
         task = b"" if process.is_killed else process.board.task
-        how = "killed: its time was up" if is_overdue and code == -signal.SIGKILL else _how(code)
+        how = (
+            "killed: its time was up" if is_overdue and code == -signal.SIGKILL else how_ended(code)
+        )
         if task and self._on_death is not None:
             key, reported = hashlib.blake2b(task).digest(), process.board.has_reported
             self._times[key] += 1
@@ -317,31 +333,12 @@ class Supervisor:
             self._failed = True
             self._stop()
             return
-        slot.vacant_until = time.monotonic() + (delay := _delay(slot, process, code, task))
+        slot.vacant_until = time.monotonic() + (
+            delay := replacement_delay(slot, process, code, task)
+        )
         logger.error(
             "%s: process %d %s%s; starting another one%s",
             *(slot.name, process.pid, how),
             f", with {self._describe(task)} in hand" if task else "",
             f" in {delay:g} s" if delay else "",
         )
-
-
-def _delay(slot: Slot, process: Process, code: int, task: bytes) -> float:
-    """Return the seconds until a process is replaced: more, if one after another does nothing."""
-    lived = time.monotonic() - process.born
-    if not code or lived >= _QUICK_SECONDS:
-        slot.quick_deaths = 0
-        return 0.0
-    slot.quick_deaths = 1 if task else slot.quick_deaths + 1
-    return delay_after(slot.quick_deaths)
-
-
-def _how(code: int) -> str:
-    if code == UNKNOWN_CODE:
-        return "has ended, and another program has its exit code"
-    if code >= 0:
-        return f"exited with {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

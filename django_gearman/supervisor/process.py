@@ -8,13 +8,16 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from .forking import fork, reset_signals
+from .forking import delay_after, fork, reset_signals
 from .scoreboard import Phase, Reported, Scoreboard, Stage
+from .streams import has_room
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ UNKNOWN_CODE = 256
 # has done its task and reports what came of it.
 _SECONDS = {Phase.IDLE: 5.0, Phase.REPORTING: 10.0}
 _MOST_BYTES = 300
+_QUICK_SECONDS = 5.0  # a process that lived for less has died quickly
 
 Run: TypeAlias = Callable[[], object]
 Stop: TypeAlias = Callable[[], object]
@@ -36,10 +40,16 @@ Start: TypeAlias = Callable[[Scoreboard, socket.socket], tuple[Run, Stop]]
 
 @dataclass
 class Slot:
-    """What one process at a time is to run; `name` is for people."""
+    """
+    What one process at a time is to run; `name` is for people.
+
+    A service is a process that the others need: it starts before them, and stops after them. A reload
+    keeps it.
+    """
 
     name: str
     start: Start
+    is_service: bool = False
     quick_deaths: int = 0
     has_started: bool = False
     vacant_until: float = 0.0
@@ -90,6 +100,10 @@ class Process:
     def kill(self) -> None:
         self.is_killed = True
         self.send(signal.SIGKILL)
+
+    @property
+    def is_service(self) -> bool:
+        return self.slot is not None and self.slot.is_service
 
     @property
     def is_serving(self) -> bool:
@@ -241,3 +255,39 @@ def reap_strangers(known: Collection[int]) -> None:
         if found is None or found.si_pid in known:
             return
         os.waitpid(found.si_pid, 0)
+
+
+def replacement_delay(slot: Slot, process: Process, code: int, task: bytes) -> float:
+    """Return the seconds until a process is replaced: more, if one after another does nothing."""
+    lived = time.monotonic() - process.born
+    if not code or lived >= _QUICK_SECONDS:
+        slot.quick_deaths = 0
+        return 0.0
+    slot.quick_deaths = 1 if task else slot.quick_deaths + 1
+    return delay_after(slot.quick_deaths)
+
+
+def how_ended(code: int) -> str:
+    """Say how a process has ended, by its exit code."""
+    if code == UNKNOWN_CODE:
+        return "has ended, and another program has its exit code"
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def show_tracebacks(processes: Iterable[Process]) -> None:
+    """Write to stderr where this process is, and have each of the others do so."""
+    for frame in sys._current_frames().values():
+        print("the supervisor is here:", file=sys.stderr)
+        traceback.print_stack(frame, file=sys.stderr)
+    for process in processes:
+        if not has_room(2):  # who writes there would wait
+            return
+        name = process.slot.name if process.slot else "an old worker"
+        logger.info("%s: process %d is here:", name, process.pid)
+        process.send(signal.SIGQUIT)
+        time.sleep(0.05)  # one after another, so that they do not mix

@@ -37,6 +37,11 @@ def _logical_directory() -> str:
     return os.getcwd()
 
 
+def is_taking_over() -> bool:
+    """Whether this program has replaced one whose processes live on, and are not adopted yet."""
+    return _VARIABLE in os.environ
+
+
 class CheckFailed(Exception):
     """The check whether the new code can start has failed; the text is what it has written."""
 

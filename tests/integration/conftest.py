@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 class Process:
     """manage.py, with what it writes."""
 
-    def __init__(self, log: Path, server: Gearmand, *arguments: str, backend: str = "gearman"):
+    def __init__(self, log: Path, address: str, *arguments: str, backend: str = "gearman"):
         self.log = log
         self._file = log.open("wb")
         self.process = subprocess.Popen(
@@ -34,7 +34,7 @@ class Process:
                 **os.environ,
                 "DJANGO_SETTINGS_MODULE": "tests.integration.settings",
                 "GEARMAN_BACKEND": backend,
-                "GEARMAN_SERVERS": server.address,
+                "GEARMAN_SERVERS": address,
                 "TRAIL": str(log.parent / "trail"),
             },
         )
@@ -68,7 +68,7 @@ def launch(tmp_path, own_gearmand) -> Iterator[Callable[..., Process]]:
 
     def make(*arguments: str, backend: str = "gearman") -> Process:
         log = tmp_path / f"{len(processes)}.log"
-        processes.append(Process(log, own_gearmand, *arguments, backend=backend))
+        processes.append(Process(log, own_gearmand.address, *arguments, backend=backend))
         return processes[-1]
 
     yield make

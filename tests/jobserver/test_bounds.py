@@ -45,7 +45,8 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_either():
 def test_a_client_that_does_not_read_its_results_is_closed():
     async def conversation() -> None:
         server = JobServer(limits=Limits(unread=5_000_000))
-        _, port = await server.start("127.0.0.1", 0)
+        await server.bind("127.0.0.1", 0)
+        _, port = await server.start()
         _, deaf = await asyncio.open_connection("127.0.0.1", port, limit=1)
         reader, worker = await asyncio.open_connection("127.0.0.1", port)
         deaf.write(encode(PacketType.SUBMIT_JOB, b"f", b"", b""))
@@ -72,7 +73,8 @@ def test_a_client_that_does_not_read_its_results_is_closed():
 def test_half_a_request_is_not_waited_for_for_ever():
     async def conversation() -> None:
         server = JobServer(limits=Limits(half_request_seconds=0.05), look_seconds=0.02)
-        _, port = await server.start("127.0.0.1", 0)
+        await server.bind("127.0.0.1", 0)
+        _, port = await server.start()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         idle_reader, idle = await asyncio.open_connection("127.0.0.1", port)
         writer.write(encode(PacketType.ECHO_REQ, b"whole") + b"\0REQ")

@@ -50,6 +50,29 @@ def test_a_number_of_processes_is_one_or_more(number):
         run("gearman_worker", f"-w{number}" if number else "--workers=")
 
 
+@pytest.mark.parametrize(
+    ("servers", "options", "reason"),
+    [
+        (["10.0.0.1:4730", "127.0.0.1:4730"], [], "is 10.0.0.1:4730, which is not an address"),
+        (["jobs.example.org"], ["--check"], "is jobs.example.org:4730, which is not an address"),
+        ([{"host": "localhost", "tls": {}}], [], "over TLS, which a server on this machine"),
+        (["127.0.0.1:1"], ["--store", "jobs.db", "--workers=0"], "not a whole number above 0"),
+        ([], [], "GEARMAN_SERVERS is empty"),
+    ],
+)
+def test_a_server_that_cannot_be_is_refused(settings, servers, options, reason):
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = servers
+    with pytest.raises(CommandError, match=reason):
+        run("gearman_worker", "--with-server", *options)
+
+
+def test_a_store_is_for_a_server(settings):
+    settings.GEARMAN_BACKEND = "gearman"
+    with pytest.raises(CommandError, match="--store is for the server that --with-server runs"):
+        run("gearman_worker", "--store", "jobs.db")
+
+
 def test_an_unknown_queue_is_refused_with_those_there_are(settings):
     settings.GEARMAN_BACKEND = "gearman"
     with pytest.raises(CommandError, match=r"'nope'; the queues are .*mail"):

@@ -14,6 +14,7 @@ from ...backends import check_backend, close_backends, get_backend, get_backend_
 from ...exceptions import GearmanError
 from ...instrumentation import active
 from ...jobs.functions import functions_of
+from ...jobserver.serving import Options
 from ...logs import show_logs
 from ...supervisor import Reload, Slot, Supervisor
 from ...supervisor.health import Health, check_health_file
@@ -25,6 +26,7 @@ from ...worker.process import Limits, prepare_worker
 from ...worker.routing import read_processes, undeclared_queues
 from ...worker.worker import GearmanWorker
 from ..autoreload import reload_on_change
+from ..own_server import own_server, slot_of
 from ._arguments import positive_number, prefetch, whole_number
 from ._output import write_line
 
@@ -110,6 +112,17 @@ class Command(BaseCommand):
             default="text",
             help="how to write logs (default: text)",
         )
+        add(
+            "--with-server",
+            action="store_true",
+            help="run a job server, too, at the first address in GEARMAN_SERVERS",
+        )
+        add(
+            "--store",
+            type=Path,
+            metavar="FILE",
+            help="where that server keeps background jobs, so that they survive a crash",
+        )
         add("--autoreload", action="store_true", help="run new code as soon as a file changes")
         add("--check", action="store_true", help="find out whether it could start, and exit")
 
@@ -117,6 +130,7 @@ class Command(BaseCommand):
         try:
             processes = list(read_processes(options["workers"], options["queues"]))
             workers = [GearmanWorker(queues) for _, queues in processes]
+            server = self._server(**options)
             self._check(workers, options["health_file"])
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str_of(error, _LONGEST)) from error
@@ -124,13 +138,19 @@ class Command(BaseCommand):
             write_line(self.stdout, "the worker can start")
             return
         show_logs(options["verbosity"], options["log_format"])
+        services = [slot_of(server)] if server is not None else []
         is_json = options["log_format"] == "json"
         if options["verbosity"] > 0:
-            self._announce(workers, is_json)
+            self._announce(workers, server, is_json)
         self._warn(workers, is_json)
-        code = self._run(processes, **options)
+        code = self._run(processes, services, **options)
         if code:
             raise CommandError("the worker processes could not start", returncode=code)
+
+    def _server(self, *, with_server: bool, store: Path | None, **options: Any) -> Options | None:
+        if store is not None and not with_server:
+            raise CommandError("--store is for the server that --with-server runs; add it")
+        return own_server(store) if with_server else None
 
     def _check(self, workers: list[GearmanWorker], health_file: Path | None) -> None:
         check_backend()
@@ -147,11 +167,16 @@ class Command(BaseCommand):
         conf.job_timeout()
         active().admit(get_backend())
 
-    def _run(self, processes: list[tuple[str, list[str] | None]], **options: Any) -> int:
+    def _run(
+        self,
+        processes: list[tuple[str, list[str] | None]],
+        services: list[Slot],
+        **options: Any,
+    ) -> int:
         limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
         start = partial(prepare_worker, limits, **own)
-        slots = [Slot(name, partial(start, queues)) for name, queues in processes]
+        slots = services + [Slot(name, partial(start, queues)) for name, queues in processes]
         close_backends()
         close_shared()
         for warning in warnings_of_sharing():
@@ -193,11 +218,16 @@ class Command(BaseCommand):
         else:
             write_line(self.stderr, warning)
 
-    def _announce(self, workers: list[GearmanWorker], is_json: bool) -> None:
+    def _announce(
+        self, workers: list[GearmanWorker], server: Options | None, is_json: bool
+    ) -> None:
         _, servers, _ = conf.backend_settings()
         where = ", ".join(map(str, conf.parse_servers(servers)))
         noun = "process" if len(workers) == 1 else "processes"
         lines = [f"{len(workers)} worker {noun} on {where}, serving", *_layout(workers)]
+        if server is not None:
+            kept = f"background jobs in {server.store}" if server.store else "jobs in memory"
+            lines.append(f"  1 more process is the job server, with {kept}")
         jobs = {job.name: job for worker in workers for job in worker.jobs}
         lines += [f"  {job.name} (queue {job.queue})" for job in jobs.values()]
         for line in lines:

@@ -1,0 +1,75 @@
+"""The job server that `gearman_worker --with-server` runs beside its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from django.core.management.base import CommandError
+
+from .. import conf
+from ..jobserver.serving import (
+    AddressInUse,
+    CannotServe,
+    Options,
+    check_room,
+    finish,
+    is_loopback,
+    listen,
+)
+from ..supervisor import Scoreboard, Slot
+from ..supervisor.reload import is_taking_over
+from ..utils.records import get_logger
+
+logger = get_logger(__name__)
+
+
+def own_server(store: Path | None) -> Options:
+    """Return the options of a server at the first of GEARMAN_SERVERS, or raise CommandError."""
+    _, servers, _ = conf.backend_settings()
+    server = conf.parse_servers(servers)[0]
+    if not is_loopback(server.host):
+        raise CommandError(
+            f"--with-server: the first of GEARMAN_SERVERS is {server}, which is not an address of this "
+            "machine alone. Name '127.0.0.1:4730' first; or run the server there by itself, with "
+            "gearman_server"
+        )
+    if server.tls is not None:
+        raise CommandError(
+            f"--with-server: GEARMAN_SERVERS reaches {server} over TLS, which a server on this machine "
+            "does not need. Leave out 'tls'; or run the server by itself, with gearman_server --tls-cert"
+        )
+    return Options(server.host, server.port, store and store.absolute())
+
+
+def slot_of(options: Options) -> Slot:
+    """Return what a supervisor runs; CommandError if the server could not start now."""
+    if not is_taking_over():  # from a program whose server runs on
+        try:
+            check_room(options)
+        except AddressInUse as error:
+            raise CommandError(
+                f"--with-server: {error}. Leave out --with-server to use that one, or name another port "
+                "first in GEARMAN_SERVERS"
+            ) from error
+        except CannotServe as error:
+            raise CommandError(str(error)) from error
+    return Slot("job server", partial(_prepare, options), is_service=True)
+
+
+def _prepare(
+    options: Options, board: Scoreboard, line: socket.socket
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Start the server in this process, and return what runs it and what stops it."""
+    loop = asyncio.new_event_loop()
+    server, greeting = loop.run_until_complete(listen(options))
+    logger.info("%s", greeting)
+
+    def run() -> None:
+        loop.run_until_complete(finish(server, options, partial(logger.info, "%s")))
+        loop.close()
+
+    return run, partial(loop.call_soon_threadsafe, server.shut_down)
