@@ -37,7 +37,7 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 lint: $(READY)  ## Check style, formatting and what imports what
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix .

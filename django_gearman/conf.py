@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 from .exceptions import InvalidBackend
 from .instrumentation import active
 from .protocol.address import ServerAddress
+from .protocol.names import DELAYED, MAX_NAME_BYTES
 from .utils.text import quoted, repr_of
 
 DEFAULTS: Mapping[str, Any] = {
@@ -40,9 +41,6 @@ DEFAULTS: Mapping[str, Any] = {
 
 #: What may happen to a job that cannot be submitted when its transaction has committed.
 ON_COMMIT_FAILURE = ("log", "raise")
-
-#: Longest function name, in bytes. libgearman takes 512; this leaves room for "@delayed".
-MAX_NAME_BYTES = 255
 
 
 def _read(name: str) -> Any:
@@ -93,8 +91,10 @@ def check_name(value: object, what: str) -> str:
         raise ValueError(
             f"{quoted(value)} is not a {what}: it is longer than {MAX_NAME_BYTES} bytes"
         )
-    if value.endswith("@delayed"):
-        raise ValueError(f"{quoted(value)} is not a {what}: names that end in '@delayed' are taken")
+    if value.endswith(DELAYED):
+        raise ValueError(
+            f"{quoted(value)} is not a {what}: names that end in {DELAYED!r} are taken"
+        )
     return value
 
 

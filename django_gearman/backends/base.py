@@ -12,9 +12,7 @@ clients, jobs, registries, serializers or settings. Whoever writes one implement
 Waiting is always a bounded pull that answers None when the time is up, so that the worker's loop,
 its stop flag and its limits can be written once, above.
 
-The six `Work*` values serve both directions: a worker sends one, and each waiting client receives
-an equal one. Any number of `WorkData`, `WorkWarning` and `WorkStatus` may come; exactly one outcome
-(`WorkComplete`, `WorkException` or `WorkFail`) ends the job.
+The values that cross it are those of `protocol.messages`; their names are here, too.
 
 No exception of a foreign library crosses this contract: a backend raises `BackendError` or
 `JobError` (see `django_gearman.exceptions`), and the caller's own mistakes as ValueError or
@@ -23,155 +21,55 @@ TypeError.
 
 from __future__ import annotations
 
-import enum
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from ..exceptions import BackendError, JobTimeout
 from ..protocol.address import ServerAddress
+from ..protocol.messages import (
+    AssignedJob,
+    FunctionStatus,
+    JobSpec,
+    JobStatus,
+    Outcome,
+    Priority,
+    Update,
+    WorkComplete,
+    WorkData,
+    WorkerStatus,
+    WorkException,
+    WorkFail,
+    WorkStatus,
+    WorkWarning,
+)
 from ..utils.clock import monotonic
 
-#: Longest handle that gearmand answers to, in bytes.
-MAX_HANDLE_BYTES = 63
-#: Real transports queue delayed jobs under the function's name with this appended, which our workers
-#: serve too: gearmand 1.1 gives out no LOW job of a function as long as a delayed one of the same
-#: name waits.
-DELAYED = "@delayed"
+__all__ = [
+    "LARGE_WORKLOAD",
+    "AssignedJob",
+    "BaseBackend",
+    "FunctionStatus",
+    "JobSpec",
+    "JobStatus",
+    "Outcome",
+    "Priority",
+    "Submission",
+    "UnsentSubmission",
+    "Update",
+    "WorkComplete",
+    "WorkData",
+    "WorkException",
+    "WorkFail",
+    "WorkStatus",
+    "WorkWarning",
+    "WorkerSession",
+    "WorkerStatus",
+]
+
 #: Bytes of a workload above which it may not fit into a worker's memory.
 LARGE_WORKLOAD = 1 << 17
-
-
-class Priority(enum.Enum):
-    """Where a job queues among the others of its function."""
-
-    __hash__ = object.__hash__  # an Enum's own is written in Python, and each look-up would call it
-
-    LOW = "LOW"
-    NORMAL = "NORMAL"
-    HIGH = "HIGH"
-
-
-class JobSpec(NamedTuple):
-    """
-    A job to submit.
-
-    `unique` names the job for coalescing ("" coalesces with nothing). `run_at`, in seconds since the
-    epoch, holds a background job back until then; only where `BaseBackend.supports_delayed`. An
-    `external` job is for workers of other programs: delayed, too, it goes by its plain name.
-    """
-
-    function: str
-    workload: bytes
-    unique: str = ""
-    priority: Priority = Priority.NORMAL
-    background: bool = False
-    run_at: float | None = None
-    external: bool = False
-
-
-class AssignedJob(NamedTuple):
-    """
-    A job that a worker holds and must answer with exactly one outcome.
-
-    `background` is None where the submitter was another library, which does not say.
-    """
-
-    handle: str
-    function: str
-    unique: str
-    workload: bytes
-    background: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobStatus:
-    """
-    What the server knows of a job.
-
-    `known` is False once the job has finished, and for one that never existed: Gearman does not
-    tell these apart.
-    """
-
-    known: bool
-    running: bool
-    numerator: int = 0
-    denominator: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionStatus:
-    """One function on one server: jobs in all (queued, delayed and running), running, workers."""
-
-    server: str
-    function: str
-    total: int
-    running: int
-    workers: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """One worker's connection to one server, and the functions it serves."""
-
-    server: str
-    address: str
-    client_id: str
-    functions: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What a worker says about a job in hand."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome(Update):
-    """The last thing a worker says about a job."""
-
-
-# `data` is bytes on a transport, and the decoded value in what JobRequest.updates() yields.
-@dataclass(frozen=True, slots=True)
-class WorkData(Update):
-    """A part of the result, sent while the job runs."""
-
-    data: Any
-
-
-@dataclass(frozen=True, slots=True)
-class WorkWarning(Update):
-    """A warning, sent while the job runs."""
-
-    data: Any
-
-
-@dataclass(frozen=True, slots=True)
-class WorkStatus(Update):
-    """Progress: so many of so many, whole numbers from 0 to 2**32 - 1."""
-
-    numerator: int
-    denominator: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorkComplete(Outcome):
-    """The job succeeded."""
-
-    data: Any = b""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkException(Outcome):
-    """The job failed with an exception; only workers of other libraries send it."""
-
-    data: Any
-
-
-@dataclass(frozen=True, slots=True)
-class WorkFail(Outcome):
-    """The job failed."""
 
 
 class Submission(ABC):

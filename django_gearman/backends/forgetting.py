@@ -98,7 +98,7 @@ def _leave(channel: Channel) -> bool:
     return dropped is not None
 
 
-def _sweep(channel: Channel, dropped: dict[str, str]) -> None:
+def _sweep(channel: Channel, dropped: dict[bytes, str]) -> None:
     """Have gearmand look at the queues of the functions of jobs, given by their handles."""
     until = monotonic() + _PATIENCE_SECONDS
     with closing(channel.options.connect(channel.server, until)) as connection:
@@ -110,7 +110,7 @@ def _sweep(channel: Channel, dropped: dict[str, str]) -> None:
             + encode(PacketType.CANT_DO, name)
             for name in names
         )
-        questions = [encode(PacketType.GET_STATUS, to_bytes(handle)) for handle in dropped]
+        questions = [encode(PacketType.GET_STATUS, handle) for handle in dropped]
         for number in range(_LOOKS):
             connection.send(look, *questions)
             known = [_is_queued(connection, until) for _ in questions]

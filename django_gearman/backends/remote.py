@@ -7,7 +7,7 @@ import math
 import random
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from ..exceptions import (
@@ -18,12 +18,11 @@ from ..exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
+from ..protocol.names import plain_function, server_of
 from ..protocol.packets import to_bytes
 from ..utils.clock import monotonic
 from ..utils.waiting import seconds_until
 from .base import (
-    DELAYED,
-    MAX_HANDLE_BYTES,
     FunctionStatus,
     JobSpec,
     JobStatus,
@@ -79,17 +78,6 @@ def backoff(failures: int) -> float:
     return min(_LONGEST_BACKOFF, 0.1 * 2.0**failures) * random.uniform(0.5, 1.0)
 
 
-def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, str]:
-    """Return the server's address and its own handle; ValueError for a handle that is none."""
-    address, _, own_handle = handle.partition("//")
-    if address not in addresses or not 0 < len(to_bytes(own_handle)) <= MAX_HANDLE_BYTES:
-        raise ValueError(
-            f"{handle!r} is not the handle of a job on {', '.join(addresses)}; "
-            "a handle looks like 'host:port//H:name:1'"
-        )
-    return address, own_handle
-
-
 def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:
     """Cut a long list of jobs, of so many bytes each, into what is written before handles are read."""
     batch: list[_T] = []
@@ -110,7 +98,7 @@ def function_rows(
     """Make rows of (address, function, total, running, workers); delayed jobs count with the others."""
     found: dict[tuple[str, str], FunctionStatus] = {}
     for address, name, total, running, workers in answers:
-        function = name.removesuffix(DELAYED)
+        function = plain_function(name)
         other = found.get((address, function), FunctionStatus(address, function, 0, 0, 0))
         found[address, function] = FunctionStatus(
             address,
@@ -128,7 +116,7 @@ def worker_rows(
     """Make rows of (address, ip, client id, functions), without the clients, which serve none."""
     rows = []
     for address, ip, client_id, names in answers:
-        functions = tuple(sorted({name.removesuffix(DELAYED) for name in names}))
+        functions = tuple(sorted({plain_function(name) for name in names}))
         if functions:
             rows.append(WorkerStatus(address, ip, client_id, functions))
     return rows
@@ -206,7 +194,7 @@ class WaitingSubmission(Submission):
         self._heard = monotonic()
         if not status.known and not self.has_news():
             self._lost = JobLost(
-                f"job server {self.handle.partition('//')[0]} no longer knows job {self.handle}, "
+                f"job server {server_of(self.handle)} no longer knows job {self.handle}, "
                 "and no worker reported on it; submit it again if running it twice does no harm"
             )
 

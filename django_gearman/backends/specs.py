@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from types import NoneType
 from typing import Any
 
-from .base import DELAYED, JobSpec, Priority
+from ..protocol.messages import JobSpec, Priority
+from ..protocol.names import MAX_FUNCTION_BYTES
 
-#: Longest name of a function, in bytes: libgearman takes 512, and delayed jobs need their ending.
-MAX_FUNCTION_BYTES = 512 - len(DELAYED)
 #: Largest workload, in bytes: a packet's size has 32 bits, of which 8 kB are left for the names.
 MAX_WORKLOAD_BYTES = 2**32 - 1 - 8192
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from ..backends.base import AssignedJob, Update, WorkData, WorkerSession, WorkStatus, WorkWarning
+from ..backends.base import WorkerSession
+from ..protocol.messages import AssignedJob, Update, WorkData, WorkStatus, WorkWarning
 from ..serializers import Serializer, check_bytes
 from ..utils.text import printable, quoted
 from .definition import JobDefinition

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from ..backends.base import Priority
 from ..conf import ON_COMMIT_FAILURE
+from ..protocol.messages import Priority
 from ..serializers import Serializer
 from ..utils.text import quoted
 

@@ -1,11 +1,14 @@
 """
-What names a job for coalescing, on the wire.
+The names on the wire: functions, handles and uniques, each decided here and nowhere else.
 
-gearmand loses a background job when a foreground client of the same unique leaves. So our uniques
-say which of the two their job is, and never meet those of other programs. Workers of older versions
-know the job by the first two characters. The others tell ours from a unique that another program has
-made up, "b:42" for instance. To this version, a unique of an older client is like another program's:
-the server tells which it is (`WorkerSession.is_awaited`).
+A handle above the transports is "host:port//H:name:1": gearmand's own handles mean nothing without
+the server that made them.
+
+A unique names a job for coalescing. gearmand loses a background job when a foreground client of the
+same unique leaves. So our uniques say which of the two their job is, and never meet those of other
+programs. Workers of older versions know the job by the first two characters. The others tell ours
+from a unique that another program has made up, "b:42" for instance. To this version, a unique of an
+older client is like another program's: the server tells which it is (`WorkerSession.is_awaited`).
 """
 
 from __future__ import annotations
@@ -13,11 +16,89 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Collection, Sequence
 
-from ..backends.base import JobSpec
+from .messages import JobSpec
+from .packets import to_bytes, to_text
 
+#: Real transports queue delayed jobs under the function's name with this appended, which our workers
+#: serve too: gearmand 1.1 gives out no LOW job of a function as long as a delayed one of the same
+#: name waits.
+DELAYED = "@delayed"
+#: Longest name of a function, in bytes: libgearman takes 512, and delayed jobs need their ending.
+MAX_FUNCTION_BYTES = 512 - len(DELAYED)
+#: Longest name of a job, a queue or the function of a declared job, in bytes.
+MAX_NAME_BYTES = 255
 #: Longest unique that gearmand handles, in bytes; 64 already corrupts the workload.
 MAX_UNIQUE_BYTES = 63
+#: Longest handle that gearmand answers to, in bytes.
+MAX_HANDLE_BYTES = 63
+
+_OF_SERVER = "//"  # what separates a server's address from its own handle
+_QUICK = "#quick"
+
+
+def delayed_function(function: str) -> str:
+    """Return the name under which delayed jobs of a function queue."""
+    return function + DELAYED
+
+
+def plain_function(name: str) -> str:
+    """Return the function of a job, whether or not it was delayed."""
+    return name.removesuffix(DELAYED)
+
+
+def served_functions(functions: Sequence[str]) -> list[bytes]:
+    """
+    Return the names that a worker registers, in the order in which it must do that.
+
+    Of the functions with jobs waiting, gearmand 1.1 serves the one that was registered last, and 2.0
+    each in turn. So the first of `functions` comes last, and delayed jobs, which are older, after all.
+    """
+    names = [*reversed(functions), *map(delayed_function, reversed(functions))]
+    return [to_bytes(name) for name in names]
+
+
+def handle_prefix(address: object) -> str:
+    """Return the start of all handles of a server."""
+    return f"{address}{_OF_SERVER}"
+
+
+def full_handle(address: object, own_handle: bytes) -> str:
+    """Return the handle of a job, from the one that its server has made."""
+    return handle_prefix(address) + to_text(own_handle)
+
+
+def server_of(handle: str) -> str:
+    """Return the address of the server that made a handle."""
+    return handle.partition(_OF_SERVER)[0]
+
+
+def own_handle(handle: str) -> bytes:
+    """Return the handle as its server made it."""
+    return handle.rpartition(_OF_SERVER)[2].encode(errors="surrogateescape")
+
+
+def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, bytes]:
+    """Return the server's address and its own handle; ValueError for a handle that is none."""
+    address, _, own = handle.partition(_OF_SERVER)
+    if address not in addresses or not 0 < len(to_bytes(own)) <= MAX_HANDLE_BYTES:
+        raise ValueError(
+            f"{handle!r} is not the handle of a job on {', '.join(addresses)}; "
+            "a handle looks like 'host:port//H:name:1'"
+        )
+    return address, to_bytes(own)
+
+
+def quick_lane(server: str) -> str:
+    """Return the name of a worker's second connection to a server, the one for quick functions."""
+    return server + _QUICK
+
+
+def server_of_lane(connection: str) -> str:
+    """Return the server's address from the name of a worker's connection."""
+    return connection.partition("#")[0]
+
 
 _BACKGROUND, _FOREGROUND = b"b:dj:", b"f:dj:"
 _PREFIX = len(_BACKGROUND)

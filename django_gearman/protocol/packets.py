@@ -1,5 +1,5 @@
 """
-Gearman's binary and admin protocols: bytes to packets and back. No I/O, no Django.
+Gearman's binary protocol: bytes to packets and back. No I/O, no Django.
 
 A packet is a twelve-byte header (magic, type, size; big-endian) and a payload of arguments that NUL
 bytes separate. Only the last argument may hold NULs itself, so the type tells where to split:
@@ -10,7 +10,6 @@ them was measured against gearmand 1.1.20 and 2.0.0.
 from __future__ import annotations
 
 import enum
-import re
 import struct
 from typing import NamedTuple
 
@@ -24,12 +23,6 @@ _HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
 #: Bytes of a packet, in which all of an assigned job's names are.
 MOST_HEAD = 1024
-# descriptor, address ("::1" too), client id (any text), a colon, functions
-_WORKER = re.compile(r"(\d+|-1|NA) ([^ ]*\w[^ ]*) (.*) :((?: .*)?)", re.DOTALL)
-_GONE = "-1", "NA"  # the descriptor of a connection that is just being closed
-# function (any text), total, running, workers
-_STATUS = re.compile(r"(.*)\t(\d+)\t(\d+)\t(\d+)", re.DOTALL | re.ASCII)
-_MOST_LINES = 130  # of one record: a client id has 127 bytes
 
 
 class PacketType(enum.IntEnum):
@@ -255,52 +248,3 @@ def parse_head(start: bytes, magic: bytes = RESPONSE) -> tuple[Packet, int] | No
     if len(args) != count - 1:
         return None
     return Packet(kind, tuple(args)), size - sum(map(len, args)) - len(args)
-
-
-def _lines(text: str) -> list[str]:
-    """Cut at newlines only: names may hold what str.splitlines() takes for the end of a line."""
-    return text.removesuffix("\n").split("\n") if text else []
-
-
-def parse_status(text: str, *, strict: bool = True) -> list[tuple[str, int, int, int]]:
-    """
-    Parse the answer to the admin command `status`: (function, total, running, workers).
-
-    Raises ProtocolError for a line that is none; not `strict`, only when there are no others.
-    """
-    return [
-        (function, int(total), int(running), int(workers))
-        for function, total, running, workers in _records("status", _STATUS, text, strict)
-    ]
-
-
-def parse_workers(text: str, *, strict: bool = True) -> list[tuple[str, str, tuple[str, ...]]]:
-    """
-    Parse the answer to the admin command `workers`: (address, client id, functions).
-
-    Raises ProtocolError for a line that is none; not `strict`, only when there are no others.
-    """
-    return [
-        (address, client_id, tuple(filter(None, functions.split(" "))))
-        for descriptor, address, client_id, functions in _records("workers", _WORKER, text, strict)
-        if descriptor not in _GONE
-    ]
-
-
-def _records(command: str, form: re.Pattern[str], text: str, strict: bool) -> list[tuple[str, ...]]:
-    """Cut an answer into its records; a newline in a name makes several lines of one."""
-    records: list[tuple[str, ...]] = []
-    odd: list[str] = []
-    pending: list[str] = []
-    for line in _lines(text):
-        pending.append(line)
-        match = form.fullmatch("\n".join(pending)) if len(pending) <= _MOST_LINES else None
-        if match is None and (match := form.fullmatch(line)):
-            odd += pending[:-1]
-        if match is not None:
-            records.append(match.groups())
-            pending = []
-    odd += pending
-    if odd and (strict or not records):
-        raise ProtocolError(f"not a line of the admin command {command!r}: {odd[0]!r:.200}")
-    return records

@@ -17,6 +17,7 @@ from ..exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
+from ..protocol.names import server_of, server_of_lane
 from ..serializers.failures import dump_error
 from ..supervisor import Death, Reported
 from ..utils.records import get_logger, log
@@ -42,9 +43,9 @@ def describe(task: bytes) -> str:
 def end_orphan(death: Death) -> None:
     """Report on the job that a dead worker process had in hand, or leave it to another worker."""
     assigned, has_workload = decode_task(death.task)
-    server = assigned.handle.partition("//")[0]
+    server = server_of(assigned.handle)
     # Which of the connections to the server has the job is not known; the others' word is nothing.
-    opened = [each for name, each in death.sockets.items() if name.partition("#")[0] == server]
+    opened = [each for name, each in death.sockets.items() if server_of_lane(name) == server]
     session = OrphanSession(opened)
     try:
         _end(assigned, has_workload, session if opened else None, death)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable
 
-from ...protocol.names import MAX_UNIQUE_BYTES
+from ...protocol.names import MAX_UNIQUE_BYTES, own_handle
 from ...protocol.packets import PacketType, encode, to_bytes
 from ..base import AssignedJob
 
@@ -27,7 +27,7 @@ def ask_awaited(job: AssignedJob, ask: Ask) -> bool | None:
     question = encode(PacketType.GET_STATUS_UNIQUE, unique)
     if any(clients for clients, _ in ask(question)):
         return True
-    handle, mark = to_bytes(job.handle.rpartition("//")[2]), 1 + secrets.randbelow(2**32 - 1)
+    handle, mark = own_handle(job.handle), 1 + secrets.randbelow(2**32 - 1)
     progress = encode(PacketType.WORK_STATUS, handle, b"0", b"%d" % mark)
     for clients, total in ask(progress + question):
         if total == mark:

@@ -1,8 +1,5 @@
 """
 "gearman": real job servers, over our own protocol code.
-
-A handle above this transport is "host:port//H:name:1": gearmand's own handles mean nothing without
-the server that made them.
 """
 
 from __future__ import annotations
@@ -15,12 +12,12 @@ from functools import partial
 
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ...protocol.address import ServerAddress
-from ...protocol.names import wire_unique
-from ...protocol.packets import PacketType, frame, parse_status, parse_workers, to_bytes
+from ...protocol.admin import parse_status, parse_workers
+from ...protocol.names import delayed_function, split_handle, wire_unique
+from ...protocol.packets import PacketType, frame, to_bytes
 from ...utils.clock import monotonic
 from ...utils.waiting import submit_by
 from ..base import (
-    DELAYED,
     BaseBackend,
     FunctionStatus,
     JobSpec,
@@ -38,7 +35,6 @@ from ..remote import (
     function_rows,
     rank,
     servers_standing,
-    split_handle,
     unavailable,
     worker_rows,
 )
@@ -260,6 +256,6 @@ def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
         start = b"%b\0%b\0" % (to_bytes(function), unique)
         return frame(_SUBMIT[priority, background], start, workload)
     when = math.ceil(min(max(run_at, 0.0), _LATEST))
-    queue = function if external else function + DELAYED
+    queue = function if external else delayed_function(function)
     start = b"%b\0%b\0%d\0" % (to_bytes(queue), unique, when)
     return frame(PacketType.SUBMIT_JOB_EPOCH, start, workload)

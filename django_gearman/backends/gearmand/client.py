@@ -15,7 +15,8 @@ from contextlib import suppress
 
 from ...exceptions import BackendError, ConnectionLost, ProtocolError, ServerError
 from ...protocol.address import ServerAddress
-from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
+from ...protocol.names import handle_prefix, own_handle
+from ...protocol.packets import Packet, PacketType, encode, to_number, to_text
 from ...utils.clock import monotonic
 from ...utils.interrupts import brief, undisturbed, undisturbed_between_waits
 from ..base import (
@@ -62,12 +63,12 @@ class Channel:
     ) -> None:
         self.server = server
         self.options = options
-        self._prefix = f"{server}//"
+        self._prefix = handle_prefix(server)
         self._connection = options.connect(server, until)
         self._unanswered: deque[_Request] = deque()
         self._asked_at = 0.0  # when the oldest of them had been sent, or one before it was answered
-        self._running: dict[str, deque[SocketSubmission | Released]] = {}
-        self._dropped: dict[str, str] = {}  # functions by handles, of jobs nobody will wait for
+        self._running: dict[bytes, deque[SocketSubmission | Released]] = {}
+        self._dropped: dict[bytes, str] = {}  # functions by handles, of jobs nobody will wait for
         self._sending = threading.Lock()  # taken before the other one
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)  # for the threads that do not read themselves
@@ -130,7 +131,7 @@ class Channel:
                 self._give_up_waiting(submissions)
         return list[Submission](submissions)
 
-    def job_status(self, handle: str) -> JobStatus:
+    def job_status(self, handle: bytes) -> JobStatus:
         """Ask for a job's status by the server's own handle."""
         query = self.ask_status(handle)
         self.wait_answered(query.answered)
@@ -148,9 +149,9 @@ class Channel:
                 if not submission.answered():
                     submission.lose(error)
 
-    def ask_status(self, handle: str) -> StatusQuery:
+    def ask_status(self, handle: bytes) -> StatusQuery:
         query = StatusQuery()
-        question = encode(PacketType.GET_STATUS, to_bytes(handle))
+        question = encode(PacketType.GET_STATUS, handle)
         if not self._request([query], [question]) and self.broken is not None:
             raise self.broken.with_traceback(None)
         return query
@@ -268,17 +269,16 @@ class Channel:
         kind, args = packet
         if (update := _UPDATES.get(kind)) is not None:
             # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
-            deliver_update(self._running, to_text(args[0].rstrip(b"\0")), update(*args[1:]))
+            deliver_update(self._running, args[0].rstrip(b"\0"), update(*args[1:]))
             return
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
         slot = self._unanswered[0]
         if kind is PacketType.JOB_CREATED and isinstance(slot, SocketSubmission):
-            own_handle = to_text(args[0])
             if slot.error is None:
-                slot.handle = self._prefix + own_handle
+                slot.handle = self._prefix + to_text(args[0])
             if not slot.spec.background:
-                self._running.setdefault(own_handle, deque()).append(self._waiting(slot))
+                self._running.setdefault(args[0], deque()).append(self._waiting(slot))
         elif kind is PacketType.STATUS_RES and isinstance(slot, StatusQuery):
             known, running, numerator, denominator = map(to_number, args[1:])
             slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
@@ -294,15 +294,14 @@ class Channel:
 
     def release(self, submission: SocketSubmission) -> None:
         """Hold the submission no longer than its submitter does."""
-        own_handle = submission.handle.rpartition("//")[2]
         with self._lock:
-            sharing = self._running.get(own_handle, deque())
+            sharing = self._running.get(own_handle(submission.handle), deque())
             for place, each in enumerate(sharing):
                 if each is submission:
                     begin()
                     sharing[place] = Released(submission.spec.function, submission, self)
 
-    def leave_dropped(self) -> dict[str, str] | None:
+    def leave_dropped(self) -> dict[bytes, str] | None:
         """
         Close, if all that is left are jobs that were dropped; return their functions by handles.
 

@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterable
 
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
-from ...protocol.names import from_wire_unique
+from ...protocol.names import (
+    from_wire_unique,
+    handle_prefix,
+    plain_function,
+    served_functions,
+)
 from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ...utils.clock import monotonic
 from ...utils.records import get_logger, log
-from ..base import DELAYED, LARGE_WORKLOAD, AssignedJob
+from ..base import LARGE_WORKLOAD, AssignedJob
 from ..connection import Connection
 from ..remote import REGRAB_SECONDS, backoff
 from .options import SocketOptions
@@ -94,7 +99,7 @@ class Link:
         self.is_quick = is_quick
         self.server = server
         self.name = name  # of its socket, for whoever is told of that
-        self._prefix = f"{server}//"
+        self._prefix = handle_prefix(server)
         self.functions = list(functions)
         self.connection: Connection | None = None
         self.is_known = False  # the server has answered since it was told what this worker serves
@@ -266,7 +271,7 @@ class Link:
         # Otherwise it was on its way when that was left: another worker has it now.
 
     def _job(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> AssignedJob:
-        name = to_text(function).removesuffix(DELAYED)
+        name = plain_function(to_text(function))
         text, background = from_wire_unique(unique)
         return AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
 
@@ -309,6 +314,4 @@ class Link:
 
 def _packets(kind: PacketType, functions: list[str]) -> bytes:
     """Return packets that register functions, or the contrary, under both of their names."""
-    # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last; 2.0 each.
-    names = [*reversed(functions), *(name + DELAYED for name in reversed(functions))]
-    return b"".join(encode(kind, to_bytes(name)) for name in names)
+    return b"".join(encode(kind, name) for name in served_functions(functions))

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterable, Sequence
 
 from ...exceptions import ConnectionLost
+from ...protocol.names import own_handle
 from ...protocol.packets import PacketType, encode, to_bytes
 from ...utils.clock import monotonic
 from ..base import AssignedJob, Update, WorkerSession
@@ -38,7 +39,7 @@ class OrphanSession(WorkerSession):
         return None
 
     def send(self, job: AssignedJob, update: Update) -> None:
-        packet = b"".join(encode_update(to_bytes(job.handle.rpartition("//")[2]), update))
+        packet = b"".join(encode_update(own_handle(job.handle), update))
         reason: OSError | None = None
         for opened in list(self._sockets):
             try:
@@ -58,7 +59,7 @@ class OrphanSession(WorkerSession):
 
     def has(self, job: AssignedJob) -> bool:
         """Whether the server still waits for the outcome; ConnectionLost if it does not answer."""
-        handle = to_bytes(job.handle.rpartition("//")[2])
+        handle = own_handle(job.handle)
         ask = encode(PacketType.GET_STATUS, handle)
         answer = re.compile(
             rb"\0RES\0\0\0\x14.{4}" + re.escape(handle) + rb"\x00([01])\0", re.DOTALL

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...exceptions import BackendError
+from ...protocol.names import own_handle
 from ..base import JobSpec, JobStatus
 from ..remote import WaitingSubmission
 
@@ -50,7 +51,7 @@ class SocketSubmission(WaitingSubmission):
 
     def _ask_known(self, until: float) -> JobStatus | None:
         if self._query is None:
-            self._query = self._channel.ask_status(self.handle.rpartition("//")[2])
+            self._query = self._channel.ask_status(own_handle(self.handle))
         query = self._query
         self._channel.wait_answered(lambda: query.answered() or self.has_news(), until=until)
         if not query.answered():

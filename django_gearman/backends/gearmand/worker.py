@@ -23,7 +23,8 @@ from typing import TypeVar
 
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
-from ...protocol.packets import PacketType, encode, frame, to_bytes
+from ...protocol.names import own_handle, quick_lane
+from ...protocol.packets import PacketType, encode, frame
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ..base import (
@@ -248,7 +249,7 @@ class SocketWorkerSession(WorkerSession):
                 f"job {job.handle} is not in hand any more: the connection to its server was lost "
                 "meanwhile, and the server gives the job to another worker"
             )
-        packets = encode_update(to_bytes(job.handle.rpartition("//")[2]), update)
+        packets = encode_update(own_handle(job.handle), update)
         if isinstance(update, Outcome):
             del self._in_hand[job.handle]
             if ahead := self._ahead(job, link):
@@ -302,7 +303,7 @@ class SocketWorkerSession(WorkerSession):
         for link in [each for each in self._links if not each.is_quick]:
             lane = self._lanes.get(link)
             if lane is None:
-                name = f"{link.name}#quick"
+                name = quick_lane(link.name)
                 lane = Link(link.server, name, self._client_id, [], self._options, is_quick=True)
                 self._lanes[link] = lane
                 self._links.append(lane)

@@ -19,7 +19,7 @@ from gearman import errors
 
 from ...exceptions import BackendError, ConnectionLost, InvalidBackend, ServerUnavailable
 from ...protocol.address import ServerAddress
-from ...protocol.packets import to_bytes
+from ...protocol.names import split_handle
 from ...utils.clock import monotonic
 from ...utils.interrupts import brief
 from ...utils.waiting import submit_by
@@ -40,7 +40,6 @@ from ..remote import (
     function_rows,
     rank,
     servers_standing,
-    split_handle,
     unavailable,
     worker_rows,
 )
@@ -195,7 +194,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         with self.lock:
             connection = self._reach_one([by_address[address]], f"ask about job {handle}")
             handler = self.connection_to_handler_map[connection]
-        answer = self.ask_status(handler, to_bytes(own_handle))
+        answer = self.ask_status(handler, own_handle)
         self.wait(handler, lambda: bool(answer))
         return answer[0]
 

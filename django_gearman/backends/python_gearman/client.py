@@ -17,8 +17,9 @@ import gearman  # type: ignore[import-untyped]
 from gearman import protocol
 
 from ...exceptions import BackendError, ServerError
-from ...protocol.names import wire_unique
-from ...protocol.packets import parse_status, parse_workers, to_bytes, to_number, to_text
+from ...protocol.admin import parse_status, parse_workers
+from ...protocol.names import full_handle, wire_unique
+from ...protocol.packets import to_bytes, to_number, to_text
 from ..base import JobSpec, JobStatus, Priority, WorkStatus
 from ..remote import WaitingSubmission, deliver_update
 from .bindings import UPDATES, Connection, Manager
@@ -62,7 +63,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
     def _register_request(self, current_request: BoundSubmission) -> None:
         own_handle = current_request.job.handle
         if current_request.error is None:  # otherwise the answer comes too late
-            current_request.handle = f"{self.connection.server}//{to_text(own_handle)}"
+            current_request.handle = full_handle(self.connection.server, own_handle)
         if not current_request.background:
             self.handle_to_request_map.setdefault(own_handle, deque()).append(current_request)
 

@@ -22,12 +22,18 @@ import gearman  # type: ignore[import-untyped]
 from gearman import errors, protocol
 
 from ...exceptions import ConnectionLost
-from ...protocol.names import from_wire_unique, is_old_background
+from ...protocol.names import (
+    from_wire_unique,
+    full_handle,
+    is_old_background,
+    plain_function,
+    served_functions,
+)
 from ...protocol.packets import MOST_HEAD, PacketType, parse_head, to_bytes, to_text
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ...utils.records import get_logger, log
-from ..base import DELAYED, LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
+from ..base import LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
 from ..remote import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
 from .bindings import UPDATES, Connection, Manager
 
@@ -107,9 +113,8 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self._assigned: deque[Any] = deque()
         self._in_hand: dict[str, tuple[AssignedJob, Any]] = {}
         self._is_arriving = False  # a large job, that was told of
-        # Of the functions with jobs waiting, gearmand 1.1 serves the one registered last; 2.0 each.
-        for name in [*reversed(functions), *(name + DELAYED for name in reversed(functions))]:
-            self.register_task(to_bytes(name), None)
+        for name in served_functions(functions):
+            self.register_task(name, None)
         if client_id:
             self.set_client_id(to_bytes(client_id))
 
@@ -233,9 +238,8 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self, connection: Connection, handle: bytes, function: bytes, unique: bytes, workload: bytes
     ) -> AssignedJob:
         text, background = from_wire_unique(unique)
-        name = to_text(function).removesuffix(DELAYED)
-        handle_text = f"{connection.server}//{to_text(handle)}"
-        return AssignedJob(handle_text, name, text, workload, background)
+        name = plain_function(to_text(function))
+        return AssignedJob(full_handle(connection.server, handle), name, text, workload, background)
 
     def handle_error(self, current_connection: Connection) -> None:
         """Forget the connection's jobs, which the server gives to others; connect again later."""

@@ -1,0 +1,143 @@
+"""
+The values that transports, clients and workers exchange: jobs, updates, and rows for administrators.
+
+The six `Work*` values serve both directions: a worker sends one, and each waiting client receives
+an equal one. Any number of `WorkData`, `WorkWarning` and `WorkStatus` may come; exactly one outcome
+(`WorkComplete`, `WorkException` or `WorkFail`) ends the job.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Priority(enum.Enum):
+    """Where a job queues among the others of its function."""
+
+    __hash__ = object.__hash__  # an Enum's own is written in Python, and each look-up would call it
+
+    LOW = "LOW"
+    NORMAL = "NORMAL"
+    HIGH = "HIGH"
+
+
+class JobSpec(NamedTuple):
+    """
+    A job to submit.
+
+    `unique` names the job for coalescing ("" coalesces with nothing). `run_at`, in seconds since the
+    epoch, holds a background job back until then, where the transport can do that. An `external` job
+    is for workers of other programs: delayed, too, it goes by its plain name.
+    """
+
+    function: str
+    workload: bytes
+    unique: str = ""
+    priority: Priority = Priority.NORMAL
+    background: bool = False
+    run_at: float | None = None
+    external: bool = False
+
+
+class AssignedJob(NamedTuple):
+    """
+    A job that a worker holds and must answer with exactly one outcome.
+
+    `background` is None where the submitter was another library, which does not say.
+    """
+
+    handle: str
+    function: str
+    unique: str
+    workload: bytes
+    background: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """
+    What the server knows of a job.
+
+    `known` is False once the job has finished, and for one that never existed: Gearman does not
+    tell these apart.
+    """
+
+    known: bool
+    running: bool
+    numerator: int = 0
+    denominator: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionStatus:
+    """One function on one server: jobs in all (queued, delayed and running), running, workers."""
+
+    server: str
+    function: str
+    total: int
+    running: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker's connection to one server, and the functions it serves."""
+
+    server: str
+    address: str
+    client_id: str
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a worker says about a job in hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Update):
+    """The last thing a worker says about a job."""
+
+
+# `data` is bytes on a transport, and the decoded value in what JobRequest.updates() yields.
+@dataclass(frozen=True, slots=True)
+class WorkData(Update):
+    """A part of the result, sent while the job runs."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WorkWarning(Update):
+    """A warning, sent while the job runs."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WorkStatus(Update):
+    """Progress: numerator of denominator, whole numbers from 0 to 2**32 - 1."""
+
+    numerator: int
+    denominator: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkComplete(Outcome):
+    """The job succeeded."""
+
+    data: Any = b""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkException(Outcome):
+    """The job failed with an exception; only workers of other libraries send it."""
+
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFail(Outcome):
+    """The job failed."""
