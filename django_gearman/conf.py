@@ -17,9 +17,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from .exceptions import InvalidBackend
-from .instrumentation import active
-from .protocol.address import ServerAddress
 from .protocol.names import DELAYED, MAX_NAME_BYTES
 from .utils.text import quoted, repr_of
 
@@ -55,28 +52,9 @@ def _read(name: str) -> Any:
     return getattr(source, name, DEFAULTS[name])
 
 
-def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
-    """
-    Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as they stand; a test has its own.
-
-    `servers` stand in place of GEARMAN_SERVERS.
-    """
-    chosen = _read("GEARMAN_SERVERS") if servers is None else servers
-    return active().transport(_read("GEARMAN_BACKEND"), chosen, _read("GEARMAN_OPTIONS"))
-
-
-def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
-    """Turn a list of addresses into servers; InvalidBackend says which element is wrong."""
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
-        raise InvalidBackend(
-            f"{source} must be a list of servers, like ['127.0.0.1:4730'], not {value!r}"
-        )
-    if not value:
-        raise InvalidBackend(f"{source} is empty; name at least one server: ['127.0.0.1:4730']")
-    try:
-        return tuple(dict.fromkeys(ServerAddress.parse(element) for element in value))
-    except (TypeError, ValueError) as error:
-        raise InvalidBackend(f"{source}: {error}") from error
+def transport() -> tuple[Any, Any, Any]:
+    """Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as the project sets them."""
+    return _read("GEARMAN_BACKEND"), _read("GEARMAN_SERVERS"), _read("GEARMAN_OPTIONS")
 
 
 def check_name(value: object, what: str) -> str:

@@ -17,7 +17,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from django_gearman import GearmanClient, conf
-from django_gearman.backends import close_backends, get_backend
+from django_gearman.backends import backend_settings, close_backends, get_backend, parse_servers
 from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
@@ -51,7 +51,7 @@ def test_defaults_need_no_settings(settings):
             delattr(settings, name)
 
     assert isinstance(get_backend(), GearmandBackend)
-    assert conf.parse_servers(conf.backend_settings()[1]) == (ServerAddress("127.0.0.1", 4730),)
+    assert parse_servers(backend_settings()[1]) == (ServerAddress("127.0.0.1", 4730),)
     assert check_settings() == []
 
 
@@ -187,13 +187,13 @@ def test_missing_bindings_are_an_error_that_says_what_to_install():
 def test_a_setting_may_be_assigned_at_any_time():
     with override_settings():  # puts all back
         django_settings.GEARMAN_BACKEND = "memory"
-        assert conf.backend_settings()[0] == "memory"
+        assert backend_settings()[0] == "memory"
 
         django_settings.GEARMAN_BACKEND = "gearman"
-        assert conf.backend_settings()[0] == "gearman"
+        assert backend_settings()[0] == "gearman"
 
         del django_settings.GEARMAN_BACKEND
-        assert conf.backend_settings()[0] == conf.DEFAULTS["GEARMAN_BACKEND"]
+        assert backend_settings()[0] == conf.DEFAULTS["GEARMAN_BACKEND"]
 
 
 def test_settings_that_are_left_out_stay_so():

@@ -13,6 +13,7 @@ from django.utils.module_loading import import_string
 from .. import conf
 from ..exceptions import InvalidBackend
 from ..instrumentation import Instrumentation, active
+from ..protocol.address import ServerAddress
 from .base import BaseBackend
 
 #: The short names that GEARMAN_BACKEND takes.
@@ -22,6 +23,9 @@ BUILT_IN = {
     "memory": "django_gearman.backends.memory.MemoryBackend",
     "eager": "django_gearman.backends.eager.EagerBackend",
 }
+
+#: Those of them whose job server is in this process.
+LOCAL = ("memory", "eager")
 
 _KEPT = 8
 _Settings = tuple[Any, Any, Any]
@@ -35,6 +39,30 @@ class _ThreadState(threading.local):
 _state = _ThreadState()
 
 
+def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
+    """
+    Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as they stand; a test has its own.
+
+    `servers` stand in place of GEARMAN_SERVERS.
+    """
+    backend, configured, options = conf.transport()
+    return active().transport(backend, configured if servers is None else servers, options)
+
+
+def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
+    """Turn a list of addresses into servers; InvalidBackend says which element is wrong."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
+        raise InvalidBackend(
+            f"{source} must be a list of servers, like ['127.0.0.1:4730'], not {value!r}"
+        )
+    if not value:
+        raise InvalidBackend(f"{source} is empty; name at least one server: ['127.0.0.1:4730']")
+    try:
+        return tuple(dict.fromkeys(ServerAddress.parse(element) for element in value))
+    except (TypeError, ValueError) as error:
+        raise InvalidBackend(f"{source}: {error}") from error
+
+
 def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
     """
     Return this thread's backend, as the settings stand; with `servers` in place of GEARMAN_SERVERS.
@@ -42,7 +70,7 @@ def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
     Raises InvalidBackend when the settings are wrong.
     """
     instrumentation = active()
-    wanted = conf.backend_settings(servers)
+    wanted = backend_settings(servers)
     for made_under, made_for, backend in _state.backends:
         if made_under is instrumentation and made_for == wanted:
             return backend
@@ -64,7 +92,7 @@ def close_backends(made_under: Instrumentation | None = None) -> None:
 
 def get_backend_class() -> type[BaseBackend]:
     """Return the class that GEARMAN_BACKEND names; InvalidBackend if there is none."""
-    path, _, _ = conf.backend_settings()
+    path, _, _ = backend_settings()
     known = ", ".join(map(repr, BUILT_IN))
     if not isinstance(path, str) or (path not in BUILT_IN and "." not in path):
         raise InvalidBackend(f"GEARMAN_BACKEND is {path!r}; it must be {known}, or a dotted path")
@@ -87,7 +115,7 @@ def get_backend_class() -> type[BaseBackend]:
 
 def _options() -> Mapping[str, Any]:
     """Return GEARMAN_OPTIONS, when the backend takes them all."""
-    path, _, options = conf.backend_settings()
+    path, _, options = backend_settings()
     if not isinstance(options, Mapping):
         raise InvalidBackend(f"GEARMAN_OPTIONS must be a dict, not {options!r}")
     parameters = inspect.signature(get_backend_class()).parameters.values()
@@ -105,13 +133,13 @@ def _options() -> Mapping[str, Any]:
 
 def check_backend() -> None:
     """Make a backend and forget it: InvalidBackend if the settings are wrong; nothing is opened."""
-    _, servers, _ = conf.backend_settings()
+    _, servers, _ = backend_settings()
     _make(servers, "GEARMAN_SERVERS")
 
 
 def _make(servers: object, source: str) -> BaseBackend:
     """Make a backend; InvalidBackend if the settings are wrong, TLS certificates included."""
-    addresses = conf.parse_servers(servers, source=source)
+    addresses = parse_servers(servers, source=source)
     backend = get_backend_class()(addresses, **_options())
     if not backend.local:
         try:

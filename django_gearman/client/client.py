@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .. import conf
-from ..backends import get_backend
+from ..backends import get_backend, parse_servers
 from ..backends.base import JobSpec
 from ..exceptions import BackendError, SubmitUncertain
 from ..instrumentation import active
@@ -39,9 +38,7 @@ class GearmanClient:
     """
 
     def __init__(self, host_list: Sequence[Any] | None = None) -> None:
-        self._servers = (
-            None if host_list is None else conf.parse_servers(host_list, source="host_list")
-        )
+        self._servers = None if host_list is None else parse_servers(host_list, source="host_list")
         self._options = DEFAULT
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from .. import conf
+from ..backends import backend_settings, parse_servers
 from ..jobserver.serving import (
     AddressInUse,
     CannotServe,
@@ -29,8 +29,8 @@ logger = get_logger(__name__)
 
 def own_server(store: Path | None) -> Options:
     """Return the options of a server at the first of GEARMAN_SERVERS, or raise CommandError."""
-    _, servers, _ = conf.backend_settings()
-    server = conf.parse_servers(servers)[0]
+    _, servers, _ = backend_settings()
+    server = parse_servers(servers)[0]
     if not is_loopback(server.host):
         raise CommandError(
             f"--with-server: the first of GEARMAN_SERVERS is {server}, which is not an address of this "

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from .. import conf
-from ..backends import close_backends
+from ..backends import BUILT_IN, LOCAL, close_backends, parse_servers
 from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
 from ..backends.eager import EagerBackend
 from ..client.request import JobRequest
@@ -205,13 +205,13 @@ def _read(
     options: Mapping[str, Any] | None,
 ) -> Callable[[], _Transport]:
     """Return what tells the settings for a transport, checked as far as can be."""
-    if transport in ("eager", "memory"):
+    if transport in LOCAL:
         if servers is not None:
             raise TypeError(f"servers= goes with a real transport; {transport!r} has none")
         own = {"name": f"test-{next(_names)}"} if transport == "memory" else {}
         settings = (transport, None, {**own, **(options or {})})
         return lambda: settings
-    known = ("eager", "memory", "real", "gearman", "python-gearman")
+    known = (*BUILT_IN, "real")
     if transport not in known:
         raise ValueError(f"{transport!r} is not a transport; it is one of {', '.join(known)}")
     if servers is None:
@@ -220,7 +220,7 @@ def _read(
     chosen = project_options if options is None else options
     if callable(servers):
         return lambda: (backend, servers(), chosen)
-    conf.parse_servers(servers, source="servers")
+    parse_servers(servers, source="servers")
     return lambda: (backend, servers, chosen)
 
 

@@ -11,14 +11,12 @@ from django.core import mail
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from .. import conf
-from ..backends import BUILT_IN
+from ..backends import BUILT_IN, LOCAL, backend_settings
 from ..backends.base import BaseBackend, Submission
 from ..client.request import JobRequest
 from ..exceptions import ServerUnavailable
 from ..instrumentation import PRODUCTION, Instrumentation, instrumented, set_initial
 
-_LOCAL = ("eager", "memory")
 _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")
 
 
@@ -54,7 +52,7 @@ def replace_real_backend() -> Callable[[], None]:
     As Django does with EMAIL_BACKEND: in the settings themselves, so that a test can override it.
     """
     with instrumented(Instrumentation()):  # what the settings say, and not the test
-        backend, _, options = conf.backend_settings()
+        backend, _, options = backend_settings()
         if not _is_real(backend):
             return lambda: None
     _project.backend, _project.options = backend, options
@@ -77,13 +75,13 @@ def real_transport() -> tuple[Any, Any]:
     if _project.backend is not None:
         return _project.backend, _project.options
     with instrumented(Instrumentation()):
-        backend, _, options = conf.backend_settings()
+        backend, _, options = backend_settings()
         return (backend, options) if _is_real(backend) else ("gearman", {})
 
 
 def _is_real(backend: object) -> bool:
-    if backend in _LOCAL or backend in BUILT_IN:
-        return backend not in _LOCAL
+    if backend in LOCAL or backend in BUILT_IN:
+        return backend not in LOCAL
     try:
         return not import_string(str(backend)).local
     except (ImportError, AttributeError):
@@ -152,7 +150,7 @@ def isolate_test_runs() -> None:
         # Asked several times for each job, and production has not loaded that module.
         return run if "django.test.utils" in modules and is_test_run() else PRODUCTION
 
-    _Overrides.initial, _, _ = conf.backend_settings()
+    _Overrides.initial, _, _ = backend_settings()
     setting_changed.connect(_note_override, dispatch_uid="django_gearman.testing")
     set_initial(provide)
 

@@ -25,7 +25,7 @@ from typing import Any
 from django.core.management import CommandError, call_command
 
 from django_gearman import GearmanClient, GearmanWorker, conf
-from django_gearman.backends import get_backend
+from django_gearman.backends import BUILT_IN, get_backend
 from django_gearman.backends.base import JobSpec
 from django_gearman.exceptions import (
     InvalidBackend,
@@ -39,7 +39,7 @@ from django_gearman.exceptions import (
 )
 from tests.support.gearmand import wait_until
 
-TRANSPORTS = ("eager", "memory", "gearman", "python-gearman")
+TRANSPORTS = tuple(BUILT_IN)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ... import conf
-from ...backends import get_backend, get_backend_class
+from ...backends import backend_settings, get_backend, get_backend_class, parse_servers
 from ...exceptions import BackendError
 from ...instrumentation import active
 from ...utils.text import printable, str_of
@@ -23,10 +22,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            backend, servers, _ = conf.backend_settings()
+            backend, servers, _ = backend_settings()
             if get_backend_class().local:
                 raise CommandError(f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask")
-            reports = [self._ask(server) for server in conf.parse_servers(servers)]
+            reports = [self._ask(server) for server in parse_servers(servers)]
         except ImproperlyConfigured as error:
             raise CommandError(str_of(error)) from error
         if options["json"]:

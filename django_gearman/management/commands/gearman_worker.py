@@ -10,7 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ... import conf
-from ...backends import check_backend, close_backends, get_backend, get_backend_class
+from ...backends import (
+    backend_settings,
+    check_backend,
+    close_backends,
+    get_backend,
+    get_backend_class,
+    parse_servers,
+)
 from ...exceptions import GearmanError
 from ...instrumentation import active
 from ...jobs.functions import functions_of
@@ -157,7 +164,7 @@ class Command(BaseCommand):
         if health_file is not None:
             check_health_file(health_file)
         if get_backend_class().local:
-            backend, _, _ = conf.backend_settings()
+            backend, _, _ = backend_settings()
             raise CommandError(
                 f"GEARMAN_BACKEND is {backend!r}, whose jobs never leave the process that "
                 "submits them: a worker would wait for ever. Set GEARMAN_BACKEND = 'gearman'."
@@ -221,8 +228,8 @@ class Command(BaseCommand):
     def _announce(
         self, workers: list[GearmanWorker], server: Options | None, is_json: bool
     ) -> None:
-        _, servers, _ = conf.backend_settings()
-        where = ", ".join(map(str, conf.parse_servers(servers)))
+        _, servers, _ = backend_settings()
+        where = ", ".join(map(str, parse_servers(servers)))
         noun = "process" if len(workers) == 1 else "processes"
         lines = [f"{len(workers)} worker {noun} on {where}, serving", *_layout(workers)]
         if server is not None:

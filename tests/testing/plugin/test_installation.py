@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from django_gearman.backends import LOCAL
+from django_gearman.testing.plugin import TRANSPORTS
 from tests.support.project import ROOT, run
 
 
@@ -132,3 +134,7 @@ def test_job(gearman_client, n):
     )
 
     result.assert_outcomes(passed=20)
+
+
+def test_the_plugin_which_knows_no_django_offers_the_local_transports_and_a_real_one():
+    assert sorted(TRANSPORTS) == sorted([*LOCAL, "real"])
