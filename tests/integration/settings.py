@@ -30,17 +30,3 @@ if "POSTGRES_PORT" in os.environ:
             "OPTIONS": {"pool": {"min_size": 2, "max_size": 4}} if "POOL" in os.environ else {},
         }
     }
-if "TRAIL" in os.environ:
-    NAME = f"{os.environ['TRAIL']}.sqlite3"
-    DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": NAME}}
-if "POSTGRES_PORT" in os.environ:
-    DATABASES = {
-        "default": {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": "postgres",
-            "USER": "test",
-            "HOST": "127.0.0.1",
-            "PORT": os.environ["POSTGRES_PORT"],
-            "CONN_MAX_AGE": None,
-        }
-    }

@@ -63,6 +63,7 @@ def test_threads_of_jobs_keep_no_database_connections(
     assert programs is not None, "not installed. Debian: apt-get install postgresql"
     with Postgres(programs) as server:
         monkeypatch.setenv("POSTGRES_PORT", str(server.port))
+        monkeypatch.setenv("CONN_MAX_AGE", "600")
         worker = launch("gearman_worker", "-w", "2")
         workers_ready(own_gearmand, 2)
         entries = [{"task": f"{JOBS}.{job}"} for _ in range(300)]
