@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,12 @@ def here(command: str) -> bool:
     return command not in IN_THE_CLONE and not command.startswith((SERVER, OWN_SERVER))
 
 
+def has_a_worker(server: Gearmand) -> bool:
+    with suppress(OSError):  # it is not there yet
+        return bool(server.totals().get("send-mail", [0, 0, 0])[2])
+    return False
+
+
 @pytest.mark.gearmand
 @pytest.mark.parametrize("command", list(filter(here, dict.fromkeys(commands()))))
 def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand):
@@ -138,6 +145,8 @@ def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand
     settings.write_text(settings.read_text().replace("4730", str(own_gearmand.port)))
     example = "gearman_example_client" in command
     stays = command.startswith(LONG_RUNNING) and "--check" not in command
+    if "--with-server" in command:
+        own_gearmand.kill()  # the command's own server takes its place
     if example:
         settings.write_text(settings.read_text() + "INSTALLED_APPS += ['gearman_example']\n")
     output = project / "worker.log"
@@ -153,7 +162,7 @@ def test_the_commands_of_the_readme_run(command, project, own_gearmand: Gearmand
             stderr=subprocess.STDOUT,
         )
     try:
-        wait_until(lambda: own_gearmand.totals().get("send-mail", [0, 0, 0])[2], "a worker")
+        wait_until(lambda: has_a_worker(own_gearmand), "a worker")
         if not stays:
             run = subprocess.run(
                 command.replace("gearman -f", f"gearman -h 127.0.0.1 -p {own_gearmand.port} -f"),

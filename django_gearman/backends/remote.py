@@ -44,6 +44,9 @@ PATIENCE_SECONDS = 0.5
 #: Which servers have failed lately, for all clients of this process; by address.
 servers_standing: Standing[str] = Standing()
 
+#: What helps if there is no server yet.
+HOW_TO_START = "'python manage.py gearman_server' starts one"
+
 _LONGEST_BACKOFF = 10.0
 _BATCH_JOBS = 1000
 _BATCH_BYTES = 1 << 20
@@ -67,10 +70,16 @@ def rank(unique: str, address: str) -> bytes:
 def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
     """Return the error that says why no server could be reached."""
     told = "; ".join(map(str, reasons))
-    question = "Is gearmand running, and GEARMAN_SERVERS right?"
+    question = f"Is it running, and GEARMAN_SERVERS right? {HOW_TO_START}"
     if ": TLS: " in told:
         question = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
     return ServerUnavailable(f"no job server to {purpose}: {told}. {question}")
+
+
+def retrying(error: BackendError) -> str:
+    """Return what a worker says of a server that it has lost, or has not found."""
+    hint = f" ({HOW_TO_START})" if "refused" in str(error) else ""
+    return f"{error}; trying again until it is back{hint}"
 
 
 def backoff(failures: int) -> float:

@@ -96,7 +96,7 @@ def test_each_start_says_which_argument_is_wrong(settings, files, production, tl
         with pytest.raises((SystemCheckError, CommandError, InvalidBackend), match=told) as caught:
             start()
         assert "secret" not in str(caught.value)
-        assert "is gearmand running" not in str(caught.value).lower()
+        assert "is it running" not in str(caught.value).lower()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from ...utils.clock import monotonic
 from ...utils.records import get_logger, log
 from ..base import LARGE_WORKLOAD, AssignedJob
 from ..connection import Connection
-from ..remote import REGRAB_SECONDS, backoff
+from ..remote import REGRAB_SECONDS, backoff, retrying
 from .options import SocketOptions
 
 logger = get_logger(__name__)
@@ -307,7 +307,7 @@ class Link:
         """Drop the connection; say so once, and not again until it was back."""
         self.disconnect()
         if not self._failures and not self.is_quick:  # the other connection says so
-            log(logger, logging.WARNING, "%s; trying again until it is back", error)
+            log(logger, logging.WARNING, "%s", retrying(error))
         self.retry_at = monotonic() + backoff(self._failures)
         self._failures = min(self._failures + 1, 10)
 

@@ -34,7 +34,7 @@ from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ...utils.records import get_logger, log
 from ..base import LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
-from ..remote import PATIENCE_SECONDS, REGRAB_SECONDS, backoff
+from ..remote import PATIENCE_SECONDS, REGRAB_SECONDS, backoff, retrying
 from .bindings import UPDATES, Connection, Manager
 
 logger = get_logger(__name__)
@@ -250,7 +250,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
             handle: held for handle, held in self._in_hand.items() if held[1].connection is not lost
         }
         if not lost.failures:
-            log(logger, logging.WARNING, "%s; trying again until it is back", lost.error)
+            log(logger, logging.WARNING, "%s", retrying(lost.error))
         lost.retry_at = monotonic() + backoff(lost.failures)
         lost.failures = min(lost.failures + 1, 10)
 

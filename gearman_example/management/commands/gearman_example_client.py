@@ -14,7 +14,7 @@ SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 
 class Command(BaseCommand):
-    help = "Submit the example's jobs. Start `gearman_worker -w 4` in another shell first."
+    help = "Submit the example's jobs. Start `gearman_worker --with-server -w 4` in another shell first."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
