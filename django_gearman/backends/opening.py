@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..exceptions import BackendError, ConnectionLost
 from ..protocol.address import ServerAddress
 from ..utils.clock import monotonic
 from .connection import Connection
-from .reach import Race, Standing
+from .reach import Race, Standing, at_once
 from .sockets import Address
 
 _HEAD_START = 0.25  # seconds that an address has before the next one is tried, too
@@ -84,6 +84,11 @@ def _counted(name: str, ask: Callable[[], Any]) -> Any:
         return ask()
     finally:
         _looked_up[name] -= 1
+
+
+def ping_all(servers: Iterable[ServerAddress], timeout: float) -> dict[str, BackendError | None]:
+    """Ping several servers at the same time; return what went wrong, by address."""
+    return at_once({str(server): partial(ping, server, timeout) for server in servers})
 
 
 def ping(server: ServerAddress, timeout: float) -> BackendError | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -146,3 +147,35 @@ class Race(Generic[_K, _T]):
                 self._changed.notify_all()
         if not wins:
             self.discard(result)
+
+
+def at_once(calls: Mapping[_K, Callable[[], _T]]) -> dict[_K, _T]:
+    """Return what each call returns; made at the same time, they take as long as the slowest."""
+    results: dict[_K, _T] = {}
+    errors: dict[_K, Exception] = {}
+
+    def make(key: _K) -> None:
+        try:
+            results[key] = calls[key]()
+        except Exception as error:  # noqa: BLE001 - it is raised in the caller's thread
+            errors[key] = error
+
+    here, threads = list(calls)[:1], []
+    for key in list(calls)[1:]:
+        thread = threading.Thread(
+            target=copy_context().run, args=[make, key], name="gearman-ask", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no more threads
+            here.append(key)
+        else:
+            threads.append(thread)
+    for key in here:
+        make(key)
+    for thread in threads:
+        thread.join()
+    for key in calls:
+        if key in errors:
+            raise errors[key]
+    return {key: results[key] for key in calls}

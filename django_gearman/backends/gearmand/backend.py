@@ -27,8 +27,8 @@ from ..base import (
     UnsentSubmission,
     WorkerStatus,
 )
-from ..opening import ping
-from ..reach import Race
+from ..opening import ping_all
+from ..reach import Race, at_once
 from ..remote import (
     batches,
     check_seconds,
@@ -212,22 +212,33 @@ class GearmandBackend(BaseBackend):
         return channel.job_status(own_handle)
 
     def functions(self) -> list[FunctionStatus]:
+        answers = self._ask_all("status")
         return function_rows(
             (address, *row)
-            for address, server in self._servers.items()
-            for row in parse_status(self._ask(server, "status"), strict=False)
+            for address, answer in answers.items()
+            for row in parse_status(answer, strict=False)
         )
 
     def workers(self) -> list[WorkerStatus]:
+        answers = self._ask_all("workers")
         return worker_rows(
             (address, *row)
-            for address, server in self._servers.items()
-            for row in parse_workers(self._ask(server, "workers"), strict=False)
+            for address, answer in answers.items()
+            for row in parse_workers(answer, strict=False)
         )
 
-    def _ask(self, server: ServerAddress, command: str) -> str:
+    def _ask_all(self, command: str) -> Mapping[str, str]:
+        """Return each server's answer to an admin command, by its address."""
         limit = submit_by.get()
         until = monotonic() + self._options.submit_timeout if limit is None else limit
+        return at_once(
+            {
+                address: partial(self._ask, server, command, until)
+                for address, server in self._servers.items()
+            }
+        )
+
+    def _ask(self, server: ServerAddress, command: str, until: float) -> str:
         try:
             with closing(self._options.connect(server, until)) as connection:
                 patience = min(self._options.reply_timeout, until - monotonic())
@@ -240,7 +251,7 @@ class GearmandBackend(BaseBackend):
         return SocketWorkerSession(servers, functions, client_id, self._options)
 
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
-        return {address: ping(server, timeout) for address, server in self._servers.items()}
+        return ping_all(self._servers.values(), timeout)
 
     def close(self) -> None:
         for channel in self._channels.values():

@@ -33,7 +33,7 @@ from ..base import (
     WorkerSession,
     WorkerStatus,
 )
-from ..opening import ping
+from ..opening import ping_all
 from ..remote import (
     batches,
     check_seconds,
@@ -237,7 +237,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         )
 
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
-        return {str(server): ping(server, timeout) for server in self._servers}
+        return ping_all(self._servers, timeout)
 
     def close(self) -> None:
         with self.lock:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ...backends import backend_settings, get_backend, get_backend_class, parse_servers
+from ...backends.reach import at_once
 from ...exceptions import BackendError
 from ...instrumentation import active
 from ...utils.text import printable, str_of
@@ -25,7 +27,8 @@ class Command(BaseCommand):
             backend, servers, _ = backend_settings()
             if get_backend_class().local:
                 raise CommandError(f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask")
-            reports = [self._ask(server) for server in parse_servers(servers)]
+            asks = {server: partial(self._ask, server) for server in parse_servers(servers)}
+            reports = list(at_once(asks).values())
         except ImproperlyConfigured as error:
             raise CommandError(str_of(error)) from error
         if options["json"]:

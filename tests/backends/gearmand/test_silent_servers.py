@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import itertools
 import socket
 import threading
@@ -13,10 +14,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from django_gearman import GearmanClient
 from django_gearman.backends import close_backends, opening
 from django_gearman.backends.base import JobSpec, WorkComplete
+from django_gearman.backends.reach import at_once
 from django_gearman.backends.remote import servers_standing
 from django_gearman.exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
 from django_gearman.protocol.packets import PacketType
@@ -155,6 +158,60 @@ def test_what_wins_too_late_is_closed(open_backend, gearmand):
         backend.submit([background()] * 20)
 
         assert ended.wait(20), "a connection that nobody uses stays open"
+
+
+# Questions to all servers
+
+
+@pytest.mark.parametrize("ask", ["functions", "workers"])
+def test_all_servers_are_asked_at_the_same_time(open_backend, gearmand, ask):
+    def answer_late(peer: Peer) -> None:
+        peer.handshake()
+        peer._socket.recv(100)
+        time.sleep(0.5)
+        peer.raw(b".\n")
+
+    with contextlib.ExitStack() as stack:
+        late = [stack.enter_context(FakeServer(answer_late)) for _ in range(8)]
+        backend = open_backend(*(server.address for server in late), gearmand.address)
+
+        assert 0.5 <= seconds_of(getattr(backend, ask)) < 2
+
+
+def test_silent_servers_cost_a_health_check_no_more_than_one(open_backend, gearmand):
+    with silent_servers(8) as servers:
+        backend = open_backend(*(server.address for server in servers), gearmand.address)
+        started = monotonic()
+        answers = backend.ping(0.5)
+
+        assert monotonic() - started < 2
+        assert [*answers] == [*(server.address for server in servers), gearmand.address]
+        assert [error is None for error in answers.values()] == [False] * 8 + [True]
+
+
+def test_servers_are_asked_one_after_another_where_there_are_no_threads(monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert at_once({n: partial(int, str(n)) for n in range(3)}) == {0: 0, 1: 1, 2: 2}
+
+
+def test_status_of_silent_servers_takes_no_longer_than_of_one(settings, gearmand):
+    with silent_servers(4) as servers:
+        settings.GEARMAN_SERVERS = [*(server.address for server in servers), gearmand.address]
+        settings.GEARMAN_BACKEND = "gearman"
+        settings.GEARMAN_OPTIONS = {"connect_timeout": 0.8}
+        output = io.StringIO()
+        started = monotonic()
+        with pytest.raises(CommandError):
+            call_command("gearman_status", stdout=output)
+
+        assert monotonic() - started < 2.5
+        assert [f"{server.address}: DOWN" for server in servers] == [
+            line for line in output.getvalue().splitlines() if "DOWN" in line
+        ]
 
 
 # One deadline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 import uuid
 from collections import Counter
@@ -15,7 +16,7 @@ from django_gearman.backends.base import (
     WorkFail,
     WorkStatus,
 )
-from django_gearman.protocol.packets import PacketType, encode
+from django_gearman.protocol.packets import RESPONSE, PacketType, encode
 from django_gearman.testing.gearmand import free_port
 from tests.support.fake_server import PATIENCE, FakeServer, Peer
 from tests.support.gearmand import wait_until
@@ -103,6 +104,36 @@ def test_a_worker_without_any_server_waits_as_long_as_it_is_told(worker_of):
     assert worker.grab_job(0.3) is None
     assert 0.3 <= watch.seconds < 3
     assert worker.grab_job(0) is None
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [encode(PacketType.NOOP, magic=RESPONSE), encode(PacketType.ECHO_RES, b"x", magic=RESPONSE)],
+    ids=["NOOP", "ECHO_RES"],
+)
+def test_a_server_that_says_everything_but_the_answer_is_given_up_by_a_worker(
+    open_backend, worker_of, gearmand, packet, caplog
+):
+    """Only an answer, or a large packet on its way, is a sign that the server still works on it."""
+
+    def talk(peer: Peer) -> None:
+        peer.handshake()
+        peer.expect(PacketType.GRAB_JOB_UNIQ)
+        while not done.is_set():
+            peer.raw(packet)
+            time.sleep(0.02)
+
+    function, done = uuid.uuid4().hex, threading.Event()
+    with FakeServer(talk) as server:
+        worker = worker_of(function, server.address, gearmand.address, reply_timeout=0.5)
+        watch = Stopwatch()
+        while "has not answered for 0.5 s" not in caplog.text:
+            assert watch.seconds < 5, "it goes on waiting for the answer"
+            assert worker.grab_job(0.1) is None
+        done.set()
+
+        submit(open_backend(gearmand.address), background(function))
+        assert server_of(grab(worker)) == gearmand.address
 
 
 def test_a_storm_of_noops_makes_no_worker_grab_in_advance(worker_of):
