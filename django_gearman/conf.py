@@ -48,8 +48,26 @@ def _read(name: str) -> Any:
     `is_overridden` is: Django's lazy settings in front of it take twice as long to find that a setting
     is absent, and a job needs several that most projects leave out.
     """
-    source = getattr(getattr(settings, "is_overridden", None), "__self__", settings)
-    return getattr(source, name, DEFAULTS[name])
+    return getattr(_source(), name, DEFAULTS[name])
+
+
+def _source() -> object:
+    return getattr(getattr(settings, "is_overridden", None), "__self__", settings)
+
+
+def for_submission() -> tuple[Any, Any, Any, Any]:
+    """
+    Return GEARMAN_SERIALIZER, GEARMAN_JOB_NAME, GEARMAN_SUBMIT_ON_COMMIT and GEARMAN_CONTEXT_PROVIDER.
+
+    They are read together, as every submission needs them; they are not checked.
+    """
+    source = _source()
+    return (
+        getattr(source, "GEARMAN_SERIALIZER", DEFAULTS["GEARMAN_SERIALIZER"]),
+        getattr(source, "GEARMAN_JOB_NAME", DEFAULTS["GEARMAN_JOB_NAME"]),
+        getattr(source, "GEARMAN_SUBMIT_ON_COMMIT", DEFAULTS["GEARMAN_SUBMIT_ON_COMMIT"]),
+        getattr(source, "GEARMAN_CONTEXT_PROVIDER", DEFAULTS["GEARMAN_CONTEXT_PROVIDER"]),
+    )
 
 
 def transport() -> tuple[Any, Any, Any]:

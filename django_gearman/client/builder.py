@@ -8,14 +8,16 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
+from django.apps import apps
+
 from .. import conf
 from ..backends import get_backend_class
-from ..backends.base import JobSpec
+from ..backends.base import JobSpec, Priority
 from ..exceptions import GearmanError, JobNotRegistered, SerializationError
 from ..instrumentation import active
-from ..jobs.context import current_job
+from ..jobs.context import current_job, running
 from ..jobs.definition import JobDefinition
-from ..jobs.options import Options
+from ..jobs.options import DEFAULT, Options
 from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes, get_serializer
 from ..utils.text import quoted
@@ -46,12 +48,15 @@ class Preparation:
     def __init__(
         self, options: Options, background: bool, waits: bool = True, **explicit: Any
     ) -> None:
-        check_set_up()
+        if not apps.models_ready or "django_gearman" not in apps.app_configs:
+            check_set_up()
         self._options = options
         self._background = background
         self._waits = waits
         self._explicit = explicit
-        self._context = _context()
+        self._serializer, self._job_name, self._on_commit, provider = conf.for_submission()
+        is_plain = provider is None and running.get() is None
+        self._context: dict[str, Any] = {} if is_plain else _context()
         # Makes the uniques of jobs that were given none: to draw one for each takes longer.
         self._stem, self._count = os.urandom(12).hex(), itertools.count()
         self._targets: dict[str | int, _Target] = {}
@@ -78,7 +83,7 @@ class Preparation:
             target.function,
             workload,
             unique,
-            options.queue_priority,
+            Priority.NORMAL if options.priority is None else options.queue_priority,
             self._background,
             None if options.run_after is None else options.run_at(),
             external=job is None,
@@ -114,30 +119,38 @@ class Preparation:
 
     def _target(self, task: str | JobDefinition) -> _Target:
         job = resolve(task)
-        if job is not None and registry.is_late(job):
+        if job is not None and job.is_late:
             check_loaded(job)
         name = job.name if job is not None else str(task)
         options = self._options
         if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
-        if not self._background:
-            options.check_foreground(self._waits)
-        else:
-            options.check_background()
-            if options.on_commit is None and (on_commit := conf.submit_on_commit()):
-                options = options.updated(on_commit=on_commit)
-            if options.on_commit_failure and not options.on_commit:
-                raise ValueError("on_commit_failure has no effect without on_commit=True")
-        options = options.updated(**self._explicit)
+        if options is not DEFAULT:
+            self._check(options)
+        if self._background and self._on_commit is not False and options.on_commit is None:
+            options = options.updated(on_commit=conf.submit_on_commit() or None)
+        if options.on_commit_failure and not options.on_commit:
+            raise ValueError("on_commit_failure has no effect without on_commit=True")
+        if self._explicit:
+            options = options.updated(**self._explicit)
         if job is not None and options.serializer is not None:
             raise ValueError(
                 f"job {name} is declared here, so @gearman_job(serializer=...) sets its serializer; "
                 "using(serializer=...) is for jobs of other programs"
             )
-        chosen = options.serializer if job is None else job.serializer
-        serializer = get_serializer(chosen or conf.serializer(), f"serializer of job {name}")
-        function = conf.function_name(name)
+        if job is not None:
+            serializer = job.serializer_over(self._serializer)
+        else:
+            chosen = options.serializer or self._serializer
+            serializer = get_serializer(chosen, f"serializer of job {name}")
+        function = name if self._job_name is None else conf.function_name(name)
         return _Target(task, job, name, function, serializer.for_function(function), options)
+
+    def _check(self, options: Options) -> None:
+        if self._background:
+            options.check_background()
+        else:
+            options.check_foreground(self._waits)
 
     def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str]:
         """Return the workload and the unique of a call."""

@@ -107,7 +107,7 @@ class GearmanClient:
         **options: Any,
     ) -> JobRequest:
         """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
-        request = self.prepare(task, call, background, waits, **options)
+        request = Preparation(self._options, background, waits, **options).request(task, call)
         deliver([request], self._servers, wait=waits and not background)
         if isinstance(request.exception, BackendError):
             raise request.exception

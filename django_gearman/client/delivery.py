@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from django.db import transaction
@@ -46,16 +45,16 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     What becomes of each is told by its state and exception. Raises ServerUnavailable when nothing
     was sent.
     """
+    options = requests[0].options
     if wait:
-        refuse_to_wait_for_itself(requests, servers, requests[0].options.wait)
-    on_commit = requests[0].options.on_commit
-    if not on_commit:
+        refuse_to_wait_for_itself(requests, servers, options.wait)
+    if not options.on_commit:
         _send(requests, servers, wait)
         return
     for request in requests:
         request.state = JOB_PENDING
-    alias = on_commit if isinstance(on_commit, str) else None
-    failure = requests[0].options.on_commit_failure or conf.on_commit_failure()
+    alias = options.on_commit if isinstance(options.on_commit, str) else None
+    failure = options.on_commit_failure or conf.on_commit_failure()
     committed = _Committed(requests, servers, raises=failure == "raise")
     active().on_commit(transaction.on_commit, committed, alias)
     committed.is_now = False
@@ -68,8 +67,10 @@ def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
 
 def _wait_until(requests: Sequence[JobRequest], deadline: float | None) -> None:
     for request in requests:
-        with suppress(BackendError):  # the request has it as its .exception
+        try:
             request.wait_until(deadline)
+        except BackendError:
+            continue  # the request has it as its .exception
 
 
 class _Committed:
@@ -131,33 +132,34 @@ def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
             limit = max(deadline, monotonic() + _LEAST_SECONDS)
     token = submit_by.set(limit)
     try:
-        _send_in_time(requests, servers, wait, deadline)
+        with active().delivery(requests):
+            _send_in_time(requests, servers, deadline, wait)
     finally:
         submit_by.reset(token)
 
 
 def _send_in_time(
-    requests: list[JobRequest], servers: Servers, wait: bool, deadline: float | None
+    requests: list[JobRequest], servers: Servers, deadline: float | None, wait: bool
 ) -> None:
     retries = requests[0].options.resubmit or 0
     unavailable: ServerUnavailable | None = None
-    with active().delivery(requests):
-        for attempt in range(retries + 1):
-            if attempt and not _pause_before(attempt, deadline if wait else None):
-                break
-            try:
-                _send_once(requests, servers)
-                unavailable = None
-            except ServerUnavailable as error:
-                unavailable = error
-                continue
-            if wait:
-                _wait_until(requests, deadline)
+    for attempt in range(retries + 1):
+        if attempt and not _pause_before(attempt, deadline if wait else None):
+            break
+        try:
+            _send_once(requests, servers)
+            unavailable = None
+        except ServerUnavailable as error:
+            unavailable = error
+            continue
+        if wait:
+            _wait_until(requests, deadline)
+        if attempt < retries:
             requests = [r for r in requests if isinstance(r.exception, _RETRIED)]
             if not requests:
                 return
-        if unavailable is not None and requests[0].exception is None:
-            raise unavailable  # otherwise an earlier attempt sent it, as its .exception tells
+    if unavailable is not None and requests[0].exception is None:
+        raise unavailable  # otherwise an earlier attempt sent it, as its .exception tells
 
 
 def _pause_before(attempt: int, deadline: float | None) -> bool:

@@ -34,6 +34,7 @@ class Described:
     task: str
     spec: JobSpec
     options: Options
+    background: bool
     #: What names the job in `GearmanClient.get_job_status`, also from another process.
     handle = ""
     #: Where it was submitted; None: to the servers of the settings.
@@ -48,10 +49,6 @@ class Described:
     @property
     def max_connection_attempts(self) -> int:
         return (self.options.resubmit or 0) + 1
-
-    @property
-    def background(self) -> bool:
-        return self.spec.background
 
     @property
     def unique(self) -> str:

@@ -61,7 +61,7 @@ def check_set_up() -> None:
 
 def check_loaded(job: JobDefinition) -> None:
     """Raise JobNotRegistered if no worker loads a job that is to go to a real job server."""
-    if not registry.is_late(job) or active().workers_are_here or get_backend_class().local:
+    if not job.is_late or active().workers_are_here or get_backend_class().local:
         return
     if not conf.is_external(job.name):
         remedy = _remedy(job.func.__module__, Path(_file(job)))
@@ -73,7 +73,7 @@ def check_loaded(job: JobDefinition) -> None:
 
 def misplaced_jobs() -> list[Misplaced]:
     """Return the declarations of this project that no worker loads."""
-    loaded = {_file(job) for job in registry.jobs() if not registry.is_late(job)}
+    loaded = {_file(job) for job in registry.jobs() if not job.is_late}
     found: dict[str, Misplaced] = {}
     for module, path in _modules():
         if str(path) not in loaded:
@@ -85,7 +85,7 @@ def misplaced_jobs() -> list[Misplaced]:
         path = Path(_file(job))
         known = any(place.startswith(f"{path}:") for place in found)
         is_of_test = _NO_JOBS.fullmatch(path.name) or {"test", "tests"}.intersection(path.parts)
-        if registry.is_late(job) and not (known or is_of_test or conf.is_external(job.name)):
+        if job.is_late and not (known or is_of_test or conf.is_external(job.name)):
             found[job.location] = Misplaced(job.location, _remedy(job.func.__module__, path))
     return list(found.values())
 
@@ -97,7 +97,7 @@ def _file(job: JobDefinition) -> str:
 
 def _remedy(module: str, path: Path) -> str:
     for job in registry.jobs():
-        if not registry.is_late(job) and _file(job) == str(path):
+        if not job.is_late and _file(job) == str(path):
             return f"import it from {job.func.__module__}, as workers do, and not from {module}"
     app = apps.get_containing_app_config(module)
     package, has_jobs, _ = module.partition(".gearman_jobs")

@@ -69,7 +69,8 @@ class JobRequest(Described):
     timed_out = False
     exception: GearmanError | None = None
     _submission: Submission | None = None
-    #: Of several threads that wait, one takes what is said of the job: in its order.
+    #: There while more may be said of the job. Of several threads that wait, one has it and takes
+    #: what comes: so it is taken in its order.
     _turn: threading.Lock | None = None
     _job: GearmanJob | None = None
     _result: bytes = b""
@@ -87,6 +88,7 @@ class JobRequest(Described):
         self.task = task
         self.call = call
         self.spec = spec
+        self.background = spec.background
         self.serializer = serializer
         self.options = options
 
@@ -202,9 +204,11 @@ class JobRequest(Described):
     def wait_until(self, deadline: float | None) -> JobRequest:
         """Do what `wait` does, until the given time of the monotonic clock (None: without limit)."""
         late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
-        while self._next_update(deadline) is not None and monotonic() < late:
-            pass
-        self.timed_out = not self._is_over()
+        lookout = self._begin_waiting(deadline)
+        while self._next_update(deadline, lookout) is not None:
+            if self._turn is None or monotonic() >= late:
+                break
+        self.timed_out = self._turn is not None
         return self
 
     def updates(self, timeout: float | None = None) -> Iterator[Update]:
@@ -215,19 +219,23 @@ class JobRequest(Described):
         yields nothing.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        while (update := self._next_update(deadline)) is not None:
+        lookout = self._begin_waiting(deadline)
+        while (update := self._next_update(deadline, lookout)) is not None:
             if isinstance(update, WorkComplete):
                 update = WorkComplete(self._decode(update.data, self.serializer.loads_result))
             yield update
 
-    def _next_update(self, deadline: float | None) -> Update | None:
+    def _begin_waiting(self, deadline: float | None) -> Lookout:
+        """Check that the job can be waited for."""
+        self.check_submitted()
+        if not self.may_wait and self._turn is not None:
+            refuse_to_wait_for_itself([self], self.servers, seconds_until(deadline))
+        return Lookout()
+
+    def _next_update(self, deadline: float | None, lookout: Lookout) -> Update | None:
         """Wait for what the caller is to see next; None once there is nothing to wait for."""
         self.timed_out = False
-        self.check_submitted()
-        if not (self.may_wait or self._is_over()):
-            refuse_to_wait_for_itself([self], self.servers, seconds_until(deadline))
-        lookout = Lookout()
-        while (turn := self._turn) is not None and not self._is_over():
+        while (turn := self._turn) is not None:
             update = told = None
             seconds = seconds_until(deadline)
             if turn.acquire(timeout=-1 if seconds is None else seconds):
@@ -239,18 +247,15 @@ class JobRequest(Described):
             if told is not None:
                 return told
             if update is None and seconds_until(deadline) == 0.0:
-                self.timed_out = not self._is_over()
+                self.timed_out = self._turn is not None
                 if (submission := self._submission) is not None:
                     submission.release()
                 break
         return None
 
-    def _is_over(self) -> bool:
-        return self._submission is None or self.complete or self.exception is not None
-
     def _wait(self, deadline: float | None, lookout: Lookout) -> Update | None:
         submission = self._submission
-        if submission is None or self._is_over():
+        if submission is None or self._turn is None:
             return None
         try:
             seconds = None if deadline is None else max(0.0, deadline - monotonic())
@@ -259,7 +264,7 @@ class JobRequest(Described):
             self.fail(error)
             return None
         except BackendError as error:
-            self.state, self.exception = JOB_UNKNOWN, error
+            self.state, self.exception, self._turn = JOB_UNKNOWN, error, None
             raise
 
     def check_submitted(self) -> None:
@@ -320,18 +325,18 @@ class JobRequest(Described):
         """Note that a server has the job, or refused it."""
         self.connection_attempts += 1
         self._submission = submission
-        if not self.background:
-            self._turn = threading.Lock()
         if submission.error is not None:
             self.fail(submission.error)
-        else:
-            self.handle = submission.handle
-            if self._job is not None:
-                self._job.handle = self.handle
-            self.state, self.exception = JOB_CREATED, None
+            return
+        self.handle = submission.handle
+        if self._job is not None:
+            self._job.handle = self.handle
+        self.state, self.exception = JOB_CREATED, None
+        if not self.background:
+            self._turn = threading.Lock()
 
     def fail(self, error: JobError | BackendError) -> None:
-        self.state, self.exception = JOB_FAILED, error
+        self.state, self.exception, self._turn = JOB_FAILED, error, None
 
     def set_status(self, status: JobStatus) -> None:
         self.status = {

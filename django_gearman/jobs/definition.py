@@ -12,7 +12,7 @@ from typing import Any
 
 from ..conf import check_name, check_queue, check_seconds
 from ..exceptions import SerializationError
-from ..serializers import Call, Serializer
+from ..serializers import Call, Serializer, get_serializer
 from ..utils.text import quoted
 from .options import DEFAULT, OLD_NAMES, Options
 from .retries import Backoff, RetryPolicy
@@ -46,6 +46,8 @@ class JobDefinition:
         functools.update_wrapper(self, func)  # first: it copies the function's own attributes too
         self.func = func
         self.options: Options = DEFAULT
+        #: Declared after Django had started, where workers do not load it; the registry knows.
+        self.is_late = False
         self.name = check_name(
             name if name is not None else default_name(func.__module__, func.__name__), "job name"
         )
@@ -94,6 +96,10 @@ class JobDefinition:
     def retries(self) -> int | None:
         """How often a failed background job is tried again; None where that is not declared."""
         return self.retry_policy.retries
+
+    def serializer_over(self, default: object) -> Serializer:
+        """Return the serializer that the job declares, or the one that the settings name."""
+        return get_serializer(self.serializer or default, f"serializer of job {self.name}")
 
     def check_call(self, call: Call) -> Call:
         """

@@ -29,12 +29,10 @@ def check_serializers(jobs: Iterable[JobDefinition]) -> None:
     default = conf.serializer()
     get_serializer(default)
     for job in jobs:
-        chosen = job.serializer or default
-        serializer = get_serializer(chosen, f"serializer of job {job.name}")
-        if job.retries and not serializer.carries_calls:
+        if job.retries and not job.serializer_over(default).carries_calls:
             raise ImproperlyConfigured(
-                f"job {job.name} declares retries, but its serializer, {chosen!r}, carries no number "
-                "of the attempt, so that they cannot be counted"
+                f"job {job.name} declares retries, but its serializer, {job.serializer or default!r}, "
+                "carries no number of the attempt, so that they cannot be counted"
             )
 
 

@@ -17,7 +17,6 @@ class JobRegistry:
 
     def __init__(self) -> None:
         self._jobs: dict[str, JobDefinition] = {}
-        self._late: set[str] = set()
         self._lock = threading.Lock()
 
     def add(self, job: JobDefinition) -> None:
@@ -37,16 +36,11 @@ class JobRegistry:
                     "give one of them another name: @gearman_job(name=...)"
                 )
             self._jobs[job.name] = job
-            if not reloaded:
-                (self._late.add if _comes_late(job) else self._late.discard)(job.name)
+            job.is_late = other.is_late if other is not None else _comes_late(job)
 
     def find(self, name: str) -> JobDefinition | None:
         """Return the job of that name, or None."""
         return self._jobs.get(name)
-
-    def is_late(self, job: JobDefinition) -> bool:
-        """Whether a job was declared after Django had started, where workers do not load it."""
-        return job.name in self._late
 
     def get(self, name: str) -> JobDefinition:
         """Return the job of that name; JobNotRegistered, with the names most like it, otherwise."""

@@ -40,7 +40,7 @@ from ..instrumentation import active
 from ..jobs.context import JobContext, running
 from ..jobs.definition import JobDefinition
 from ..jobs.retries import RetryJob
-from ..serializers import BareCall, Call, check_bytes, digest_of, get_serializer
+from ..serializers import BareCall, Call, check_bytes, digest_of
 from ..serializers.failures import dump_error
 from .isolation import apart, call
 from .reporting import raise_if_interrupted, tell_ended, tell_finished, tell_started, tell_unknown
@@ -118,7 +118,7 @@ class Run:
         self.was_called = False
         self.session = session
         self._submit = submit
-        serializer = get_serializer(job.serializer or conf.serializer(), f"job {job.name}")
+        serializer = job.serializer_over(conf.serializer())
         self._serializer = serializer.for_function(assigned.function)
         self._unreadable: BaseException | None = None
         self._is_our_clients = False  # it came in the envelope that our clients write

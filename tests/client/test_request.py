@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from django_gearman import JOB_COMPLETE, JOB_CREATED, JOB_FAILED
-from django_gearman.client.request import JobRequest
+from django_gearman.backends.base import WorkComplete
 from django_gearman.exceptions import JobRaised, JobTimeout, ResultUnavailable
 from django_gearman.serializers.failures import read_error
 from tests.support.workers import work_off
@@ -163,18 +163,18 @@ def test_a_time_limit_may_be_as_long_as_one_likes(client, memory, timeout):
 
 
 def test_two_threads_may_wait_for_one_job(memory, client):
-    class Raced(JobRequest):
+    class RacedTurn:
         """Another thread takes the outcome as soon as this one has seen that there is none."""
 
-        @property
-        def complete(self):
-            seen = super().complete
-            if not seen:
-                self.state, self._result, self._submission = JOB_COMPLETE, b"1", None
-            return seen
+        def acquire(self, *, blocking=True, timeout=-1):
+            request.take(WorkComplete(b"1"))
+            return True
+
+        def release(self):
+            pass
 
     request = client.submit_job("tests.app.echo", 1, wait_until_complete=False)
-    request.__class__ = Raced
+    request._turn = RacedTurn()
 
     assert request.wait(0).result == 1
 
