@@ -41,17 +41,17 @@ ON_COMMIT_FAILURE = ("log", "raise")
 
 
 def _read(name: str) -> Any:
-    """
-    Return a setting, or its default.
-
-    That is `getattr(settings, name, DEFAULTS[name])`, asked of the object whose method
-    `is_overridden` is: Django's lazy settings in front of it take twice as long to find that a setting
-    is absent, and a job needs several that most projects leave out.
-    """
+    """Return a setting, or its default."""
     return getattr(_source(), name, DEFAULTS[name])
 
 
 def _source() -> object:
+    """
+    Return the object that has the settings: the one whose method `is_overridden` is.
+
+    Django's lazy settings in front of it take twice as long to find that a setting is absent, and a
+    job needs several that most projects leave out.
+    """
     return getattr(getattr(settings, "is_overridden", None), "__self__", settings)
 
 
@@ -72,7 +72,12 @@ def for_submission() -> tuple[Any, Any, Any, Any]:
 
 def transport() -> tuple[Any, Any, Any]:
     """Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as the project sets them."""
-    return _read("GEARMAN_BACKEND"), _read("GEARMAN_SERVERS"), _read("GEARMAN_OPTIONS")
+    source = _source()
+    return (
+        getattr(source, "GEARMAN_BACKEND", DEFAULTS["GEARMAN_BACKEND"]),
+        getattr(source, "GEARMAN_SERVERS", DEFAULTS["GEARMAN_SERVERS"]),
+        getattr(source, "GEARMAN_OPTIONS", DEFAULTS["GEARMAN_OPTIONS"]),
+    )
 
 
 def check_name(value: object, what: str) -> str:

@@ -45,8 +45,12 @@ def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
 
     `servers` stand in place of GEARMAN_SERVERS.
     """
+    return _settings_under(active(), servers)
+
+
+def _settings_under(instrumentation: Instrumentation, servers: object) -> _Settings:
     backend, configured, options = conf.transport()
-    return active().transport(backend, configured if servers is None else servers, options)
+    return instrumentation.transport(backend, configured if servers is None else servers, options)
 
 
 def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
@@ -70,7 +74,7 @@ def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
     Raises InvalidBackend when the settings are wrong.
     """
     instrumentation = active()
-    wanted = backend_settings(servers)
+    wanted = _settings_under(instrumentation, servers)
     for made_under, made_for, backend in _state.backends:
         if made_under is instrumentation and made_for == wanted:
             return backend

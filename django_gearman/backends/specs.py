@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from types import NoneType
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..protocol.names import MAX_FUNCTION_BYTES
 #: Largest workload, in bytes: a packet's size has 32 bits, of which 8 kB are left for the names.
 MAX_WORKLOAD_BYTES = 2**32 - 1 - 8192
 
+_FUNCTION = attrgetter("function")
 _USUAL = (str, bytes, str, Priority, bool, NoneType, bool)  # a spec's types, as most have
 _KINDS: dict[str, tuple[Any, str]] = {
     "function": (str, "a string"),
@@ -34,7 +36,7 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
             raise TypeError(f"a job to submit is a JobSpec, not {spec!r:.100}")
         if (*map(type, spec),) != _USUAL or len(spec.workload) > MAX_WORKLOAD_BYTES:
             _check_spec(spec)
-    for function in {spec.function for spec in specs}:
+    for function in set(map(_FUNCTION, specs)):
         if not 0 < len(function.encode(errors="surrogateescape")) <= MAX_FUNCTION_BYTES:
             raise ValueError(
                 f"a function's name has 1 to {MAX_FUNCTION_BYTES} bytes, not {function!r:.100}"
