@@ -31,10 +31,10 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E005", ImproperlyConfigured, declared_workers),
         *_errors("E007", ImproperlyConfigured, conf.job_timeout),
         *_errors("E008", ImproperlyConfigured, _check_on_commit),
-        *_errors("E011", ImproperlyConfigured, conf.on_commit_failure),
-        *_errors("E012", ImproperlyConfigured, conf.send_tracebacks),
         *_errors("E009", ImproperlyConfigured, conf.context_provider),
+        *_errors("E012", ImproperlyConfigured, conf.send_tracebacks),
         *_errors("E013", ImproperlyConfigured, old_pickles),
+        *_errors("E014", ImproperlyConfigured, conf.on_commit_failure),
         *_check_old_pickles(),
         *_check_retries(),
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
@@ -16,7 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
-from django_gearman import GearmanClient, conf
+from django_gearman import GearmanClient, checks, conf
 from django_gearman.backends import backend_settings, close_backends, get_backend, parse_servers
 from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.gearmand.backend import GearmandBackend
@@ -88,7 +90,7 @@ def test_a_backend_is_chosen_by_name_or_path(settings, name, backend):
         ({"SUBMIT_ON_COMMIT": 1}, "E008", "True, False or a database's alias"),
         ({"SUBMIT_ON_COMMIT": ""}, "E008", "True, False or a database's alias"),
         ({"SUBMIT_ON_COMMIT": "othr"}, "E008", "'othr', but DATABASES has default"),
-        ({"ON_COMMIT_FAILURE": "no"}, "E011", "is 'log' or 'raise', not 'no'"),
+        ({"ON_COMMIT_FAILURE": "no"}, "E014", "is 'log' or 'raise', not 'no'"),
         ({"SEND_TRACEBACKS": "yes"}, "E012", "is True, False or None, not 'yes'"),
         ({"CONTEXT_PROVIDER": {"a": 1}}, "E009", "a function without arguments"),
         ({"CONTEXT_PROVIDER": "no.such"}, "E009", "No module named"),
@@ -137,6 +139,12 @@ def test_a_check_finds_a_backoff_that_fails(monkeypatch):
 
     assert "E010" in messages
     assert "the backoff of job odd-backoff, after attempt 1: TypeError" in messages
+
+
+def test_each_number_is_for_one_check():
+    numbers = re.findall(r'([EW]\d{3})"', Path(checks.__file__).read_text())
+    assert len(numbers) > 10
+    assert [number for number in numbers if numbers.count(number) > 1] == []
 
 
 def test_manage_py_check_runs_the_check(settings):
