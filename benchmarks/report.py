@@ -11,7 +11,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-from django_gearman.testing.gearmand import find_gearmand
+from django_gearman.testing.programs import find_gearmand
 
 from .cases import MICROSECONDS, PER_SECOND
 from .goals import C, verdicts

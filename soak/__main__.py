@@ -15,7 +15,7 @@ import django
 from django.conf import settings
 
 from django_gearman.exceptions import GearmanError
-from django_gearman.testing.gearmand import GearmandNotInstalled, find_gearmand
+from django_gearman.testing.programs import GearmandNotInstalled, find_gearmand
 
 from .ground import Ground
 from .report import Report

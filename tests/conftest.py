@@ -8,7 +8,7 @@ import pytest
 
 from django_gearman.instrumentation import Instrumentation, instrumented
 from django_gearman.testing import GearmandNotInstalled
-from django_gearman.testing.gearmand import find_gearmand
+from django_gearman.testing.programs import find_gearmand
 from tests.support.gearmand import Gearmand
 
 

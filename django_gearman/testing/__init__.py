@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cases import CapturedJobs, GearmanTestMixin, capture_jobs, override_gearman
     from .client import ManualWorker, RecordingClient, perform_job
-    from .gearmand import GearmandNotInstalled, GearmanServer
+    from .gearmand import GearmanServer
     from .isolation import JobServerForbidden
     from .outbox import SubmittedJob
+    from .programs import GearmandNotInstalled
     from .waiting import NotServed
 
 __all__ = [
@@ -38,7 +39,8 @@ _MODULES = {
     "client": ["ManualWorker", "RecordingClient", "perform_job"],
     "isolation": ["JobServerForbidden"],
     "outbox": ["SubmittedJob"],
-    "gearmand": ["GearmanServer", "GearmandNotInstalled"],
+    "gearmand": ["GearmanServer"],
+    "programs": ["GearmandNotInstalled"],
     "waiting": ["NotServed"],
 }
 

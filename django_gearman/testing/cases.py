@@ -23,12 +23,11 @@ class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's overri
     """
     Choose the transport for a block, a test function or a test case class; with `as`, a client.
 
-    `transport` is "eager", "memory", or "real" for a private gearmand that is started for as long
+    `transport` is "eager", "memory", or "real" for a private job server that runs for as long
     as the block lasts; or, with `servers=[...]` of your own, "real" too or the name of a transport to
     them. `options` stands for GEARMAN_OPTIONS, `raise_failures` is that of `RecordingClient`.
 
-    It holds for all threads. Raises ValueError or TypeError for what is not a transport, and
-    GearmandNotInstalled, which skips the test, where gearmand is not installed.
+    It holds for all threads. Raises ValueError or TypeError for what is not a transport.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A private gearmand on a free loopback port."""
+"""A private job server on a free loopback port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import unittest
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -19,34 +18,10 @@ from ..backends.gearmand.backend import GearmandBackend
 from ..exceptions import BackendError
 from ..protocol.address import ServerAddress
 from ..utils.clock import monotonic
+from .programs import Program, choose_program, installed_gearmand
 
-_PLACES = "/usr/sbin:/usr/local/sbin"  # where it is installed, often not on an ordinary PATH
 _SECONDS = 30.0  # to start
-_ATTEMPTS = 5  # somebody else may take a free port before gearmand does
-
-
-class GearmandNotInstalled(unittest.SkipTest):
-    """There is no gearmand on this machine: a test that needs one is skipped."""
-
-
-def find_gearmand() -> str:
-    """
-    Return the path of the gearmand that the environment variable GEARMAND names, or of the one on
-    this machine; GearmandNotInstalled if there is none.
-    """
-    if chosen := os.environ.get("GEARMAND"):
-        if (program := shutil.which(chosen)) is None:
-            raise RuntimeError(
-                f"GEARMAND={chosen!r} is not a program that can be run; name the path of a gearmand, "
-                "or unset it for the one that is installed"
-            )
-        return program
-    found = shutil.which("gearmand") or shutil.which("gearmand", path=_PLACES)
-    if found is None:
-        raise GearmandNotInstalled(
-            "gearmand is not installed; on Debian and Ubuntu: apt-get install gearman-job-server"
-        )
-    return found
+_ATTEMPTS = 5  # somebody else may take a free port before the server does
 
 
 def free_port() -> int:
@@ -66,17 +41,24 @@ def _with_this_process() -> list[str]:
 
 class GearmanServer:
     """
-    A gearmand of one's own, at `address` ("127.0.0.1:port"), empty at first.
+    A job server of one's own, at `address` ("127.0.0.1:port"), empty at first.
 
-    Made, it runs, with further command line `arguments`, until `kill()`, or until the block ends if
-    it is used as a context manager. Raises GearmandNotInstalled, and RuntimeError, with its log, if
-    it does not start.
+    It is gearmand, or the included server where gearmand is not installed; `name` says which one,
+    "gearmand" or "gearman_server". Made, it runs, until `kill()`, or until the block ends if it is
+    used as a context manager.
+
+    `arguments` are further ones of the command line: of gearmand, and GearmandNotInstalled is raised
+    if there is none; or of `program`. Raises RuntimeError, with its log, if it does not start.
     """
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, program: Program | None = None) -> None:
         self._arguments = arguments
-        self._program = find_gearmand()
+        self._program = program or (installed_gearmand() if arguments else choose_program())
         self._start_anew()
+
+    @property
+    def name(self) -> str:
+        return self._program.name
 
     @property
     def address(self) -> str:
@@ -99,22 +81,21 @@ class GearmanServer:
             self.process = subprocess.Popen(
                 [
                     *_with_this_process(),
-                    self._program,
-                    "--listen=127.0.0.1",
+                    *self._program.command,
                     f"--port={self.port}",
-                    "--log-file=stderr",
                     *self._arguments,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
+                env={**os.environ, **self._program.environment},
             )
             if self._comes_up():
                 return
             self.kill()
             log.seek(0)
             told = log.read().decode(errors="replace").strip()
-        raise RuntimeError(f"gearmand does not start at {self.address}: {told or 'no answer'}")
+        raise RuntimeError(f"{self.name} does not start at {self.address}: {told or 'no answer'}")
 
     def _comes_up(self) -> bool:
         """Wait until this very process answers: another one may have taken the port."""

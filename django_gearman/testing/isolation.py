@@ -29,7 +29,7 @@ def forbid(backend: BaseBackend) -> None:
     if not backend.local:
         raise JobServerForbidden(
             "no job server is reached from this test, whatever GEARMAN_SERVERS says, because it "
-            "has not asked for one. It asks for a private gearmand by the fixture gearman_server, "
+            "has not asked for one. It asks for a private job server by the fixture gearman_server, "
             "@pytest.mark.gearman('real'), the option --gearman=real or override_gearman('real'); "
             "for a server of your own by override_gearman('gearman', servers=[...])"
         )

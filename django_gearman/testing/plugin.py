@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ..instrumentation import Instrumentation, instrumented
+from .programs import GearmandNotInstalled, choose_program, find_gearmand
 
 if TYPE_CHECKING:
     from .client import ManualWorker, RecordingClient
@@ -39,7 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--gearman-required",
         action="store_true",
-        help="fail, instead of skipping, the tests that need a gearmand which is not installed",
+        help="fail the tests that need a job server if gearmand is not installed, where they would run "
+        "on the included server",
     )
     parser.addini(
         "gearman_strict",
@@ -53,12 +55,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "gearman(transport=None, strict=False, raise_failures=True): run the test's jobs on 'eager' "
-        "(at once), 'memory' (when gearman_worker.run() is called) or 'real' (a private gearmand); "
+        "(at once), 'memory' (when gearman_worker.run() is called) or 'real' (a private job server); "
         "fail it if it leaves jobs queued, or failures that nobody looked at; have what jobs raise "
         "reach it",
     )
     pytest.register_assert_rewrite("django_gearman.testing.contract")
     config.stash[_SESSION] = _Session(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    try:
+        return f"gearman: real job servers are {choose_program()}"
+    except RuntimeError as error:
+        return f"gearman: {error}"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -110,7 +119,7 @@ def gearman_worker(request: pytest.FixtureRequest) -> ManualWorker:
 
 @pytest.fixture
 def gearman_server(request: pytest.FixtureRequest) -> GearmanServer:
-    """A private gearmand, which is where the jobs of this test go."""
+    """A private job server, which is where the jobs of this test go."""
     return _test_of(request).real_server()
 
 
@@ -148,18 +157,18 @@ class _Session:
             self._restore = replace_real_backend()
 
     def server(self) -> GearmanServer:
-        """Return the private gearmand, running and empty."""
-        from .gearmand import GearmandNotInstalled, GearmanServer
+        """Return the private job server, running and empty."""
+        from .gearmand import GearmanServer
 
         if self._server is not None:
             self._server.reset()
             return self._server
-        try:
-            self._server = GearmanServer()
-        except GearmandNotInstalled as error:
-            if self._required:
+        if self._required:
+            try:
+                find_gearmand()
+            except GearmandNotInstalled as error:
                 pytest.fail(str(error), pytrace=False)
-            raise
+        self._server = GearmanServer()
         return self._server
 
     def stop_server(self) -> None:
@@ -244,7 +253,7 @@ class _Test:
         return [self._server.address]
 
     def real_server(self) -> GearmanServer:
-        """Return the private gearmand, which is where the test's jobs go from now on."""
+        """Return the private job server, which is where the test's jobs go from now on."""
         if self._server is None:
             self._server = self._session.server()
         self.asked_harness("real")

@@ -194,9 +194,8 @@ def test_memory(settings):
     result.assert_outcomes(passed=2)
 
 
-def test_an_option_does_not_skip_tests_without_jobs(project, monkeypatch):
-    project.makeconftest("import django_gearman.testing.gearmand as server\nserver._PLACES = ''")
-    monkeypatch.setenv("PATH", "")
+def test_an_option_starts_no_server_for_tests_without_jobs(project, monkeypatch):
+    monkeypatch.setenv("GEARMAND", "/no/gearmand")
 
     result = run(
         project,
@@ -204,7 +203,7 @@ def test_an_option_does_not_skip_tests_without_jobs(project, monkeypatch):
         "--gearman=real",
     )
 
-    result.assert_outcomes(passed=1, skipped=1)
+    result.assert_outcomes(passed=1, failed=1)
 
 
 def test_a_worker_command_that_may_not_reach_its_server_says_so(project):

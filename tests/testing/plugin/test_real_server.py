@@ -47,34 +47,55 @@ def test_plain():
     result.assert_outcomes(passed=6)
 
 
-@pytest.mark.parametrize(
-    ("options", "outcomes"), [([], {"skipped": 2}), (["--gearman-required"], {"errors": 2})]
-)
-def test_where_there_is_no_gearmand(project, monkeypatch, options, outcomes):
+def without_gearmand(project, monkeypatch) -> None:
     project.makeconftest(
         """
-import django_gearman.testing.gearmand as server
-server._PLACES = ""
+import django_gearman.testing.programs as programs
+programs._PLACES = ""
 """
     )
+    monkeypatch.delenv("GEARMAND", raising=False)
     monkeypatch.setenv("PATH", "")
 
-    result = run(
-        project,
-        """
+
+REAL = """
 def test_fixture(gearman_server):
-    pass
+    assert gearman_server.name == "gearman_server"
+    assert add.do(1) == 11
 
 @pytest.mark.gearman("real")
-def test_marker():
-    pass
-""",
-        "-rs",
-        *options,
-    )
+def test_marker(gearman_worker):
+    send.do_background("ada")
+    assert gearman_worker.run() == 1
+    assert RAN == ["ada"]
+"""
 
-    result.assert_outcomes(**outcomes)
+
+def test_where_there_is_no_gearmand_it_is_the_included_server(project, monkeypatch):
+    without_gearmand(project, monkeypatch)
+
+    result = run(project, REAL)
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["gearman: real job servers are the included gearman_server"])
+
+
+def test_gearmand_can_be_required(project, monkeypatch):
+    without_gearmand(project, monkeypatch)
+
+    result = run(project, REAL, "--gearman-required")
+
+    result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(["*apt-get install gearman-job-server*"])
+
+
+def test_a_gearmand_that_cannot_be_run_is_an_error(project, monkeypatch):
+    monkeypatch.setenv("GEARMAND", "/no/gearmand")
+
+    result = run(project, REAL)
+
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["gearman: GEARMAND='/no/gearmand' is not a program*"])
 
 
 @pytest.mark.gearmand
