@@ -12,7 +12,7 @@ from .utils.console import console_stream, is_console, log_uncaught, write_lines
 from .utils.records import MARGIN, get_logger, make_safe, traceback_of
 from .utils.text import printable, str_of
 
-_FIELDS = ("gearman_job", "gearman_handle", "gearman_queue", "gearman_attempt")
+_FIELDS = ("gearman_job", "gearman_id", "gearman_handle", "gearman_queue", "gearman_attempt")
 _LONGEST = 100_000  # characters of a message or traceback
 _MOST = 2**63  # what other programs read as a number
 
@@ -21,8 +21,8 @@ class JobFilter(logging.Filter):
     """
     Adds the running job to each record of a handler that has this filter.
 
-    The attributes are gearman_job (its name), gearman_handle, gearman_queue and gearman_attempt; ""
-    outside of jobs.
+    The attributes are gearman_job (its name), gearman_id, gearman_handle, gearman_queue and
+    gearman_attempt; "" outside of jobs.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import os
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +15,7 @@ from ..exceptions import GearmanError, JobNotRegistered, SerializationError
 from ..instrumentation import active
 from ..jobs.context import current_job, running
 from ..jobs.definition import JobDefinition
+from ..jobs.identity import Identity, id_of, id_stem
 from ..jobs.options import DEFAULT, Options
 from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes, get_serializer
@@ -57,8 +56,7 @@ class Preparation:
         self._serializer, self._job_name, self._on_commit, provider = conf.for_submission()
         is_plain = provider is None and running.get() is None
         self._context: dict[str, Any] = {} if is_plain else _context()
-        # Makes the uniques of jobs that were given none: to draw one for each takes longer.
-        self._stem, self._count = os.urandom(12).hex(), itertools.count()
+        self._stem, self._count = id_stem()  # of ids: to draw one for each takes longer
         self._targets: dict[str | int, _Target] = {}
 
     def request(
@@ -78,7 +76,7 @@ class Preparation:
             options = options.updated(unique=unique, priority=priority)
         if job is not None:
             call = job.check_call(call)
-        workload, unique = self._write(target, options, call)
+        workload, unique, job_id = self._write(target, options, call)
         spec = JobSpec(
             target.function,
             workload,
@@ -88,7 +86,9 @@ class Preparation:
             None if options.run_after is None else options.run_at(),
             external=job is None,
         )
-        return JobRequest(target.name, call, spec, target.serializer, options)
+        request = JobRequest(target.name, call, spec, target.serializer, options)
+        request.id = job_id
+        return request
 
     def requests(
         self, entries: Iterable[_Entry], read: Callable[[_Entry], tuple[Any, ...]], source: str
@@ -152,20 +152,23 @@ class Preparation:
         else:
             options.check_foreground(self._waits)
 
-    def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str]:
-        """Return the workload and the unique of a call."""
+    def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str, str]:
+        """Return the workload, the unique and the id of a call."""
         job, serializer = target.job, target.serializer
+        job_id, context = f"{self._stem}{next(self._count):08x}", self._context
+        unique = options.unique or job_id
         try:
-            sent = call._replace(context=self._context) if self._context else call
+            if unique is True:
+                unique = _unique_of(job, serializer, call)
+            if unique is not job_id or options.priority is not None:
+                if job is not None and serializer.carries_calls:
+                    identity = Identity(job_id, unique, options.queue_priority)
+                    context = {**context, **identity.carried()}
+                elif unique is not job_id:
+                    job_id = id_of(target.function, unique)
+            sent = call._replace(context=context) if context else call
             dumps = serializer.dumps_external if job is None else serializer.dumps_call
             workload = check_bytes(dumps(sent), serializer)
-            if options.unique is True:
-                if job is not None and serializer.carries_calls:
-                    call = job.canonical_call(call, serializer)
-                key = check_bytes(serializer.unique_key(call), serializer)
-                unique = hashlib.blake2b(key, digest_size=16).hexdigest()
-            else:
-                unique = options.unique or f"{self._stem}{next(self._count):08x}"
         except SerializationError as error:
             raise SerializationError(f"job {target.name}: {error}") from error
         if not workload and self._background:
@@ -173,7 +176,15 @@ class Preparation:
                 f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
                 "disk does not start again with such a job; send at least one byte"
             )
-        return workload, unique
+        return workload, unique, job_id
+
+
+def _unique_of(job: JobDefinition | None, serializer: Serializer, call: Call) -> str:
+    """Return the unique of all calls with these arguments."""
+    if job is not None and serializer.carries_calls:
+        call = job.canonical_call(call, serializer)
+    key = check_bytes(serializer.unique_key(call), serializer)
+    return hashlib.blake2b(key, digest_size=16).hexdigest()
 
 
 def _context() -> dict[str, Any]:

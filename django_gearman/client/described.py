@@ -31,6 +31,8 @@ class GearmanJob:
 class Described:
     """The attributes that say how a job was submitted, under python-gearman's names."""
 
+    #: What names the job, in all its attempts; "" if only its handle is known.
+    id = ""
     task: str
     spec: JobSpec
     options: Options

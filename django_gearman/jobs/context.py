@@ -11,6 +11,7 @@ from ..protocol.messages import AssignedJob, Update, WorkData, WorkStatus, WorkW
 from ..serializers import Serializer, check_bytes
 from ..utils.text import printable, quoted
 from .definition import JobDefinition
+from .identity import Identity, identity_of
 
 _MAX_PROGRESS = 2**32 - 1  # what gearmand keeps
 
@@ -19,8 +20,10 @@ class JobContext:
     """
     What a job declared with `takes_context=True` gets as its first argument.
 
-    `attempt` is 1 at first. `context` is what GEARMAN_CONTEXT_PROVIDER gave where the job was
-    submitted.
+    `id` names the job, and is the same in all its attempts. `unique` is as the submitter gave it; a
+    job without one has its id. `enqueued_at` is when the job was submitted, in seconds since the epoch
+    by the submitter's clock, or None for a job of another program. `attempt` is 1 at first. `context`
+    is what GEARMAN_CONTEXT_PROVIDER gave where the job was submitted.
     """
 
     def __init__(
@@ -31,11 +34,15 @@ class JobContext:
         serializer: Serializer,
         attempt: int = 1,
         context: Mapping[str, Any] | None = None,
+        identity: Identity | None = None,
     ) -> None:
+        identity = identity or identity_of(assigned, attempt, context or {})
+        self.id = identity.id
+        self.enqueued_at = identity.enqueued_at
         self.name = job.name
         self.queue = job.queue
         self.handle = assigned.handle
-        self.unique = assigned.unique
+        self.unique = identity.unique
         self.attempt = attempt
         self.context = dict(context or {})
         self._assigned = assigned
@@ -72,6 +79,7 @@ class JobContext:
         """What the log records of this job carry."""
         return {
             "gearman_job": self.name,
+            "gearman_id": self.id,
             "gearman_handle": printable(self.handle),
             "gearman_queue": self.queue,
             "gearman_attempt": self.attempt,

@@ -115,10 +115,15 @@ def wire_unique(spec: JobSpec) -> bytes:
     prefix = _BACKGROUND if spec.background else _FOREGROUND
     if not spec.unique:
         return prefix + os.urandom(16).hex().encode()
-    unique = spec.unique.encode(errors="surrogatepass")
-    if len(unique) > MAX_UNIQUE_BYTES - _PREFIX or not spec.unique.isprintable():
-        unique = hashlib.blake2b(unique, digest_size=24).hexdigest().encode()
-    return prefix + unique
+    return prefix + fit_unique(spec.unique).encode(errors="surrogatepass")
+
+
+def fit_unique(unique: str) -> str:
+    """Return a caller's unique as a worker sees it: its digest, if it could not travel."""
+    encoded = unique.encode(errors="surrogatepass")
+    if len(encoded) > MAX_UNIQUE_BYTES - _PREFIX or not unique.isprintable():
+        return hashlib.blake2b(encoded, digest_size=24).hexdigest()
+    return unique
 
 
 def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:

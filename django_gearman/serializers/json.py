@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ..exceptions import SerializationError
@@ -18,6 +19,10 @@ _tagged: Any = json.JSONDecoder(strict=False, object_hook=unpack)
 # As `JSONSerializer.dumps_call` writes them.
 _CALL_START, _CALL_END = b'{"args":[', b'],"kwargs":{}}'
 _KEY = {str: WRITERS[str]}
+
+
+def _write_members(values: Mapping[str, Any]) -> str:
+    return ",".join([f"{_KEY[type(k)](k)}:{WRITERS[type(v)](v)}" for k, v in values.items()])
 
 
 class JSONSerializer(Serializer):
@@ -54,15 +59,14 @@ class JSONSerializer(Serializer):
             ) from None
 
     def dumps_call(self, call: Call) -> bytes:
-        if call.attempt == 1 and not call.context:
+        if call.attempt == 1:
             try:
                 args = ",".join([WRITERS[type(value)](value) for value in call.args])
-                if not call.kwargs:
-                    return f'{{"args":[{args}],"kwargs":{{}}}}'.encode()
-                kwargs = ",".join(
-                    f"{_KEY[type(k)](k)}:{WRITERS[type(v)](v)}" for k, v in call.kwargs.items()
-                )
-                return f'{{"args":[{args}],"kwargs":{{{kwargs}}}}}'.encode()
+                kwargs = _write_members(call.kwargs) if call.kwargs else ""
+                if not call.context:
+                    return f'{{"args":[{args}],"kwargs":{{{kwargs}}}}}'.encode()
+                context = _write_members(call.context)
+                return f'{{"args":[{args}],"kwargs":{{{kwargs}}},"context":{{{context}}}}}'.encode()
             except (KeyError, ValueError, CannotPack):
                 pass  # there is more to it than most calls have
         return super().dumps_call(call)

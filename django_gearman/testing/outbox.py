@@ -20,6 +20,7 @@ class SubmittedJob:
     """
     One submission, as a test sees it: also a background one has a `result` here.
 
+    `id` names the job, in all its attempts.
     `name`, `queue` (None for a job of another program), `background`, `priority`, `unique` and
     `run_after` are as the submitter gave them; `args` (a list) and `kwargs` as the job receives
     them, after the whole way through the serializer. `handle` is what the job server calls the job,
@@ -46,6 +47,10 @@ class SubmittedJob:
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"begun {self.runs} times"
         return f"<SubmittedJob {self.name}({describe_call(self.call)}) queue={self.queue} {state}>"
+
+    @property
+    def id(self) -> str:
+        return self.request.id
 
     @property
     def name(self) -> str:

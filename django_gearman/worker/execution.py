@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from .. import conf
 from ..backends.base import (
@@ -39,9 +39,11 @@ from ..exceptions import (
 from ..instrumentation import active
 from ..jobs.context import JobContext, running
 from ..jobs.definition import JobDefinition
+from ..jobs.identity import Identity, identity_of
 from ..jobs.retries import RetryJob
 from ..serializers import BareCall, Call, check_bytes, digest_of
 from ..serializers.failures import dump_error
+from .attempts import attempt_of, delayed
 from .isolation import apart, call
 from .reporting import raise_if_interrupted, tell_ended, tell_finished, tell_started, tell_unknown
 from .watch import NOBODY, Watch
@@ -49,7 +51,6 @@ from .watch import NOBODY, Watch
 #: `BaseBackend.submit`
 Submit: TypeAlias = Callable[[Sequence[JobSpec]], list[Submission]]
 
-_MOST_ATTEMPTS = 2**31  # a workload that claims more, or less than one, is not believed
 _REFUSED_SECONDS = 0.5  # until a job is tried again whose next attempt the server refuses
 # What keeps a next attempt from being queued now, and may not do so later.
 _PASSING = (ServerUnavailable, ConnectionLost, SubmitUncertain, ServerError, ProtocolError)
@@ -122,17 +123,24 @@ class Run:
         self._serializer = serializer.for_function(assigned.function)
         self._unreadable: BaseException | None = None
         self._is_our_clients = False  # it came in the envelope that our clients write
+        self._came_with: tuple[int, Mapping[str, Any]] = 1, {}
         try:
-            self.call = _believable(self._serializer.loads_call(assigned.workload))
-            self._is_our_clients = type(self.call) is not BareCall
+            arrived = self._serializer.loads_call(assigned.workload)
+            self._is_our_clients = type(arrived) is not BareCall
+            self.call = attempt_of(arrived)
+            self._came_with = self.call.attempt, arrived.context
             self._checked = job.check_call(self.call)
         except BaseException as error:  # noqa: BLE001 - decoding may run code of the project's
             self._unreadable = error
             self.call = self._checked = Call()
 
     @cached_property
+    def identity(self) -> Identity:
+        return identity_of(self.assigned, *self._came_with)
+
+    @cached_property
     def context(self) -> JobContext:
-        about = self.call.attempt, self.call.context
+        about = self.call.attempt, self.call.context, self.identity
         return JobContext(self.job, self.assigned, self.session, self._serializer, *about)
 
     @property
@@ -219,10 +227,13 @@ class Run:
         return not background
 
     def _next_attempt(self, delay: float) -> JobSpec:
-        call = self._arrived()._replace(attempt=self.call.attempt + 1)
+        who, attempt = self.identity, self.call.attempt + 1
+        context = {**self.call.context, **who.carried()}
+        call = self._arrived()._replace(attempt=attempt, context=context)
         again = check_bytes(self._serializer.dumps_call(call), self._serializer)
-        run_at = time.time() + delay if delay > 0 else None
-        return JobSpec(self.assigned.function, again, background=True, run_at=run_at)
+        function, unique = self.assigned.function, who.unique_of(attempt)
+        spec = JobSpec(function, again, unique, who.priority, background=True)
+        return delayed(spec, delay) if delay > 0 else spec
 
     def _arrived(self) -> Call:
         """Return the call as it arrived: the job may have changed what it was given."""
@@ -266,8 +277,7 @@ class Run:
             [submission] = self._submit([spec])
             if isinstance(submission.error, ServerError) and spec.run_at is None:
                 # The queue is full; jobs that are delayed have one of their own.
-                spec = spec._replace(run_at=time.time() + _REFUSED_SECONDS)
-                [submission] = self._submit([spec])
+                [submission] = self._submit([delayed(spec, _REFUSED_SECONDS)])
             if submission.error is not None:
                 raise submission.error
             ending.handle = submission.handle
@@ -301,13 +311,6 @@ class Run:
         with suppress(Exception):
             return digest_of(self._arrived(), self._serializer)
         return hashlib.blake2b(same, digest_size=8).hexdigest()
-
-
-def _believable(call: Call) -> Call:
-    """Return what a serializer has read, without a number of the attempt that cannot be one."""
-    if type(call.attempt) is int and 0 < call.attempt <= _MOST_ATTEMPTS:
-        return call
-    return call._replace(attempt=1)
 
 
 def _set_context(error: BaseException, context: BaseException | None) -> None:

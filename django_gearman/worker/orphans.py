@@ -16,6 +16,7 @@ from ..backends.gearmand.orphan import OrphanSession, hang_up
 from ..exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
+from ..jobs.identity import identity_of
 from ..jobs.registry import registry
 from ..protocol.names import server_of, server_of_lane
 from ..serializers.failures import dump_error
@@ -89,8 +90,10 @@ def _end(
         session.close()
         ending = Ending(WorkFail(), error)
         submit = get_backend().submit
-        log_ended(Run(job, assigned._replace(workload=b""), session, submit), ending)
-        send_ended(Run(job, assigned, session, submit), ending)
+        unread = Run(job, assigned._replace(workload=b""), session, submit)
+        unread.identity = identity_of(assigned, 1, None)
+        log_ended(unread, ending)
+        send_ended(Run(job, assigned, session, submit) if has_workload else unread, ending)
 
 
 def is_last_run(

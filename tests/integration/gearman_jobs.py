@@ -70,6 +70,20 @@ def flaky(failures: int) -> int:
     return attempt
 
 
+@gearman_job(retries=2, backoff=0)
+def identify(*ways: str) -> None:
+    """Leave who this is, and then do what is said for this attempt."""
+    job = current_job()
+    assert job is not None
+    leave(f"{job.attempt}/{job.id}/{job.unique}/{job.enqueued_at}")
+    for way in ways[job.attempt - 1 : job.attempt]:
+        WAYS[way]()
+
+
+def _fail() -> None:
+    raise ValueError("in a thread")
+
+
 def _eat_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     ctypes.string_at(0)  # what a C library does with the NULL that malloc gives it
@@ -89,6 +103,7 @@ DEATHS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "crash": _eat_memory,
 }
+WAYS = {"raise": _fail, "sleep": lambda: time.sleep(60), **DEATHS}
 LOOPS = {
     "python": lambda: time.sleep(60),
     "careless": _sleep_whatever_happens,
@@ -115,10 +130,6 @@ def make_noise() -> None:
         _fail()
     except ValueError:
         traceback.print_exc()
-
-
-def _fail() -> None:
-    raise ValueError("in a thread")
 
 
 @gearman_job

@@ -7,9 +7,11 @@ import pytest
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.jobs.registry import registry
 from django_gearman.signals import job_failed
 from django_gearman.supervisor import Death
 from django_gearman.supervisor.scoreboard import Reported
+from django_gearman.worker.execution import Run
 from django_gearman.worker.orphans import end_orphan
 from django_gearman.worker.process import encode_task
 from tests.support.gearmand import wait_until
@@ -33,10 +35,11 @@ def backend(own_gearmand, settings):
 class Dead:
     """A worker process that has died with a job in hand: its parent holds its connection."""
 
-    def __init__(self, backend, function=FUNCTION, background=True) -> None:
+    def __init__(self, backend, function=FUNCTION, background=True, unique="") -> None:
         self.sockets = {}
         workload = b'{"args":[9],"kwargs":{}}'
-        [self.submission] = backend.submit([JobSpec(function, workload, background=background)])
+        spec = JobSpec(function, workload, unique, background=background)
+        [self.submission] = backend.submit([spec])
         self.session = backend.register([function])
         self.session.on_connect = lambda name, opened: self.sockets.update({name: opened.dup()})
         self.job = self.session.grab_job(10)
@@ -79,6 +82,20 @@ def test_a_next_attempt_that_is_queued_already_is_not_doubled(dead, own_gearmand
     end_orphan(worker.death(Reported.NEXT))
 
     assert jobs_left(own_gearmand) == {}
+
+
+@pytest.mark.parametrize("unique", ["", "ada"])
+def test_a_next_attempt_is_not_doubled_though_nobody_noted_it(dead, own_gearmand, unique):
+    """The process had queued it, and was killed before it could note that on the board."""
+    worker = dead(unique=unique)
+    run = Run(registry.get(FUNCTION), worker.job, worker.session, get_backend().submit)
+    again = run.failed(OSError("again"), died=True).again
+    [submission] = get_backend().submit([again])
+    assert submission.handle
+
+    end_orphan(worker.death(Reported.NOTHING))
+
+    assert jobs_left(own_gearmand) == {f"{FUNCTION}@delayed": 1}
 
 
 @pytest.mark.parametrize("reported", [Reported.NOTHING, Reported.ALL])
