@@ -61,7 +61,7 @@ def slot_of(options: Options) -> Slot:
 
 
 def _prepare(
-    options: Options, board: Scoreboard, line: socket.socket
+    options: Options, scoreboard: Scoreboard, channel: socket.socket
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Start the server in this process, and return what runs it and what stops it."""
     loop = asyncio.new_event_loop()

@@ -1,13 +1,14 @@
-"""Keep a number of processes running until told to stop. Knows nothing of Gearman or Django."""
+"""
+A supervisor of processes: it keeps a number of them running. It knows no Gearman and no Django.
+"""
 
 from .arbiter import Status, Supervisor
-from .process import Death, Slot, tell, wake_parent
+from .process import Slot, WorkerExit, send_socket, wake_parent
 from .reload import Reload
 from .scoreboard import Reported, Scoreboard, Stage
 from .streams import protect_streams
 
 __all__ = [
-    "Death",
     "Reload",
     "Reported",
     "Scoreboard",
@@ -15,7 +16,8 @@ __all__ = [
     "Stage",
     "Status",
     "Supervisor",
+    "WorkerExit",
     "protect_streams",
-    "tell",
+    "send_socket",
     "wake_parent",
 ]

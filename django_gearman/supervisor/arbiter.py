@@ -1,8 +1,8 @@
 """
-The parent of all: it forks processes, listens to signals, and replaces what ends.
+The supervisor: it forks processes, handles signals, and replaces processes that end.
 
-Signal handlers do nothing but wake the loop, which does one thing after another: act upon signals,
-reap, kill what is overdue, fill vacant slots.
+A signal handler only wakes the loop. The loop does one thing after another: it handles signals,
+reaps processes, kills processes that are overdue, and fills vacant slots.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .listening import has_terminal, listening
 from .process import (
     LEAVE_SECONDS,
     UNKNOWN_CODE,
-    Death,
     Process,
     Slot,
+    WorkerExit,
     how_ended,
     reap_strangers,
     replacement_delay,
@@ -41,17 +41,17 @@ from .scoreboard import Stage
 
 logger = logging.getLogger(__name__)
 
-#: What `run` returns when a process could not start.
+#: The exit code of `run` if a process could not start.
 CANNOT_START = 3
 
-_TROUBLE_SECONDS = 0.1  # to wait after an error of the supervisor's own
-_LOOK_SECONDS = 0.5  # between looks at what the processes tell
-_MOST_TASKS = 1000  # that killed a process, and are remembered
+_TROUBLE_SECONDS = 0.1  # pause after an error in the supervisor itself
+_LOOK_SECONDS = 0.5  # between two rounds of the loop
+_MOST_TASKS = 1000  # tasks with a crash count
 
 
 @dataclass(frozen=True)
 class Status:
-    """How the whole is doing: `serving` of `wanted` processes do their work."""
+    """The status of all processes: `serving` of `wanted` processes do their work."""
 
     wanted: int
     serving: int
@@ -64,21 +64,23 @@ class Status:
 
 class Supervisor:
     """
-    Runs one process for each slot, forked from this one.
+    A parent process that runs one process for each slot, forked from itself.
 
-    SIGTERM and SIGINT are passed on to the processes as SIGTERM, upon which they are expected to
-    finish; those that have not within `grace_period` seconds, and all of them at a second signal,
-    are killed. SIGQUIT has each write its tracebacks to stderr. SIGHUP replaces them one by one, by
-    processes of new code where `reload` has some; it is ignored if it was when this began (nohup).
-    A process that dies is replaced; one that could not even start stops the whole, because the next
-    would fail alike, unless its slot had one before or the system had no room for it. One that says
-    it is done is not replaced; when all are, the whole ends. What the system has no room for, a
-    process or a socket, is tried again, later and later. Services start before the other processes,
-    and are stopped when the last of these has ended.
+    SIGTERM and SIGINT: it sends SIGTERM to the processes, which should finish. After `grace_period`
+    seconds, or at a second signal, it kills the remaining processes. SIGQUIT: each process writes
+    its tracebacks to stderr. SIGHUP: it replaces the processes one by one, with new code if
+    `reload` has some. SIGHUP stays ignored if it was ignored at the start (nohup).
 
-    `on_death` is called, in a process of its own, with the death of a process that had a task in hand;
-    `describe` says in words which task that was. `report` is told the status every half second.
-    `in_child` is called first in each process. What these raise is logged, and changes nothing here.
+    A process that dies is replaced. If the first process of a slot cannot start, the supervisor
+    stops, because the next process would fail too; a lack of resources is no such failure. A
+    process that declares itself done is not replaced. When all are done, the supervisor ends. If
+    the system has no room for a process or a socket, the supervisor tries again with growing
+    delays. Services start before the other processes, and stop after the last of them.
+
+    If a process dies while it runs a task, `on_death` is called with the exit, in a separate
+    process. `describe` returns a text for a task. `report` gets the status every half second.
+    `in_child` is called first in each process. Exceptions of these functions are logged, and have
+    no other effect.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Supervisor:
         slots: Sequence[Slot],
         *,
         grace_period: float = 30.0,
-        on_death: Callable[[Death], object] | None = None,
+        on_death: Callable[[WorkerExit], object] | None = None,
         describe: Callable[[bytes], str] = repr,
         report: Callable[[Status], object] = lambda status: None,
         reload: Reload | None = None,
@@ -101,18 +103,18 @@ class Supervisor:
         self._in_child = in_child
         self._reload = reload or Reload(None)
         self._processes: list[Process] = []
-        self._old: list[Process] = []  # of these, those that are to be replaced
+        self._old: list[Process] = []  # the processes to replace
         self._reporters = Reporters(in_child)
-        self._times: Counter[bytes] = Counter()  # by digests
-        self._kill_at: float | None = None  # since when all are told to stop
+        self._times: Counter[bytes] = Counter()  # crashes, by a digest of the task
+        self._kill_at: float | None = None  # set when the processes are stopping
         self._failed = False
-        self._troubles: dict[str, type[Exception]] = {}  # of this process, which were logged
+        self._troubles: dict[str, type[Exception]] = {}  # logged errors of the supervisor itself
         self._had_terminal = has_terminal()
 
     def run(self) -> int:
-        """Work until told to stop; return the exit code: 0, or CANNOT_START."""
+        """Run until a signal stops the supervisor; return the exit code: 0, or CANNOT_START."""
         gc.collect()
-        gc.freeze()  # what is loaded now stays shared with the processes
+        gc.freeze()  # memory that is loaded now stays shared with the processes
         self._processes = self._reload.adopt()
         self._renew()
         with listening() as wake:
@@ -120,8 +122,8 @@ class Supervisor:
                 while not self._is_done():
                     with self._surviving("look"):
                         self._look()
-                    with self._surviving("tell"):
-                        self._tell_status()
+                    with self._surviving("report"):
+                        self._report_status()
                     with self._surviving("wait"):
                         self._wait(wake)
             except BaseException:
@@ -132,14 +134,14 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _surviving(self, step: str) -> Iterator[None]:
-        """Log what this step raises, once if it comes again and again, and go on."""
+        """Log an exception of this step, only once if it repeats, and continue."""
         try:
             yield
             self._troubles.pop(step, None)
         except Exception as error:
             if self._troubles.get(step) is not type(error):
                 self._troubles[step] = type(error)
-                logger.exception("the supervisor has an error of its own, and goes on")
+                logger.exception("the supervisor has an internal error, and continues")
             time.sleep(_TROUBLE_SECONDS)
 
     @property
@@ -150,7 +152,7 @@ class Supervisor:
         return not self._processes and self._is_work_over()
 
     def _is_work_over(self) -> bool:
-        """Whether nothing but services is left, and nothing else is to come."""
+        """Return True if only services are left, and no other process will start."""
         unfilled = any(slot.vacant_until < float("inf") for slot in self._workers)
         idle = all(process.is_service for process in self._processes) and not self._reporters
         return idle and (self._is_stopping or not unfilled)
@@ -161,7 +163,7 @@ class Supervisor:
             code = process.reap()
             if code is not None:
                 self._ended(process, code)
-            elif process.slot is not None and process.board.stage is not Stage.STARTING:
+            elif process.slot is not None and process.scoreboard.stage is not Stage.STARTING:
                 process.slot.has_started = True
         self._reporters.look(self._processes)
         if os.getpid() == 1:
@@ -169,12 +171,12 @@ class Supervisor:
             reap_strangers(pids | self._reporters.pids | self._reload.children)
         now = time.monotonic()
         for process in self._processes:
-            if process.board.deadline <= now and not process.is_killed:
+            if process.scoreboard.deadline <= now and not process.is_killed:
                 process.send(signal.SIGKILL)
         if self._kill_at is not None and self._kill_at <= now:
             self._kill_at = float("inf")
             tasks = self._in_hand() or "no task"
-            logger.error("killing what has not finished; left for others: %s", tasks)
+            logger.error("stopping now; interrupted, to run again on another worker: %s", tasks)
             for process in self._processes:
                 if process.is_leaving:
                     process.kill()
@@ -184,24 +186,24 @@ class Supervisor:
         if not self._is_stopping:
             self._fill_slots()
             self._replace_old()
-            if not self._reporters:  # new code would not know of them
+            if not self._reporters:  # the new code would not know these
                 self._reload.look(self._processes)
 
-    def _tell_status(self) -> None:
+    def _report_status(self) -> None:
         counted = [p for p in self._processes if not p.is_leaving and not p.is_service]
         serving = sum(process.is_serving for process in counted)
         self._report(Status(len(self._workers), serving, self._is_stopping))
 
     def _wait(self, wake: socket.socket) -> None:
-        """Wait for a signal, for what a process tells, or until it is time to look."""
+        """Wait for a signal, for a message of a process, or for the next deadline."""
         now = time.monotonic()
-        moments = [process.board.deadline for process in self._processes]
+        moments = [process.scoreboard.deadline for process in self._processes]
         moments += [slot.vacant_until for slot in self._slots]
         moments += [self._reporters.next_moment(), self._kill_at or now]
         moments = [moment for moment in moments if moment > now]
         timeout = min([_LOOK_SECONDS, *(moment - now for moment in moments)])
         poller = select.poll()
-        for readable in (wake, *(process.line for process in self._processes)):
+        for readable in (wake, *(process.channel for process in self._processes)):
             poller.register(readable, select.POLLIN)
         poller.poll(timeout * 1000 + 1)
         with contextlib.suppress(BlockingIOError):
@@ -229,8 +231,8 @@ class Supervisor:
             if not process.is_service:
                 process.stop()
         if tasks := self._in_hand():
-            told = "stopping; in hand: %s, for %g s at most; a second signal kills at once"
-            logger.info(told, tasks, self._grace_period)
+            message = "stopping: waiting for %s, at most %g s; a second signal stops at once"
+            logger.info(message, tasks, self._grace_period)
 
     def _stop_services(self) -> None:
         for process in self._processes:
@@ -239,19 +241,21 @@ class Supervisor:
                 process.stop()
 
     def _in_hand(self) -> str:
-        return ", ".join(self._describe(p.board.task) for p in self._processes if p.board.task)
+        return ", ".join(
+            self._describe(p.scoreboard.task) for p in self._processes if p.scoreboard.task
+        )
 
     def _describe(self, task: bytes) -> str:
         try:
             return self._words(task)
         except Exception:
-            logger.exception("a task cannot be described")
+            logger.exception("cannot describe a task")
             return "a task"
 
     def _renew(self) -> None:
         self._old = [p for p in self._processes if not p.is_leaving and not p.is_service]
 
-    # Births
+    # Start processes
 
     def _fill_slots(self) -> None:
         filled = [process.slot for process in self._processes if not process.is_leaving]
@@ -259,16 +263,16 @@ class Supervisor:
             if slot not in filled and slot.vacant_until <= time.monotonic():
                 self._spawn(slot)
             if slot.is_service and not slot.has_started:
-                return  # the others need it
+                return  # the other processes need it
 
     def _replace_old(self) -> None:
-        """Start a process beside an old one, and stop that when the new one serves."""
+        """Start a process beside an old one, and stop the old one when the new one serves."""
         if not self._old:
             return
         old = self._old[0]
         same = [process for process in self._processes if process.slot is old.slot]
         new = [process for process in same if process is not old and not process.is_leaving]
-        started = any(process.board.stage is Stage.STARTED for process in new)
+        started = any(process.scoreboard.stage is Stage.STARTED for process in new)
         serving = any(process.is_serving for process in new)
         if old.slot is None or serving or (started and not old.is_serving):
             self._old.remove(old)
@@ -284,38 +288,40 @@ class Supervisor:
             slot.quick_deaths += 1
             delay = delay_after(slot.quick_deaths)
             slot.vacant_until = time.monotonic() + delay
-            told = "%s: cannot start a process: %s; trying again in %g s"
-            logger.error(told, slot.name, error, delay)
+            message = "%s: cannot start a process: %s; trying again in %g s"
+            logger.error(message, slot.name, error, delay)
 
-    # Deaths
+    # Handle processes that ended
 
     def _ended(self, process: Process, code: int) -> None:
-        process.listen()  # what it told at the last
+        process.listen()  # read its last messages
         self._processes.remove(process)
-        is_overdue = process.board.deadline <= time.monotonic() and not process.board.is_ending
-        task = b"" if process.is_killed else process.board.task
-        how = (
-            "killed: its time was up" if is_overdue and code == -signal.SIGKILL else how_ended(code)
+        is_overdue = (
+            process.scoreboard.deadline <= time.monotonic() and not process.scoreboard.is_ending
         )
+        task = b"" if process.is_killed else process.scoreboard.task
+        how = how_ended(code)
+        if is_overdue and code == -signal.SIGKILL:
+            how = "was killed: its time limit was over"
         if task and self._on_death is not None:
-            key, reported = hashlib.blake2b(task).digest(), process.board.has_reported
+            key, reported = hashlib.blake2b(task).digest(), process.scoreboard.has_reported
             self._times[key] += 1
-            death = Death(how, task, process.sockets, self._times[key], is_overdue, reported)
+            death = WorkerExit(how, task, process.sockets, self._times[key], is_overdue, reported)
             self._reporters.add(self._describe(task), partial(self._on_death, death), process)
             if len(self._times) > _MOST_TASKS:
                 del self._times[next(iter(self._times))]
-        self._tell(process, code, how, task)
+        self._replace(process, code, how, task)
         if process not in self._reporters.dead:
             process.hang_up()
             process.forget()
 
-    def _tell(self, process: Process, code: int, how: str, task: bytes) -> None:
-        """Say that a process has ended, and arrange for another one, if it should not have."""
-        slot, stage = process.slot, process.board.stage
+    def _replace(self, process: Process, code: int, how: str, task: bytes) -> None:
+        """Log that a process has ended, and schedule its replacement if it needs one."""
+        slot, stage = process.slot, process.scoreboard.stage
         if self._is_stopping or process.is_leaving or slot is None:
             if task:
-                told = "process %d %s, with %s in hand"
-                logger.error(told, process.pid, how, self._describe(task))
+                message = "process %d %s, while it ran %s"
+                logger.error(message, process.pid, how, self._describe(task))
             return
         if process in self._old:
             self._old.remove(process)
@@ -323,9 +329,11 @@ class Supervisor:
             slot.quick_deaths = 0
             slot.vacant_until = float("inf") if stage is Stage.DONE else 0.0
             return
-        if code == -signal.SIGKILL and process.board.is_ending:
+        if code == -signal.SIGKILL and process.scoreboard.is_ending:
             slot.vacant_until = float("inf") if stage is Stage.DONE else 0.0
-            logger.error("%s: process %d was killed: it did not end", slot.name, process.pid)
+            logger.error(
+                "%s: process %d was killed: it did not exit in time", slot.name, process.pid
+            )
             return
         is_hopeless = code not in (NOT_NOW, UNKNOWN_CODE) and not slot.has_started
         if code > 0 and stage is Stage.STARTING and is_hopeless:
@@ -339,6 +347,6 @@ class Supervisor:
         logger.error(
             "%s: process %d %s%s; starting another one%s",
             *(slot.name, process.pid, how),
-            f", with {self._describe(task)} in hand" if task else "",
+            f", while it ran {self._describe(task)}" if task else "",
             f" in {delay:g} s" if delay else "",
         )

@@ -1,10 +1,10 @@
 """
-A process that is forked from its supervisor: how it begins, and how it leaves.
+Processes that are forked from a supervisor: how they begin, and how they exit.
 
-It never returns into the code of its parent. It leaves as an interpreter does: it waits for its threads
-and runs what `atexit` was given, so that what reports errors sends them. What was registered before
-the fork (a log handler, an error reporter) is run as well. What belongs to the parent is left alone: its
-temporary directories, and the children that it has by `multiprocessing`.
+A forked process never returns into the code of its parent. It exits like an interpreter: it waits
+for its threads and runs its `atexit` handlers, so that error reporters send their events. This
+includes handlers that were registered before the fork. It leaves alone what belongs to the parent:
+temporary directories, and the parent's children by `multiprocessing`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-#: Signals that the supervisor acts upon.
+#: Signals that the supervisor handles.
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD)
-#: The exit code of a process whose system had no room for it; the next one may have more luck.
+#: The exit code of a process that the system had no room for. A later attempt may succeed.
 NOT_NOW = os.EX_TEMPFAIL
 
 _SHORTAGES = {
@@ -49,19 +49,23 @@ _libc = ctypes.CDLL(None)
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether the system had too little of something, which may be otherwise in a moment."""
+    """
+    Return True if an error means that the system lacked a resource. This may change in a moment.
+    """
     if isinstance(error, OSError):
         return error.errno in _SHORTAGES
     return isinstance(error, MemoryError)
 
 
 def delay_after(failures: int) -> float:
-    """Return for how many seconds to wait after so many failures on end."""
+    """Return the seconds to wait after this number of failures in a row."""
     return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(failures - 1, 20))
 
 
 def insist(make: Callable[[], _T], trouble: str) -> _T:
-    """Make something without which a supervisor cannot go on, as soon as the system has room for it."""
+    """
+    Call `make` again and again until the system has room for its result; the supervisor needs it.
+    """
     failures = 0
     while True:
         try:
@@ -77,20 +81,20 @@ def insist(make: Callable[[], _T], trouble: str) -> _T:
 
 def fork(work: Callable[[], object], *, on_leave: Callable[[], object] = lambda: None) -> int:
     """
-    Fork a process that does this and ends, with its parent at the latest; return its id.
+    Fork a process that does this work and then exits; return its process id.
 
-    `on_leave` is called before it runs what is registered for its exit. Raises OSError, and changes
-    nothing, if there can be no other process now.
+    The process dies with its parent. `on_leave` is called before its exit handlers run. If no
+    process can be forked now, raise OSError and change nothing.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):  # it is closed, or full
             stream.flush()
     parent = os.getpid()
-    # A signal that came before the child has its own handlers would be handled as the parent's.
+    # Block signals: without handlers of its own, the child would handle a signal like its parent.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which are told of
+            warnings.simplefilter("ignore", DeprecationWarning)  # the worker reports threads
             pid = os.fork()
     except BaseException:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -111,22 +115,23 @@ def fork(work: Callable[[], object], *, on_leave: Callable[[], object] = lambda:
 
 def reset_signals(on_stop: Callable[..., Any]) -> None:
     """
-    Unblock all signals, with handlers where an ignored one would stay so in a job's programs.
+    Unblock all signals, and set handlers; programs that a job starts would inherit an ignored
+    signal.
 
-    A SIGHUP that whoever started the parent has it ignore (nohup) stays ignored.
+    SIGHUP stays ignored if it was ignored when the parent started (nohup).
     """
-    for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal; the parent says what to do
+    for number in (signal.SIGINT, signal.SIGHUP):  # from a terminal; the parent decides
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, on_stop)
-    with contextlib.suppress(OSError, ValueError, RuntimeError):  # where stderr is no file
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # stderr is no file
         faulthandler.register(signal.SIGQUIT, all_threads=True)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, where it can."""
+    """Ask the kernel to kill this process when its parent ends, if the platform supports this."""
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -134,16 +139,16 @@ def _die_with(parent: int) -> None:
 
 
 def _disown() -> None:
-    """Forget what the parent alone is to clean up when it ends."""
+    """Drop the cleanup that belongs to the parent process."""
     for finalizer in list(vars(weakref.finalize)["_registry"]):
-        finalizer.atexit = False  # that of a TemporaryDirectory removes it
+        finalizer.atexit = False  # the finalizer of a TemporaryDirectory removes the directory
     process_module = sys.modules.get("multiprocessing.process")
     if process_module is not None:  # its exit handler would end them
         vars(process_module)["_children"].clear()
 
 
 def _leave(work: Callable[[], object], on_leave: Callable[[], object]) -> None:
-    """Do the work, what is registered for the exit, and end the process, whatever happens."""
+    """Do the work, run the exit handlers, and end the process in any case."""
     code = 1
     try:
         try:
@@ -152,7 +157,7 @@ def _leave(work: Callable[[], object], on_leave: Callable[[], object]) -> None:
         except BaseException as error:  # noqa: BLE001 - there is no caller to raise it to
             code = NOT_NOW if is_shortage(error) else 1
             sys.excepthook(*sys.exc_info())
-        signal.signal(signal.SIGTERM, lambda *_: None)  # it is about to end as it is
+        signal.signal(signal.SIGTERM, lambda *_: None)  # the process ends anyway
         on_leave()
         vars(threading)["_shutdown"]()  # waits for threads that are no daemons
         atexit._run_exitfuncs()

@@ -1,4 +1,4 @@
-"""Tell the world that the workers serve: by a file's time, and to systemd."""
+"""Health reports: the time of a file, and messages to systemd."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _KINDS = {
 
 class Health:
     """
-    Reports the status of a supervisor, every half second, to a file and to systemd.
+    A reporter of the supervisor's status, every half second, to a file and to systemd.
 
-    `file` is touched while every process serves. To systemd, where it asks for that, goes READY when
-    they do for the first time, WATCHDOG as long as the supervisor itself lives (an outage of the job
-    servers is no reason to restart), and STOPPING. See sd_notify(3).
+    It touches `file` while every process serves. It sends to systemd, if asked to: READY when all
+    processes serve for the first time, WATCHDOG while the supervisor lives, and STOPPING. An outage
+    of the job servers does not stop WATCHDOG, because a restart would not help. See sd_notify(3).
     """
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._told = ""
+        self._last_status = ""
         self._was_ready = False
         self._failed = False
         self._touched_at = 0.0
@@ -49,14 +49,14 @@ class Health:
         if status.is_ready and self._file is not None and now - self._touched_at >= 1.0:
             self._touched_at = now
             self._touch(self._file)
-        told = f"{status.serving} of {status.wanted} processes serve"
-        told = "stopping" if status.is_stopping else told
-        if told != self._told:
-            self._told = told
-            notify("STOPPING=1" if status.is_stopping else "", f"STATUS={told}")
+        message = f"{status.serving} of {status.wanted} processes serve"
+        message = "stopping" if status.is_stopping else message
+        if message != self._last_status:
+            self._last_status = message
+            notify("STOPPING=1" if status.is_stopping else "", f"STATUS={message}")
         if status.is_ready and not self._was_ready:
             self._was_ready = True
-            logger.info("ready: %s", told)
+            logger.info("ready: %s", message)
             notify("READY=1")
         if self._watchdog_seconds and now - self._watchdog_at >= self._watchdog_seconds:
             self._watchdog_at = now
@@ -76,7 +76,7 @@ class Health:
             self._failed = True
 
     def forget(self) -> None:
-        """Remove the file: nothing serves any more, or yet. One that is not ours stays."""
+        """Remove the file, because no process serves now. A file of another program stays."""
         if self._file is not None:
             with suppress(OSError):
                 found = self._file.lstat()
@@ -85,7 +85,7 @@ class Health:
 
 
 def check_health_file(file: Path) -> None:
-    """Raise ValueError unless this is a path at which a file may be made, touched and removed."""
+    """Raise ValueError unless a file can be created, touched and removed at this path."""
     trouble = ""
     try:
         found = file.lstat()
@@ -97,17 +97,20 @@ def check_health_file(file: Path) -> None:
     else:
         kind = next((name for test, name in _KINDS.items() if test(found.st_mode)), "")
         if kind:
-            trouble = f"it is {kind}, and is left as it is"
+            trouble = f"it is {kind}. It was left unchanged"
         elif found.st_size:
-            trouble = f"it has {found.st_size} bytes, so it is another file, and is left as it is"
+            trouble = (
+                f"it has {found.st_size} bytes, so it belongs to another program. It "
+                "was left unchanged"
+            )
         elif not os.access(file, os.W_OK) or not os.access(file.absolute().parent, os.W_OK):
-            trouble = "it cannot be touched and removed"
+            trouble = "this process cannot write and remove it"
     if trouble:
-        raise ValueError(f"--health-file {file}: {trouble}. Name a file that only this worker has")
+        raise ValueError(f"--health-file {file}: {trouble}. Name a file that only this worker uses")
 
 
 def notify(*lines: str) -> None:
-    """Send lines to systemd, if it has started this process and wants to know."""
+    """Send lines to systemd, if systemd has started this process and asks for them."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return
@@ -117,7 +120,9 @@ def notify(*lines: str) -> None:
 
 
 def _watchdog_seconds() -> float:
-    """Return how often systemd wants to hear of the main process, half as long as it waits; 0: never."""
+    """
+    Return half of the interval in which systemd expects a message of the main process; 0 for never.
+    """
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     microseconds = os.environ.get("WATCHDOG_USEC", "")

@@ -1,4 +1,4 @@
-"""What a supervisor hears: signals, as bytes on a socket, and whether its terminal is still there."""
+"""Signals of a supervisor, as bytes on a socket, and a check of its terminal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .forking import HANDLED, insist, is_shortage
 
 @contextlib.contextmanager
 def listening() -> Iterator[socket.socket]:
-    """Yield a socket that has the number of each signal which comes; SIGHUP stays ignored if it is."""
-    wake, written = insist(socket.socketpair, "the supervisor cannot listen to signals")
+    """Yield a socket that receives the number of each signal; an ignored SIGHUP stays ignored."""
+    wake, written = insist(socket.socketpair, "the supervisor cannot receive signals")
     for end in (wake, written):
         end.setblocking(False)
     fd_before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
@@ -23,7 +23,7 @@ def listening() -> Iterator[socket.socket]:
         if number != signal.SIGHUP or before[number] is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # blocked while the code was replaced
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)  # blocked while the program was replaced
     try:
         yield wake
     finally:
@@ -35,7 +35,7 @@ def listening() -> Iterator[socket.socket]:
 
 
 def has_terminal() -> bool:
-    """Whether this process has a terminal that can send it signals."""
+    """Return True if this process has a terminal that can send it signals."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One process of a supervisor: how it is born, what its parent knows of it, and how it ends."""
+"""A process of a supervisor: its start, the parent's view of it, and its end."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from .streams import has_room
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a process has for what is registered for its exit, before it is killed.
+#: Seconds for the exit handlers of a process, before it is killed.
 LEAVE_SECONDS = 10.0
-#: What stands for the exit code of a process that somebody else has waited for.
+#: The exit code of a process if another program has waited for it.
 UNKNOWN_CODE = 256
 
-# Seconds without a sign of life after which a process is not counted on: an idle one, and one that
-# has done its task and reports what came of it.
+# Seconds without a heartbeat after which a process no longer counts as serving: while it is idle,
+# and while it reports the outcome of its task.
 _SECONDS = {Phase.IDLE: 5.0, Phase.REPORTING: 10.0}
 _MOST_BYTES = 300
-_QUICK_SECONDS = 5.0  # a process that lived for less has died quickly
+_QUICK_SECONDS = 5.0  # a process that ends sooner counts as a quick death
 
 Run: TypeAlias = Callable[[], object]
 Stop: TypeAlias = Callable[[], object]
-#: Called in a new process with its board and its line to the parent; returns (run, stop).
+#: Called in a new process with its scoreboard and its channel to the parent; returns (run, stop).
 Start: TypeAlias = Callable[[Scoreboard, socket.socket], tuple[Run, Stop]]
 
 
 @dataclass
 class Slot:
     """
-    What one process at a time is to run; `name` is for people.
+    A place for one process at a time; `name` is for people.
 
-    A service is a process that the others need: it starts before them, and stops after them. A reload
-    keeps it.
+    A service is a process that the others need. It starts before them and stops after them. A
+    reload keeps it.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Death:
+class WorkerExit:
     """
-    A process that ended with a task in hand, for whoever has to report on that.
+    The unexpected exit of a process while it ran a task, for the report on that task.
 
-    `sockets` are duplicates of those that the process had opened, by the name it gave them. `times`
-    is how many processes of this supervisor have ended with this task, `reported` what this one had
-    said of its end.
+    `sockets` are duplicates of the sockets that the process had opened, by name. `times` is the
+    number of processes of this supervisor that ended with this task. `reported` is the part of the
+    outcome that the process had reported.
     """
 
     how: str
@@ -75,17 +75,17 @@ class Death:
 
 @dataclass
 class Process:
-    """What the parent knows of a process."""
+    """The parent's view of a process."""
 
     pid: int
     slot: Slot | None
-    board: Scoreboard
-    line: socket.socket
+    scoreboard: Scoreboard
+    channel: socket.socket
     born: float = field(default_factory=time.monotonic)
     sockets: dict[str, socket.socket] = field(default_factory=dict)
-    is_leaving: bool = False  # it was told to stop
-    is_stopped: bool = False  # by SIGSTOP, say
-    is_killed: bool = False  # it was killed, and what it had is for others
+    is_leaving: bool = False  # it got SIGTERM
+    is_stopped: bool = False  # for example by SIGSTOP
+    is_killed: bool = False  # the supervisor killed it; its task is for other workers
 
     def send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has just ended
@@ -107,23 +107,26 @@ class Process:
 
     @property
     def is_serving(self) -> bool:
-        """Whether it does its work, or could if there was some."""
-        if self.board.stage is not Stage.STARTED or self.is_stopped:
+        """Return True if the process does its work, or waits for some."""
+        if self.scoreboard.stage is not Stage.STARTED or self.is_stopped:
             return False
-        return time.monotonic() - self.board.beat_at < _SECONDS.get(self.board.phase, math.inf)
+        return time.monotonic() - self.scoreboard.beat_at < _SECONDS.get(
+            self.scoreboard.phase, math.inf
+        )
 
     def listen(self) -> None:
-        """Take in the duplicates of sockets that have arrived."""
-        with contextlib.suppress(OSError):  # nothing is there, any more
+        """Receive duplicates of sockets that the process has sent."""
+        with contextlib.suppress(OSError):  # nothing more to read
             while True:
-                name, descriptors, flags, _ = socket.recv_fds(self.line, _MOST_BYTES, 1)
+                name, descriptors, flags, _ = socket.recv_fds(self.channel, _MOST_BYTES, 1)
                 if not name:
                     return
                 if flags & socket.MSG_CTRUNC:
-                    told = (
-                        "no descriptor is left to share a connection of process %d; raise the limit"
+                    message = (
+                        "no descriptor is left to share a connection of process %d; "
+                        "raise the limit (ulimit -n)"
                     )
-                    logger.warning(told, self.pid)
+                    logger.warning(message, self.pid)
                 old = self.sockets.pop(name.decode(), None)
                 if old is not None:
                     old.close()
@@ -132,7 +135,9 @@ class Process:
                     self.sockets[name.decode()] = socket.socket(fileno=descriptor)
 
     def reap(self) -> int | None:
-        """Return the exit code, a negative signal's number if one ended it; None while it runs."""
+        """
+        Return the exit code, the negative number of a signal that ended it, or None while it runs.
+        """
         while True:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
@@ -144,49 +149,49 @@ class Process:
                 self.is_stopped = False
             elif os.WIFSTOPPED(status):
                 self.is_stopped = True
-                how = (
-                    "process %d is stopped by a signal, %d, and does nothing until it gets SIGCONT"
-                )
+                how = "process %d is stopped by signal %d, and does nothing until it gets SIGCONT"
                 logger.warning(how, self.pid, os.WSTOPSIG(status))
             else:
                 return os.waitstatus_to_exitcode(status)
 
     def hang_up(self) -> None:
-        """End the connections of a dead process: what it has started may hold them open."""
+        """
+        Shut down the connections of a dead process: programs that it started may hold them open.
+        """
         for opened in self.sockets.values():
             with contextlib.suppress(OSError):  # the other side has closed it
                 opened.shutdown(socket.SHUT_RDWR)
 
     def forget(self) -> None:
-        """Close this process's share of all that connects the two."""
-        self.line.close()
-        self.board.close()
+        """Close this process's copies of everything that connects the two."""
+        self.channel.close()
+        self.scoreboard.close()
         for opened in self.sockets.values():
             opened.close()
 
 
-def tell(line: socket.socket, name: str, opened: socket.socket) -> None:
-    """Give the parent a duplicate of a socket, in the process that has opened it."""
-    with contextlib.suppress(OSError):  # a parent that is hung, or gone
-        socket.send_fds(line, [name.encode()], [opened.fileno()])
+def send_socket(channel: socket.socket, name: str, opened: socket.socket) -> None:
+    """Send the parent a duplicate of a socket, from the process that opened it."""
+    with contextlib.suppress(OSError):  # the parent hangs, or has ended
+        socket.send_fds(channel, [name.encode()], [opened.fileno()])
 
 
-def wake_parent(line: socket.socket) -> None:
-    """Have the parent look at the board."""
+def wake_parent(channel: socket.socket) -> None:
+    """Make the parent read the scoreboard."""
     with contextlib.suppress(OSError):
-        line.send(b"!")
+        channel.send(b"!")
 
 
 def spawn(slot: Slot, forget: Iterable[Process], in_child: Callable[[], object]) -> Process:
     """
-    Fork a process for the slot; it begins with `in_child`, and lets go of what its parent knows of
-    other processes.
+    Fork a process for the slot. It first closes the parent's copies for other processes, and calls
+    `in_child`.
 
-    Raises OSError or MemoryError, with nothing left open, if there can be no other process now.
+    If no process can be started now, raise OSError or MemoryError and leave nothing open.
     """
     with contextlib.ExitStack() as undo:
-        board = Scoreboard()
-        undo.callback(board.close)
+        scoreboard = Scoreboard()
+        undo.callback(scoreboard.close)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (ours, theirs):
             undo.callback(end.close)
@@ -195,18 +200,18 @@ def spawn(slot: Slot, forget: Iterable[Process], in_child: Callable[[], object])
         def work() -> None:
             ours.close()
             _let_go(forget, in_child)
-            _be_process(slot, board, theirs)
+            _be_process(slot, scoreboard, theirs)
 
-        pid = fork(work, on_leave=lambda: board.leave_within(LEAVE_SECONDS))
+        pid = fork(work, on_leave=lambda: scoreboard.leave_within(LEAVE_SECONDS))
         undo.pop_all()
     theirs.close()
-    return Process(pid, slot, board, ours)
+    return Process(pid, slot, scoreboard, ours)
 
 
 def spawn_once(
     work: Callable[[], object], forget: Iterable[Process], in_child: Callable[[], object]
 ) -> int:
-    """Fork a process that does this and ends; return its id. Raises what `spawn` does."""
+    """Fork a process that does this work and exits; return its id. Raises like `spawn`."""
 
     def work_once() -> None:
         reset_signals(lambda *_: None)
@@ -222,30 +227,30 @@ def _let_go(others: Iterable[Process], in_child: Callable[[], object]) -> None:
     in_child()
 
 
-def _be_process(slot: Slot, board: Scoreboard, line: socket.socket) -> None:
+def _be_process(slot: Slot, scoreboard: Scoreboard, channel: socket.socket) -> None:
     stops: list[Stop] = []
-    told: list[int] = []
+    received: list[int] = []
 
     def on_stop(number: int, frame: object) -> None:
-        told.append(number)
+        received.append(number)
         for stop in stops:
             stop()
 
     reset_signals(on_stop)
-    run, stop = slot.start(board, line)
+    run, stop = slot.start(scoreboard, channel)
     stops.append(stop)
-    board.start()
-    wake_parent(line)
-    if told:
+    scoreboard.start()
+    wake_parent(channel)
+    if received:
         stop()
     run()
 
 
 def reap_strangers(known: Collection[int]) -> None:
     """
-    Reap children that nobody here has forked.
+    Reap children that this program has not forked.
 
-    The first process of a container is given those whose parents have died; nobody else reaps them.
+    The first process of a container inherits processes whose parents have died, and must reap them.
     """
     while True:
         try:
@@ -258,7 +263,9 @@ def reap_strangers(known: Collection[int]) -> None:
 
 
 def replacement_delay(slot: Slot, process: Process, code: int, task: bytes) -> float:
-    """Return the seconds until a process is replaced: more, if one after another does nothing."""
+    """
+    Return the seconds until a process is replaced: more if processes end quickly one after another.
+    """
     lived = time.monotonic() - process.born
     if not code or lived >= _QUICK_SECONDS:
         slot.quick_deaths = 0
@@ -268,9 +275,9 @@ def replacement_delay(slot: Slot, process: Process, code: int, task: bytes) -> f
 
 
 def how_ended(code: int) -> str:
-    """Say how a process has ended, by its exit code."""
+    """Describe the end of a process by its exit code."""
     if code == UNKNOWN_CODE:
-        return "has ended, and another program has its exit code"
+        return "has ended; another program took its exit code"
     if code >= 0:
         return f"exited with {code}"
     try:
@@ -280,14 +287,14 @@ def how_ended(code: int) -> str:
 
 
 def show_tracebacks(processes: Iterable[Process]) -> None:
-    """Write to stderr where this process is, and have each of the others do so."""
+    """Write the traceback of this process to stderr, and make each other process do the same."""
     for frame in sys._current_frames().values():
         print("the supervisor is here:", file=sys.stderr)
         traceback.print_stack(frame, file=sys.stderr)
     for process in processes:
-        if not has_room(2):  # who writes there would wait
+        if not has_room(2):  # a write there would block
             return
         name = process.slot.name if process.slot else "an old worker"
         logger.info("%s: process %d is here:", name, process.pid)
         process.send(signal.SIGQUIT)
-        time.sleep(0.05)  # one after another, so that they do not mix
+        time.sleep(0.05)  # one after another, so that their lines do not mix

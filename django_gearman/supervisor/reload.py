@@ -1,6 +1,8 @@
 """
-New code for a supervisor, in the same process: it checks that the new code can start, and replaces
-its own program by it; the processes live on, as children of the new program.
+Reload of a supervisor: new code in the same process.
+
+It first checks that the new code can start. Then it replaces its own program; the processes
+continue as children of the new program.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from .scoreboard import LAYOUT, Scoreboard
 
 logger = logging.getLogger(__name__)
 
-_MOST_OUTPUT = 20_000  # bytes of what a check writes, that are told
+_MOST_OUTPUT = 20_000  # bytes of the check's output that are logged
 _VARIABLE = "DJANGO_GEARMAN_ADOPT"
 
 
 def _logical_directory() -> str:
-    """Return the working directory as it was named: a deployment may point a link elsewhere."""
+    """
+    Return the working directory by its logical name: a deployment may change what a link points to.
+    """
     with contextlib.suppress(OSError, KeyError):
         if os.path.samefile(os.environ["PWD"], os.curdir):
             return os.environ["PWD"]
@@ -38,20 +42,20 @@ def _logical_directory() -> str:
 
 
 def is_taking_over() -> bool:
-    """Whether this program has replaced one whose processes live on, and are not adopted yet."""
+    """Return True if this program replaced another one, and has not adopted its processes yet."""
     return _VARIABLE in os.environ
 
 
 class CheckFailed(Exception):
-    """The check whether the new code can start has failed; the text is what it has written."""
+    """The new code cannot start; the text is the output of the check."""
 
 
 class Reload:
     """
-    How to get new code: `command` is the program and its arguments, None if there is no way.
+    A way to load new code: `command` is the program with its arguments, None if there is none.
 
-    `check` are the arguments with which the program only finds out whether it could start. The new
-    program has processes of the old one adopted into `slots`, by name.
+    With the arguments `check`, the program only checks that it can start. The new program adopts
+    the processes of the old one into `slots`, by name.
     """
 
     def __init__(
@@ -65,21 +69,21 @@ class Reload:
         self._slots = slots
         self._directory = _logical_directory()
         self._checking: subprocess.Popen[bytes] | None = None
-        self._written: IO[bytes] | None = None  # by the check
+        self._written: IO[bytes] | None = None  # written by the check
         self._is_checked = False
         self._failures = 0
-        self._try_at = math.inf  # when to try again what the system had no room for
+        self._try_at = math.inf  # time of the next attempt, if the system had no room
 
     @property
     def children(self) -> set[int]:
         return {self._checking.pid} if self._checking is not None else set()
 
     def begin(self) -> bool:
-        """Have new code checked, and then take over; answer False if there is no way to it."""
+        """Start the check of new code; return False if there is no command to load it."""
         if self._command is None:
             return False
         self.cancel()
-        logger.info("checking whether the code, as it is now, can start")
+        logger.info("checking that the new code can start")
         self._check_code()
         return True
 
@@ -92,7 +96,7 @@ class Reload:
         self._failures, self._try_at = 0, math.inf
 
     def look(self, processes: Sequence[Process]) -> None:
-        """Take over if the new code has been found able to; this does not return then."""
+        """Take over if the check has passed. In this case the call does not return."""
         if self._checking is not None and (code := self._checking.poll()) is not None:
             self._checking = None
             output = self._read_output()
@@ -101,8 +105,9 @@ class Reload:
                 self._is_checked, self._try_at = True, 0.0
             else:
                 logger.error(
-                    "the code, as it is now, cannot start: nothing is replaced",
-                    exc_info=CheckFailed(output or f"it exited with {code}, and wrote nothing"),
+                    "Reload failed: the new code cannot start (output below). "
+                    "The running processes are kept",
+                    exc_info=CheckFailed(output or f"it exited with {code} and printed nothing"),
                 )
         if self._try_at <= time.monotonic():
             self._try_at = math.inf
@@ -125,7 +130,7 @@ class Reload:
             self._failed(error)
 
     def _read_output(self) -> str:
-        """Return what the check has written at the last, and forget it."""
+        """Return the last output of the check, and delete it."""
         if self._written is None:
             return ""
         with self._written as file:
@@ -137,19 +142,19 @@ class Reload:
     def _failed(self, error: OSError) -> None:
         if not is_shortage(error):
             self.cancel()
-            logger.error("nothing is replaced: %s", error)
+            logger.error("Reload failed: %s. The running processes are kept", error)
             return
         self._failures += 1
         delay = delay_after(self._failures)
         self._try_at = time.monotonic() + delay
-        logger.error("the new code has to wait: %s; trying again in %g s", error, delay)
+        logger.error("the reload must wait: %s; trying again in %g s", error, delay)
 
     def _take_over(self, processes: Sequence[Process]) -> None:
         for process in processes:
             process.listen()
         left = [_leave(process) for process in processes]
         environment = {**os.environ, _VARIABLE: json.dumps({"layout": LAYOUT, "processes": left})}
-        # Whatever comes meanwhile waits until the new program has its handlers.
+        # Block signals until the new program has set its handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         command = list(self._command or ())
         for stream in (sys.stdout, sys.stderr):
@@ -157,7 +162,7 @@ class Reload:
                 stream.flush()
         before: int | None = None
         try:
-            before = os.open(os.curdir, os.O_RDONLY)  # its name may be gone
+            before = os.open(os.curdir, os.O_RDONLY)  # the file may have been deleted
             os.chdir(self._directory)
             os.execvpe(command[0], command, environment)
         except OSError as error:
@@ -170,61 +175,63 @@ class Reload:
             self._failed(error)
 
     def adopt(self) -> list[Process]:
-        """Return the processes that the program before this one, if there was one, has left."""
-        told = os.environ.pop(_VARIABLE, None)
-        if told is None:
+        """Return the processes of the previous program, if there was one."""
+        state = os.environ.pop(_VARIABLE, None)
+        if state is None:
             return []
-        left = json.loads(told)
+        left = json.loads(state)
         slots = {slot.name: slot for slot in self._slots}
         has_boards = left["layout"] == LAYOUT
         return [_adopt(each, slots, has_boards) for each in left["processes"]]
 
 
 def _new_file() -> IO[bytes]:
-    """Return a file without a name, in memory where the platform has such."""
+    """Return a file without a name, in memory if the platform supports this."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("check"), "w+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)
 
 
 def _set_inheritable(process: Process, inheritable: bool) -> None:
-    os.set_inheritable(process.board.descriptor, inheritable)
-    for opened in (process.line, *process.sockets.values()):
+    os.set_inheritable(process.scoreboard.descriptor, inheritable)
+    for opened in (process.channel, *process.sockets.values()):
         opened.set_inheritable(inheritable)
 
 
 def _leave(process: Process) -> dict[str, Any]:
-    """Make a process's descriptors outlive this program, and return what the next one needs."""
+    """Keep a process's descriptors open in the next program, and return the data that it needs."""
     _set_inheritable(process, True)
     return {
         "pid": process.pid,
         "slot": process.slot.name if process.slot else "",
         "born": process.born,
-        "board": process.board.descriptor,
-        "line": process.line.fileno(),
+        "board": process.scoreboard.descriptor,
+        "line": process.channel.fileno(),
         "sockets": {name: opened.fileno() for name, opened in process.sockets.items()},
         "is_leaving": process.is_leaving,
     }
 
 
 def _adopt(left: dict[str, Any], slots: dict[str, Slot], has_boards: bool) -> Process:
-    """Make of what `_leave` told a process again; without its board where that reads otherwise."""
+    """
+    Restore a process from the data of `_leave`; replace its scoreboard if the layout has changed.
+    """
     sockets = {name: socket.socket(fileno=number) for name, number in left["sockets"].items()}
-    line = socket.socket(fileno=left["line"])
-    for opened in (line, *sockets.values()):
+    channel = socket.socket(fileno=left["line"])
+    for opened in (channel, *sockets.values()):
         opened.set_inheritable(False)
     os.set_inheritable(left["board"], False)
     if has_boards:
-        board = Scoreboard(left["board"])
+        scoreboard = Scoreboard(left["board"])
     else:
         os.close(left["board"])
-        board = insist(Scoreboard, "what the processes tell can not be kept")
-        board.start()
+        scoreboard = insist(Scoreboard, "cannot create a scoreboard")
+        scoreboard.start()
     return Process(
         left["pid"],
         slots.get(left["slot"]),
-        board,
-        line,
+        scoreboard,
+        channel,
         left["born"],
         sockets,
         left["is_leaving"],

@@ -1,8 +1,9 @@
 """
-Processes that report on a task whose own process has died.
+Processes that report on a task after its own process has died.
 
-Each is started as soon as the system has room for it, and until it is done the dead process's sockets
-stay open. One that does not end is killed, so that a report which hangs cannot keep the supervisor.
+Each starts as soon as the system has room for it. Until it ends, the sockets of the dead process
+stay open. If it does not end in time it is killed, so a report that hangs cannot block the
+supervisor.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from .process import Process, spawn_once
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a report may take.
+#: The time limit of a report, in seconds.
 REPORTER_SECONDS = 60.0
 
 
 @dataclass
 class _Report:
-    """One report; `at` is when to start it, or when to kill the process that makes it."""
+    """One report; `at` is the time to start it, or to kill its process."""
 
     task: str
     work: Callable[[], object]
@@ -38,7 +39,7 @@ class _Report:
 
 
 class Reporters:
-    """The reports that are to be made, or being made."""
+    """The pending and the running reports."""
 
     def __init__(self, in_child: Callable[[], object]) -> None:
         self._in_child = in_child
@@ -63,7 +64,9 @@ class Reporters:
         self._reports.append(_Report(task, work, dead))
 
     def look(self, processes: Iterable[Process]) -> None:
-        """Start what is to be started, reap what has ended, and kill what does not end."""
+        """
+        Start pending reports, reap processes that ended, and kill those over their time limit.
+        """
         for report in list(self._reports):
             if report.pid and _has_ended(report.pid):
                 self._drop(report)
@@ -71,14 +74,16 @@ class Reporters:
                 continue
             elif report.pid:
                 _kill(report.pid)
-                told = "the report on the death that %s caused took %g s, and was killed"
-                logger.error(told, report.task, REPORTER_SECONDS)
+                message = (
+                    "the report on %s, which killed its process, took more than %g s and was killed"
+                )
+                logger.error(message, report.task, REPORTER_SECONDS)
                 report.at = math.inf
             else:
                 self._start(report, processes)
 
     def kill(self) -> None:
-        """End all of them at once; what was not started yet is left to others."""
+        """Kill all reports at once; tasks without a started report go to other workers."""
         for report in list(self._reports):
             if report.pid:
                 _kill(report.pid)
@@ -87,7 +92,7 @@ class Reporters:
 
     def _drop(self, report: _Report) -> None:
         self._reports.remove(report)
-        report.dead.hang_up()  # a report that was killed has not done that
+        report.dead.hang_up()  # a killed report has not done this
         report.dead.forget()
 
     def _start(self, report: _Report, processes: Iterable[Process]) -> None:
@@ -98,8 +103,8 @@ class Reporters:
             report.failures += 1
             delay = delay_after(report.failures)
             report.at = time.monotonic() + delay
-            told = "cannot report the death that %s caused: %s; trying again in %g s"
-            logger.error(told, report.task, error, delay)
+            message = "cannot report on %s, which killed its process: %s; trying again in %g s"
+            logger.error(message, report.task, error, delay)
             return
         report.at = time.monotonic() + REPORTER_SECONDS
 
@@ -107,7 +112,7 @@ class Reporters:
 def _has_ended(pid: int) -> bool:
     try:
         return bool(os.waitpid(pid, os.WNOHANG)[0])
-    except ChildProcessError:  # somebody else has waited for it
+    except ChildProcessError:  # other code has waited for it
         return True
 
 

@@ -1,8 +1,8 @@
 """
-What a process tells its parent all the time, in memory that they share.
+Scoreboards: the state of each process, in memory that it shares with its parent.
 
-Writing costs a fraction of a microsecond, and what was written is there after the process has died,
-however it died.
+A write takes a fraction of a microsecond. The parent can read the memory after the process has
+died, for any reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import struct
 import tempfile
 import time
 
-#: Changes with what follows, so that new code does not misread boards that old code has made.
+#: Change this number with the layout below, so that new code does not misread old scoreboards.
 LAYOUT = 1
 #: Longest description of a task, in bytes.
 MAX_TASK = 1 << 18
@@ -29,24 +29,24 @@ _length = struct.Struct("=I")
 
 
 class Stage(enum.IntEnum):
-    """How far a process is."""
+    """The stage in the life of a process."""
 
     STARTING = 0
     STARTED = 1
-    LEAVING = 2  # by its own decision, for another to take its slot
-    DONE = 3  # by its own decision, as there is nothing left to do
+    LEAVING = 2  # the process decided to exit; another one takes its slot
+    DONE = 3  # the process decided to exit; no work is left
 
 
 class Phase(enum.IntEnum):
-    """What it does with its task."""
+    """The phase of a process's current task."""
 
     IDLE = 0
     RUNNING = 1
-    REPORTING = 2  # what came of it; whether that has arrived is not known
+    REPORTING = 2  # the outcome; it is unknown whether it has arrived
 
 
 class Reported(enum.IntEnum):
-    """What of the end of its task a process has reported."""
+    """The part of a task's end that its process has reported."""
 
     NOTHING = 0
     NEXT = 1  # the task that follows this one
@@ -54,7 +54,7 @@ class Reported(enum.IntEnum):
 
 
 class Scoreboard:
-    """One process's words to its parent; `descriptor` is that of one which exists already."""
+    """The state of one process, for its parent; `descriptor` opens an existing scoreboard."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = _new_file() if descriptor is None else descriptor
@@ -85,11 +85,14 @@ class Scoreboard:
         self._memory[_STAGE] = Stage.DONE
 
     def beat(self) -> None:
-        """Tell that this process can do its work now."""
+        """Record a heartbeat: the process can do its work now."""
         _float.pack_into(self._memory, _BEAT, time.monotonic())
 
     def take(self, task: bytes, deadline: float) -> None:
-        """Tell which task is in hand, and when on the monotonic clock the parent is to kill for it."""
+        """
+        Record the current task, and the monotonic time at which the parent kills the process for
+        it.
+        """
         memory, length = self._memory, len(task)
         _length.pack_into(memory, _LENGTH, length)
         memory[_TASK : _TASK + length] = task
@@ -99,10 +102,10 @@ class Scoreboard:
 
     def report(self, seconds: float, at_least: float = 0.0) -> None:
         """
-        Tell that the task is done, and what came of it about to be reported.
+        Record that the task is done and that its outcome is about to be reported.
 
-        The parent is to kill for that as it would have for the task, but not within `at_least`
-        seconds from now; after `seconds` if it would not have.
+        The deadline of the task still applies, but not within `at_least` seconds from now. Without
+        such a deadline, the process is killed after `seconds`.
         """
         memory, now = self._memory, time.monotonic()
         deadline = _float.unpack_from(memory, _DEADLINE)[0]
@@ -112,15 +115,15 @@ class Scoreboard:
         memory[_PHASE] = Phase.REPORTING
 
     def reported(self, what: Reported) -> None:
-        """Tell what has been reported, whatever becomes of this process from now on."""
+        """Record which part of the outcome has been reported."""
         self._memory[_REPORTED] = what
 
     def drop(self) -> None:
-        """Tell that no task is in hand."""
+        """Record that there is no current task."""
         self._memory[_PHASE] = Phase.IDLE
 
     def leave_within(self, seconds: float) -> None:
-        """Tell that this process does its last things, and is to be killed after these seconds."""
+        """Record that this process is exiting, and is to be killed after these seconds."""
         _float.pack_into(self._memory, _LEAVE_BY, time.monotonic() + seconds)
 
     # Read by the parent
@@ -144,7 +147,7 @@ class Scoreboard:
 
     @property
     def deadline(self) -> float:
-        """When the process is to be killed for its task, or as it does not end; infinity for never."""
+        """The time to kill the process, for its task or for its exit; infinity for never."""
         leave_by: float = _float.unpack_from(self._memory, _LEAVE_BY)[0] or math.inf
         if self.phase is Phase.IDLE:
             return leave_by
@@ -153,12 +156,12 @@ class Scoreboard:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the process does its last things."""
+        """True while the process is exiting."""
         return bool(_float.unpack_from(self._memory, _LEAVE_BY)[0])
 
     @property
     def task(self) -> bytes:
-        """The task in hand, nothing if there is none."""
+        """The current task, or no bytes if there is none."""
         if self.phase is Phase.IDLE:
             return b""
         length = min(_length.unpack_from(self._memory, _LENGTH)[0], MAX_TASK)
@@ -166,7 +169,7 @@ class Scoreboard:
 
 
 def _new_file() -> int:
-    """Return the descriptor of a file without a name, in memory where the platform has such."""
+    """Return the descriptor of a file without a name, in memory if the platform supports this."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("worker")
     else:

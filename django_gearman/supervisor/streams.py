@@ -1,9 +1,10 @@
 """
-Standard streams that neither end the work of a process nor hold it up.
+Standard streams that neither end nor block a process.
 
-What is written waits for a moment where the reader of a pipe is slow, and is dropped where it does not
-read at all, is gone, or the disk is full. A closed stream is the null device: otherwise the next file
-or socket that is opened would get its number, and what a program of a job prints.
+If the reader of a pipe is slow, a write waits for a moment. If the pipe has no reader, the reader
+does not read, or the disk is full, the output is dropped. A closed stream becomes the null device.
+Otherwise the next file or socket would get its number, and then the output of a program that a job
+starts.
 """
 
 from __future__ import annotations
@@ -18,22 +19,24 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-#: Seconds for which a write waits, once, for a reader that does not read.
+#: Seconds that a write waits, once, for a reader that does not read.
 PATIENCE_SECONDS = 1.0
 
-_PIPE_BYTES = 4096  # for which a pipe that can be written to has room
+_PIPE_BYTES = 4096  # that a writable pipe has room for
 
 
 def protect_streams() -> None:
-    """Have stdout and stderr of this process never raise, and never wait for long."""
+    """
+    Replace stdout and stderr of this process by streams that never raise and never block for long.
+    """
     closed = [descriptor for descriptor in (0, 1, 2) if not _is_open(descriptor)]
-    for descriptor in closed:  # in their order: each gets the lowest number that is free
+    for descriptor in closed:  # in order: each gets the lowest free number
         os.open(os.devnull, os.O_RDWR)
         os.set_inheritable(descriptor, True)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         old = getattr(sys, name)
         if _is_usual(old, descriptor):
-            if old is None and descriptor not in closed:  # something else has got its number
+            if old is None and descriptor not in closed:  # another file has its number
                 descriptor = os.open(os.devnull, os.O_WRONLY)
             new = _protected(old, name, descriptor)
             setattr(sys, name, new)
@@ -43,14 +46,14 @@ def protect_streams() -> None:
 
 
 def has_room(descriptor: int, seconds: float = 0.0) -> bool:
-    """Whether something can be written without waiting for longer than this."""
+    """Return True if a write would not wait for longer than this."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(seconds * 1000))
 
 
 class _PatientFile(io.RawIOBase):
-    """A descriptor to which writing always seems to succeed."""
+    """A file descriptor to which every write appears to succeed."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._descriptor = descriptor
@@ -76,7 +79,7 @@ class _PatientFile(io.RawIOBase):
                 self._is_broken = os.write(self._descriptor, b"\n") == 0
             while left and self._has_room():
                 left = left[os.write(self._descriptor, left[: self._step]) :]
-        except OSError:  # the reader is gone, or the disk full
+        except OSError:  # the reader has ended, or the disk is full
             self._is_broken = False
         else:
             self._is_broken = self._is_broken or 0 < len(left) < size
@@ -96,7 +99,10 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _is_usual(stream: object, descriptor: int) -> bool:
-    """Whether a stream is as Python has made it, for this descriptor; None if that was closed."""
+    """
+    Return True if a stream is the original one of Python for this descriptor, or None if that was
+    closed.
+    """
     if stream is None:
         return True
     try:
@@ -111,7 +117,7 @@ def _protected(old: TextIO | None, name: str, descriptor: int) -> TextIO:
         return io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace", "\n", True)
     with contextlib.suppress(OSError, ValueError):
         old.flush()
-    # Unbuffered if that was: python -u
+    # Unbuffered if the old one was: python -u
     buffer = raw if old.write_through else io.BufferedWriter(raw)
     return io.TextIOWrapper(
         buffer,

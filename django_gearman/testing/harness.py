@@ -21,7 +21,7 @@ from ..client.request import JobRequest
 from ..exceptions import ConnectionLost
 from ..instrumentation import Instrumentation, active, instrumented
 from ..serializers import Serializer, get_serializer
-from ..supervisor import Death
+from ..supervisor import WorkerExit
 from ..worker.execution import Run
 from ..worker.orphans import fail_orphan, is_last_run
 from ..worker.reporting import tell_ended
@@ -184,7 +184,7 @@ class Harness(Instrumentation):
         if not deaths:
             return
         how = f"died, as crash_worker_during() is in force for {run.job.name}"
-        death = Death(how, b"", {}, deaths, is_overdue=False)
+        death = WorkerExit(how, b"", {}, deaths, is_overdue=False)
         if is_last_run(run.job, assigned, True, death):
             tell_ended(run, fail_orphan(run, death))
         elif isinstance(run.session, RecordingSession):

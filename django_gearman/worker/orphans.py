@@ -20,7 +20,7 @@ from ..jobs.identity import identity_of
 from ..jobs.registry import registry
 from ..protocol.names import server_of, server_of_lane
 from ..serializers.failures import dump_error
-from ..supervisor import Death, Reported
+from ..supervisor import Reported, WorkerExit
 from ..utils.records import get_logger, log
 from .execution import Ending, Run, fail_unknown, report_failure
 from .process import HARD_LIMIT_SECONDS, decode_task
@@ -41,7 +41,7 @@ def describe(task: bytes) -> str:
     return f"job {assigned.function} ({assigned.handle})"
 
 
-def end_orphan(death: Death) -> None:
+def end_orphan(death: WorkerExit) -> None:
     """Report on the job that a dead worker process had in hand, or leave it to another worker."""
     assigned, has_workload = decode_task(death.task)
     server = server_of(assigned.handle)
@@ -57,7 +57,7 @@ def end_orphan(death: Death) -> None:
 
 
 def _end(
-    assigned: AssignedJob, has_workload: bool, session: OrphanSession | None, death: Death
+    assigned: AssignedJob, has_workload: bool, session: OrphanSession | None, death: WorkerExit
 ) -> None:
     if death.reported is Reported.ALL:
         if session is not None:
@@ -97,7 +97,7 @@ def _end(
 
 
 def is_last_run(
-    job: JobDefinition, assigned: AssignedJob, has_workload: bool, death: Death
+    job: JobDefinition, assigned: AssignedJob, has_workload: bool, death: WorkerExit
 ) -> bool:
     """Whether this run was the last one under its handle."""
     if death.is_overdue:
@@ -108,7 +108,7 @@ def is_last_run(
     return death.times > job.retries or bool(assigned.background and has_workload)
 
 
-def may_run_again(job: JobDefinition, assigned: AssignedJob, death: Death) -> bool:
+def may_run_again(job: JobDefinition, assigned: AssignedJob, death: WorkerExit) -> bool:
     """
     Whether a next attempt may follow, as its workload tells.
 
@@ -119,13 +119,13 @@ def may_run_again(job: JobDefinition, assigned: AssignedJob, death: Death) -> bo
     return job.retries is not None and may_be_background and death.times < MOST_DEATHS
 
 
-def fail_orphan(run: Run, death: Death) -> Ending:
+def fail_orphan(run: Run, death: WorkerExit) -> Ending:
     """Report that a run has failed by the death of its process, or submit its next attempt."""
     run.was_called = run.was_called or death.is_overdue
     return run.report(run.failed(error_of(run.job, death), died=not death.is_overdue))
 
 
-def error_of(job: JobDefinition, death: Death) -> Exception:
+def error_of(job: JobDefinition, death: WorkerExit) -> Exception:
     """Return what has become of a job."""
     if death.is_overdue:
         return JobTimeLimitExceeded(

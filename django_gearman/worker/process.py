@@ -17,7 +17,7 @@ from functools import partial
 
 from .. import conf
 from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
-from ..supervisor import Reported, Scoreboard, Stage, tell, wake_parent
+from ..supervisor import Reported, Scoreboard, Stage, send_socket, wake_parent
 from ..utils.records import get_logger, log
 from .forks import WorkerForks
 from .process_state import ProcessState
@@ -63,12 +63,12 @@ class SupervisedWatch(Watch):
     ends_jobs = True
 
     def __init__(
-        self, board: Scoreboard, line: socket.socket, limits: Limits, timeout: float | None
+        self, scoreboard: Scoreboard, channel: socket.socket, limits: Limits, timeout: float | None
     ) -> None:
         self.was_serving = False
-        self._board = board
-        self._line = line
-        self._line_number = os.fstat(line.fileno()).st_ino
+        self._scoreboard = scoreboard
+        self._channel = channel
+        self._channel_inode = os.fstat(channel.fileno()).st_ino
         self._limits = limits.splayed()
         self._session: WorkerSession | None = None
         self._begun = 0  # jobs
@@ -80,27 +80,27 @@ class SupervisedWatch(Watch):
 
     def registered(self, session: WorkerSession) -> None:
         self._session = session
-        session.on_connect = partial(tell, self._line)
+        session.on_connect = partial(send_socket, self._channel)
         session.on_arriving = self.arriving
 
     def serving(self) -> None:
-        self._board.beat()
+        self._scoreboard.beat()
         if not self.was_serving:
             self.was_serving = True
-            wake_parent(self._line)
+            wake_parent(self._channel)
 
     def arriving(self, assigned: AssignedJob | None) -> None:
         if assigned is None:
-            self._board.drop()
+            self._scoreboard.drop()
         else:
-            self._board.take(encode_task(assigned, has_workload=False), math.inf)
+            self._scoreboard.take(encode_task(assigned, has_workload=False), math.inf)
 
     def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
         seconds = self._timeout if timeout is None else timeout
         deadline = math.inf
         if seconds is not None:
             deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
-        self._board.take(encode_task(assigned), deadline)
+        self._scoreboard.take(encode_task(assigned), deadline)
         self._begun += 1
         self._job = assigned.function, assigned.handle
         if self._state is None:
@@ -112,17 +112,17 @@ class SupervisedWatch(Watch):
     def returned(self) -> None:
         if self._state is not None:
             self._left = self._state.put_back()
-        self._board.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
+        self._scoreboard.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
 
     def resubmitted(self) -> None:
-        self._board.reported(Reported.NEXT)
+        self._scoreboard.reported(Reported.NEXT)
 
     def reported(self) -> None:
-        self._board.reported(Reported.ALL)
+        self._scoreboard.reported(Reported.ALL)
 
     def lost(self, assigned: AssignedJob) -> None:
         with suppress(OSError):
-            if os.fstat(self._line.fileno()).st_ino == self._line_number:
+            if os.fstat(self._channel.fileno()).st_ino == self._channel_inode:
                 return
         raise RuntimeError(
             f"job {assigned.function} ({assigned.handle}) has closed files of its worker process, "
@@ -130,19 +130,19 @@ class SupervisedWatch(Watch):
         )
 
     def ended(self) -> None:
-        self._board.drop()
+        self._scoreboard.drop()
         if self._left:
             told = "job %s (%s) has left changes to its process, which were undone: %s"
             log(logger, logging.WARNING, told, *self._job, ", ".join(self._left))
             self._left = []
 
     def leaving(self) -> None:
-        self._board.leave_within(STOP_SECONDS)
+        self._scoreboard.leave_within(STOP_SECONDS)
 
     def is_over(self, count: int) -> bool:
         is_over = self._is_old(count)
         if is_over:
-            self._board.leave()
+            self._scoreboard.leave()
         return is_over
 
     def _is_old(self, count: int) -> bool:
@@ -170,7 +170,7 @@ _KINDS = {None: b"?", True: b"b", False: b"f"}
 
 
 def encode_task(job: AssignedJob, *, has_workload: bool = True) -> bytes:
-    """Write a job for the board; without a workload that is too large for it, or not there."""
+    """Write a job for the scoreboard; without a workload that is too large for it, or not there."""
     kept = has_workload and len(job.workload) <= LARGE_WORKLOAD
     kind = _KINDS[job.background] if kept else b"-"
     names = "\0".join((job.handle, job.function, job.unique, "")).encode(errors="surrogateescape")
@@ -190,8 +190,8 @@ def decode_task(task: bytes) -> tuple[AssignedJob, bool]:
 def prepare_worker(
     limits: Limits,
     queues: list[str] | None,
-    board: Scoreboard,
-    line: socket.socket,
+    scoreboard: Scoreboard,
+    channel: socket.socket,
     *,
     name: str | None,
     burst: bool,
@@ -199,12 +199,12 @@ def prepare_worker(
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Make the worker of this process, and return what runs it and what stops it."""
     worker = GearmanWorker(queues, name=name, prefetch=prefetch)
-    supervised = SupervisedWatch(board, line, limits, conf.job_timeout())
+    supervised = SupervisedWatch(scoreboard, channel, limits, conf.job_timeout())
 
     def run() -> None:
-        WorkerForks(line.close, board.close).install()
+        WorkerForks(channel.close, scoreboard.close).install()
         worker.work(burst=burst, watch=supervised)
-        if burst and board.stage is not Stage.LEAVING:
-            board.done()
+        if burst and scoreboard.stage is not Stage.LEAVING:
+            scoreboard.done()
 
     return run, worker.stop

@@ -131,7 +131,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.number("submissions refused while gearmand was down, sent again", submitting.unavailable)
     report.number("submissions not acknowledged, sent again", uncertain)
     report.number("worker processes killed", killer.kills)
-    report.number("... with a job in hand", worker.output.count(" in hand; starting another one"))
+    report.number("... with a job in hand", worker.output.count("; starting another one"))
     for how, words in (("submitted again", "failed in attempt"), ("left to others", "is given to")):
         told = [line for line in worker.output.splitlines() if words in line and "its" in line]
         report.number(f"... which was {how}", len(told))

@@ -97,7 +97,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     before = set(worker.children)
     ground.release(99, code="this is no Python\n")
     worker.send(signal.SIGHUP)
-    ground.wait(lambda: "nothing is replaced" in worker.output, worker, "a wrong release is found")
+    ground.wait(lambda: "Reload failed" in worker.output, worker, "a wrong release is found")
     time.sleep(0.5)
     report.check(set(worker.children) == before, "a release that cannot start replaces nothing")
 

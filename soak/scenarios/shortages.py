@@ -45,7 +45,9 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         request = server.client.submit_job("work.hangs_who_hears", number, poll_timeout=60.0)
         results.append(request.result)
     ground.wait(
-        lambda: worker.output.count("its time was up") >= rounds, worker, "all who hang are killed"
+        lambda: worker.output.count("its time limit was over") >= rounds,
+        worker,
+        "all who hang are killed",
     )
     ground.serving(server, worker, WORKERS)
     for _ in range(rounds):

@@ -29,7 +29,9 @@ def test_a_receiver_that_hangs_is_killed_at_the_jobs_hard_limit(
     results = [client.submit_job(f"{APP}.quick", n, poll_timeout=30).result for n in range(2)]
 
     assert results == [0, 1], "the outcome does not wait for receivers"
-    wait_until(lambda: worker.output.count("killed: its time was up") == 2, "both are killed")
+    wait_until(
+        lambda: worker.output.count("killed: its time limit was over") == 2, "both are killed"
+    )
     workers_ready(own_gearmand, 2)
     assert trail() == ["hangs"] * 2, "the jobs have not run again"
     assert worker.stop() == 0
@@ -84,7 +86,7 @@ def test_a_process_that_hangs_while_it_stops_is_killed_and_replaced(
     for number in range(2):
         client.dispatch_background_task("tests.integration.mark", number)
 
-    wait_until(lambda: "was killed: it did not end" in worker.output, "it is killed", 60)
+    wait_until(lambda: "was killed: it did not exit in time" in worker.output, "it is killed", 60)
     wait_until(lambda: {"0", "1"} <= set(trail()), "the next job has run")
 
     assert worker.stop() == 0

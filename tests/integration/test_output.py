@@ -108,16 +108,16 @@ def test_code_that_cannot_be_loaded_is_told_in_one_record(
     (tmp_path / "changing_settings.py").write_text("raise ValueError('no\\n' + 'forged')\n")
 
     worker.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "nothing is replaced" in worker.output, "the failure")
+    wait_until(lambda: "Reload failed" in worker.output, "the failure")
     workers_ready(own_gearmand, 1)
     assert worker.stop() == 0
 
     if arguments:
-        [record] = [r for r in records(worker) if "nothing is replaced" in str(r["message"])]
+        [record] = [r for r in records(worker) if "Reload failed" in str(r["message"])]
         assert "ValueError: no" in str(record["traceback"])
         assert "changing_settings.py" in str(record["traceback"])
     else:
-        first = worker.output.index("nothing is replaced")
+        first = worker.output.index("Reload failed")
         lines = worker.output[first:].splitlines()[1:]
         assert "  | ValueError: no" in lines
         assert "  | forged" in lines

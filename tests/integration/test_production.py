@@ -80,7 +80,7 @@ def test_a_job_ends_at_its_time_limit(launch, client, own_gearmand, trail, loop,
     wait_until(lambda: is_idle(own_gearmand), "nothing is left")
     assert trail() == marks * 2
     assert "JobTimeLimitExceeded" in worker.output
-    assert ("its time was up" in worker.output) is (loop != "python")
+    assert ("its time limit was over" in worker.output) is (loop != "python")
     assert worker.stop() == 0
 
 
@@ -251,7 +251,7 @@ def test_new_code_is_run_as_soon_as_a_file_changes(launch, own_gearmand, tmp_pat
 
         wait_until(is_told, told)
 
-    edit("this is no Python", "nothing is replaced")
+    edit("this is no Python", "Reload failed")
     new = "from django_gearman import gearman_job\n\n@gearman_job\ndef new(): pass\n"
     edit(new, "the new code takes over")
 

@@ -24,11 +24,11 @@ PROGRAM = """
 
     {before}
 
-    def start(board, line):
+    def start(scoreboard, channel):
         {start}
         stopping = []
         def run():
-            board.beat()
+            scoreboard.beat()
             say("ready", os.getpid(), VERSION)
             {run}
             say("stopped", os.getpid())
@@ -49,7 +49,7 @@ PROGRAM = """
 """
 WAIT = """
             while not stopping:
-                board.beat()
+                scoreboard.beat()
                 time.sleep(0.01)
 """
 

@@ -153,7 +153,7 @@ def test_a_task_whose_process_died_is_reported_and_counted(launch):
         ["poison", "1", "False", "was", "killed", "by", "SIGKILL", "NOTHING"],
         ["poison", "2", "False", "was", "killed", "by", "SIGKILL", "NOTHING"],
     ]
-    assert "was killed by SIGKILL, with poison in hand; starting another one" in family.output
+    assert "was killed by SIGKILL, while it ran poison; starting another one" in family.output
     assert family.stop() == 0
 
 
@@ -173,12 +173,12 @@ def test_a_task_that_is_overdue_costs_its_process(launch):
     ("last", "reported"),
     [
         ("", "NOTHING"),
-        ("; board.reported(Reported.NEXT)", "NEXT"),
-        ("; board.reported(Reported.ALL)", "ALL"),
+        ("; scoreboard.reported(Reported.NEXT)", "NEXT"),
+        ("; scoreboard.reported(Reported.ALL)", "ALL"),
     ],
 )
 def test_a_death_while_its_end_is_reported_counts(launch, last, reported):
-    run = f"board.take(b'task', time.monotonic() + 60); board.report(60){last}; os._exit(1)"
+    run = f"board.take(b'task', time.monotonic() + 60); scoreboard.report(60){last}; os._exit(1)"
     family = launch(run=run)
 
     wait_until(lambda: len(family.lines("died")) >= 2, "two deaths")
@@ -191,7 +191,9 @@ def test_a_death_while_its_end_is_reported_counts(launch, last, reported):
 
 
 def test_what_has_been_done_is_not_reported(launch):
-    family = launch(run="board.take(b'task', time.monotonic() + 60); board.drop(); os._exit(1)")
+    family = launch(
+        run="board.take(b'task', time.monotonic() + 60); scoreboard.drop(); os._exit(1)"
+    )
 
     wait_until(lambda: len(family.children()) >= 2, "the process is replaced")
 
@@ -208,8 +210,8 @@ def test_what_is_killed_when_time_is_up_is_left_to_others(launch):
 
     assert family.stop() == 0
     assert family.lines("died") == []
-    assert "stopping; in hand: task, for 0.2 s at most" in family.output
-    assert "killing what has not finished; left for others: task" in family.output
+    assert "stopping: waiting for task, at most 0.2 s" in family.output
+    assert "stopping now; interrupted, to run again on another worker: task" in family.output
 
 
 # New code
@@ -244,7 +246,7 @@ def test_code_that_cannot_start_replaces_nothing(launch):
 
     family.send(signal.SIGHUP)
 
-    wait_until(lambda: "nothing is replaced" in family.output, "it is told")
+    wait_until(lambda: "Reload failed" in family.output, "the reload fails")
     assert family.stop() == 0
     assert len(family.children()) == 1
 

@@ -36,7 +36,7 @@ atexit.register(lambda: os.path.exists("{0}") or time.sleep(600))
 
 
 def test_a_process_that_leaves_runs_what_is_registered_for_its_exit(launch):
-    family = launch(before=REPORTER, run="report(os.getpid()); board.leave()")
+    family = launch(before=REPORTER, run="report(os.getpid()); scoreboard.leave()")
 
     wait_until(lambda: len(family.children()) >= 3, "three processes")
 
@@ -68,7 +68,7 @@ def test_so_does_one_that_reports_a_death(launch, tmp_path):
     family = launch(
         before=REPORTER,
         run=f"first = not os.path.exists({str(marker)!r}); open({str(marker)!r}, 'w').close(); "
-        "first and (board.take(b'task', time.monotonic() + 60), os.kill(os.getpid(), 9)); "
+        "first and (scoreboard.take(b'task', time.monotonic() + 60), os.kill(os.getpid(), 9)); "
         "board.done()",
         on_death="report('a death')",
     )
@@ -80,7 +80,7 @@ def test_so_does_one_that_reports_a_death(launch, tmp_path):
 def test_threads_are_waited_for(launch):
     run = (
         "import threading; "
-        "threading.Thread(target=lambda: (time.sleep(0.5), say('thread'))).start(); board.done()"
+        "threading.Thread(target=lambda: (time.sleep(0.5), say('thread'))).start(); scoreboard.done()"
     )
 
     family = launch(run=run)
@@ -98,7 +98,9 @@ def test_an_exit_that_hangs_is_killed(launch, tmp_path, leave):
         run=leave,
     )
 
-    wait_until(lambda: "was killed: it did not end" in family.output, "it is told")
+    wait_until(
+        lambda: "was killed: it did not exit in time" in family.output, "the process is killed"
+    )
     if "leave" in leave:
         wait_until(lambda: len(family.children()) >= 2, "it is replaced at once")
     marker.touch()
@@ -115,7 +117,7 @@ def test_an_exit_that_hangs_does_not_keep_the_supervisor(launch, tmp_path):
     wait_until(family.children, "the process")
 
     family.send(signal.SIGTERM)
-    wait_until(lambda: "killing what has not finished" in family.output, "it is killed")
+    wait_until(lambda: "stopping now; interrupted" in family.output, "it is killed")
     marker.touch()
 
     assert family.wait() == 0
@@ -143,7 +145,7 @@ def test_what_is_the_parents_is_left_to_it(launch):
 def test_a_temporary_directory_of_the_process_is_removed(launch, tmp_path):
     family = launch(
         run=f"import tempfile; held.append(tempfile.TemporaryDirectory(dir={str(tmp_path)!r})); "
-        "say('made', held[0].name); board.done()",
+        "say('made', held[0].name); scoreboard.done()",
         before="held = []",
     )
 
@@ -163,7 +165,7 @@ def test_the_first_process_of_a_container_reaps_all(launch):
         run=f'os.system("{orphan}"); '
         "time.sleep(1.5); "
         "say('zombies', sum(open(f'/proc/{pid}/stat').read().split()[2] == 'Z' "
-        "for pid in os.listdir('/proc') if pid.isdigit())); board.done()",
+        "for pid in os.listdir('/proc') if pid.isdigit())); scoreboard.done()",
         options="report=lambda status: say('pid', os.getpid())",
     )
 

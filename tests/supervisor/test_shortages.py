@@ -99,16 +99,16 @@ def test_processes_wait_for_descriptors(launch):
 
 def test_a_connection_that_cannot_be_shared_is_told_of(launch):
     family = launch(
-        start="import socket; from django_gearman.supervisor import tell, wake_parent\n"
+        start="import socket; from django_gearman.supervisor import send_socket, wake_parent\n"
         "    opened = socket.socketpair()\n"
         "    for n in range(30):\n"
-        "        tell(line, f'socket {n}', opened[0]); wake_parent(line); time.sleep(0.02)",
+        "        send_socket(channel, f'socket {n}', opened[0]); wake_parent(channel); time.sleep(0.02)",
         before="import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 4096))",
     )
     child = wait_until(family.children, "the process")[0]
 
     wait_until(
-        lambda: f"left to share a connection of process {child}" in family.output, "it is told"
+        lambda: f"left to share a connection of process {child}" in family.output, "a warning"
     )
     assert family.stop() == 0
 
@@ -168,10 +168,10 @@ WAIT_TOO = """
 DIE_ONCE = """
         if not os.path.exists("{0}"):
             open("{0}", "w")
-            board.take(b"poison", time.monotonic() + 60)
+            scoreboard.take(b"poison", time.monotonic() + 60)
             os.kill(os.getpid(), 9)
         while not stopping:
-            board.beat()
+            scoreboard.beat()
             time.sleep(0.01)
 """
 
@@ -220,7 +220,7 @@ def test_a_report_has_a_limit(launch, tmp_path):
         before="from django_gearman.supervisor import reporters; reporters.REPORTER_SECONDS = 0.5",
     )
 
-    wait_until(lambda: "took 0.5 s, and was killed" in family.output, "it is killed")
+    wait_until(lambda: "took more than 0.5 s and was killed" in family.output, "it is killed")
 
     assert family.stop() == 0
 
@@ -229,11 +229,13 @@ def test_a_report_has_a_limit(launch, tmp_path):
 
 
 def test_a_process_that_reports_for_long_is_killed(launch):
-    family = launch(run="board.take(b'task', float('inf')); board.report(0.3); time.sleep(600)")
+    family = launch(
+        run="board.take(b'task', float('inf')); scoreboard.report(0.3); time.sleep(600)"
+    )
 
     wait_until(lambda: len(family.children()) >= 2, "it is replaced")
 
-    assert "killed: its time was up" in family.output
+    assert "killed: its time limit was over" in family.output
     assert family.stop() == 0
 
 
@@ -274,7 +276,7 @@ def test_a_task_that_cannot_be_described_is_a_task(launch):
     wait_until(lambda: family.lines("took"), "the task")
 
     assert family.stop() == 0
-    assert "stopping; in hand: a task" in family.output
+    assert "stopping: waiting for a task" in family.output
     assert len(family.children("stopped")) == 1
 
 

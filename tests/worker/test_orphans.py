@@ -9,7 +9,7 @@ from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.jobs.registry import registry
 from django_gearman.signals import job_failed
-from django_gearman.supervisor import Death
+from django_gearman.supervisor import WorkerExit
 from django_gearman.supervisor.scoreboard import Reported
 from django_gearman.worker.execution import Run
 from django_gearman.worker.orphans import end_orphan
@@ -45,7 +45,7 @@ class Dead:
         self.job = self.session.grab_job(10)
 
     def death(self, reported=Reported.NOTHING, times=1):
-        return Death("has died", encode_task(self.job), self.sockets, times, False, reported)
+        return WorkerExit("has died", encode_task(self.job), self.sockets, times, False, reported)
 
 
 @pytest.fixture

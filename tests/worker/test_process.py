@@ -23,14 +23,14 @@ names = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), max_s
 
 
 @pytest.fixture
-def board():
+def scoreboard():
     made = Scoreboard()
     yield made
     made.close()
 
 
 @pytest.fixture
-def line():
+def channel():
     ours, theirs = socket.socketpair()
     yield ours
     ours.close()
@@ -74,95 +74,95 @@ def test_the_largest_job_that_is_kept_fits():
 # What is told to the supervisor
 
 
-def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(board, line):
-    watch = SupervisedWatch(board, line, Limits(), None)
+def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(scoreboard, channel):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
 
     assert watch.began(AssignedJob("h", "f", "u", b""), 10.0) == 10.0
 
-    assert 14 < board.deadline - time.monotonic() <= 15
+    assert 14 < scoreboard.deadline - time.monotonic() <= 15
     watch.returned()
-    assert 14 < board.deadline - time.monotonic() <= 15
+    assert 14 < scoreboard.deadline - time.monotonic() <= 15
     watch.ended()
-    assert (board.task, board.deadline) == (b"", math.inf)
+    assert (scoreboard.task, scoreboard.deadline) == (b"", math.inf)
 
 
-def test_receivers_have_some_seconds_after_a_job_that_took_all_its_time(board, line):
-    watch = SupervisedWatch(board, line, Limits(), None)
+def test_receivers_have_some_seconds_after_a_job_that_took_all_its_time(scoreboard, channel):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
     watch.began(AssignedJob("h", "f", "u", b""), 1e-6)
     time.sleep(1.1)
 
     watch.returned()
 
-    assert 4 < board.deadline - time.monotonic() <= 5
+    assert 4 < scoreboard.deadline - time.monotonic() <= 5
 
 
-def test_receivers_of_a_job_without_a_timeout_have_a_minute(board, line):
-    watch = SupervisedWatch(board, line, Limits(), None)
+def test_receivers_of_a_job_without_a_timeout_have_a_minute(scoreboard, channel):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
     watch.began(AssignedJob("h", "f", "u", b""), None)
 
     watch.returned()
 
-    assert 55 < board.deadline - time.monotonic() <= 60
+    assert 55 < scoreboard.deadline - time.monotonic() <= 60
 
 
 @pytest.mark.parametrize(("default", "own", "seconds"), [(7.0, None, 7.0), (7.0, 3.0, 3.0)])
-def test_a_jobs_own_timeout_wins(board, line, default, own, seconds):
-    watch = SupervisedWatch(board, line, Limits(), default)
+def test_a_jobs_own_timeout_wins(scoreboard, channel, default, own, seconds):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), default)
 
     assert watch.began(AssignedJob("h", "f", "u", b""), own) == seconds
 
 
-def test_a_job_without_a_timeout_has_no_deadline(board, line):
-    watch = SupervisedWatch(board, line, Limits(), None)
+def test_a_job_without_a_timeout_has_no_deadline(scoreboard, channel):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
 
     assert watch.began(AssignedJob("h", "f", "u", b""), None) is None
-    assert board.deadline == math.inf
+    assert scoreboard.deadline == math.inf
 
 
-def test_a_job_that_arrives_is_on_the_board_until_it_has(board, line):
-    watch = SupervisedWatch(board, line, Limits(), 10.0)
+def test_a_job_that_arrives_is_on_the_board_until_it_has(scoreboard, channel):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), 10.0)
     job = AssignedJob("h", "f", "u", b"", True)
 
     watch.arriving(job)
 
-    assert decode_task(board.task) == (job._replace(background=None), False)
-    assert board.deadline == math.inf
+    assert decode_task(scoreboard.task) == (job._replace(background=None), False)
+    assert scoreboard.deadline == math.inf
     watch.arriving(None)
-    assert board.task == b""
+    assert scoreboard.task == b""
 
 
-def test_a_large_job_is_the_same_task_while_it_arrives_and_while_it_runs(board, line):
-    watch = SupervisedWatch(board, line, Limits(), None)
+def test_a_large_job_is_the_same_task_while_it_arrives_and_while_it_runs(scoreboard, channel):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
     job = AssignedJob("h", "f", "u", b"x" * 200_000, True)
 
     watch.arriving(job._replace(workload=b""))
-    before = board.task
+    before = scoreboard.task
     watch.began(job, None)
 
-    assert board.task == before
+    assert scoreboard.task == before
 
 
-def test_what_was_reported_is_on_the_board_until_the_next_job(board, line):
-    watch = SupervisedWatch(board, line, Limits(), None)
+def test_what_was_reported_is_on_the_board_until_the_next_job(scoreboard, channel):
+    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
     job = AssignedJob("h", "f", "u", b"")
     told = []
 
     for _ in range(2):
         watch.began(job, None)
-        told.append(board.has_reported)
+        told.append(scoreboard.has_reported)
         watch.returned()
         watch.resubmitted()
-        told.append(board.has_reported)
+        told.append(scoreboard.has_reported)
         watch.reported()
-        told.append(board.has_reported)
+        told.append(scoreboard.has_reported)
 
     assert told == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
 
 
-def test_a_worker_that_stops_has_some_seconds_for_that(board, line):
-    SupervisedWatch(board, line, Limits(), None).leaving()
+def test_a_worker_that_stops_has_some_seconds_for_that(scoreboard, channel):
+    SupervisedWatch(scoreboard, channel, Limits(), None).leaving()
 
-    assert 15 < board.deadline - time.monotonic() <= 20
+    assert 15 < scoreboard.deadline - time.monotonic() <= 20
 
 
 # When a process leaves
@@ -193,11 +193,11 @@ def test_limits_are_splayed_so_that_not_all_leave_at_once():
         (Limits(max_lifetime=1e-6), 1, True),
     ],
 )
-def test_a_process_leaves_when_a_limit_is_reached(board, line, limits, count, is_over):
-    watch = SupervisedWatch(board, line, limits, None)
+def test_a_process_leaves_when_a_limit_is_reached(scoreboard, channel, limits, count, is_over):
+    watch = SupervisedWatch(scoreboard, channel, limits, None)
 
     assert watch.is_over(count) is is_over
-    assert board.stage is (Stage.LEAVING if is_over else Stage.STARTING)
+    assert scoreboard.stage is (Stage.LEAVING if is_over else Stage.STARTING)
 
 
 def test_memory_is_told_in_megabytes():

@@ -35,9 +35,9 @@ class Command(BaseCommand):
             raise CommandError(str_of(error)) from error
         answers = backend.ping(options["timeout"])
         failed = [str(error) for error in answers.values() if error is not None]
-        told = f"{len(answers) - len(failed)} of {len(answers)} job servers answer"
+        message = f"{len(answers) - len(failed)} of {len(answers)} job servers answer"
         if failed:
-            raise CommandError(printable(f"{told}: {'; '.join(failed)}"))
+            raise CommandError(printable(f"{message}: {'; '.join(failed)}"))
         write_line(
-            self.stdout, told if answers else "jobs do not leave this process: no server to ask"
+            self.stdout, message if answers else "jobs do not leave this process: no server to ask"
         )
