@@ -175,8 +175,9 @@ class Supervisor:
                 process.send(signal.SIGKILL)
         if self._kill_at is not None and self._kill_at <= now:
             self._kill_at = float("inf")
-            tasks = self._in_hand() or "no task"
-            logger.error("stopping now; interrupted, to run again on another worker: %s", tasks)
+            logger.error("stopping now: killing the processes that have not finished")
+            if tasks := self._running_tasks():
+                logger.error("interrupted, to run again on another worker: %s", tasks)
             for process in self._processes:
                 if process.is_leaving:
                     process.kill()
@@ -230,7 +231,7 @@ class Supervisor:
         for process in self._processes:
             if not process.is_service:
                 process.stop()
-        if tasks := self._in_hand():
+        if tasks := self._running_tasks():
             message = "stopping: waiting for %s, at most %g s; a second signal stops at once"
             logger.info(message, tasks, self._grace_period)
 
@@ -240,7 +241,7 @@ class Supervisor:
                 self._kill_at = time.monotonic() + LEAVE_SECONDS
                 process.stop()
 
-    def _in_hand(self) -> str:
+    def _running_tasks(self) -> str:
         return ", ".join(
             self._describe(p.scoreboard.task) for p in self._processes if p.scoreboard.task
         )
