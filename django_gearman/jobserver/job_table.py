@@ -152,7 +152,7 @@ class JobTable:
         function.workers -= 1
         function.sleepers.pop(worker, None)
         held = [job for job in worker.in_hand.values() if job.function is function]
-        return self._give_back(held)
+        return self._give_back(held) + self._wake_others([name])
 
     def sleep(self, worker: Worker) -> bool:
         """Let a worker sleep until it is woken; answer False, and do not, if a job waits for it."""
@@ -209,8 +209,15 @@ class JobTable:
         self.workers.pop(worker, None)
         for function in worker.functions.values():
             function.workers -= 1
+        names = [*worker.functions]
         worker.functions.clear()
-        return self._give_back([*worker.in_hand.values()])
+        held = [*worker.in_hand.values()]
+        return self._give_back(held) + self._wake_others(names)
+
+    def _wake_others(self, names: Iterable[bytes]) -> list[Worker]:
+        """Wake a sleeper of each function for which a worker was woken that will not come."""
+        woken = [self.wake(name) for name in names]
+        return [other for other in woken if other is not None]
 
     def _give_back(self, jobs: Iterable[Job]) -> list[Worker]:
         woken = []

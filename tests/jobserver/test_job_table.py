@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
@@ -149,5 +150,21 @@ class Rules(RuleBasedStateMachine):
                 assert not waiting or woken
 
 
-Rules.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Rules.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestRules = Rules.TestCase
+
+
+@pytest.mark.parametrize("goes", ["leaves", "serves the function no more"])
+def test_who_was_woken_and_does_not_come_has_another_one_woken(goes):
+    table = JobTable(lambda number: b"H:%d" % number)
+    first, second = Worker(object()), Worker(object())
+    for worker in first, second:
+        table.can_do(worker, b"a")
+        table.sleep(worker)
+    job = table.submit("ada", Offer(b"a", b"", b"work", HIGH, False, None))
+    assert table.enqueue(job, 0.0) is first
+
+    woken = table.leave(first) if goes == "leaves" else table.cant_do(first, b"a")
+
+    assert woken == [second]
+    assert table.grab(second) is job

@@ -119,7 +119,7 @@ def test_a_pickle_that_waits_for_its_retry_is_good_for_it(transport, gearman_wor
     settings.GEARMAN_JOB_NAME = "site.{name}"
     attempts = []
 
-    @gearman_job(name="waits", retries=1, backoff=1)
+    @gearman_job(name="comes-back-signed", retries=1, backoff=1)
     def wait(values):
         attempts.append((current_job().attempt, values))
         if len(attempts) == 1:

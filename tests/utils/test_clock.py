@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
-from django_gearman import JobRequest
+from django_gearman import GearmanClient
 from django_gearman.backends import close_backends
 from django_gearman.testing import NotServed
 from django_gearman.utils.clock import monotonic
@@ -64,8 +64,9 @@ def test_a_wait_ends_in_frozen_time(settings, request, frozen, transport):
     if transport == "gearman":
         server = request.getfixturevalue("own_gearmand")
         settings.GEARMAN_SERVERS = [server.address]
-    held = jobs.add.using(unique=f"{transport} in frozen time")
-    waiting: JobRequest = held._client.submit_job(jobs.add, 1, wait_until_complete=False)
+    waiting = GearmanClient().submit_job(
+        jobs.add, 1, unique=f"{transport} in frozen time", wait_until_complete=False
+    )
 
     assert 0.1 <= seconds_of(lambda: waiting.wait(0.1)) < 5
     assert waiting.timed_out

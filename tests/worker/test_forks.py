@@ -41,9 +41,9 @@ def test_nothing_is_installed_where_no_worker_process_is():
         from django.conf import settings
         settings.configure(INSTALLED_APPS=["django_gearman"], GEARMAN_BACKEND="eager")
         django.setup()
+        from django_gearman import gearman_job
         os.register_at_fork = lambda **hooks: sys.exit(f"installed: {hooks}")
         before = [signal.getsignal(number) for number in signal.valid_signals()]
-        from django_gearman import gearman_job
         @gearman_job(name="app.double")
         def double(number):
             return 2 * number
