@@ -7,7 +7,6 @@ Every setting this library reads, read when it is used.
 from __future__ import annotations
 
 import fnmatch
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .protocol.names import DELAYED, MAX_NAME_BYTES
+from .utils.numbers import check_seconds
 from .utils.text import quoted, repr_of
 
 DEFAULTS: Mapping[str, Any] = {
@@ -110,21 +110,11 @@ def check_queue(value: object) -> str:
     return name
 
 
-def check_seconds(value: object, what: str) -> float | None:
-    """Return a time limit in seconds, None for no limit; TypeError or ValueError if it is neither."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number of seconds, not {quoted(value)}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{what} is a number of seconds above 0, not {quoted(value)}")
-    return float(value)
-
-
 def job_timeout() -> float | None:
     """Return GEARMAN_JOB_TIMEOUT, the seconds that a job may run which declares none, or None."""
+    seconds = _read("GEARMAN_JOB_TIMEOUT")
     try:
-        return check_seconds(_read("GEARMAN_JOB_TIMEOUT"), "GEARMAN_JOB_TIMEOUT")
+        return None if seconds is None else check_seconds(seconds, "GEARMAN_JOB_TIMEOUT")
     except (TypeError, ValueError) as error:
         raise ImproperlyConfigured(str(error)) from None
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from .client.job import AsyncJob, Job
 from .jobs.context import JobContext
+from .jobs.definition import Declared
 from .jobs.registry import registry
-from .jobs.retries import Backoff, exponential
-from .serializers import Serializer
+from .jobs.retries import exponential
 
 __all__ = ["exponential", "gearman_job"]
 
@@ -47,11 +46,7 @@ def gearman_job(
     name: str | None = None,
     *,
     takes_context: Literal[False] = False,
-    serializer: str | Serializer | None = None,
-    timeout: float | None = None,
-    retries: int | None = None,
-    backoff: Backoff | float | datetime.timedelta | None = None,
-    retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
+    **declared: Unpack[Declared],
 ) -> _Plain: ...
 @overload
 def gearman_job(
@@ -59,22 +54,14 @@ def gearman_job(
     name: str | None = None,
     *,
     takes_context: Literal[True],
-    serializer: str | Serializer | None = None,
-    timeout: float | None = None,
-    retries: int | None = None,
-    backoff: Backoff | float | datetime.timedelta | None = None,
-    retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
+    **declared: Unpack[Declared],
 ) -> _WithContext: ...
 def gearman_job(
     queue: Any = "default",
     name: str | None = None,
     *,
     takes_context: bool = False,
-    serializer: str | Serializer | None = None,
-    timeout: float | None = None,
-    retries: int | None = None,
-    backoff: Backoff | float | datetime.timedelta | None = None,
-    retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
+    **declared: Unpack[Declared],
 ) -> Any:
     """
     Declare a function as a job; write it bare, `@gearman_job`, or with arguments.
@@ -105,11 +92,7 @@ def gearman_job(
             queue="default" if callable(queue) else queue,
             name=name,
             takes_context=takes_context,
-            serializer=serializer,
-            timeout=timeout,
-            retries=retries,
-            backoff=backoff,
-            retry_on=retry_on,
+            **declared,
         )
         registry.add(job)
         return job

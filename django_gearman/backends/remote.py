@@ -21,6 +21,7 @@ from ..exceptions import (
 from ..protocol.names import plain_function, server_of
 from ..protocol.packets import to_bytes
 from ..utils.clock import monotonic
+from ..utils.numbers import check_seconds
 from ..utils.waiting import seconds_until
 from .base import (
     FunctionStatus,
@@ -52,13 +53,13 @@ _BATCH_JOBS = 1000
 _BATCH_BYTES = 1 << 20
 
 
-def check_seconds(options: Mapping[str, object]) -> None:
+def check_options(options: Mapping[str, object]) -> None:
     """Raise InvalidBackend for an option that is no number of seconds above 0."""
     for name, value in options.items():
-        if type(value) not in (int, float) or not 0 < value < math.inf:  # type: ignore[operator]
-            raise InvalidBackend(
-                f"GEARMAN_OPTIONS[{name!r}] is a number of seconds above 0, not {value!r}"
-            )
+        try:
+            check_seconds(value, f"GEARMAN_OPTIONS[{name!r}]")
+        except (TypeError, ValueError) as error:
+            raise InvalidBackend(str(error)) from None
 
 
 def rank(unique: str, address: str) -> bytes:

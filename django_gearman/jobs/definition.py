@@ -8,14 +8,25 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypedDict
 
-from ..conf import check_name, check_queue, check_seconds
+from ..conf import check_name, check_queue
 from ..exceptions import SerializationError
 from ..serializers import Call, Serializer, get_serializer
+from ..utils.numbers import check_seconds
 from ..utils.text import quoted
 from .options import DEFAULT, OLD_NAMES, Options
 from .retries import Backoff, RetryPolicy
+
+
+class Declared(TypedDict, total=False):
+    """The arguments of `@gearman_job` that say how a job runs, for type checkers."""
+
+    serializer: str | Serializer | None
+    timeout: float | None
+    retries: int | None
+    backoff: Backoff | float | datetime.timedelta | None
+    retry_on: type[BaseException] | Iterable[type[BaseException]] | None
 
 
 class JobDefinition:
@@ -54,7 +65,9 @@ class JobDefinition:
         self.queue = check_queue(queue)
         self.takes_context = takes_context
         self.serializer = serializer
-        self.timeout = check_seconds(timeout, f"timeout of job {self.name}")
+        self.timeout = timeout
+        if timeout is not None:
+            self.timeout = check_seconds(timeout, f"timeout of job {self.name}")
         self.retry_policy = RetryPolicy.read(self.name, retries, backoff, retry_on)
         if retries and serializer == "raw":
             raise ValueError(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from ..conf import ON_COMMIT_FAILURE
 from ..protocol.messages import Priority
 from ..serializers import Serializer
+from ..utils.numbers import check_number
 from ..utils.text import quoted
 
 PRIORITY_NONE = None
@@ -189,21 +190,20 @@ def _unknown(name: str, value: object, known: list[str]) -> str:
 
 def check_seconds_to_wait(name: str, value: float | None) -> None:
     """Raise TypeError or ValueError for what is no number of seconds to wait."""
-    _check_number(name, value, (int, float), "a number of seconds")
+    _check_count(value, f"{name} is a number of seconds", (int, float))
 
 
 def check_times(name: str, value: int | None) -> None:
     """Raise TypeError or ValueError for what is no number of times."""
-    _check_number(name, value, int, "a whole number")
+    _check_count(value, f"{name} is a whole number", int)
 
 
-def _check_number(name: str, value: float | None, kinds: Any, what: str) -> None:
+def _check_count(value: float | None, rule: str, kinds: Any) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise TypeError(f"{name} is {what}, not {quoted(value)}")
+    check_number(value, rule, kinds)
     if not value >= 0:  # this way round for NaN
-        raise ValueError(f"{name} is {what}, 0 or more, not {quoted(value)}")
+        raise ValueError(f"{rule}, 0 or more, not {quoted(value)}")
 
 
 #: Where nothing was said.

@@ -7,9 +7,10 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..exceptions import revive
+from ..utils.numbers import check_number
 from ..utils.text import quoted
 
 #: From the number of the attempt that failed, 1 for the first, to the seconds until the next.
@@ -39,12 +40,11 @@ class RetryJob(Exception):
         return revive, (type(self), self.args), dict(vars(self))
 
 
-def read_delay(value: object, what: str) -> float:
+def read_delay(value: Any, what: str) -> float:
     """Return a delay in seconds; TypeError or ValueError if it is none."""
     if isinstance(value, datetime.timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number of seconds or a timedelta, not {quoted(value)}")
+    check_number(value, f"{what} is a number of seconds or a timedelta")
     if not -math.inf < value <= _LONGEST:
         raise ValueError(f"{what} is a number of seconds, not {quoted(value)}")
     return max(0.0, float(value))
@@ -79,8 +79,7 @@ def exponential(
     that make no delay.
     """
     for name, value, least in (("base", base, 0), ("factor", factor, 1), ("max", max, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"exponential: {name} is a number, not {value!r}")
+        check_number(value, f"exponential: {name} is a number")
         if not least <= value < math.inf:
             raise ValueError(f"exponential: {name} is {least} or more, not {value!r}")
     return _Exponential(base, factor, min(max, _LONGEST), jitter)
@@ -95,18 +94,17 @@ class RetryPolicy:
     retry_on: tuple[type[BaseException], ...]
 
     @classmethod
-    def read(cls, job: str, retries: object, backoff: object, retry_on: object) -> RetryPolicy:
+    def read(cls, job: str, retries: int | None, backoff: object, retry_on: object) -> RetryPolicy:
         """Make one of the decorator's arguments; TypeError or ValueError for wrong ones."""
         if retries is None and (backoff is not None or retry_on is not None):
             raise ValueError(
                 f"job {job}: backoff and retry_on have no effect without retries; write retries=N, too"
             )
-        if retries is not None and (isinstance(retries, bool) or not isinstance(retries, int)):
-            raise TypeError(f"job {job}: retries is how often to try again, not {quoted(retries)}")
-        if retries is not None and retries < 0:
-            raise ValueError(
-                f"job {job}: retries is how often to try again, 0 or more, not {retries}"
-            )
+        if retries is not None:
+            rule = f"job {job}: retries is how often to try again"
+            check_number(retries, rule, int)
+            if retries < 0:
+                raise ValueError(f"{rule}, 0 or more, not {retries}")
         kinds = retry_on if isinstance(retry_on, (tuple, list, set, frozenset)) else (retry_on,)
         kinds = (Exception,) if retry_on is None else tuple(kinds)
         for kind in kinds:

@@ -31,7 +31,7 @@ from ..opening import ping_all
 from ..reach import Race, at_once
 from ..remote import (
     batches,
-    check_seconds,
+    check_options,
     function_rows,
     rank,
     servers_standing,
@@ -85,7 +85,7 @@ class GearmandBackend(BaseBackend):
             down_time,
             submit_timeout,
         )
-        check_seconds(asdict(self._options))
+        check_options(asdict(self._options))
         self._channels: dict[str, Channel] = {}  # by address
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:

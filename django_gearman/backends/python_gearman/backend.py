@@ -36,7 +36,7 @@ from ..base import (
 from ..opening import ping_all
 from ..remote import (
     batches,
-    check_seconds,
+    check_options,
     function_rows,
     rank,
     servers_standing,
@@ -97,7 +97,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         reply_timeout: float = 10.0,
         status_interval: float = 5.0,
     ) -> None:
-        check_seconds(
+        check_options(
             {
                 "connect_timeout": connect_timeout,
                 "reply_timeout": reply_timeout,
