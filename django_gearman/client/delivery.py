@@ -25,6 +25,7 @@ from ..signals import job_submitted, submit_failed
 from ..utils.clock import monotonic
 from ..utils.records import get_logger
 from ..utils.waiting import called_at, pause, submit_by
+from ..worker.inline import run_queued
 from .lookout import refuse_to_wait_for_itself
 from .request import JOB_PENDING, JobRequest
 
@@ -171,10 +172,13 @@ def _pause_before(attempt: int, deadline: float | None) -> bool:
 
 
 def _send_once(requests: list[JobRequest], servers: Servers) -> None:
-    submissions = active().submit(get_backend(servers), requests)
+    backend = get_backend(servers)
+    submissions = active().submit(backend, requests)
     tells = bool(job_submitted.receivers)
     for request, submission in zip(requests, submissions, strict=True):
         request.servers = servers
         request.sent(submission)
         if tells and submission.error is None:
             job_submitted.send_robust(registry.find(request.task), request=request)
+    if backend.runs_in_caller:
+        run_queued(backend)

@@ -17,6 +17,7 @@ from ..jobs.definition import JobDefinition
 from ..jobs.registry import registry
 from ..serializers import Call
 from ..signals import job_finished
+from ..worker.inline import run_queued
 from .assertions import Assertions
 from .faults import ConnectionBroken, Fault, OutcomeLost, ServerDown, WorkerCrash
 from .harness import Harness
@@ -199,7 +200,9 @@ def perform_job(job: str | JobDefinition, /, *args: Any, **kwargs: Any) -> Any:
     job_finished.connect(note)
     try:
         with apart:
-            [submission] = EagerBackend().submit([request.spec])
+            backend = EagerBackend()
+            [submission] = backend.submit([request.spec])
+            run_queued(backend)
     finally:
         job_finished.disconnect(note)
     if raised:

@@ -16,7 +16,6 @@ from typing import Any
 from .. import conf
 from ..backends import BUILT_IN, LOCAL, close_backends, parse_servers
 from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
-from ..backends.eager import EagerBackend
 from ..client.request import JobRequest
 from ..exceptions import ConnectionLost
 from ..instrumentation import Instrumentation, active, instrumented
@@ -130,12 +129,9 @@ class Harness(Instrumentation):
         self._commits.flush()  # they come first
         self.reach(backend)
         specs = [request.spec for request in requests]
-        queued = partial(self._queued, backend, requests)
-        if isinstance(backend, EagerBackend):
-            submissions = backend.submit(specs, queued)
-        else:
-            submissions = backend.submit(specs)
-            queued(submissions)
+        submissions = backend.submit(specs)
+        self._queued(backend, requests, submissions)
+        if not backend.runs_in_caller:
             serve, complain = partial(self.runner.serve, backend), self.runner.complain
             submissions = [
                 WatchedSubmission(submission, spec, self.outbox, serve, complain)

@@ -19,6 +19,7 @@ from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
 from ..utils.text import printable, repr_of
+from ..worker.inline import run_queued
 from ..worker.worker import GearmanWorker
 from .outbox import SubmittedJob
 from .sessions import RecordingSession
@@ -182,7 +183,7 @@ class Runner:
                 seconds -= step
                 for backend in backends:
                     self._answer_stubs(backend)
-                count += sum(backend.run_queued() for backend in eager)
+                count += sum(run_queued(backend) for backend in eager)
                 if seconds <= 0:
                     return count
 

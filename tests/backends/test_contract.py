@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from django_gearman.backends.base import BaseBackend
+from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.protocol.address import ServerAddress
@@ -25,6 +26,17 @@ class TestMemory(TransportContract):
 
     def make_backend(self) -> BaseBackend:
         return MemoryBackend(name=self.name)
+
+
+class TestEager(TransportContract):
+    @pytest.fixture(autouse=True)
+    def own_server(self) -> None:
+        self.server = EagerBackend().server
+
+    def make_backend(self) -> BaseBackend:
+        backend = EagerBackend()
+        backend.server = self.server
+        return backend
 
 
 class OnGearmand(TransportContract):
