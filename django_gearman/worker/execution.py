@@ -1,8 +1,8 @@
 """
 Run one assigned job and report its outcome: nothing else calls a job's function.
 
-The worker and the eager transport come through here, so that a job meets the same bytes, the same
-checks and the same errors in production, in development and in tests.
+Workers and the eager transport (`inline`) come through here, so that a job meets the same bytes,
+the same checks and the same errors in production, in development and in tests.
 """
 
 from __future__ import annotations
