@@ -35,6 +35,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E012", ImproperlyConfigured, conf.send_tracebacks),
         *_errors("E013", ImproperlyConfigured, old_pickles),
         *_errors("E014", ImproperlyConfigured, conf.on_commit_failure),
+        *_errors("E015", ImproperlyConfigured, conf.middleware),
         *_check_old_pickles(),
         *_check_retries(),
     ]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -16,6 +18,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from .middleware import NONE, Chain, build_chain
 from .protocol.names import DELAYED, MAX_NAME_BYTES
 from .utils.numbers import check_seconds
 from .utils.text import quoted, repr_of
@@ -33,6 +36,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_ON_COMMIT_FAILURE": "log",
     "GEARMAN_SEND_TRACEBACKS": None,
     "GEARMAN_CONTEXT_PROVIDER": None,
+    "GEARMAN_MIDDLEWARE": (),
     "GEARMAN_OLD_PICKLES": None,
 }
 
@@ -179,6 +183,25 @@ def submission_context() -> dict[str, Any]:
             f"GEARMAN_CONTEXT_PROVIDER returns a dict with names as keys, not {repr_of(context, 200)}"
         )
     return dict(context)
+
+
+_built: tuple[Any, Chain] = (), NONE
+_building = threading.Lock()
+
+
+def middleware() -> Chain:
+    """Return the middleware of GEARMAN_MIDDLEWARE, made when it is first asked for."""
+    global _built
+    setting = _read("GEARMAN_MIDDLEWARE")
+    if not setting:
+        return NONE
+    made_of, chain = _built
+    if made_of == setting:
+        return chain
+    with _building:
+        if _built[0] != setting:
+            _built = copy(setting), build_chain(setting)
+        return _built[1]
 
 
 def function_name(job_name: str) -> str:

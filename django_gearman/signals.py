@@ -20,7 +20,8 @@ job_retried = Signal()
 #: A job has failed, and is not tried again. Arguments: context (JobContext), exception.
 job_failed = Signal()
 #: A worker has finished a job. Arguments: context (JobContext), outcome (WorkComplete or WorkFail),
-#: exception (what the job raised, also a RetryJob, or None), seconds (float).
+#: exception (what the job raised, also a RetryJob, or None), seconds (float), state ("succeeded",
+#: "retried" or "failed").
 job_finished = Signal()
 #: A worker is about to ask for its first job, or will ask for no more. Arguments: worker
 #: (GearmanWorker); the sender is its class.

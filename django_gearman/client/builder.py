@@ -76,7 +76,7 @@ class Preparation:
             options = options.updated(unique=unique, priority=priority)
         if job is not None:
             call = job.check_call(call)
-        workload, unique, job_id = self._write(target, options, call)
+        workload, unique, job_id, call = self._write(target, options, call)
         spec = JobSpec(
             target.function,
             workload,
@@ -152,8 +152,8 @@ class Preparation:
         else:
             options.check_foreground(self._waits)
 
-    def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str, str]:
-        """Return the workload, the unique and the id of a call."""
+    def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str, str, Call]:
+        """Return the workload, the unique and the id of a call, and the call as it travels."""
         job, serializer = target.job, target.serializer
         job_id, context = f"{self._stem}{next(self._count):08x}", self._context
         unique = options.unique or job_id
@@ -176,7 +176,7 @@ class Preparation:
                 f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
                 "disk does not start again with such a job; send at least one byte"
             )
-        return workload, unique, job_id
+        return workload, unique, job_id, sent
 
 
 def _unique_of(job: JobDefinition | None, serializer: Serializer, call: Call) -> str:

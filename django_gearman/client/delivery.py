@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -15,12 +16,13 @@ from ..exceptions import (
     ConnectionLost,
     InvalidBackend,
     JobLost,
+    SerializationError,
     ServerUnavailable,
     SubmitUncertain,
 )
 from ..instrumentation import active
 from ..jobs.registry import registry
-from ..serializers import digest_of
+from ..serializers import check_bytes, digest_of
 from ..signals import job_submitted, submit_failed
 from ..utils.clock import monotonic
 from ..utils.records import get_logger
@@ -32,6 +34,7 @@ from .request import JOB_PENDING, JobRequest
 logger = get_logger("django_gearman.jobs")
 
 Servers = Sequence[Any] | None
+_Send = Callable[[list[JobRequest]], None]
 
 _LEAST_SECONDS = 0.1  # for a submission, however short the caller waits
 
@@ -49,9 +52,43 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     options = requests[0].options
     if wait:
         refuse_to_wait_for_itself(requests, servers, options.wait)
-    if not options.on_commit:
-        _send(requests, servers, wait)
-        return
+    if options.on_commit:
+        _through_middleware(partial(_send_on_commit, servers))(requests)
+    else:
+        _send(requests, _through_middleware(partial(_send_once, servers)), wait)
+
+
+def _through_middleware(send: _Send) -> _Send:
+    """Return what hands requests to `send` through the project's middleware."""
+    chain = conf.middleware()
+    if not chain.around_submit:
+        return send
+
+    def write_and_send(requests: list[JobRequest]) -> None:
+        for request in requests:
+            _write_context(request)
+        if requests:
+            send(requests)
+
+    return partial(chain.submit, submit=write_and_send)
+
+
+def _write_context(request: JobRequest) -> None:
+    """Have a job carry what middleware has added to its context."""
+    context = {**request.call.context, **request.context}
+    if context != request.call.context:
+        serializer, spec = request.serializer, request.spec
+        call = request.call._replace(context=context)
+        dumps = serializer.dumps_external if spec.external else serializer.dumps_call
+        try:
+            workload = check_bytes(dumps(call), serializer)
+        except SerializationError as error:
+            raise SerializationError(f"the context of job {request.task}: {error}") from error
+        request.call, request.spec = call, spec._replace(workload=workload)
+
+
+def _send_on_commit(servers: Servers, requests: list[JobRequest]) -> None:
+    options = requests[0].options
     for request in requests:
         request.state = JOB_PENDING
     alias = options.on_commit if isinstance(options.on_commit, str) else None
@@ -86,14 +123,14 @@ class _Committed:
         self.is_now = True  # whoever submits them can be told
         self._raises = raises
         self._requests = requests
-        self._servers = servers
+        self._send = partial(_send_once, servers)
 
     def __call__(self) -> None:
         if self.is_now:
-            _send(self._requests, self._servers, wait=False)
+            _send(self._requests, self._send, wait=False)
             return
         try:
-            _send(self._requests, self._servers, wait=False)
+            _send(self._requests, self._send, wait=False)
         except (BackendError, InvalidBackend) as error:
             unsent = [request for request in self._requests if request.state == JOB_PENDING]
             if not unsent:
@@ -124,7 +161,7 @@ def _tell_failure(request: JobRequest) -> None:
     submit_failed.send_robust(job, request=request, exception=error)
 
 
-def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
+def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
     options = requests[0].options
     deadline = limit = None
     if options.wait is not None:
@@ -134,13 +171,13 @@ def _send(requests: list[JobRequest], servers: Servers, wait: bool) -> None:
     token = submit_by.set(limit)
     try:
         with active().delivery(requests):
-            _send_in_time(requests, servers, deadline, wait)
+            _send_in_time(requests, send, deadline, wait)
     finally:
         submit_by.reset(token)
 
 
 def _send_in_time(
-    requests: list[JobRequest], servers: Servers, deadline: float | None, wait: bool
+    requests: list[JobRequest], send: _Send, deadline: float | None, wait: bool
 ) -> None:
     retries = requests[0].options.resubmit or 0
     unavailable: ServerUnavailable | None = None
@@ -148,7 +185,7 @@ def _send_in_time(
         if attempt and not _pause_before(attempt, deadline if wait else None):
             break
         try:
-            _send_once(requests, servers)
+            send(requests)
             unavailable = None
         except ServerUnavailable as error:
             unavailable = error
@@ -171,7 +208,7 @@ def _pause_before(attempt: int, deadline: float | None) -> bool:
     return pause(seconds)
 
 
-def _send_once(requests: list[JobRequest], servers: Servers) -> None:
+def _send_once(servers: Servers, requests: list[JobRequest]) -> None:
     backend = get_backend(servers)
     submissions = active().submit(backend, requests)
     tells = bool(job_submitted.receivers)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..backends.base import JobSpec
+from ..jobs.identity import CARRIED
 from ..jobs.options import Options
+from ..serializers import Call
 
 
 @dataclass
@@ -37,12 +40,18 @@ class Described:
     spec: JobSpec
     options: Options
     background: bool
+    call: Call
     #: What names the job in `GearmanClient.get_job_status`, also from another process.
     handle = ""
     #: Where it was submitted; None: to the servers of the settings.
     servers: Sequence[Any] | None = None
     #: Known not to be for the worker of the job that waits for it.
     may_wait = False
+
+    @cached_property
+    def context(self) -> dict[str, Any]:
+        """What travels with the job, which reads it as `current_job().context`."""
+        return {name: value for name, value in self.call.context.items() if name != CARRIED}
 
     @property
     def priority(self) -> str | None:

@@ -118,8 +118,8 @@ def refuse_to_wait_for_itself(
         while _serves_alone(get_backend(servers), function, worker.client_id):
             if monotonic() >= until:
                 raise WaitsForItself(
-                    f"job {run.context.name} waits for job {name}, but the only worker that serves it "
-                    "is the one that runs this job, which would wait for ever; run more processes "
+                    f"job {run.job_context.name} waits for job {name}, but the only worker that serves "
+                    "it is the one that runs this job, which would wait for ever; run more processes "
                     "(gearman_worker -w 2), use do_background, or call the function itself"
                 )
             time.sleep(0.1)

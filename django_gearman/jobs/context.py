@@ -90,7 +90,7 @@ class Running(Protocol):
     """A run of a job; its context is made when somebody asks for it."""
 
     @property
-    def context(self) -> JobContext: ...
+    def job_context(self) -> JobContext: ...
 
     @property
     def session(self) -> WorkerSession: ...
@@ -103,4 +103,4 @@ running: ContextVar[Running | None] = ContextVar("running", default=None)
 def current_job() -> JobContext | None:
     """Return the context of the job that runs here, None outside of jobs."""
     run = running.get()
-    return None if run is None else run.context
+    return None if run is None else run.job_context

@@ -75,7 +75,7 @@ class RecordingSession(WorkerSession):
         faults, run = self._harness.faults, running.get()
         if not faults.all:
             return False
-        is_of_stub = run is None or run.context.handle != job.handle  # which has no attempts
+        is_of_stub = run is None or run.job_context.handle != job.handle  # which has no attempts
         return faults.loses(job) or (is_of_stub and faults.crashes(job, job.handle) > 0)
 
     def give_back(self, job: AssignedJob) -> bool:

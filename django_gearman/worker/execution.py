@@ -11,8 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from .. import conf
@@ -24,12 +23,10 @@ from ..backends.base import (
     WorkComplete,
     WorkerSession,
     WorkFail,
-    WorkWarning,
 )
 from ..exceptions import (
     BackendError,
     ConnectionLost,
-    JobNotRegistered,
     ProtocolError,
     SerializationError,
     ServerError,
@@ -44,8 +41,10 @@ from ..jobs.retries import RetryJob
 from ..serializers import BareCall, Call, check_bytes, digest_of
 from ..serializers.failures import dump_error
 from .attempts import attempt_of, delayed
+from .failing import report_failure
 from .isolation import apart, call
-from .reporting import raise_if_interrupted, tell_ended, tell_finished, tell_started, tell_unknown
+from .reporting import raise_if_interrupted, tell_ended, tell_finished, tell_started
+from .runs import Ending, RunAttributes
 from .watch import NOBODY, Watch
 
 #: `BaseBackend.submit`
@@ -66,6 +65,9 @@ def execute(
 ) -> Outcome:
     """
     Run the job, report its outcome, then tell of it, and return the outcome.
+
+    From the outside in, these stand around the function: the account of the worker process (`watch`),
+    a context of its own, the project's middleware, the time limit, the care for its transactions.
 
     Whatever the function raises fails the job, SystemExit too; only a KeyboardInterrupt that may come
     from the keyboard goes on, and leaves the job in hand. Log handlers, receivers of signals and what
@@ -90,26 +92,8 @@ def execute(
         running.reset(token)
 
 
-@dataclass(slots=True)
-class Ending:
-    """
-    How a run has ended: with a result, or with an error.
-
-    `again` is the next attempt, which runs `delay` seconds later, under `handle` once it is queued;
-    `reason` is what a client is told of a failure that is final.
-    """
-
-    outcome: Outcome
-    error: BaseException | None = None
-    seconds: float = 0.0
-    again: JobSpec | None = None
-    delay: float = 0.0
-    handle: str = ""
-    reason: bytes = b""
-
-
-class Run:
-    """One run of a job that a server has assigned."""
+class Run(RunAttributes):
+    """One run of a job that a server has assigned; middleware sees it as `run`."""
 
     def __init__(
         self, job: JobDefinition, assigned: AssignedJob, session: WorkerSession, submit: Submit
@@ -139,41 +123,57 @@ class Run:
         return identity_of(self.assigned, *self._came_with)
 
     @cached_property
-    def context(self) -> JobContext:
+    def job_context(self) -> JobContext:
         about = self.call.attempt, self.call.context, self.identity
         return JobContext(self.job, self.assigned, self.session, self._serializer, *about)
-
-    @property
-    def log_fields(self) -> dict[str, object]:
-        return self.context.log_fields
 
     # Running
 
     def perform(self, seconds: float | None) -> Ending:
+        """Run the job through the project's middleware; return how it has ended."""
+        try:
+            chain = conf.middleware()
+            if not chain.around_run:
+                return self._run_function(seconds)
+            self.was_called = True  # what middleware raises counts as the job's
+            ending = chain.run(self, partial(self._run_function, seconds))
+            if type(ending) is Ending:
+                return ending
+            raise TypeError(
+                "a middleware's around_run returns what proceed() or run.succeed(value) returned, "
+                f"not {ending!r:.200}"
+            )
+        except BaseException as error:  # noqa: BLE001 - a job must never end its worker
+            raise_if_interrupted(error)
+            return self.failed(error)
+
+    def _run_function(self, seconds: float | None) -> Ending:
         """Call the function, for so many seconds at most; return its result, or what it raised."""
         started = time.monotonic()
+        self.was_called = False
         try:
-            ending = Ending(WorkComplete(self._result(seconds)))
+            if self._unreadable is not None:
+                raise self._unreadable
+            ending = self.succeed(self._call_function(seconds))
         except BaseException as error:  # noqa: BLE001 - a job must never end its worker
             raise_if_interrupted(error)
             ending = self.failed(error)
         ending.seconds = time.monotonic() - started
         return ending
 
-    def _result(self, seconds: float | None) -> bytes:
-        if self._unreadable is not None:
-            raise self._unreadable
-        result = self._call_function(seconds)
+    def succeed(self, result: object) -> Ending:
+        """Return the ending of a job that has this result; SerializationError if it cannot travel."""
         try:
-            return check_bytes(self._serializer.dumps_result(result), self._serializer)
+            outcome = check_bytes(self._serializer.dumps_result(result), self._serializer)
         except SerializationError as error:
             self.was_called = False  # the result would be the same again
             raise SerializationError(f"the result of job {self.job.name}: {error}") from error
+        return Ending(WorkComplete(outcome), result=result)
 
     def _call_function(self, seconds: float | None) -> object:
         """Call the job's function: the one place where that is done."""
         job, checked = self.job, self._checked
-        args = (self.context, *checked.args) if job.takes_context else checked.args
+        args = (self.job_context, *checked.args) if job.takes_context else checked.args
         self.was_called = True
         names = job.name, self.assigned.handle
         kwargs = checked.kwargs
@@ -253,12 +253,12 @@ class Run:
             if ending.handle:
                 watch.resubmitted()
                 active().job_retried(self.assigned.handle, ending.handle, ending.delay)
-        if ending.error is None:
+        if ending.exception is None:
             ending = self._send_result(ending)
         elif ending.handle:
             self.session.send(self.assigned, ending.outcome)
-        if ending.error is not None and not ending.handle:
-            active().job_failed(self.assigned.handle, ending.error)
+        if ending.exception is not None and not ending.handle:
+            active().job_failed(self.assigned.handle, ending.exception)
             report_failure(self.assigned, self.session, ending.reason)
         return ending
 
@@ -283,7 +283,7 @@ class Run:
             ending.handle = submission.handle
             return ending
         except _PASSING as error:
-            _set_context(error, ending.error)
+            _set_context(error, ending.exception)
             if isinstance(error, ServerError):
                 time.sleep(_REFUSED_SECONDS)  # or it would run again, and be refused again, at once
             if self.session.give_back(self.assigned):
@@ -293,7 +293,7 @@ class Run:
             return self._failed_for_good(error, ending)
 
     def _failed_for_good(self, error: Exception, ending: Ending) -> Ending:
-        _set_context(error, ending.error)
+        _set_context(error, ending.exception)
         return Ending(WorkFail(), error, ending.seconds, reason=self._reason(error))
 
     def _reason(self, error: BaseException) -> bytes:
@@ -318,18 +318,3 @@ def _set_context(error: BaseException, context: BaseException | None) -> None:
     with suppress(BaseException):
         if context is not None and error is not context and error.__context__ is None:
             error.__context__ = context
-
-
-def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
-    """Fail a job of a function that this process does not know, instead of keeping it for ever."""
-    error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
-    active().job_failed(assigned.handle, error)
-    shows = conf.sends_traceback(to_own_client=False)
-    report_failure(assigned, session, dump_error(error, with_traceback=shows))
-    tell_unknown(assigned, error)
-
-
-def report_failure(assigned: AssignedJob, session: WorkerSession, reason: bytes) -> None:
-    """Tell whoever waits for a job why it failed, and that it did."""
-    session.send(assigned, WorkWarning(reason))
-    session.send(assigned, WorkFail())

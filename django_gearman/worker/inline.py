@@ -18,7 +18,8 @@ from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
 from ..utils.records import get_logger, log
-from .execution import Submit, execute, fail_unknown
+from .execution import Submit, execute
+from .failing import fail_unknown
 
 logger = get_logger(__name__)
 

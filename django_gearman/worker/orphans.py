@@ -22,9 +22,11 @@ from ..protocol.names import server_of, server_of_lane
 from ..serializers.failures import dump_error
 from ..supervisor import Reported, WorkerExit
 from ..utils.records import get_logger, log
-from .execution import Ending, Run, fail_unknown, report_failure
+from .execution import Run
+from .failing import fail_unknown, report_failure
 from .process import HARD_LIMIT_SECONDS, decode_task
 from .reporting import log_ended, send_ended, tell_ended
+from .runs import Ending
 
 logger = get_logger("django_gearman.jobs")
 

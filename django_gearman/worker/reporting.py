@@ -10,19 +10,17 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.dispatch import Signal
 
 from .. import signals
+from ..backends.base import AssignedJob
 from ..jobs.retries import RetryJob
 from ..signals import job_failed, job_finished, job_retried, job_started
 from ..utils.interrupts import brief
 from ..utils.records import get_logger, log
-
-if TYPE_CHECKING:
-    from ..backends.base import AssignedJob
-    from .execution import Ending, Run
+from .runs import Ending, RunAttributes
 
 logger = get_logger("django_gearman.jobs")
 
@@ -51,21 +49,21 @@ def send(to: Signal, sender: object, **named: Any) -> None:
         log(logger, logging.ERROR, told, name, error, exc_info=error)
 
 
-def tell_started(run: Run) -> None:
+def tell_started(run: RunAttributes) -> None:
     if job_started.receivers:
-        send(job_started, run.job, context=run.context)
+        send(job_started, run.job, context=run.job_context)
     if logger.isEnabledFor(logging.INFO):
         _log(run, logging.INFO, "job %s (%s) started")
 
 
-def tell_ended(run: Run, ending: Ending) -> None:
+def tell_ended(run: RunAttributes, ending: Ending) -> None:
     """Tell whether the job has succeeded, has failed or is to run again."""
     log_ended(run, ending)
     send_ended(run, ending)
 
 
-def log_ended(run: Run, ending: Ending) -> None:
-    error = ending.error
+def log_ended(run: RunAttributes, ending: Ending) -> None:
+    error = ending.exception
     if error is None:
         if logger.isEnabledFor(logging.INFO):
             _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
@@ -77,15 +75,15 @@ def log_ended(run: Run, ending: Ending) -> None:
         _log(run, logging.ERROR, told, *about, error=error)
 
 
-def send_ended(run: Run, ending: Ending) -> None:
+def send_ended(run: RunAttributes, ending: Ending) -> None:
     if ending.handle:
-        about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.error}
-        send(job_retried, run.job, context=run.context, **about)
-    elif ending.error is not None:
-        send(job_failed, run.job, context=run.context, exception=ending.error)
+        about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.exception}
+        send(job_retried, run.job, context=run.job_context, **about)
+    elif ending.exception is not None:
+        send(job_failed, run.job, context=run.job_context, exception=ending.exception)
 
 
-def _log_retry(run: Run, error: BaseException, delay: float) -> None:
+def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
     if issubclass(type(error), RetryJob):
         _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
         return
@@ -94,15 +92,16 @@ def _log_retry(run: Run, error: BaseException, delay: float) -> None:
     _log(run, logging.WARNING, told, *about, error=error)
 
 
-def tell_finished(run: Run, ending: Ending) -> None:
+def tell_finished(run: RunAttributes, ending: Ending) -> None:
     if job_finished.receivers:
         send(
             job_finished,
             run.job,
-            context=run.context,
+            context=run.job_context,
             outcome=ending.outcome,
-            exception=ending.error,
+            exception=ending.exception,
             seconds=ending.seconds,
+            state=ending.state,
         )
 
 
@@ -112,7 +111,7 @@ def tell_unknown(assigned: AssignedJob, error: Exception) -> None:
 
 
 def _log(
-    run: Run, level: int, message: str, *about: object, error: BaseException | None = None
+    run: RunAttributes, level: int, message: str, *about: object, error: BaseException | None = None
 ) -> None:
     names = run.job.name, run.assigned.handle
     log(logger, level, message, *names, *about, exc_info=error, extra=run.log_fields)

@@ -22,7 +22,8 @@ from ..jobs.registry import registry
 from ..signals import worker_started, worker_stopping
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
-from .execution import Submit, execute, fail_unknown
+from .execution import Submit, execute
+from .failing import fail_unknown
 from .forks import end_if_forked
 from .reporting import send
 from .transactions import Blocks, end_blocks, open_blocks

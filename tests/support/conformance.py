@@ -37,6 +37,7 @@ from django_gearman.exceptions import (
     ServerError,
     ServerUnavailable,
 )
+from django_gearman.worker.inline import run_queued
 from tests.support.gearmand import wait_until
 
 TRANSPORTS = tuple(BUILT_IN)
@@ -233,6 +234,7 @@ def _status_when_finished(client: GearmanClient) -> list[Any]:
 def _send_noise_then_a_job(client: GearmanClient) -> list[object]:
     function = conf.function_name("my-task-name")
     [noise] = get_backend().submit([JobSpec(function, b"this is no JSON")])
+    run_queued(get_backend())
     updates = [type(update).__name__ for update in noise.updates(20)]
     return [updates, client.submit_job("my-task-name", "y", poll_timeout=20).result]
 

@@ -24,6 +24,7 @@ from django_gearman.serializers import JSONSerializer
 from django_gearman.serializers.failures import read_error
 from django_gearman.signals import job_failed, job_finished, job_started
 from django_gearman.worker.execution import execute
+from django_gearman.worker.inline import run_queued
 from tests.app import gearman_jobs as jobs
 from tests.support.gearmand import wait_until
 from tests.support.workers import work_off
@@ -314,6 +315,7 @@ def test_eager_runs_a_job_again_as_often_as_it_asks(ran):
 
 def test_eager_fails_a_function_that_no_job_has():
     [submission] = get_backend().submit([JobSpec("nobody.knows", b"")])
+    run_queued(get_backend())
 
     warning, outcome = submission.updates(0)
 

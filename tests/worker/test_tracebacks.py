@@ -10,7 +10,8 @@ from django_gearman.exceptions import JobRaised
 from django_gearman.jobs.registry import registry
 from django_gearman.serializers import Call, get_serializer
 from django_gearman.serializers.failures import read_error
-from django_gearman.worker.execution import execute, fail_unknown
+from django_gearman.worker.execution import execute
+from django_gearman.worker.failing import fail_unknown
 from tests.app import gearman_jobs as jobs
 
 OWN = b'{"args": ["boom"], "kwargs": {}}'

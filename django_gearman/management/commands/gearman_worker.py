@@ -172,6 +172,7 @@ class Command(BaseCommand):
         for worker in workers:
             functions_of(worker.jobs)
         conf.job_timeout()
+        conf.middleware()
         active().admit(get_backend())
 
     def _run(

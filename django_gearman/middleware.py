@@ -1,0 +1,120 @@
+"""
+Middleware: code of the project that stands around submitting and around running jobs.
+
+`GEARMAN_MIDDLEWARE` names the classes. They nest as Django's own do: the first one is the outermost.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+Submit = Callable[[list[Any]], None]
+Proceed = Callable[[], Any]
+
+
+class Middleware:
+    """
+    What stands around submitting and running. Override either method, or both.
+
+    One object serves all threads of a process. It is made when the first job is submitted or run.
+    """
+
+    def around_submit(self, requests: list[Any], submit: Submit) -> None:
+        """
+        Stand around the submission of `requests` (each a JobRequest), which `submit` carries out.
+
+        What you add to `request.context` before that travels with the job. Afterwards each request
+        has its `handle`, or its `exception`. You may submit some of the requests, or keep them and
+        call `submit` later. An exception that leaves this method reaches the caller.
+        """
+        submit(requests)
+
+    def around_run(self, run: Any, proceed: Proceed) -> Any:
+        """
+        Stand around one run of a job, which `proceed` carries out; return its ending.
+
+        `run` has the attributes id, job, name, queue, handle, attempt, args, kwargs and context. The ending
+        has `state` ("succeeded", "retried" or "failed"), `result`, `exception` and `seconds`. Nobody
+        has been told of it yet. Return `run.succeed(value)` without calling `proceed` to answer in the
+        place of the job. An exception that leaves this method fails the job, as one of its own does.
+        """
+        return proceed()
+
+
+class Chain(NamedTuple):
+    """The methods of all middleware, outermost first; those that only pass on are left out."""
+
+    around_submit: tuple[Callable[[list[Any], Submit], None], ...] = ()
+    around_run: tuple[Callable[[Any, Proceed], Any], ...] = ()
+
+    def submit(self, requests: list[Any], submit: Submit) -> None:
+        """Submit requests through all middleware."""
+        for around in reversed(self.around_submit):
+            submit = partial(_submit, around, submit)
+        submit(requests)
+
+    def run(self, run: Any, proceed: Proceed) -> Any:
+        """Run a job through all middleware, and return its ending."""
+        for around in reversed(self.around_run):
+            proceed = partial(around, run, proceed)
+        return proceed()
+
+
+def _submit(
+    around: Callable[[list[Any], Submit], None], submit: Submit, requests: Iterable[Any]
+) -> None:
+    around(list(requests), submit)
+
+
+NONE = Chain()
+
+
+def build_chain(setting: Any) -> Chain:
+    """Make each middleware of GEARMAN_MIDDLEWARE; ImproperlyConfigured names the wrong element."""
+    if not isinstance(setting, (list, tuple)):
+        raise ImproperlyConfigured(
+            f"GEARMAN_MIDDLEWARE is a list of dotted paths of classes, not {setting!r}"
+        )
+    made = [_make(element, f"GEARMAN_MIDDLEWARE[{n}]") for n, element in enumerate(setting)]
+    return Chain(
+        tuple(each.around_submit for each in made if _overrides(each, "around_submit")),
+        tuple(each.around_run for each in made if _overrides(each, "around_run")),
+    )
+
+
+def _make(element: Any, source: str) -> Middleware:
+    try:
+        factory = import_string(element) if isinstance(element, str) else element
+    except ImportError as error:
+        raise ImproperlyConfigured(f"{source} is {element!r}: {error}") from error
+    if not callable(factory):
+        raise ImproperlyConfigured(
+            f"{source} is {element!r}; it must be the dotted path of a class or a function that makes "
+            "a middleware"
+        )
+    try:
+        made = factory()
+    except Exception as error:  # it is the project's code
+        raise ImproperlyConfigured(f"{source} is {element!r}, which raised {error!r}") from error
+    if not isinstance(made, Middleware):
+        raise ImproperlyConfigured(
+            f"{source} is {element!r}, which made {made!r:.200}; it must be a subclass of "
+            "django_gearman.middleware.Middleware"
+        )
+    for name in ("around_submit", "around_run"):
+        if inspect.iscoroutinefunction(getattr(made, name)):
+            raise ImproperlyConfigured(
+                f"{source} is {element!r}, whose {name} is a coroutine function; write it without async"
+            )
+    return made
+
+
+def _overrides(middleware: Middleware, name: str) -> bool:
+    method = getattr(middleware, name)
+    return getattr(method, "__func__", method) is not getattr(Middleware, name)

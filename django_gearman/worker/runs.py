@@ -1,0 +1,96 @@
+"""A run of a job and its ending, as middleware sees them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..backends.base import AssignedJob, JobSpec, Outcome
+from ..jobs.context import JobContext
+from ..jobs.definition import JobDefinition
+from ..serializers import Call
+
+
+class RunAttributes(ABC):
+    """The job that runs, and what was submitted, under the names that JobContext uses."""
+
+    job: JobDefinition
+    assigned: AssignedJob
+    call: Call
+    _checked: Call
+
+    @property
+    @abstractmethod
+    def job_context(self) -> JobContext:
+        """The context of the running job."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """A digest of the arguments: equal for equal ones, and it does not reveal them."""
+
+    @property
+    def id(self) -> str:
+        return self.job_context.id
+
+    @property
+    def name(self) -> str:
+        return self.job.name
+
+    @property
+    def queue(self) -> str:
+        return self.job.queue
+
+    @property
+    def handle(self) -> str:
+        return self.assigned.handle
+
+    @property
+    def attempt(self) -> int:
+        return self.call.attempt
+
+    @property
+    def args(self) -> Sequence[Any]:
+        """The arguments as the job gets them; none if they cannot be read."""
+        return self._checked.args
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        return self._checked.kwargs
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What has travelled with the job, as the job sees it, and those that it submits."""
+        return self.job_context.context
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        return self.job_context.log_fields
+
+
+@dataclass(slots=True)
+class Ending:
+    """
+    How a run has ended: with a result, or with an error.
+
+    `again` is the next attempt, which runs `delay` seconds later, under `handle` once it is queued;
+    `reason` is what a client is told of a failure that is final.
+    """
+
+    outcome: Outcome
+    exception: BaseException | None = None
+    seconds: float = 0.0
+    result: object = None
+    again: JobSpec | None = None
+    delay: float = 0.0
+    handle: str = ""
+    reason: bytes = b""
+
+    @property
+    def state(self) -> str:
+        """Tell "succeeded", "retried" (a next attempt follows) or "failed"."""
+        if self.exception is None:
+            return "succeeded"
+        return "failed" if self.again is None else "retried"
