@@ -220,6 +220,38 @@ def test_gearmand_takes_these_options(command, tmp_path):
         assert server.ask("status") == ".\n"
 
 
+WITH_MIDDLEWARE = """
+import logging, django
+django.setup()
+from django_gearman import gearman_job
+from shop.middleware import tenant
+logging.basicConfig(level=logging.INFO)
+@gearman_job(name="whose")
+def whose():
+    return tenant.get()
+tenant.set("acme")
+print(whose.do())
+"""
+
+
+def test_its_middleware_carries_the_tenant_and_logs_the_time(project):
+    (project / "both.py").write_text(
+        "from settings_for_development import *\nfrom middleware_settings import *\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITH_MIDDLEWARE],
+        cwd=project,
+        env=environment("both"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.stdout == "acme\n", run.stderr
+    assert re.search(r"INFO:shop:whose succeeded in 0\.\d{3} s", run.stderr)
+
+
 def test_logs_name_their_job(project):
     script = project / "log.py"
     script.write_text("import django; django.setup()\nimport logging; logging.error('said')\n")
