@@ -13,6 +13,11 @@ from tests.app import gearman_jobs as jobs
 MADE: list[Middleware] = []
 
 
+@pytest.fixture(autouse=True)
+def none_is_made_yet(monkeypatch):
+    monkeypatch.setattr(conf, "_built", ((), NONE))
+
+
 class Counts(Middleware):
     def __init__(self) -> None:
         MADE.append(self)

@@ -29,7 +29,8 @@ def check_serializers(jobs: Iterable[JobDefinition]) -> None:
     default = conf.serializer()
     get_serializer(default)
     for job in jobs:
-        if job.retries and not job.serializer_over(default).carries_calls:
+        carries_calls = job.serializer_over(default).carries_calls  # raises for a wrong one
+        if job.retries and not carries_calls:
             raise ImproperlyConfigured(
                 f"job {job.name} declares retries, but its serializer, {job.serializer or default!r}, "
                 "carries no number of the attempt, so that they cannot be counted"

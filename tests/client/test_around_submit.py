@@ -10,7 +10,7 @@ from django_gearman.backends import get_backend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.exceptions import ResultUnavailable, SerializationError, ServerUnavailable
 from django_gearman.middleware import Middleware
-from django_gearman.signals import job_submitted
+from django_gearman.signals import job_started, job_submitted
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport
 
@@ -85,15 +85,15 @@ def test_a_retry_keeps_it(settings, gearman_client, gearman_worker):
     settings.GEARMAN_MIDDLEWARE = [Tenant]
     seen = []
 
-    @gearman_job(retries=1, backoff=60)
-    def fails_once() -> None:
-        job = current_job()
-        seen.append((job.attempt, job.context))
-        if job.attempt == 1:
-            raise ValueError
+    def note(context, **kwargs):
+        seen.append((context.attempt, context.context))
 
-    fails_once.do_background()
-    gearman_worker.advance(seconds=61)
+    job_started.connect(note)
+    try:
+        jobs.flaky.do_background(1)
+        gearman_worker.advance(seconds=61)
+    finally:
+        job_started.disconnect(note)
 
     assert seen == [(1, {"tenant": "acme"}), (2, {"tenant": "acme"})]
 

@@ -38,16 +38,6 @@ async def gives_later(value: object) -> object:
     return value
 
 
-@gearman_job(retries=1, backoff=60)
-def fails() -> None:
-    raise ValueError("no")
-
-
-@gearman_job
-def asks_to_run_again() -> None:
-    raise RetryJob(delay=60)
-
-
 @pytest.fixture
 def notes(settings) -> list[object]:
     notes: list[object] = []
@@ -76,15 +66,15 @@ def test_the_first_is_the_outermost(transport, settings, gearman_client, gearman
 def test_a_failure_that_is_tried_again_is_retried(notes, gearman_client, gearman_worker):
     gearman_client.raise_failures = False
 
-    fails.do_background()
-    gearman_worker.advance(seconds=61)
+    jobs.flaky.do_background(9)
+    gearman_worker.advance(seconds=999)
 
-    assert [note[1] for note in notes[1::2]] == ["retried", "failed"]
-    assert [note[4] for note in notes[::2]] == [1, 2]
+    assert [note[1] for note in notes[1::2]] == ["retried", "retried", "failed"]
+    assert [note[4] for note in notes[::2]] == [1, 2, 3]
 
 
 def test_who_asks_to_run_again_is_retried(notes, gearman_client):
-    asks_to_run_again.do_background()
+    jobs.try_again.do_background(2, 60)
 
     assert notes[1] == ("a", "retried", None, RetryJob)
 
@@ -92,10 +82,10 @@ def test_who_asks_to_run_again_is_retried(notes, gearman_client):
 def test_a_job_that_a_client_waits_for_fails_at_once(notes, gearman_client):
     gearman_client.raise_failures = False
 
-    with pytest.raises(JobRaised, match="no"):
-        fails.do()
+    with pytest.raises(JobRaised, match="attempt 1"):
+        jobs.flaky.do(9)
 
-    assert notes[1] == ("a", "failed", None, ValueError)
+    assert notes[1] == ("a", "failed", None, OSError)
 
 
 @pytest.mark.parametrize("workload", [b"no JSON", b'{"args": [1, 2], "kwargs": {}}'])
@@ -114,7 +104,7 @@ def test_it_may_answer_in_the_place_of_the_job(settings, gearman_client):
 
     settings.GEARMAN_MIDDLEWARE = [Answers]
 
-    assert fails.do() == "mine"
+    assert jobs.flaky.do(9) == "mine"
 
 
 def test_an_answer_that_cannot_travel_fails_the_job(settings, gearman_client):
@@ -126,7 +116,7 @@ def test_an_answer_that_cannot_travel_fails_the_job(settings, gearman_client):
     settings.GEARMAN_MIDDLEWARE = [Answers]
 
     with pytest.raises(JobRaised, match="the result of job"):
-        fails.do()
+        jobs.flaky.do(9)
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
@@ -160,10 +150,10 @@ def test_what_it_raises_is_tried_again_as_what_the_job_raises(
     settings.GEARMAN_MIDDLEWARE = [Raises]
     gearman_client.raise_failures = False
 
-    fails.do_background()
-    gearman_worker.advance(seconds=61)
+    jobs.flaky.do_background(0)
+    gearman_worker.advance(seconds=999)
 
-    assert attempts == [1, 2]
+    assert attempts == [1, 2, 3]
 
 
 @pytest.mark.parametrize("answer", [None, 5, "succeeded"])
@@ -222,10 +212,8 @@ def test_it_comes_before_the_outcome_and_that_before_those_who_are_told(
     assert told == ["started", "middleware", ("stored", False), ("succeeded", True)]
 
 
-@pytest.mark.parametrize(
-    ("job", "state"), [(jobs.echo, "succeeded"), (asks_to_run_again, "retried")]
-)
-def test_signals_tell_the_state(job, state, gearman_client):
+@pytest.mark.parametrize(("failures", "state"), [(0, "succeeded"), (9, "retried")])
+def test_signals_tell_the_state(failures, state, gearman_client):
     states = []
 
     def note(state, **kwargs):
@@ -233,7 +221,7 @@ def test_signals_tell_the_state(job, state, gearman_client):
 
     job_finished.connect(note)
     try:
-        job.do_background(*([1] if job is jobs.echo else []))
+        jobs.flaky.do_background(failures)
     finally:
         job_finished.disconnect(note)
 
