@@ -39,10 +39,11 @@ class Middleware:
         """
         Stand around one run of a job, which `proceed` carries out; return its ending.
 
-        `run` has the attributes id, job, name, queue, handle, attempt, args, kwargs and context. The ending
-        has `state` ("succeeded", "retried" or "failed"), `result`, `exception` and `seconds`. Nobody
-        has been told of it yet. Return `run.succeed(value)` without calling `proceed` to answer in the
-        place of the job. An exception that leaves this method fails the job, as one of its own does.
+        `run` has the attributes id, job, name, queue, handle, attempt, args, kwargs and context. The
+        ending has `state` ("succeeded", "retried" or "failed"), `result`, `exception` and `seconds`;
+        it is told to nobody before you return it. To answer in the place of the job, return
+        `run.succeed(value)` and do not call `proceed`. An exception that leaves this method fails the
+        job, as one of its own does.
         """
         return proceed()
 
