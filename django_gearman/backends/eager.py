@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from ..protocol.address import ServerAddress
 from .base import JobSpec, JobStatus, Submission, WorkerSession
-from .memory import MemoryBackend
-from .memory_server import MemoryServer, MemoryWorkerSession
+from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
 from .specs import check_specs
 
 

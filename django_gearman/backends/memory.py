@@ -1,25 +1,289 @@
 """
-"memory": a job server inside this process, which all its threads share; see `backends.memory_server`.
+"memory": a job server inside this process, which all its threads share.
+
+The rules are those of `jobserver.job_table`. Here are the lock, the clock, and what clients and
+workers hold of it. Real job servers differ in one thing that no test should depend on: in which order
+the jobs of different functions run. gearmand 1.1 serves one function after the other, and 2.0 each in
+turn; here the job that was submitted first runs first, which is the easiest to read.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import cast
 
-from ..exceptions import ServerError
+from ..exceptions import ConnectionLost, ResultUnavailable, ServerError
+from ..jobserver.job_table import JobTable, QueueFull
+from ..jobserver.state import HIGH, LOW, NEW, NORMAL, UNLIMITED, Offer, Worker
 from ..protocol.address import ServerAddress
-from .base import (
-    BaseBackend,
+from ..protocol.messages import (
+    AssignedJob,
     FunctionStatus,
     JobSpec,
     JobStatus,
-    Submission,
-    UnsentSubmission,
+    Outcome,
+    Priority,
+    Update,
     WorkerStatus,
+    WorkStatus,
 )
-from .memory_server import MemoryServer, MemorySubmission, MemoryWorkerSession
+from ..protocol.names import from_wire_unique, handle_prefix, own_handle, split_handle, wire_unique
+from ..protocol.packets import to_bytes, to_text
+from ..utils.clock import monotonic
+from ..utils.waiting import seconds_until
+from .base import BaseBackend, Submission, UnsentSubmission, WorkerSession
 from .specs import check_specs
+
+_BANDS = {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
+_numbers = itertools.count(1)  # of the jobs of all servers: a handle is of one job only
+
+
+def _make_handle(_: int) -> bytes:
+    return b"H:memory:%d" % next(_numbers)
+
+
+class MemoryServer:
+    """A job server that backends of one name share: its table behind a lock, and its clock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.offset = 0.0  # seconds by which its clock is ahead of the time of day
+        self.lock = threading.RLock()  # guards everything here
+        self._changed = threading.Condition(self.lock)  # tells of every change
+        self._waiting = 0
+        self._table = JobTable(_make_handle)
+        self._limits: dict[bytes, int | None] = {}
+        self._prefix = handle_prefix(name)
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait for a change, without the lock that the caller holds."""
+        self._waiting += 1
+        try:
+            self._changed.wait(seconds)
+        finally:
+            self._waiting -= 1
+
+    def _tell(self) -> None:
+        if self._waiting:
+            self._changed.notify_all()
+
+    def now(self) -> float:
+        return time.time() + self.offset
+
+    def next_due(self) -> float:
+        """Return in how many seconds the next of the delayed jobs is due; infinity if none is left."""
+        with self.lock:
+            return max(0.0, self._table.next_due - self.now())
+
+    def has_work(self) -> bool:
+        """Whether a job waits for a worker."""
+        with self.lock:
+            self._let_due()
+            return self._table.has_queued
+
+    def _let_due(self) -> None:
+        """Have delayed jobs wait for a worker, whose time has come."""
+        if self._table.next_due < math.inf:
+            self._table.due(self.now())
+
+    def advance(self, seconds: float) -> None:
+        """Move the server's clock: jobs that were delayed by no more than this are due."""
+        with self.lock:
+            self.offset += seconds
+            self._tell()
+
+    def submit(self, submission: MemorySubmission, spec: JobSpec, max_queued: int | None) -> None:
+        """Take a job, or merge it with an equal one; ServerError when its function has too many."""
+        # The submitter reads the time of day, and means "this many seconds from now".
+        run_at = None if spec.run_at is None else spec.run_at + self.offset
+        band, background = _BANDS[spec.priority], spec.background
+        function, unique = to_bytes(spec.function), wire_unique(spec)
+        offer = Offer(function, unique, spec.workload, band, background, run_at)
+        with self.lock:
+            if self._limits.get(function) != max_queued:
+                self._limits[function] = max_queued
+                self._table.limit(function, (max_queued,) * 3 if max_queued else UNLIMITED)
+            try:
+                job = self._table.submit(None if background else submission, offer)
+            except QueueFull as error:
+                raise ServerError(
+                    f"job server {self.name} refused: {error} (QUEUE_ERROR)",
+                    code="QUEUE_ERROR",
+                    text=str(error),
+                ) from None
+            if job.state is NEW:
+                self._table.enqueue(job, 0.0 if run_at is None else self.now())
+            submission.handle = self._prefix + job.handle.decode()
+            self._tell()
+
+    def grab(self, worker: Worker, timeout: float | None) -> AssignedJob | None:
+        """Give the worker a job of its functions, when there is one in time."""
+        deadline = math.inf if timeout is None else monotonic() + timeout
+        with self.lock:
+            while True:
+                self._let_due()
+                job = self._table.grab(worker)
+                if job is not None:
+                    handle, function = (
+                        self._prefix + job.handle.decode(),
+                        to_text(job.function.name),
+                    )
+                    unique, background = from_wire_unique(job.unique)
+                    return AssignedJob(handle, function, unique, job.workload, background)
+                remaining = deadline - monotonic()
+                if remaining <= 0.0:
+                    return None
+                self.wait(min(remaining, self.next_due(), threading.TIMEOUT_MAX))
+
+    def report(self, worker: Worker, handle: str, update: Update) -> None:
+        """Tell the clients of a job what its worker says."""
+        with self.lock:
+            job = worker.in_hand.get(own_handle(handle))
+            if job is None:
+                raise ConnectionLost(
+                    f"job {handle} is not in hand any more; another worker runs it"
+                )
+            if isinstance(update, WorkStatus):
+                job.progress = update.numerator, update.denominator
+            for client in self._table.end(job) if isinstance(update, Outcome) else job.clients:
+                cast("MemorySubmission", client).received.append(update)
+            self._tell()
+
+    def enter(self, worker: Worker, functions: Iterable[str]) -> None:
+        with self.lock:
+            self._table.join(worker)
+            for function in functions:
+                self._table.can_do(worker, to_bytes(function))
+
+    def leave(self, worker: Worker) -> None:
+        """Queue the jobs that the worker had in hand again."""
+        with self.lock:
+            self._table.leave(worker)
+            self._tell()
+
+    def give_back(self, worker: Worker, handle: str) -> None:
+        """Queue a job that the worker had in hand again."""
+        with self.lock:
+            job = worker.in_hand.get(own_handle(handle))
+            if job is not None:
+                self._table.give_back([job])
+                self._tell()
+
+    def hang_up(self, owner: object) -> None:
+        """Drop the queued foreground jobs that nobody waits for any more."""
+        with self.lock:
+            for job in list(self._table.jobs.values()):
+                for client in cast("tuple[MemorySubmission, ...]", job.clients):
+                    if client.owner is owner:
+                        client.hung_up = True
+                        self._table.hang_up(client)
+            self._tell()
+
+    def status(self, handle: bytes) -> JobStatus:
+        with self.lock:
+            job = self._table.jobs.get(handle)
+            if job is None:
+                return JobStatus(known=False, running=False)
+            return JobStatus(True, job.worker is not None, *(job.progress or (0, 0)))
+
+    def functions(self) -> list[FunctionStatus]:
+        with self.lock:
+            return sorted(
+                (
+                    FunctionStatus(
+                        self.name, to_text(each.name), each.total, each.running, each.workers
+                    )
+                    for each in self._table.counts()
+                ),
+                key=lambda row: row.function,
+            )
+
+    def workers(self) -> list[WorkerStatus]:
+        with self.lock:
+            return [
+                WorkerStatus(
+                    self.name,
+                    "127.0.0.1",
+                    to_text(worker.client_id),
+                    tuple(sorted(map(to_text, worker.functions))),
+                )
+                for worker in self._table.workers
+            ]
+
+
+class MemorySubmission(Submission):
+    """A job submitted to a memory server."""
+
+    def __init__(self, server: MemoryServer, owner: object, spec: JobSpec) -> None:
+        self.owner = owner
+        self.received: deque[Update] = deque()
+        self.hung_up = False
+        self._server = server
+        self._background = spec.background
+        self._finished = False
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        if self._background:
+            raise ResultUnavailable(f"background job {self.handle} sends no updates")
+        if self.received:
+            return self._take_update()
+        deadline = None if timeout is None else monotonic() + timeout
+        with self._server.lock:
+            while not (self.received or self._finished or self.hung_up):
+                if (seconds := seconds_until(deadline)) == 0.0:
+                    break
+                self._server.wait(seconds)
+            if self.hung_up and not (self.received or self._finished):
+                raise ConnectionLost(f"the connection of job {self.handle} was closed")
+        return self._take_update()
+
+    def _take_update(self) -> Update | None:
+        try:
+            update = self.received.popleft()
+        except IndexError:  # the time is up, or another thread that waits was quicker
+            return None
+        self._finished = isinstance(update, Outcome)
+        return update
+
+
+class MemoryWorkerSession(WorkerSession):
+    """A worker of a memory server; `functions` None serves any."""
+
+    def __init__(
+        self, server: MemoryServer, functions: Sequence[str] | None, client_id: str
+    ) -> None:
+        self.functions = frozenset(functions or ())
+        self.client_id = client_id
+        self._server = server
+        self._worker = Worker(self, serves_all=functions is None)
+        self._worker.client_id = to_bytes(client_id)
+        self._enter()
+
+    def _enter(self) -> None:
+        self._server.enter(self._worker, self.functions)
+        self._has_left = False
+
+    def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
+        if self._has_left:
+            self._enter()  # again, as a worker whose connection was lost does
+        return self._server.grab(self._worker, timeout)
+
+    def send(self, job: AssignedJob, update: Update) -> None:
+        self._server.report(self._worker, job.handle, update)
+
+    def give_back(self, job: AssignedJob) -> bool:
+        self._server.give_back(self._worker, job.handle)
+        return True
+
+    def close(self) -> None:
+        self._has_left = True
+        self._server.leave(self._worker)
+
 
 _servers: dict[str, MemoryServer] = {}
 _servers_lock = threading.Lock()
@@ -64,9 +328,8 @@ class MemoryBackend(BaseBackend):
             return UnsentSubmission(error)
 
     def job_status(self, handle: str) -> JobStatus:
-        if not handle.startswith(f"{self.server.name}//"):
-            raise ValueError(f"{handle!r} is not the handle of a job on {self.server.name}")
-        return self.server.status(handle)
+        _, own = split_handle(handle, [self.server.name])
+        return self.server.status(own)
 
     def functions(self) -> list[FunctionStatus]:
         return self.server.functions()

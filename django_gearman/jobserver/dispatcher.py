@@ -16,7 +16,7 @@ from ..protocol.packets import RESPONSE, PacketType, encode
 from ..utils.records import get_logger
 from .job_table import JobTable, QueueFull
 from .journal import Journal
-from .state import Client, Job, Offer, State, Worker
+from .state import DELAYED, NEW, Client, Job, Offer, Worker
 
 logger = get_logger(__name__)
 
@@ -111,7 +111,7 @@ class Dispatcher:
         if self._journal is not None and offer.background and not job.row:
             self.storing[job] = []
             self._journal.add(job)
-        elif job.state is State.NEW:
+        elif job.state is NEW:
             self._enqueue(job)
         return job
 
@@ -119,7 +119,7 @@ class Dispatcher:
         worker = self.table.enqueue(job, time.time())
         if worker is not None:
             self.wake([worker])
-        elif job.state is State.DELAYED:
+        elif job.state is DELAYED:
             self._set_timer()
 
     def _written_in_thread(self, jobs: Sequence[Job], error: str) -> None:
@@ -140,7 +140,7 @@ class Dispatcher:
                 answered[slot.peer] = None
             if error:
                 job.row, job.background = 0, False
-            if job.state is State.NEW:
+            if job.state is NEW:
                 if error:
                     self.table.end(job)
                 else:

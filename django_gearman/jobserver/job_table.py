@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from .state import Client, Function, Job, Offer, State, Worker
+from .state import DELAYED, ENDED, QUEUED, RUNNING, Client, Function, Job, Offer, Worker
 
 
 class QueueFull(Exception):
@@ -62,7 +62,7 @@ class JobTable:
 
         A new one is in State.NEW, and is given to nobody before `enqueue`. Raises QueueFull.
         """
-        function = self._function(offer.function)
+        function = self._functions.get(offer.function) or self._function(offer.function)
         key = offer.unique
         if key == b"-":
             key = b"-" + offer.workload if offer.workload else b""
@@ -86,18 +86,18 @@ class JobTable:
     def enqueue(self, job: Job, now: float) -> Worker | None:
         """Have a job wait for a worker, or for its time; return the worker to wake for it."""
         if job.run_at is not None and job.run_at > now:
-            job.state = State.DELAYED
+            job.state = DELAYED
             heapq.heappush(self._delayed, (job.run_at, next(self._places), job))
             return None
         return self._queue(job)
 
     def _queue(self, job: Job) -> Worker | None:
         function = job.function
-        job.state, job.place = State.QUEUED, next(self._places)
+        job.state, job.place = QUEUED, next(self._places)
         function.queues[job.band].append(job)
         function.queued[job.band] += 1
         self._ready[function.name] = function
-        return self.wake(function.name)
+        return self.wake(function.name) if function.sleepers else None
 
     def wake(self, name: bytes) -> Worker | None:
         """Return a sleeper of the function, now awake, if a job waits: one for each job."""
@@ -118,16 +118,21 @@ class JobTable:
         woken = []
         while self._delayed and self._delayed[0][0] <= now:
             job = heapq.heappop(self._delayed)[2]
-            if job.state is State.DELAYED:
+            if job.state is DELAYED:
                 woken.append(self._queue(job))
         return [worker for worker in woken if worker is not None]
 
     @property
     def next_due(self) -> float:
         """When the next delayed job is due, in seconds since the epoch; infinity if none is left."""
-        while self._delayed and self._delayed[0][2].state is not State.DELAYED:
+        while self._delayed and self._delayed[0][2].state is not DELAYED:
             heapq.heappop(self._delayed)
         return self._delayed[0][0] if self._delayed else math.inf
+
+    @property
+    def has_queued(self) -> bool:
+        """Whether a job waits for a worker, and not for its time."""
+        return bool(self._ready)
 
     # Workers
 
@@ -152,7 +157,7 @@ class JobTable:
         function.workers -= 1
         function.sleepers.pop(worker, None)
         held = [job for job in worker.in_hand.values() if job.function is function]
-        return self._give_back(held) + self._wake_others([name])
+        return self.give_back(held) + self._wake_others([name])
 
     def sleep(self, worker: Worker) -> bool:
         """Let a worker sleep until it is woken; answer False, and do not, if a job waits for it."""
@@ -172,14 +177,15 @@ class JobTable:
 
     def grab(self, worker: Worker) -> Job | None:
         """Give a worker the job that is next for it."""
-        self._rise(worker)
+        if worker.is_asleep:
+            self._rise(worker)
         job = self._next_for(worker)
         if job is None:
             return None
         function = job.function
         function.queues[job.band].popleft()
         self._unqueue(job)
-        job.state, job.worker = State.RUNNING, worker
+        job.state, job.worker = RUNNING, worker
         function.running += 1
         worker.in_hand[job.handle] = job
         return job
@@ -192,13 +198,17 @@ class JobTable:
             functions = [each for name, each in self._ready.items() if name in worker.functions]
         else:
             functions = [each for name, each in worker.functions.items() if name in self._ready]
-        heads = [job for each in functions if (job := each.head()) is not None]
-        return min(heads, key=lambda job: (job.band, job.place), default=None)
+        found: Job | None = None
+        for each in functions:
+            job = each.head()
+            if job is not None and (found is None or job.is_before(found)):
+                found = job
+        return found
 
     def _unqueue(self, job: Job) -> None:
         function = job.function
         function.queued[job.band] -= 1
-        if not any(function.queued):
+        if not sum(function.queued):
             self._ready.pop(function.name, None)
             for queue in function.queues:
                 queue.clear()  # of jobs that were dropped
@@ -212,14 +222,15 @@ class JobTable:
         names = [*worker.functions]
         worker.functions.clear()
         held = [*worker.in_hand.values()]
-        return self._give_back(held) + self._wake_others(names)
+        return self.give_back(held) + self._wake_others(names)
 
     def _wake_others(self, names: Iterable[bytes]) -> list[Worker]:
         """Wake a sleeper of each function for which a worker was woken that will not come."""
         woken = [self.wake(name) for name in names]
         return [other for other in woken if other is not None]
 
-    def _give_back(self, jobs: Iterable[Job]) -> list[Worker]:
+    def give_back(self, jobs: Iterable[Job]) -> list[Worker]:
+        """Have jobs that run wait again, if they are wanted; return the workers to wake."""
         woken = []
         for job in jobs:
             self._take_away(job)
@@ -241,15 +252,15 @@ class JobTable:
     def end(self, job: Job) -> tuple[Client, ...]:
         """Forget a job, wherever it stands; return the clients that wait for it."""
         clients = job.clients
-        if job.state is State.RUNNING:
+        if job.state is RUNNING:
             self._take_away(job)
         self._forget(job)
         return clients
 
     def _forget(self, job: Job) -> None:
         function = job.function
-        was_queued = job.state is State.QUEUED
-        job.state = State.ENDED
+        was_queued = job.state is QUEUED
+        job.state = ENDED
         job.workload = b""  # a queue may hold the rest for a while
         if was_queued:
             self._unqueue(job)
@@ -268,7 +279,7 @@ class JobTable:
         """Note that a client waits no more; what nobody wants and nobody runs is dropped."""
         for job in self._waited_for.pop(client, {}).values():
             job.clients = tuple(each for each in job.clients if each != client)
-            if not job.is_wanted and job.state is not State.RUNNING:
+            if not job.is_wanted and job.state is not RUNNING:
                 self._forget(job)
 
     # Administration

@@ -98,6 +98,13 @@ class Rules(RuleBasedStateMachine):
             else:
                 self.waiting.pop(job)
 
+    @rule(worker=workers, data=st.data())
+    def leave_one(self, worker, data):
+        if worker.in_hand:
+            job = data.draw(st.sampled_from(list(worker.in_hand.values())))
+            self.table.give_back([job])
+            self.give_back([job])
+
     @rule(worker=workers, name=functions)
     def cant_do(self, worker, name):
         held = [
@@ -135,6 +142,7 @@ class Rules(RuleBasedStateMachine):
     def counts_agree(self):
         alive = self.alive()
         assert set(self.table.jobs.values()) == set(alive)
+        assert self.table.has_queued == bool(self.line)
         for row in self.table.counts():
             mine = [job for job in alive if job.function.name == row.name]
             assert row.total == len(mine)
