@@ -43,3 +43,13 @@ def prefetch(text: str) -> int | None:
     if int(text) < 0:
         raise argparse.ArgumentTypeError(f"expected 'auto' or a number from 0, got {text}")
     return int(text)
+
+
+def add_log_format(parser: argparse.ArgumentParser) -> None:
+    """Add --log-format, of the commands that show logs."""
+    parser.add_argument(
+        "--log-format",
+        choices=["text", "json"],
+        default="text",
+        help="how to write logs (default: text)",
+    )

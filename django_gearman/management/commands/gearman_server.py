@@ -8,6 +8,7 @@ from ...jobserver.arguments import add_arguments, read_options
 from ...jobserver.serving import CannotServe, run
 from ...logs import show_logs
 from ...utils.records import get_logger
+from ._arguments import add_log_format
 
 logger = get_logger(__name__)
 
@@ -21,12 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_arguments(parser)
-        parser.add_argument(
-            "--log-format",
-            choices=["text", "json"],
-            default="text",
-            help="how to write logs (default: text)",
-        )
+        add_log_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         show_logs(options["verbosity"], options["log_format"])

@@ -34,7 +34,7 @@ from ...worker.routing import read_processes, undeclared_queues
 from ...worker.worker import GearmanWorker
 from ..autoreload import reload_on_change
 from ..own_server import own_server, slot_of
-from ._arguments import positive_number, prefetch, whole_number
+from ._arguments import add_log_format, positive_number, prefetch, whole_number
 from ._output import write_line
 
 logger = get_logger("django_gearman.worker.worker")
@@ -113,12 +113,7 @@ class Command(BaseCommand):
             metavar="PATH",
             help="a file to touch every second while all processes serve",
         )
-        add(
-            "--log-format",
-            choices=["text", "json"],
-            default="text",
-            help="how to write logs (default: text)",
-        )
+        add_log_format(parser)
         add(
             "--with-server",
             action="store_true",
