@@ -1,8 +1,18 @@
 """
-Reload of a supervisor: new code in the same process.
+The hand-over on reload: a supervisor replaces its own program, and keeps its processes.
 
-It first checks that the new code can start. Then it replaces its own program; the processes
-continue as children of the new program.
+A new release must start without a moment in which nothing is served, and without killing a task. A
+second supervisor beside the old one cannot do that. Processes belong to their parent: only the parent
+learns how they end, and a service manager stops everything when the process ends that it started. So
+the supervisor executes the new program in its own process. It keeps its process id, its children, and
+the descriptors that it passes on. The old processes work on with the old code. The new program adopts
+them, and replaces one after another when its task is done.
+
+There is no way back after `exec`: code that cannot start would take all processes with it. So a copy
+of the new program with `--check` has to start first. If it fails, nothing changes.
+
+What the old program tells the new one is a contract between releases: the environment variable, the
+descriptors in it, and the layout of the scoreboard.
 """
 
 from __future__ import annotations

@@ -1,13 +1,16 @@
 """
-Jobs that wait for a commit, in tests whose own transaction never commits.
+Transactions in tests: jobs that wait for a commit, where the test's transaction never commits.
 
-Django's TestCase, and pytest-django's `db`, wrap each test in an atomic block, so that the blocks of
-the code under test are only savepoints. Here, a block that is the outermost one but for those of the
-test counts as the transaction: when it ends well, what waited for it goes out.
+Django's TestCase and pytest-django's `db` wrap each test in a transaction, and roll it back. A job with
+`on_commit` would never be sent there, and the test would differ from production. So the outermost
+block of the code under test counts as the transaction. If it ends well, its jobs are sent. If it is
+rolled back, they are dropped.
 
-Django marks the test's blocks as `_from_testcase`, and tells of the end of the others only by the
-SQL that releases their savepoint. What a block without one leaves (`atomic(savepoint=False)`, as in
-`Model.delete()`) goes out before the next query, or when the test asks what was submitted.
+In the database that block is only a savepoint, and Django tells nobody that it has ended. What can be
+seen is the SQL that releases the savepoint, so `CommitWatch` looks at each query. The test's own
+blocks are those that Django marks as `_from_testcase`. A block without a savepoint
+(`atomic(savepoint=False)`, as in `Model.delete()`) ends without any SQL. Its jobs are sent before the
+next query, or when the test asks what was submitted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,14 @@
-"""A worker's connection to one real job server, and the jobs that have come over it."""
+"""
+A worker's link: its connection to one real job server, and the jobs that have come over it.
+
+gearmand never says what state a connection is in, so the link keeps account. It counts the GRAB_JOBs
+without an answer, because each may bring a job. After NO_JOB it sleeps until the server's NOOP, and one
+second at most: gearmand 1.1 wakes nobody when a delayed job is due.
+
+A connection counts as good only when the server has answered on it. A stopped gearmand still accepts
+connections, and some jobs make it throw out every worker that asks for one. A link that took such a
+connection for good would reconnect in a busy loop.
+"""
 
 from __future__ import annotations
 

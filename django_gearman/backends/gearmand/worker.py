@@ -1,13 +1,19 @@
 """
-A worker's standing with real job servers: it grabs from each in turn.
+A worker session with real job servers: it takes jobs from each in turn.
 
-Unless it may prefetch, at most one GRAB_JOB is open at a time, so that no job is assigned here while
-another one runs; only when a server does not answer at once is the next one asked meanwhile. With
-`prefetch` the answer to a job goes out together with the GRAB_JOB for the next.
+A session has one `Link` for each job server. The link knows one connection. The session decides which
+server it asks for the next job. They are two things because servers fail apart: the session serves
+the others while one link is down, or waits for a server that hangs.
 
-With `prefetch` None functions whose jobs are quick (see `prefetch.Pace`) move to a second connection,
-the quick lane of their server. Over that, and never over the first one, several jobs are asked for
-and held; and none of them is held while a job of another function runs.
+An unanswered GRAB_JOB is a promise: gearmand may have assigned a job already. If the session asked two
+servers at once, it could get two jobs, and the second would wait here while other workers are idle. So
+it asks one at a time. It asks the next one if a server has not answered within half a second.
+
+A job belongs to the connection that it came over. When that breaks, gearmand gives the job to another
+worker. The outcome must not go over a new connection: after a restart gearmand counts handles from 1
+again, so the same handle may name another job. `send` raises ConnectionLost instead.
+
+A session may get jobs ahead of their turn. For `prefetch` None see `prefetch.py`: the quick lane.
 """
 
 from __future__ import annotations
