@@ -242,9 +242,8 @@ class Supervisor:
                 process.stop()
 
     def _running_tasks(self) -> str:
-        return ", ".join(
-            self._describe(p.scoreboard.task) for p in self._processes if p.scoreboard.task
-        )
+        tasks = [process.scoreboard.task for process in self._processes]
+        return ", ".join(self._describe(task) for task in tasks if task)
 
     def _describe(self, task: bytes) -> str:
         try:
@@ -297,15 +296,14 @@ class Supervisor:
     def _ended(self, process: Process, code: int) -> None:
         process.listen()  # read its last messages
         self._processes.remove(process)
-        is_overdue = (
-            process.scoreboard.deadline <= time.monotonic() and not process.scoreboard.is_ending
-        )
-        task = b"" if process.is_killed else process.scoreboard.task
+        board = process.scoreboard
+        is_overdue = board.deadline <= time.monotonic() and not board.is_ending
+        task = b"" if process.is_killed else board.task
         how = how_ended(code)
         if is_overdue and code == -signal.SIGKILL:
             how = "was killed: its time limit was over"
         if task and self._on_death is not None:
-            key, reported = hashlib.blake2b(task).digest(), process.scoreboard.has_reported
+            key, reported = hashlib.blake2b(task).digest(), board.has_reported
             self._times[key] += 1
             death = WorkerExit(how, task, process.sockets, self._times[key], is_overdue, reported)
             self._reporters.add(self._describe(task), partial(self._on_death, death), process)
@@ -332,9 +330,8 @@ class Supervisor:
             return
         if code == -signal.SIGKILL and process.scoreboard.is_ending:
             slot.vacant_until = float("inf") if stage is Stage.DONE else 0.0
-            logger.error(
-                "%s: process %d was killed: it did not exit in time", slot.name, process.pid
-            )
+            message = "%s: process %d was killed: it did not exit in time"
+            logger.error(message, slot.name, process.pid)
             return
         is_hopeless = code not in (NOT_NOW, UNKNOWN_CODE) and not slot.has_started
         if code > 0 and stage is Stage.STARTING and is_hopeless:
