@@ -183,7 +183,7 @@ def test_a_report_that_cannot_be_forked_is_tried_again(launch, tmp_path):
     wait_until(lambda: family.lines("died"), "the report")
 
     assert len(family.lines("failed")) == 3
-    assert "cannot report the death that poison caused: [Errno 11]" in family.output
+    assert "cannot report on poison, which killed its process: [Errno 11]" in family.output
     assert [line[:2] for line in family.lines("died")] == [["poison", "1"]]
     assert family.stop() == 0
 
@@ -249,7 +249,7 @@ def test_a_stopped_process_is_told_of_and_not_counted_on(launch):
 
     os.kill(child, signal.SIGSTOP)
     wait_until(lambda: family.lines("serving")[-1] == ["0"], "it does not serve")
-    assert f"process {child} is stopped by a signal" in family.output
+    assert f"process {child} is stopped by signal " in family.output
     os.kill(child, signal.SIGCONT)
     wait_until(lambda: family.lines("serving")[-1] == ["1"], "it serves again")
 
@@ -342,7 +342,7 @@ def test_new_code_waits_for_room_for_its_check(launch, tmp_path):
     family.send(signal.SIGHUP)
 
     wait_until(lambda: len(family.children()) == 2, "the new code serves")
-    assert family.output.count("the new code has to wait: [Errno 11] no room; trying again") == 3
+    assert family.output.count("the reload must wait: [Errno 11] no room; trying again") == 3
     assert family.stop() == 0
 
 
@@ -353,7 +353,7 @@ def test_new_code_waits_for_room_to_take_over(launch):
     family.send(signal.SIGHUP)
 
     wait_until(lambda: len(family.children()) == 2, "the new code serves")
-    assert family.output.count("the new code has to wait: [Errno 12] no room; trying again") == 2
+    assert family.output.count("the reload must wait: [Errno 12] no room; trying again") == 2
     assert family.stop() == 0
 
 
