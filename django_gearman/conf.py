@@ -59,29 +59,40 @@ def _source() -> object:
     return getattr(getattr(settings, "is_overridden", None), "__self__", settings)
 
 
-def for_submission() -> tuple[Any, Any, Any, Any]:
+class Submitting:
     """
-    Return GEARMAN_SERIALIZER, GEARMAN_JOB_NAME, GEARMAN_SUBMIT_ON_COMMIT and GEARMAN_CONTEXT_PROVIDER.
+    The settings that every submission needs, read at one moment, and not checked.
 
-    They are read together, as every submission needs them; they are not checked.
+    `transport` is GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS.
     """
-    source = _source()
-    return (
-        getattr(source, "GEARMAN_SERIALIZER", DEFAULTS["GEARMAN_SERIALIZER"]),
-        getattr(source, "GEARMAN_JOB_NAME", DEFAULTS["GEARMAN_JOB_NAME"]),
-        getattr(source, "GEARMAN_SUBMIT_ON_COMMIT", DEFAULTS["GEARMAN_SUBMIT_ON_COMMIT"]),
-        getattr(source, "GEARMAN_CONTEXT_PROVIDER", DEFAULTS["GEARMAN_CONTEXT_PROVIDER"]),
+
+    __slots__ = (
+        "context_provider",
+        "job_name",
+        "middleware",
+        "on_commit",
+        "serializer",
+        "transport",
     )
+
+    def __init__(self) -> None:
+        source: Any = _source()
+        default = DEFAULTS
+        self.serializer = getattr(source, "GEARMAN_SERIALIZER", default["GEARMAN_SERIALIZER"])
+        self.job_name = getattr(source, "GEARMAN_JOB_NAME", None)
+        self.on_commit = getattr(source, "GEARMAN_SUBMIT_ON_COMMIT", False)
+        self.context_provider = getattr(source, "GEARMAN_CONTEXT_PROVIDER", None)
+        self.middleware = getattr(source, "GEARMAN_MIDDLEWARE", ())
+        self.transport = (
+            getattr(source, "GEARMAN_BACKEND", default["GEARMAN_BACKEND"]),
+            getattr(source, "GEARMAN_SERVERS", default["GEARMAN_SERVERS"]),
+            getattr(source, "GEARMAN_OPTIONS", default["GEARMAN_OPTIONS"]),
+        )
 
 
 def transport() -> tuple[Any, Any, Any]:
     """Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as the project sets them."""
-    source = _source()
-    return (
-        getattr(source, "GEARMAN_BACKEND", DEFAULTS["GEARMAN_BACKEND"]),
-        getattr(source, "GEARMAN_SERVERS", DEFAULTS["GEARMAN_SERVERS"]),
-        getattr(source, "GEARMAN_OPTIONS", DEFAULTS["GEARMAN_OPTIONS"]),
-    )
+    return _read("GEARMAN_BACKEND"), _read("GEARMAN_SERVERS"), _read("GEARMAN_OPTIONS")
 
 
 def check_name(value: object, what: str) -> str:

@@ -45,12 +45,8 @@ def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
 
     `servers` stand in place of GEARMAN_SERVERS.
     """
-    return _settings_under(active(), servers)
-
-
-def _settings_under(instrumentation: Instrumentation, servers: object) -> _Settings:
     backend, configured, options = conf.transport()
-    return instrumentation.transport(backend, configured if servers is None else servers, options)
+    return active().transport(backend, configured if servers is None else servers, options)
 
 
 def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
@@ -67,14 +63,19 @@ def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[Se
         raise InvalidBackend(f"{source}: {error}") from error
 
 
-def get_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
+def get_backend(
+    servers: Sequence[Any] | None = None, settings: _Settings | None = None
+) -> BaseBackend:
     """
     Return this thread's backend, as the settings stand; with `servers` in place of GEARMAN_SERVERS.
 
-    Raises InvalidBackend when the settings are wrong.
+    `settings` are those of the transport, if they have been read already. Raises InvalidBackend when
+    they are wrong.
     """
     instrumentation = active()
-    wanted = _settings_under(instrumentation, servers)
+    path, configured, options = settings or conf.transport()
+    chosen = configured if servers is None else servers
+    wanted = instrumentation.transport(path, chosen, options)
     for made_under, made_for, backend in _state.backends:
         if made_under is instrumentation and made_for == wanted:
             return backend

@@ -53,8 +53,8 @@ class Preparation:
         self._background = background
         self._waits = waits
         self._explicit = explicit
-        self._serializer, self._job_name, self._on_commit, provider = conf.for_submission()
-        is_plain = provider is None and running.get() is None
+        self.settings = conf.Submitting()
+        is_plain = self.settings.context_provider is None and running.get() is None
         self._context: dict[str, Any] = {} if is_plain else _context()
         self._stem, self._count = id_stem()  # of ids: to draw one for each takes longer
         self._targets: dict[str | int, _Target] = {}
@@ -122,12 +122,12 @@ class Preparation:
         if job is not None and job.is_late:
             check_loaded(job)
         name = job.name if job is not None else str(task)
-        options = self._options
+        options, settings = self._options, self.settings
         if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
         if options is not DEFAULT:
             self._check(options)
-        if self._background and self._on_commit is not False and options.on_commit is None:
+        if self._background and settings.on_commit is not False and options.on_commit is None:
             options = options.updated(on_commit=conf.submit_on_commit() or None)
         if options.on_commit_failure and not options.on_commit:
             raise ValueError("on_commit_failure has no effect without on_commit=True")
@@ -139,11 +139,11 @@ class Preparation:
                 "using(serializer=...) is for jobs of other programs"
             )
         if job is not None:
-            serializer = job.serializer_over(self._serializer)
+            serializer = job.serializer_over(settings.serializer)
         else:
-            chosen = options.serializer or self._serializer
+            chosen = options.serializer or settings.serializer
             serializer = get_serializer(chosen, f"serializer of job {name}")
-        function = name if self._job_name is None else conf.function_name(name)
+        function = name if settings.job_name is None else conf.function_name(name)
         return _Target(task, job, name, function, serializer.for_function(function), options)
 
     def _check(self, options: Options) -> None:

@@ -107,8 +107,10 @@ class GearmanClient:
         **options: Any,
     ) -> JobRequest:
         """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
-        request = Preparation(self._options, background, waits, **options).request(task, call)
-        deliver([request], self._servers, wait=waits and not background)
+        preparation = Preparation(self._options, background, waits, **options)
+        request = preparation.request(task, call)
+        wait = waits and not background
+        deliver([request], self._servers, preparation.settings, wait=wait)
         if isinstance(request.exception, BackendError):
             raise request.exception
         return request
@@ -133,7 +135,7 @@ class GearmanClient:
         explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
         preparation = Preparation(self._options, bool(background), waits, **explicit)
         requests = preparation.requests(jobs_to_submit, read_job, "jobs_to_submit")
-        return self._submit_many(requests, waits and not background)
+        return self._submit_many(requests, preparation, waits and not background)
 
     def submit_calls(
         self,
@@ -146,9 +148,11 @@ class GearmanClient:
         """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
         preparation = Preparation(self._options, background, **options)
         requests = preparation.requests(calls, lambda call: (task, call), "items")
-        return self._submit_many(requests, not background)
+        return self._submit_many(requests, preparation, not background)
 
-    def _submit_many(self, requests: list[JobRequest], wait: bool) -> list[JobRequest]:
+    def _submit_many(
+        self, requests: list[JobRequest], preparation: Preparation, wait: bool
+    ) -> list[JobRequest]:
         several = {id(request.options): request.options for request in requests}.values()
         if len({options.delivery for options in several}) > 1:
             raise ValueError(
@@ -156,7 +160,7 @@ class GearmanClient:
                 "submit the others by themselves"
             )
         if requests:
-            deliver(requests, self._servers, wait=wait)
+            deliver(requests, self._servers, preparation.settings, wait=wait)
         uncertain = [r for r in requests if isinstance(r.exception, SubmitUncertain)]
         if uncertain:
             raise SubmitUncertain(

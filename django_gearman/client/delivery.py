@@ -22,6 +22,7 @@ from ..exceptions import (
 )
 from ..instrumentation import active
 from ..jobs.registry import registry
+from ..middleware import NONE
 from ..serializers import check_bytes, digest_of
 from ..signals import job_submitted, submit_failed
 from ..utils.clock import monotonic
@@ -42,7 +43,9 @@ _LEAST_SECONDS = 0.1  # for a submission, however short the caller waits
 _RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
 
 
-def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None:
+def deliver(
+    requests: list[JobRequest], servers: Servers, settings: conf.Submitting, *, wait: bool
+) -> None:
     """
     Submit requests whose options agree on their delivery, and wait for them if asked to.
 
@@ -53,14 +56,16 @@ def deliver(requests: list[JobRequest], servers: Servers, *, wait: bool) -> None
     if wait:
         refuse_to_wait_for_itself(requests, servers, options.wait)
     if options.on_commit:
-        _through_middleware(partial(_send_on_commit, servers))(requests)
+        send = _through_middleware(partial(_send_on_commit, servers), settings)
+        send(requests)
     else:
-        _send(requests, _through_middleware(partial(_send_once, servers)), wait)
+        send = _through_middleware(partial(_send_once, servers, settings.transport), settings)
+        _send(requests, send, wait)
 
 
-def _through_middleware(send: _Send) -> _Send:
+def _through_middleware(send: _Send, settings: conf.Submitting) -> _Send:
     """Return what hands requests to `send` through the project's middleware."""
-    chain = conf.middleware()
+    chain = conf.middleware() if settings.middleware else NONE
     if not chain.around_submit:
         return send
 
@@ -123,7 +128,7 @@ class _Committed:
         self.is_now = True  # whoever submits them can be told
         self._raises = raises
         self._requests = requests
-        self._send = partial(_send_once, servers)
+        self._send = partial(_send_once, servers, None)
 
     def __call__(self) -> None:
         if self.is_now:
@@ -208,8 +213,10 @@ def _pause_before(attempt: int, deadline: float | None) -> bool:
     return pause(seconds)
 
 
-def _send_once(servers: Servers, requests: list[JobRequest]) -> None:
-    backend = get_backend(servers)
+def _send_once(
+    servers: Servers, settings: tuple[Any, Any, Any] | None, requests: list[JobRequest]
+) -> None:
+    backend = get_backend(servers, settings)
     submissions = active().submit(backend, requests)
     tells = bool(job_submitted.receivers)
     for request, submission in zip(requests, submissions, strict=True):
