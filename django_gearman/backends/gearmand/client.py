@@ -31,8 +31,8 @@ from ..base import (
     WorkStatus,
     WorkWarning,
 )
-from ..forgetting import Released, begin, forget_soon
 from ..remote import deliver_update, servers_standing
+from .forgetting import Released, begin, forget_soon
 from .options import SocketOptions
 from .submission import SocketSubmission, StatusQuery
 

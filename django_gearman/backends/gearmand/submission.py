@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ...exceptions import BackendError
 from ...protocol.names import own_handle
 from ..base import JobSpec, JobStatus
 from ..remote import WaitingSubmission
-
-if TYPE_CHECKING:
-    from .client import Channel
+from .options import SocketOptions
 
 
 class StatusQuery:
@@ -25,6 +23,21 @@ class StatusQuery:
 
     def lose(self, cause: BackendError) -> None:
         self.error = cause
+
+
+class Channel(Protocol):
+    """A client's connection, as a submission needs it."""
+
+    @property
+    def options(self) -> SocketOptions: ...
+
+    def ask_status(self, handle: bytes) -> StatusQuery: ...
+
+    def wait(self, ready: Callable[[], bool], *, until: float) -> bool: ...
+
+    def wait_answered(self, answered: Callable[[], bool], until: float) -> bool: ...
+
+    def release(self, submission: SocketSubmission) -> None: ...
 
 
 class SocketSubmission(WaitingSubmission):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import gearman  # type: ignore[import-untyped]
 from gearman import protocol
@@ -24,8 +24,15 @@ from ..base import JobSpec, JobStatus, Priority, WorkStatus
 from ..remote import WaitingSubmission, deliver_update
 from .bindings import UPDATES, Connection, Manager
 
-if TYPE_CHECKING:
-    from .backend import PythonGearmanBackend
+
+class Client(Protocol):
+    """The backend, as a submission needs it."""
+
+    status_interval: float
+
+    def ask_status(self, handler: ClientHandler, own_handle: bytes) -> list[JobStatus]: ...
+
+    def wait(self, handler: ClientHandler, ready: Callable[[], bool], until: float) -> bool: ...
 
 
 class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type: ignore[misc]
@@ -97,7 +104,7 @@ class BoundSubmission(gearman.job.GearmanJobRequest, WaitingSubmission):  # type
 
     handler: ClientHandler
 
-    def __init__(self, client: PythonGearmanBackend, spec: JobSpec) -> None:
+    def __init__(self, client: Client, spec: JobSpec) -> None:
         function, workload = to_bytes(spec.function), spec.workload
         job = gearman.job.GearmanJob(None, None, function, wire_unique(spec), workload)
         priority = None if spec.priority is Priority.NORMAL else spec.priority.value

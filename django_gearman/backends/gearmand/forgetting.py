@@ -14,21 +14,33 @@ import time
 import weakref
 from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from ..exceptions import BackendError
-from ..protocol.packets import PacketType, encode, to_bytes
-from ..utils.clock import monotonic
-from .base import Update
-from .connection import Connection
-
-if TYPE_CHECKING:
-    from .gearmand.client import Channel
-    from .remote import WaitingSubmission
+from ...exceptions import BackendError
+from ...protocol.address import ServerAddress
+from ...protocol.packets import PacketType, encode, to_bytes
+from ...utils.clock import monotonic
+from ..base import Update
+from ..connection import Connection
+from ..remote import WaitingSubmission
+from .options import SocketOptions
 
 _AGAIN_SECONDS = 0.5  # until a connection that something else needs is looked at again
 _LOOKS = 5  # at a queue, until gearmand has noticed that the client has gone
 _PATIENCE_SECONDS = 2.0  # for a server's answers
+
+
+class Channel(Protocol):
+    """A client's connection, as far as it matters here."""
+
+    @property
+    def server(self) -> ServerAddress: ...
+
+    @property
+    def options(self) -> SocketOptions: ...
+
+    def leave_dropped(self) -> dict[bytes, str] | None:
+        """Close, if nothing but dropped jobs needs it; return these: functions by handles."""
 
 
 class Released:
