@@ -60,7 +60,7 @@ $(PEERS)/.ready: benchmarks/peers/requirements.txt
 	@touch $@
 
 soak: $(READY)  ## Kill, stop, reload and cut off real workers under load, and print the numbers
-	@$(BIN)/python -m soak $(SCENARIOS)
+	@$(BIN)/python -m soak $(if $(SERVER),--server $(SERVER)) $(SCENARIOS)
 
 matrix:  ## Run the tests on each supported pair of Python and Django that this machine has
 	@./matrix 3.11:5.2 3.12:6.0 3.13:6.1

@@ -14,6 +14,7 @@ TEST = [
     *PYTHON_GEARMAN,
     "dynaconf>=3.2",
     "freezegun>=1.5",
+    "gear>=0.16",
     "hypothesis>=6.100",
     "psycopg[binary,pool]>=3.2",
     "pytest>=8.2",

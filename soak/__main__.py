@@ -15,7 +15,7 @@ import django
 from django.conf import settings
 
 from django_gearman.exceptions import GearmanError
-from django_gearman.testing.programs import GearmandNotInstalled, find_gearmand
+from django_gearman.testing.programs import INCLUDED, GearmandNotInstalled, find_gearmand
 
 from .ground import Ground
 from .report import Report
@@ -28,14 +28,14 @@ SCENARIOS = {
 }
 
 
-def soak(name: str, quick: bool, keep: bool) -> bool:
+def soak(name: str, quick: bool, keep: bool, included: bool) -> bool:
     """Run one scenario; return whether it has passed."""
     scenario = SCENARIOS[name]
     print(f"{name}: {scenario.TITLE}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix=f"soak-{name}-"))
     report = Report()
     started = time.monotonic()
-    with Ground(directory) as ground:
+    with Ground(directory, included=included) as ground:
         try:
             scenario.run(report, ground, quick)
         except (Stuck, GearmanError, RuntimeError) as error:
@@ -57,23 +57,33 @@ def main() -> int:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--keep", action="store_true", help="keep the logs, whatever happens")
+    parser.add_argument(
+        "--server",
+        choices=["gearmand", INCLUDED],
+        default="gearmand",
+        help=f"the job server (default: gearmand); {INCLUDED} is the included one, with its store",
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given = parser.parse_args()
     if unknown := set(given.scenarios) - set(SCENARIOS):
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     # One that is stopped ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    try:
-        find_gearmand()
-    except GearmandNotInstalled as error:
-        print(error, file=sys.stderr)
-        return 1
+    included = given.server == INCLUDED
+    if not included:
+        try:
+            find_gearmand()
+        except GearmandNotInstalled as error:
+            print(error, file=sys.stderr)
+            return 1
     settings.configure(INSTALLED_APPS=["django_gearman"], GEARMAN_EXTERNAL_JOBS=["work.*"])
     django.setup()
     random.seed(given.seed)
     print(f"seed {given.seed}\n")
     started = time.monotonic()
-    passed = [soak(name, given.quick, given.keep) for name in given.scenarios or SCENARIOS]
+    passed = [
+        soak(name, given.quick, given.keep, included) for name in given.scenarios or SCENARIOS
+    ]
     print(f"{sum(passed)} of {len(passed)} scenarios passed in {time.monotonic() - started:.0f} s")
     return 0 if all(passed) else 1
 

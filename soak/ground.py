@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from django_gearman import GearmanClient
 from django_gearman.testing import GearmanServer
+from django_gearman.testing.programs import INCLUDED, included_server
 
 from .proxy import Proxy
 from .watching import Stuck, children, cpu_seconds, wait_until
@@ -26,7 +28,23 @@ _PROJECT = Path(__file__).parent / "project"
 
 
 class JobServer(GearmanServer):
-    """A gearmand that answers the admin command `status`."""
+    """A job server that answers the admin command `status`; `store` is where it keeps jobs."""
+
+    def __init__(self, store: Path | None, *, included: bool) -> None:
+        self._store = store
+        if included:
+            super().__init__(f"--store={store}", program=included_server())
+        elif store is not None:
+            super().__init__("--queue-type=libsqlite3", f"--libsqlite3-db={store}")
+        else:
+            super().__init__()
+
+    def stored(self) -> int:
+        """Return how many jobs it has on disk."""
+        if self.name == INCLUDED:  # which locks its file, and counts the same jobs
+            return self.jobs()
+        with contextlib.closing(sqlite3.connect(f"file:{self._store}?mode=ro", uri=True)) as queue:
+            return int(queue.execute("SELECT count(*) FROM gearman_queue").fetchone()[0])
 
     @property
     def client(self) -> GearmanClient:
@@ -126,14 +144,16 @@ class Ground:
     """
     A directory with releases of the project, as deployments have them: `current` is a link to one.
 
-    All that was started on it ends with the block that it is the context manager of.
+    All that was started on it ends with the block that it is the context manager of. With `included`
+    its servers are the included one, which keeps background jobs on disk.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, included: bool = False) -> None:
         self.directory = directory
         self._trail = directory / "trail"
         self._ends = contextlib.ExitStack()
-        self._workers = 0
+        self._workers = self._servers = 0
+        self._included = included
         self.release(1)
 
     def release(self, number: int, code: str | None = None) -> None:
@@ -145,8 +165,10 @@ class Ground:
         link.symlink_to(target)
         link.replace(self.directory / "current")
 
-    def server(self, *arguments: str) -> JobServer:
-        return self._ends.enter_context(JobServer(*arguments))
+    def server(self, *, durable: bool = False) -> JobServer:
+        self._servers += 1
+        store = self.directory / f"queue-{self._servers}" if durable or self._included else None
+        return self._ends.enter_context(JobServer(store, included=self._included))
 
     def proxy(self, server: JobServer) -> Proxy:
         proxy = Proxy(server.port)

@@ -6,11 +6,9 @@ import contextlib
 import os
 import random
 import signal
-import sqlite3
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 from django_gearman import GearmanClient
 from django_gearman.exceptions import ServerUnavailable, SubmitUncertain
@@ -18,7 +16,7 @@ from django_gearman.exceptions import ServerUnavailable, SubmitUncertain
 from ..ground import Ground, JobServer, Worker
 from ..report import Report
 
-TITLE = "jobs that append their numbers, while workers and gearmand are killed"
+TITLE = "jobs that append their numbers, while workers and the job server are killed"
 
 WORKERS = 4
 
@@ -87,16 +85,9 @@ def restart(server: JobServer) -> None:
     server.start()
 
 
-def rows(file: Path) -> int:
-    """Return how many jobs the job server has on disk."""
-    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as queue:
-        return int(queue.execute("SELECT count(*) FROM gearman_queue").fetchone()[0])
-
-
 def run(report: Report, ground: Ground, quick: bool) -> None:
     count, kills, restarts = (300, 5, 1) if quick else (2000, 20, 2)
-    file = ground.directory / "queue"
-    server = ground.server("--queue-type=libsqlite3", f"--libsqlite3-db={file}")
+    server = ground.server(durable=True)
     worker = ground.worker(server.address, "-q=default:2", "-q=again:2")  # four in all
     ground.serving(server, worker, WORKERS // 2)
     started = time.monotonic()
@@ -117,8 +108,8 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
 
     ground.wait(drained, worker, "the queue is empty")
     seconds = time.monotonic() - started
-    left = rows(file)
-    ground.wait(lambda: not rows(file), worker, "the queue on disk is empty")
+    left = server.stored()
+    ground.wait(lambda: not server.stored(), worker, "the queue on disk is empty")
     code, _ = worker.stop()
 
     marks = ground.marks()
@@ -128,14 +119,16 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     uncertain = submitting.uncertain.total()
     more = began.total() - len(began)
     report.number("jobs submitted", count)
-    report.number("submissions refused while gearmand was down, sent again", submitting.unavailable)
+    report.number(
+        "submissions refused while the server was down, sent again", submitting.unavailable
+    )
     report.number("submissions not acknowledged, sent again", uncertain)
     report.number("worker processes killed", killer.kills)
     report.number("... with a job in hand", worker.output.count("; starting another one"))
     for how, words in (("submitted again", "failed in attempt"), ("left to others", "is given to")):
         told = [line for line in worker.output.splitlines() if words in line and "its" in line]
         report.number(f"... which was {how}", len(told))
-    report.number("gearmand killed", restarts)
+    report.number("job server killed", restarts)
     report.number("attempts that raised, and were retried", raised.total())
     report.number("runs", began.total())
     report.number("redeliveries and retries: runs beyond the first", more)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..ground import Ground, JobServer, Worker
 from ..report import Report
 
-TITLE = "gearmand down, and gearmand hung"
+TITLE = "the job server down, and hung"
 
 WORKERS = 4
 SECONDS = 60.0  # within which the workers must be back

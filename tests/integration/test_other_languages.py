@@ -12,10 +12,11 @@ import pytest
 
 from django_gearman import GearmanClient
 from django_gearman.exceptions import JobFailed, JobRaised
+from django_gearman.testing.programs import INCLUDED, included_server
 from tests.integration.conftest import workers_ready
 from tests.support.gearmand import Gearmand, wait_until
 
-pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("production")]
 
 FLAKY = "tests.integration.flaky"
 PHP_CLIENT = """
@@ -64,6 +65,14 @@ def interpreter(program: str, *probe: str) -> list[str]:
             pytest.fail(missing)
         pytest.skip(missing)
     return [found]
+
+
+@pytest.fixture(params=[pytest.param("gearmand", marks=pytest.mark.gearmand), INCLUDED])
+def own_gearmand(request) -> Iterator[Gearmand]:
+    """A job server for one test: gearmand, and the included one."""
+    program = included_server() if request.param == INCLUDED else None
+    with Gearmand(program=program) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
