@@ -23,6 +23,7 @@ from django_gearman import GearmanClient, GearmanWorker, JobRequest, conf
 from django_gearman.backends import close_backends, get_backend
 from django_gearman.jobs.registry import registry
 from django_gearman.testing.gearmand import free_port
+from django_gearman.testing.programs import included_server
 from tests.support.conformance import (
     CASES,
     EXEMPT,
@@ -250,6 +251,20 @@ def only_jobs_of_the_case() -> Iterator[None]:
     registry._jobs.update(others)
 
 
+@pytest.fixture(scope="module")
+def included() -> Iterator[Gearmand]:
+    """The included job server, for all cases."""
+    with Gearmand(program=included_server()) as server:
+        yield server
+
+
+@pytest.fixture
+def own_included() -> Iterator[Gearmand]:
+    """The included job server, for one case."""
+    with Gearmand(program=included_server()) as server:
+        yield server
+
+
 @pytest.fixture
 def set_stage(
     request: pytest.FixtureRequest,
@@ -258,18 +273,18 @@ def set_stage(
     monkeypatch: pytest.MonkeyPatch,
     leaving: list[threading.Thread],
     only_jobs_of_the_case: None,
-) -> Iterator[Callable[[Case, str], Stage]]:
+) -> Iterator[Callable[[Case, str, str], Stage]]:
     """Return a way to set the stage for a case; one for each test."""
     stages: list[Stage] = []
 
-    def make(case: Case, transport: str) -> Stage:
+    def make(case: Case, transport: str, program: str) -> Stage:
         server: Gearmand | None = None
         its_own_call = wanted(case, transport).call is None
         if transport == "python-gearman" or (its_own_call and "import gearman" in case.call):
             pytest.importorskip("gearman", reason="the bindings are not installed")
         if transport in ("gearman", "python-gearman"):
-            fixture = "own_gearmand" if case.is_about_names else "gearmand"
-            server = request.getfixturevalue(fixture)
+            request.getfixturevalue("production")
+            server = request.getfixturevalue(f"own_{program}" if case.is_about_names else program)
         stages.append(Stage(case, transport, server, tmp_path, settings, monkeypatch))
         return stages[-1]
 
@@ -306,22 +321,30 @@ def _different(what: str, wish: object, found: object) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("case", "transport"),
+    ("case", "transport", "program"),
     [
-        pytest.param(
-            case,
-            transport,
-            id=f"{case.id}-{transport}",
-            marks=[pytest.mark.gearmand] if "gearman" in transport else [],
-        )
-        for case, transport in RUNS
+        *(
+            pytest.param(
+                case,
+                transport,
+                "gearmand",
+                id=f"{case.id}-{transport}",
+                marks=[pytest.mark.gearmand] if "gearman" in transport else [],
+            )
+            for case, transport in RUNS
+        ),
+        *(
+            pytest.param(case, transport, "included", id=f"{case.id}-included")
+            for case, transport in RUNS
+            if transport == "gearman"
+        ),
     ],
 )
 def test_case_comes_to_what_it_should(
-    case: Case, transport: str, set_stage: Callable[[Case, str], Stage]
+    case: Case, transport: str, program: str, set_stage: Callable[[Case, str, str], Stage]
 ) -> None:
     # Given
-    stage = set_stage(case, transport)
+    stage = set_stage(case, transport, program)
 
     # When
     got = stage.play()
