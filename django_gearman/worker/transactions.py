@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -26,7 +27,9 @@ class _Thread(threading.local):
     """The connections of a thread: to ask Django for them each time would take longer than the rest."""
 
     def __init__(self) -> None:
-        self.connections = [*connections.all(initialized_only=True)]
+        # This module may be imported before anybody has read the settings: there is none then.
+        opened = connections.all(initialized_only=True) if settings.configured else []
+        self.connections = [*opened]
 
 
 _thread = _Thread()
