@@ -1,5 +1,5 @@
 """
-What is measured, on one system at a time.
+The cases that are measured, on one system at a time.
 
 A drain is measured by its jobs: the first and the last of the queue are marked, and a marked job writes
 the time at which it runs. So no system's start or end is counted, nor how a queue is asked for its

@@ -17,10 +17,10 @@ Environment = Mapping[str, str]
 
 
 class Client(Protocol):
-    """What a measurement asks for jobs."""
+    """A process that submits jobs for a measurement."""
 
     def call(self, method: str, **arguments: int) -> Any:
-        """Have the client do something; see `benchmarks.ours.Client` for what there is."""
+        """Tell the client to do something; `benchmarks.ours.Client` has the list."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,4 +1,4 @@
-"""What the library is meant to reach, as ratios within one run, and whether it does."""
+"""Goals of the library, as ratios within one run, and a check whether it reaches them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _WARM_CALLS = 3
 
 
 class Hops(NamedTuple):
-    """What one call came to."""
+    """The figures of one call."""
 
     calls: int
     modules: int

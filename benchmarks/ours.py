@@ -25,7 +25,7 @@ class Client:
         self._serving: GearmanWorker | None = None
 
     def _serve(self) -> None:
-        """Have jobs of the memory transport run, in a thread of this process."""
+        """Run the jobs of the memory transport, in a thread of this process."""
         if settings.GEARMAN_BACKEND == "memory" and self._serving is None:
             self._serving = GearmanWorker()
             threading.Thread(target=self._serving.work, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Which cases are measured on which systems, and with how many jobs."""
+"""The plan of a run: cases, the systems they are measured on, and their numbers of jobs."""
 
 from __future__ import annotations
 

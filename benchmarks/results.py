@@ -1,4 +1,4 @@
-"""What has been measured: each figure by round, so that figures of one round can be compared."""
+"""Measured figures, each by round, so that figures of one round can be compared."""
 
 from __future__ import annotations
 

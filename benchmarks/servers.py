@@ -25,7 +25,7 @@ from .processes import Program, pss, wait_until
 
 @dataclass
 class Server:
-    """What a measurement needs to know of a server: how it is found, for clients and workers."""
+    """A server as a measurement knows it: its address, for clients and workers."""
 
     environment: dict[str, str] = field(default_factory=dict)
 

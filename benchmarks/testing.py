@@ -1,5 +1,5 @@
 """
-What testing costs: a job in a test over a call of its function, and the plugin over a session without.
+The cost of testing: a job in a test over a call of its function, and the plugin over a session without.
 
 The aims are: a job at most 50 us over a call, the plugin at most 10 ms. That is little beside what a
 session takes, and beside what a busy machine adds to it: of several sessions the quickest counts.

@@ -1,4 +1,4 @@
-"""What a scenario stands on: a directory with a project of jobs, job servers, and workers."""
+"""The ground of a scenario: a directory with a project of jobs, job servers, and workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scenario has found: numbers, which are printed as they come, and what is wrong with them."""
+"""The findings of a scenario: numbers, printed as they come, and the goals that they miss."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def recorded(func):
 
 @dataclass(frozen=True)
 class Got:
-    """What a case came to."""
+    """The outcome of a case."""
 
     value: object = None
     error: Exception | None = None

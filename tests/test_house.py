@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,24 @@ def test_no_module_is_too_long_to_read(module):
 @pytest.mark.parametrize("name", sorted(TEST_FILES))
 def test_no_test_file_is_too_long_to_read(name):
     assert len(TEST_FILES[name].read_text().splitlines()) <= 600
+
+
+def test_contributors_find_every_room_and_each_path_that_is_named():
+    text = (TESTS.parent / "CONTRIBUTING.md").read_text()
+    files = [f"/{path}" for path in (*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"))]
+
+    rooms = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    assert [room for room in rooms if f"`{room}/`" not in text] == []
+    named = re.findall(r"[\w/]+\.py\b", text)
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
+
+
+@pytest.mark.parametrize("folder", ["tests", "soak", "benchmarks", "gearman_example"])
+def test_docstrings_name_their_subject_at_once(folder):
+    circumscribed = re.compile(r'"""\s*(?:What|Where|Whether|Whoever|Have) .*')
+    found = [
+        f"{path}: {docstring}"
+        for path in (TESTS.parent / folder).rglob("*.py")
+        for docstring in circumscribed.findall(path.read_text())
+    ]
+    assert found == []

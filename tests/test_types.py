@@ -1,4 +1,4 @@
-"""What an editor knows of a job: wrong arguments are errors of types."""
+"""The types of jobs, as an editor sees them: wrong arguments are type errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the clients of the peers have in common: see `benchmarks.ours.Client`."""
+"""The common part of the peers' clients: see `benchmarks.ours.Client`."""
 
 from __future__ import annotations
 

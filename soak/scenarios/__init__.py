@@ -1,1 +1,1 @@
-"""What is done to workers; each module has `TITLE` and `run(report, ground, quick)`."""
+"""Trouble for workers; each module has `TITLE` and `run(report, ground, quick)`."""

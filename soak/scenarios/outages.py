@@ -1,4 +1,4 @@
-"""Have the job server away for a while, and hung for a while."""
+"""Take the job server away for a while, and hang it for a while."""
 
 from __future__ import annotations
 

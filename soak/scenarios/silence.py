@@ -1,4 +1,4 @@
-"""Have an idle worker's connection die without a word."""
+"""Cut an idle worker's connection without a word."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def own_waiters(monkeypatch) -> Iterator[threads.Waiters]:
 
 @pytest.fixture
 def workers() -> Iterator[None]:
-    """Have 20 workers in threads."""
+    """Run 20 workers in threads."""
     stop = threading.Event()
 
     def work() -> None:
@@ -56,7 +56,7 @@ def workers() -> Iterator[None]:
 
 @pytest.fixture
 def slow_workers() -> Iterator[None]:
-    """Have 20 workers, each of which takes a second for a job."""
+    """Run 20 workers, each of which takes a second for a job."""
 
     def work() -> None:
         session = get_backend().register(["tests.app.echo"])

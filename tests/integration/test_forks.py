@@ -1,4 +1,4 @@
-"""What a job forks is a plain process: it ends when it should, and is no second worker."""
+"""A process that a job forks is a plain process: it ends when it should, and is no second worker."""
 
 from __future__ import annotations
 

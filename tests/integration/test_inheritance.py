@@ -1,4 +1,4 @@
-"""What the parent has opened before it forks, with a real PostgreSQL and real processes."""
+"""Connections that the parent opened before it forks, with a real PostgreSQL and real processes."""
 
 from __future__ import annotations
 

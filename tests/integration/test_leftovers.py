@@ -1,4 +1,4 @@
-"""What a job leaves behind does not reach the next one."""
+"""Leftovers of a job do not reach the next one."""
 
 from __future__ import annotations
 

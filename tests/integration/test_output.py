@@ -1,4 +1,4 @@
-"""What a worker writes: JSON in each line where that is asked for, and no line by others."""
+"""The output of a worker: with --log-format json each line is JSON, and no line comes from others."""
 
 from __future__ import annotations
 

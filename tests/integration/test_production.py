@@ -1,4 +1,4 @@
-"""What a worker does that runs for months: it loses nothing, and nothing brings it down."""
+"""A worker that runs for months: it loses nothing, and nothing brings it down."""
 
 from __future__ import annotations
 

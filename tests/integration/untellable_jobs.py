@@ -104,7 +104,7 @@ def close_all() -> None:
 
 
 class Unreadable:
-    """Whoever reads it ends."""
+    """A value that ends the process which unpickles it."""
 
     def __reduce__(self) -> Any:
         return end_reader, ()

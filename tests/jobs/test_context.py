@@ -1,4 +1,4 @@
-"""What goes with a job from its submitter, and is known where it runs."""
+"""The context that a submitter gives to a job, and the job reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one peer can do to the server, and to the others: bounded, each of it."""
+"""Limits to the harm that one peer can do to the server and to other peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the job server answers, packet by packet."""
+"""Conversations with the job server, packet by packet."""
 
 from __future__ import annotations
 

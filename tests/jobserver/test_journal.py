@@ -18,7 +18,7 @@ PATIENCE = 30.0
 
 
 class Written:
-    """What the journal has told, and a way to wait for it."""
+    """A recorder of the journal's reports, with a way to wait for them."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []

@@ -1,4 +1,4 @@
-"""What workers in other languages say of a failure."""
+"""Errors from workers in other languages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_flood_of_it_is_cut():
 
 @pytest.fixture
 def outcome_of(settings, gearmand):
-    """Have a worker in another language end a job with these packets; return the request."""
+    """End a job with these packets, as a worker in another language; return the request."""
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [gearmand.address]
     settings.GEARMAN_EXTERNAL_JOBS = ["php.*"]

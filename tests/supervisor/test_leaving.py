@@ -1,4 +1,4 @@
-"""What a process does before it ends."""
+"""The last things that a process does before it ends."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Case:
 
     @property
     def is_about_names(self) -> bool:
-        """Whether the names of functions on the wire matter, so that it needs its own server."""
+        """Tell if the names of functions on the wire matter, so that the case needs its own server."""
         return self.id.startswith("jobname-") or "GEARMAN_JOB_NAME" in self.settings
 
     def make_call(self, client: GearmanClient, impatiently: bool = False) -> object:
@@ -101,7 +101,7 @@ class Anything:
 @dataclass(frozen=True)
 class Want:
     """
-    What a case should come to.
+    The outcome that a case should have.
 
     That is: what is raised, and a pattern of its text; or the value of the call; or the attributes,
     by their dotted names, of the requests that the call gives. A class of errors stands for an

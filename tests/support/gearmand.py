@@ -1,4 +1,4 @@
-"""What the tests ask of a private gearmand, beyond what the package offers."""
+"""A private gearmand for tests, with more than the package offers."""
 
 from __future__ import annotations
 

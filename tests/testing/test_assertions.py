@@ -1,4 +1,4 @@
-"""What a test may assert of submissions, and what it is told when that fails."""
+"""Assertions about submissions, and their messages when they fail."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def backend_at(server: GearmanServer) -> GearmandBackend:
 
 @pytest.fixture(params=[pytest.param("gearmand", marks=pytest.mark.gearmand), "gearman_server"])
 def either(request, monkeypatch) -> str:
-    """Have private servers be gearmand, and the included one."""
+    """Run a test with gearmand and with the included server as private servers."""
     if request.param == "gearman_server":
         monkeypatch.setenv("GEARMAND", "gearman_server")
     return str(request.param)

@@ -24,7 +24,7 @@ from django_gearman.worker.inheritance import (
 
 
 def in_child(check: Callable[[], object]) -> bool:
-    """Whether this is true in a forked process."""
+    """Tell if this is true in a forked process."""
     pid = os.fork()
     if not pid:
         os._exit(not check())
@@ -32,7 +32,7 @@ def in_child(check: Callable[[], object]) -> bool:
 
 
 class Pool:
-    """What a backend of Django's keeps connections in."""
+    """The pool of connections of a database backend."""
 
     def __init__(self) -> None:
         self.is_closed = False

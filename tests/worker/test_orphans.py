@@ -1,4 +1,4 @@
-"""What is said in the name of a worker process that has died, to a real server."""
+"""Reports in the name of a dead worker process, to a real server."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_connection_that_is_lost_queues_nothing(dead, own_gearmand):
 
 
 def test_half_a_result_queues_nothing(dead, own_gearmand, monkeypatch):
-    """What is said after it would be taken for its rest, so that the server gives the job to others."""
+    """A report after half a packet would be read as its rest, so the server gives the job to others."""
     monkeypatch.setattr("django_gearman.backends.gearmand.orphan._SECONDS", 0.5)
     worker = dead()
     [opened] = worker.sockets.values()

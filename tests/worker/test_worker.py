@@ -1,4 +1,4 @@
-"""What a worker tells while it works, and what it holds on to."""
+"""The reports of a worker while it works, and the connections that it keeps."""
 
 from __future__ import annotations
 
