@@ -12,6 +12,12 @@ from django_gearman.testing.programs import find_gearmand
 from tests.support.gearmand import Gearmand
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two tests for each processor: most of the time of most tests is spent waiting."""
+    return 2 * (os.cpu_count() or 1)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gearmand"):
         try:

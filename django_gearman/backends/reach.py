@@ -14,6 +14,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from ..exceptions import BackendError
 from ..utils.clock import monotonic
 
 _T = TypeVar("_T")
@@ -109,9 +110,9 @@ class Race(Generic[_K, _T]):
         return winner
 
     def run_here(self, key: _K) -> tuple[_K, _T] | None:
-        """Make one attempt in this thread."""
+        """Make one attempt in this thread, where a job's time limit may be raised in it."""
         self.began[key] = monotonic()
-        self._try(key)
+        self._try(key, BackendError)
         return self._winner
 
     def _begin(self, key: _K) -> None:
@@ -131,10 +132,10 @@ class Race(Generic[_K, _T]):
                     return
                 self._changed.wait(min(remaining, threading.TIMEOUT_MAX))
 
-    def _try(self, key: _K) -> None:
+    def _try(self, key: _K, failures: type[Exception] = Exception) -> None:
         try:
             result = self.attempts[key]()
-        except Exception as error:  # noqa: BLE001 - who runs the race tells it
+        except failures as error:  # who runs the race tells it
             self.standing.failed(key, monotonic() - self.began[key])
             with self._changed:
                 self.errors[key] = error

@@ -15,6 +15,7 @@ from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.utils import ConnectionHandler
 
 from django_gearman import GearmanClient
+from django_gearman.backends.reach import Race, Standing
 from django_gearman.exceptions import JobTimeLimitExceeded
 from django_gearman.utils.interrupts import brief, undisturbed, undisturbed_between_waits, waits
 from django_gearman.worker.timelimit import limited
@@ -282,6 +283,14 @@ def test_submitting_goes_on_after_an_interrupt(settings, own_gearmand):
         started = time.perf_counter()
         assert client.submit_job("tests.app.note", 2, background=True).handle
         assert time.perf_counter() - started < 5
+
+
+def test_a_limit_that_strikes_while_a_server_is_reached_is_no_fault_of_the_server():
+    standing: Standing[str] = Standing()
+    race = Race({"one": lambda: spend(20)}, standing, id)
+
+    assert interrupted(lambda: race.run_here("one")) < 10
+    assert not standing.passed_over("one", 60)
 
 
 @pytest.mark.gearmand
