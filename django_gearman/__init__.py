@@ -1,8 +1,8 @@
 """
 Background jobs for Django on Gearman, which can be tested without a server.
 
-The public names are imported when they are first used: whoever only installs the package, and has
-its pytest plugin loaded therefore, does not pay for Django.
+Public names are imported at their first use. The pytest plugin is loaded in every session of a
+project that installs the package; it must not import Django.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The app: finds the jobs of every installed app, and checks the settings."""
+"""The Django app: it finds the jobs of every installed app, and checks the settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from .utils.console import wants_json
 
 
 class DjangoGearmanConfig(AppConfig):
-    """Imports `gearman_jobs` of each installed app; an error inside one is raised, not hidden."""
+    """
+    The app configuration. It imports `gearman_jobs` of each installed app; an error inside one is
+    raised.
+    """
 
     name = "django_gearman"
     verbose_name = "Gearman"
 
     def ready(self) -> None:
-        if "gearman_worker" in sys.argv:  # before anything keeps them
+        if "gearman_worker" in sys.argv:  # before other code keeps a reference to them
             protect_streams()
         if wants_json(sys.argv):
             write_json()

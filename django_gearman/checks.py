@@ -1,4 +1,4 @@
-"""System checks: `manage.py check` finds what would fail later."""
+"""System checks: `manage.py check` finds faults that would appear later."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_routes(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     try:
         errors = routing_errors()
     except ImproperlyConfigured:
-        return []  # as E005 tells
+        return []  # E005 reports this
     return [checks.Error(error, id="django_gearman.E006") for error in errors]
 
 
@@ -55,7 +55,7 @@ def check_placement(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage
     try:
         misplaced = misplaced_jobs()
     except ImproperlyConfigured:
-        return []  # as E004 tells
+        return []  # E004 reports this
     return [
         checks.Error(
             f"no worker loads the job {place}.", hint=f"{remedy}.", id="django_gearman.E011"
@@ -86,19 +86,19 @@ def _check_on_commit() -> None:
 
 
 def _check_old_pickles() -> list[CheckMessage]:
-    """Remind of a setting that is for the time of an upgrade only."""
+    """Warn about a setting that is only for the time of an upgrade."""
     if getattr(settings, "GEARMAN_OLD_PICKLES", None) not in ("read", "write"):
         return []
     message = "GEARMAN_OLD_PICKLES accepts pickles that are signed for any job, as 1.0 did."
     hint = (
-        "Whoever can read your job server can send a job's call to another job. Remove the setting "
-        "when every process has been upgraded and the queues are empty."
+        "Anyone who can read your job server can send a job's call to another job. Remove "
+        "the setting when every process has been upgraded and the queues are empty."
     )
     return [checks.Warning(message, hint=hint, id="django_gearman.W003")]
 
 
 def _check_retries() -> list[CheckMessage]:
-    """Check that each backoff gives a delay, and that the transport has delayed jobs if one does."""
+    """Check that each backoff returns a delay, and that the backend supports the delays."""
     found: list[CheckMessage] = []
     delayed = []
     for job in registry.jobs():
@@ -113,7 +113,8 @@ def _check_retries() -> list[CheckMessage]:
     if delayed and not _has_delays():
         message = f"{', '.join(delayed)}: the transport has no delayed jobs, so no retry can wait."
         hint = (
-            "Their first failure will be their last. Use GEARMAN_BACKEND = 'gearman', or backoff=0."
+            "The first failure of these jobs is final. Use GEARMAN_BACKEND = 'gearman', or "
+            "backoff=0."
         )
         found.append(checks.Warning(message, hint=hint, id="django_gearman.W002"))
     return found
@@ -123,7 +124,7 @@ def _has_delays() -> bool:
     try:
         return backends.get_backend_class().supports_delayed
     except InvalidBackend:
-        return True  # as E001 tells what is wrong
+        return True  # E001 reports this
 
 
 def _unknown_settings() -> list[CheckMessage]:

@@ -1,7 +1,7 @@
 """
-Every setting this library reads, read when it is used.
+The settings of this library. Each is read at the time of use.
 
-`DEFAULTS` is the list of them; each function returns one, checked, or raises ImproperlyConfigured.
+`DEFAULTS` lists them. Each function returns one checked setting, or raises ImproperlyConfigured.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_OLD_PICKLES": None,
 }
 
-#: What may happen to a job that cannot be submitted when its transaction has committed.
+#: The choices for a job that cannot be submitted after its transaction has committed.
 ON_COMMIT_FAILURE = ("log", "raise")
 
 
@@ -96,7 +96,9 @@ def transport() -> tuple[Any, Any, Any]:
 
 
 def check_name(value: object, what: str) -> str:
-    """Return a job's, queue's or function's name; TypeError or ValueError if it cannot be one."""
+    """
+    Return the name of a job, queue or function; raise TypeError or ValueError for an invalid one.
+    """
     if not isinstance(value, str):
         raise TypeError(f"a {what} is a string, not {quoted(value)}")
     if not value or not value.isprintable() or " " in value:
@@ -109,24 +111,26 @@ def check_name(value: object, what: str) -> str:
         )
     if value.endswith(DELAYED):
         raise ValueError(
-            f"{quoted(value)} is not a {what}: names that end in {DELAYED!r} are taken"
+            f"{quoted(value)} is not a {what}: names that end in {DELAYED!r} are reserved"
         )
     return value
 
 
 def check_queue(value: object) -> str:
-    """Return a queue's name; TypeError or ValueError for what `gearman_worker -q` takes otherwise."""
+    """
+    Return the name of a queue; raise TypeError or ValueError for names with a meaning in `-q`.
+    """
     name = check_name(value, "queue name")
     if name == "*" or re.search(r":\d*$", name):
         raise ValueError(
-            f"{name!r} is not a queue name: 'gearman_worker -q' takes '*' for all queues, and "
-            "'mail:2' for two processes for queue mail"
+            f"{name!r} is not a queue name: 'gearman_worker -q' reads '*' as all queues, and "
+            "'mail:2' as two processes for queue mail"
         )
     return name
 
 
 def job_timeout() -> float | None:
-    """Return GEARMAN_JOB_TIMEOUT, the seconds that a job may run which declares none, or None."""
+    """Return GEARMAN_JOB_TIMEOUT: the time limit of jobs that declare none, in seconds, or None."""
     seconds = _read("GEARMAN_JOB_TIMEOUT")
     try:
         return None if seconds is None else check_seconds(seconds, "GEARMAN_JOB_TIMEOUT")
@@ -135,7 +139,7 @@ def job_timeout() -> float | None:
 
 
 def submit_on_commit() -> bool | str:
-    """Return GEARMAN_SUBMIT_ON_COMMIT: what `on_commit` is for background jobs that do not say."""
+    """Return GEARMAN_SUBMIT_ON_COMMIT: the default of `on_commit` for background jobs."""
     value: object = _read("GEARMAN_SUBMIT_ON_COMMIT")
     if not isinstance(value, (bool, str)) or value == "":
         raise ImproperlyConfigured(
@@ -153,7 +157,10 @@ def on_commit_failure() -> str:
 
 
 def send_tracebacks() -> bool | None:
-    """Return GEARMAN_SEND_TRACEBACKS; None sends them to clients of this project, and with DEBUG."""
+    """
+    Return GEARMAN_SEND_TRACEBACKS; None sends them to clients of this project, and with DEBUG to
+    all.
+    """
     value: object = _read("GEARMAN_SEND_TRACEBACKS")
     if value is not None and not isinstance(value, bool):
         raise ImproperlyConfigured(f"GEARMAN_SEND_TRACEBACKS is True, False or None, not {value!r}")
@@ -161,13 +168,13 @@ def send_tracebacks() -> bool | None:
 
 
 def sends_traceback(*, to_own_client: bool) -> bool:
-    """Whether the traceback of a failed job goes to the client that waits for it; never raises."""
+    """Return True if the client of a failed job gets the traceback; never raise."""
     value: object = _read("GEARMAN_SEND_TRACEBACKS")
     return value if isinstance(value, bool) else to_own_client or bool(settings.DEBUG)
 
 
 def context_provider() -> Callable[[], Any] | None:
-    """Return GEARMAN_CONTEXT_PROVIDER, the function whose dict goes with each job, or None."""
+    """Return GEARMAN_CONTEXT_PROVIDER, the function that returns a dict for each job, or None."""
     provider: Any = _read("GEARMAN_CONTEXT_PROVIDER")
     if isinstance(provider, str):
         try:
@@ -176,22 +183,26 @@ def context_provider() -> Callable[[], Any] | None:
             raise ImproperlyConfigured(f"GEARMAN_CONTEXT_PROVIDER: {error}") from error
     if provider is not None and not callable(provider):
         raise ImproperlyConfigured(
-            "GEARMAN_CONTEXT_PROVIDER is a function without arguments, or its dotted path, "
-            f"not {provider!r}"
+            "GEARMAN_CONTEXT_PROVIDER is a function without arguments, or its dotted "
+            f"path, not {provider!r}"
         )
     found: Callable[[], Any] | None = provider
     return found
 
 
 def submission_context() -> dict[str, Any]:
-    """Return what GEARMAN_CONTEXT_PROVIDER gives here and now: {} where it is not set."""
+    """
+    Return the dict of GEARMAN_CONTEXT_PROVIDER for a job that is submitted now; {} if it is not
+    set.
+    """
     provider = context_provider()
     if provider is None:
         return {}
     context = provider()
     if not isinstance(context, Mapping) or not all(isinstance(key, str) for key in context):
         raise ImproperlyConfigured(
-            f"GEARMAN_CONTEXT_PROVIDER returns a dict with names as keys, not {repr_of(context, 200)}"
+            "GEARMAN_CONTEXT_PROVIDER returns a dict with names as keys, not "
+            f"{repr_of(context, 200)}"
         )
     return dict(context)
 
@@ -216,14 +227,14 @@ def middleware() -> Chain:
 
 
 def function_name(job_name: str) -> str:
-    """Return the function that carries a job on the wire, as GEARMAN_JOB_NAME says."""
+    """Return the function name of a job on the job server, as GEARMAN_JOB_NAME converts it."""
     setting = _read("GEARMAN_JOB_NAME")
     if setting is None:
         return job_name
     namer = _job_namer(setting)
     try:
         return check_name(namer(job_name), "function name")
-    except Exception as error:  # a callable of the project's may raise anything
+    except Exception as error:  # a callable of the project may raise any exception
         raise ImproperlyConfigured(f"GEARMAN_JOB_NAME, given {job_name!r}: {error!r}") from error
 
 
@@ -250,7 +261,7 @@ def _job_namer(setting: object) -> Callable[[str], object]:
 
 
 def serializer() -> object:
-    """Return GEARMAN_SERIALIZER as it stands; `serializers.get_serializer` understands it."""
+    """Return GEARMAN_SERIALIZER unchanged; `serializers.get_serializer` interprets it."""
     return _read("GEARMAN_SERIALIZER")
 
 
@@ -268,7 +279,7 @@ def external_jobs() -> Iterable[str]:
 
 
 def is_external(job_name: str) -> bool:
-    """Whether GEARMAN_EXTERNAL_JOBS says that other programs serve this job."""
+    """Return True if GEARMAN_EXTERNAL_JOBS lists this job as one of another program."""
     return any(fnmatch.fnmatchcase(job_name, each) for each in external_jobs())
 
 

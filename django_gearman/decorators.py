@@ -1,4 +1,4 @@
-"""@gearman_job: declare a function as a job."""
+"""The decorator @gearman_job, which declares a function as a job."""
 
 from __future__ import annotations
 
@@ -66,26 +66,26 @@ def gearman_job(
     """
     Declare a function as a job; write it bare, `@gearman_job`, or with arguments.
 
-    `queue` is what a worker's -q selects by. `name` is what clients submit it by; by default the
+    A worker selects jobs by `queue` with -q. Clients submit the job by `name`; the default is the
     import path without the part `gearman_jobs`. With `takes_context` the function gets a
-    `JobContext` as its first argument. `serializer` carries this job's arguments and results in
-    place of GEARMAN_SERIALIZER.
+    `JobContext` as its first argument. `serializer` replaces GEARMAN_SERIALIZER for the arguments
+    and results of this job.
 
-    `timeout` is how many seconds a run may take in a worker process, in place of
-    GEARMAN_JOB_TIMEOUT: then JobTimeLimitExceeded is raised in it, and 5 seconds later the process
-    is killed. How long a caller waits is another thing: `using(wait=...)`.
+    `timeout` is the time limit of a run in a worker process, in seconds. It replaces
+    GEARMAN_JOB_TIMEOUT. After that time JobTimeLimitExceeded is raised in the job, and 5 seconds
+    later the process is killed. To limit the wait of a caller, use `using(wait=...)`.
 
-    A background job that raises one of `retry_on` (default: any Exception), or whose worker process
-    dies, is submitted again, up to `retries` times; `backoff` says after how long: a number of
+    A background job is submitted again, up to `retries` times, if it raises one of `retry_on`
+    (default: any Exception) or its worker process dies. `backoff` is the delay: a number of
     seconds, or a function of the number of attempts so far, like the default `exponential()`.
 
-    Raises JobAlreadyRegistered when another job has the name, TypeError or ValueError for anything
-    that cannot be used.
+    Raises JobAlreadyRegistered if another job has the name, and TypeError or ValueError for invalid
+    arguments.
     """
 
     def declare(func: Callable[..., Any]) -> Job[..., ..., Any]:
         if not inspect.isroutine(func):
-            raise TypeError(f"@gearman_job declares functions, not {func!r}")
+            raise TypeError(f"@gearman_job can only declare functions, not {func!r}")
         job_class = AsyncJob if inspect.iscoroutinefunction(func) else Job
         job: Job[..., ..., Any] = job_class(
             func,

@@ -36,21 +36,24 @@ from .utils.text import printable, printable_lines
 
 
 def revive(kind: type[BaseException], args: tuple[object, ...]) -> BaseException:
-    """Make the exception that `GearmanError.__reduce__` has taken apart; its state is set next."""
+    """
+    Rebuild the exception that `GearmanError.__reduce__` has taken apart; its state is set next.
+    """
     error = kind.__new__(kind, *args)
     error.args = args
     return error
 
 
-_LONGEST = 100_000  # characters of a worker's words
+_LONGEST = 100_000  # characters of a worker's text
 
 
 class GearmanError(Exception):
     """
-    Base of every error of this library. Each can be copied and pickled, whatever made it.
+    The base of every error of this library. Each error can be copied and pickled.
 
-    Its text is one line, with escapes for control characters: what job servers and workers say is
-    part of many errors, and errors are written into logs and terminals. `args` has it as it is.
+    The text of an error is one line, with escapes for control characters. Many errors quote job
+    servers and workers, and errors are written into logs and terminals. `args` has the unchanged
+    text.
     """
 
     def __str__(self) -> str:
@@ -61,25 +64,25 @@ class GearmanError(Exception):
 
 
 class BackendError(GearmanError):
-    """The job server, or the way to it, failed."""
+    """A failure of the job server, or of the connection to it."""
 
 
 class ServerUnavailable(BackendError):
-    """No job server could be reached; nothing was sent."""
+    """The error if no job server can be reached; nothing was sent."""
 
 
 class ConnectionLost(BackendError):
-    """The connection to a job server broke, or the server stopped answering."""
+    """The error if the connection to a job server broke, or the server stopped answering."""
 
 
 class SubmitUncertain(BackendError):
     """
-    A job was sent but not acknowledged: it may or may not be queued.
+    The error for a job that was sent but not acknowledged: it may or may not be queued.
 
-    Raised instead of sending it again, which could run it twice. If that does no harm, pass
-    `max_retries`, or `using(resubmit=...)`. From `submit_multiple_jobs`, `requests` holds the request
-    of every job of the call, those that were acknowledged included. Copied to another process, they
-    are known by their handle; only the process that submitted them can wait for them.
+    The library does not send such a job again, because it could run twice. If that does no harm,
+    pass `max_retries`, or `using(resubmit=...)`. After `submit_multiple_jobs`, `requests` has the
+    request of every job of the call, also of the acknowledged ones. In a copy for another process,
+    they have only their handle; only the process that submitted them can wait for them.
     """
 
     def __init__(self, message: str, requests: Sequence[Any] = ()) -> None:
@@ -88,7 +91,7 @@ class SubmitUncertain(BackendError):
 
 
 class ServerError(BackendError):
-    """The job server refused a request; `code` and `text` are its words."""
+    """The refusal of a request by the job server; `code` and `text` are the server's."""
 
     def __init__(self, message: str, *, code: str = "", text: str = "") -> None:
         super().__init__(message)
@@ -97,30 +100,32 @@ class ServerError(BackendError):
 
 
 class ProtocolError(BackendError):
-    """What arrived is not Gearman's protocol: is it a job server at all?"""
+    """
+    The error for data that is not Gearman's protocol. Check that the address is a job server's.
+    """
 
 
 class JobError(GearmanError):
-    """One job did not do what its caller asked for."""
+    """An error of one job."""
 
 
 class JobFailed(JobError):
-    """The worker reported that the job failed."""
+    """The failure of a job, as its worker reported it."""
 
 
 class JobRaised(JobFailed):
     """
-    The job raised an exception on its worker.
+    An exception that the job raised on its worker.
 
-    `exception_type` is the exception's dotted name, `message` its text and `traceback` the worker's
-    traceback; each is "" where the worker, perhaps one in another language, did not tell it.
+    `exception_type` is the dotted name of the exception, `message` its text and `traceback` the
+    worker's traceback. Each is "" if the worker, perhaps one in another language, did not send it.
     """
 
     def __init__(
         self, job: str, *, exception_type: str = "", message: str = "", traceback: str = ""
     ) -> None:
-        told = ": ".join(part for part in (exception_type, message) if part)
-        super().__init__(f"{job} raised {told or 'an exception'}")
+        reason = ": ".join(part for part in (exception_type, message) if part)
+        super().__init__(f"{job} raised {reason or 'an exception'}")
         self.exception_type = exception_type
         self.message = message
         self.traceback = traceback
@@ -130,48 +135,52 @@ class JobRaised(JobFailed):
 
 
 class JobTimeout(JobError, TimeoutError):
-    """The job did not finish in the time its caller gave it; it may still be queued or running."""
+    """
+    The error if a job does not finish in the caller's time; it may still be queued or running.
+    """
 
 
 class JobLost(JobError):
-    """The job server no longer knows the job, and sent no outcome."""
+    """The error if the job server no longer knows the job, and sent no outcome."""
 
 
 class JobTimeLimitExceeded(JobError):
     """
-    A job runs for longer than its `timeout`, in a worker process, and should end at once.
+    The error in a job that exceeds its `timeout` in a worker process; the job should end at once.
 
-    Raised inside the job, which may catch it to clean up. Five seconds later the process is killed.
+    The job may catch it to clean up. Five seconds later the process is killed.
     """
 
 
 class WorkerDied(JobError):
-    """The worker process ended while it ran the job: it crashed, or was killed."""
+    """The error of a job whose worker process crashed, or was killed, while it ran the job."""
 
 
 class WaitsForItself(JobError):
-    """A job would wait for another one that only its own worker serves: for ever."""
+    """
+    The error of a job that would wait forever for another one, which only its own worker serves.
+    """
 
 
 class ResultUnavailable(JobError):
-    """There is no result to read: the job is a background one, or has not finished."""
+    """The error if there is no result: the job is a background job, or has not finished."""
 
 
 class JobNotRegistered(GearmanError, LookupError):
-    """No job of that name is declared."""
+    """The error if no job of this name is declared."""
 
 
 class JobAlreadyRegistered(GearmanError):
-    """Two jobs want the same name."""
+    """The error if two jobs have the same name."""
 
 
 class NotSetUp(GearmanError, ImproperlyConfigured):
-    """Django has not loaded its apps, or `django_gearman` is not among them."""
+    """The error if Django has not loaded its apps, or INSTALLED_APPS lacks `django_gearman`."""
 
 
 class SerializationError(GearmanError, ValueError):
-    """A value cannot be turned into bytes, or bytes cannot be turned into a value."""
+    """The error if a value cannot be converted to bytes, or bytes to a value."""
 
 
 class InvalidBackend(ImproperlyConfigured):
-    """GEARMAN_BACKEND, GEARMAN_SERVERS, GEARMAN_OPTIONS or a client's host_list is wrong."""
+    """The error for an invalid GEARMAN_BACKEND, GEARMAN_SERVERS, GEARMAN_OPTIONS or host_list."""

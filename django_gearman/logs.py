@@ -1,4 +1,4 @@
-"""Log records of jobs: which job they belong to, in every record, also of the project's own code."""
+"""Log records with the job that they belong to, also for the project's own records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .utils.text import printable, str_of
 
 _FIELDS = ("gearman_job", "gearman_id", "gearman_handle", "gearman_queue", "gearman_attempt")
 _LONGEST = 100_000  # characters of a message or traceback
-_MOST = 2**63  # what other programs read as a number
+_MOST = 2**63  # fields that other programs read as numbers
 
 
 class JobFilter(logging.Filter):
@@ -35,7 +35,7 @@ class JobFilter(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """Writes each record as one line of text, which nothing in it can break, and its traceback below."""
+    """A formatter that writes each record as one line of text, and its traceback below."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging has it
         return printable(super().formatMessage(record), _LONGEST)
@@ -46,10 +46,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """Writes each record as one line of JSON: time, level, logger, process, message, and the job."""
+    """A formatter that writes each record as one line of JSON, with the fields of the job."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, object] = {
+        fields: dict[str, object] = {
             "time": _time_of(record),
             "level": record.levelname,
             "logger": record.name,
@@ -59,13 +59,13 @@ class JSONFormatter(logging.Formatter):
         for name in _FIELDS:
             value = getattr(record, name, None)
             if value is not None and not (isinstance(value, str) and not value):
-                told[name.removeprefix("gearman_")] = value
+                fields[name.removeprefix("gearman_")] = value
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if error is not None:
-            told["traceback"] = traceback_of(error)
+            fields["traceback"] = traceback_of(error)
         elif isinstance(record.exc_text, str):
-            told["traceback"] = record.exc_text
-        return json.dumps({name: _jsonable(value) for name, value in told.items()})
+            fields["traceback"] = record.exc_text
+        return json.dumps({name: _jsonable(value) for name, value in fields.items()})
 
 
 def _time_of(record: logging.LogRecord) -> str:
@@ -100,11 +100,11 @@ _job_filter = JobFilter()
 
 def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the option's name
     """
-    Write what the library logs to stderr, unless the project's LOGGING does something with it.
+    Write the library's log records to stderr, unless the project's LOGGING handles them.
 
-    The start and end of each job only if `verbosity` is above 1; warnings and errors only if it is 0.
-    With the format "json" each record is a line of JSON, and so is all that the project's own
-    handlers write to this process's stdout and stderr, or that those of the root logger write.
+    Records about the start and end of a job need a `verbosity` above 1. A `verbosity` of 0 shows
+    warnings and errors only. With the format "json", each record is a line of JSON. The project's
+    own handlers for stdout and stderr, and the root logger's, then write JSON too.
     """
     logger = logging.getLogger("django_gearman")
     if not logger.hasHandlers():
@@ -118,7 +118,7 @@ def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the op
     for handler in [*logger.handlers, *logging.getLogger().handlers]:
         handler.addFilter(_make_ours_safe)
         handler.addFilter(_job_filter)
-    get_logger("django.dispatch")  # tells what receivers of our signals raise
+    get_logger("django.dispatch")  # reports exceptions of signal receivers
     if logging.lastResort is not None:  # for loggers without any handler
         logging.lastResort.setFormatter(TextFormatter("%(message)s"))
     log_uncaught()
@@ -127,7 +127,7 @@ def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the op
 
 
 def write_json() -> None:
-    """Have all that this process writes to stdout and stderr be lines of JSON, from now on."""
+    """Make everything that this process writes to stdout and stderr lines of JSON, from now on."""
     write_lines_of_json()
     log_uncaught()
     warnings = logging.getLogger("py.warnings")
@@ -152,5 +152,5 @@ def _shown_handlers() -> Iterator[logging.Handler]:
 
 
 def _make_ours_safe(record: logging.LogRecord) -> bool:
-    """Do it to those records that come from loggers which know nothing of it, too."""
+    """Escape records in these handlers, for loggers that do not escape them."""
     return not record.name.startswith("django_gearman.") or make_safe(record)

@@ -1,15 +1,15 @@
 """
-Signals around jobs and workers. A receiver that fails is logged by Django, and changes nothing.
+Signals of jobs and workers. If a receiver raises, Django logs the error, and the job continues.
 
 The sender is the `Job`, or None for a job that this process does not know.
 """
 
 from django.dispatch import Signal
 
-#: A job has been handed to a server. Arguments: request (JobRequest).
+#: A job was sent to a job server. Arguments: request (JobRequest).
 job_submitted = Signal()
-#: A background job could not be submitted when its transaction had committed. Arguments: request
-#: (JobRequest, whose exception tells why), exception.
+#: A background job could not be submitted after its transaction had committed. Arguments: request
+#: (JobRequest, with the exception), exception.
 submit_failed = Signal()
 #: A worker starts a job. Arguments: context (JobContext).
 job_started = Signal()
@@ -17,13 +17,13 @@ job_started = Signal()
 #: failed and has attempts left. Arguments: context (JobContext), handle (of the next run), delay
 #: (seconds from now), exception.
 job_retried = Signal()
-#: A job has failed, and is not tried again. Arguments: context (JobContext), exception.
+#: A job has failed, and is not retried. Arguments: context (JobContext), exception.
 job_failed = Signal()
 #: A worker has finished a job. Arguments: context (JobContext), outcome (WorkComplete or WorkFail),
 #: exception (what the job raised, also a RetryJob, or None), seconds (float), state ("succeeded",
 #: "retried" or "failed").
 job_finished = Signal()
-#: A worker is about to ask for its first job, or will ask for no more. Arguments: worker
+#: A worker is about to request its first job, or will request no more. Arguments: worker
 #: (GearmanWorker); the sender is its class.
 worker_started = Signal()
 worker_stopping = Signal()

@@ -1,4 +1,4 @@
-"""Replace the worker's processes when a file of the project changes, for development."""
+"""Autoreload for development: new worker processes when a file of the project changes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from django.utils import autoreload
 
 
 def reload_on_change() -> None:
-    """Watch the project's files in a thread, and send this process SIGHUP when one changes."""
+    """Watch the project's files in a thread, and send SIGHUP to this process when one changes."""
 
     def on_change(**kwargs: Any) -> bool:
         os.kill(os.getpid(), signal.SIGHUP)
-        return True  # it is taken care of
+        return True  # the change is handled
 
     autoreload.file_changed.connect(on_change, weak=False)
     reloader = autoreload.get_reloader()

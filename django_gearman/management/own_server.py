@@ -33,21 +33,24 @@ def own_server(store: Path | None) -> Options:
     server = parse_servers(servers)[0]
     if not is_loopback(server.host):
         raise CommandError(
-            f"--with-server: the first of GEARMAN_SERVERS is {server}, which is not an address of this "
-            "machine alone. Name '127.0.0.1:4730' first; or run the server there by itself, with "
-            "gearman_server"
+            f"--with-server: the first of GEARMAN_SERVERS is {server}, which is not an address "
+            "of this machine only. Name '127.0.0.1:4730' first, or run the server "
+            "there with gearman_server"
         )
     if server.tls is not None:
         raise CommandError(
-            f"--with-server: GEARMAN_SERVERS reaches {server} over TLS, which a server on this machine "
-            "does not need. Leave out 'tls'; or run the server by itself, with gearman_server --tls-cert"
+            f"--with-server: GEARMAN_SERVERS reaches {server} over TLS, which a server on "
+            "this machine does not need. Leave out 'tls', or run the server with "
+            "gearman_server --tls-cert"
         )
     return Options(server.host, server.port, store and store.absolute())
 
 
 def slot_of(options: Options) -> Slot:
-    """Return what a supervisor runs; CommandError if the server could not start now."""
-    if not is_taking_over():  # from a program whose server runs on
+    """
+    Return the supervisor's slot for the server; raise CommandError if the server cannot start now.
+    """
+    if not is_taking_over():  # a server that is still running, started by another program
         try:
             check_room(options)
         except AddressInUse as error:
@@ -63,7 +66,7 @@ def slot_of(options: Options) -> Slot:
 def _prepare(
     options: Options, scoreboard: Scoreboard, channel: socket.socket
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Start the server in this process, and return what runs it and what stops it."""
+    """Start the server in this process, and return the functions that run and stop it."""
     loop = asyncio.new_event_loop()
     server, greeting = loop.run_until_complete(listen(options))
     logger.info("%s", greeting)

@@ -1,13 +1,13 @@
 """
-Values to bytes and back.
+Serializers: values to bytes and back.
 
-A call travels as an object with the keys "args" and "kwargs" ("attempt" from the second on, and
-"context" where there is one); any other value is its single argument, so that clients in other
+A call is an object with the keys "args" and "kwargs" ("attempt" from the second attempt on, and
+"context" if there is one). Any other value is the single argument of a call, so clients in other
 languages need no envelope.
 
-`json` keeps Python's types: beside JSON's own, it tags Decimal, datetime, date, time, timedelta,
-UUID, bytes, tuple, set, frozenset, SafeString, and the floats that JSON lacks. Anything else, an
-object of a subclass of these included, is refused by name: it would come back as something else.
+`json` keeps Python's types. Besides JSON's own types, it tags Decimal, datetime, date, time,
+timedelta, UUID, bytes, tuple, set, frozenset, SafeString, and the floats that JSON lacks. It
+refuses other types, also subclasses of these, because they would come back as something else.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ _BUILT_IN: Mapping[str, Serializer] = {
 
 
 def check_bytes(data: object, serializer: Serializer) -> bytes:
-    """Return what a serializer has made, as bytes; SerializationError if that cannot be."""
+    """
+    Return the output of a serializer as bytes; raise SerializationError if it is something else.
+    """
     if isinstance(data, (bytearray, memoryview)):
         return bytes(data)
     if not isinstance(data, bytes):
@@ -57,13 +59,16 @@ def check_bytes(data: object, serializer: Serializer) -> bytes:
 
 
 def digest_of(call: Call, serializer: Serializer) -> str:
-    """Return what is the same for the same arguments, and does not give them away."""
+    """Return a digest of the arguments, which is the same for equal arguments."""
     same = serializer.dumps_call(Call(call.args, call.kwargs))
     return hashlib.blake2b(same, digest_size=8).hexdigest()
 
 
 def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializer:
-    """Return the serializer that a setting or a job names; ImproperlyConfigured if it is none."""
+    """
+    Return the serializer that a setting or a job names; raise ImproperlyConfigured for an unknown
+    one.
+    """
     if type(spec) is str and spec in _BUILT_IN:
         return _BUILT_IN[spec]
     if isinstance(spec, Serializer):

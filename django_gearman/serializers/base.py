@@ -1,4 +1,4 @@
-"""What a serializer is, and how a call travels through one."""
+"""The base class of serializers, and the values of a call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Call(NamedTuple):
-    """The arguments of one run of a job, which attempt it is, and the submitter's context."""
+    """
+    The arguments of one run of a job, with the number of the attempt and the submitter's context.
+    """
 
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = _NOTHING
@@ -26,56 +28,59 @@ class Call(NamedTuple):
 
 
 class BareCall(Call):
-    """A call of one argument, which came without an envelope, as programs in other languages send it."""
+    """A call with one argument and without an envelope, as programs in other languages send it."""
 
     __slots__ = ()
 
 
 class Serializer(ABC):
     """
-    How values travel. Subclass it for a format of your own, and name the class in GEARMAN_SERIALIZER.
+    The base of all serializers. Subclass it for another format, and name the class in
+    GEARMAN_SERIALIZER.
 
-    Both methods raise SerializationError, and nothing else, for what they cannot do.
+    For values that they cannot convert, both methods raise SerializationError, and no other
+    exception.
     """
 
-    #: Whether a workload tells the names of arguments and the number of the attempt; otherwise it is
-    #: the one argument itself.
+    #: True if a workload has the names of arguments and the number of the attempt. Otherwise it is the
+    #: single argument itself.
     carries_calls: ClassVar[bool] = True
 
     @abstractmethod
     def dumps(self, value: Any) -> bytes:
-        """Turn a value into bytes."""
+        """Convert a value to bytes."""
 
     @abstractmethod
     def loads(self, data: bytes) -> Any:
-        """Turn bytes into the value they were made of."""
+        """Convert bytes back to a value."""
 
     def for_function(self, function: str) -> Serializer:
         """
         Return the serializer for the calls, updates and results of one function on the job server.
 
-        It is this one, unless bytes of one function should mean nothing to another.
+        By default it is this one. Override it if the bytes of one function must be invalid for
+        another.
         """
         return self
 
     def dumps_result(self, value: Any) -> bytes:
-        """Turn what a job returned into bytes."""
+        """Convert the result of a job to bytes."""
         return self.dumps(value)
 
     def loads_result(self, data: bytes) -> Any:
-        """Turn a result into a value; no bytes, as other languages' workers may send, are None."""
+        """Convert bytes to a result; no bytes, as workers in other languages may send, are None."""
         return self.loads(data) if data else None
 
     def dumps_update(self, value: Any) -> bytes:
-        """Turn data or a warning that a job sends while it runs into bytes."""
+        """Convert data or a warning of a running job to bytes."""
         return self.dumps(value)
 
     def loads_update(self, data: bytes) -> Any:
-        """Turn data or a warning of a running job into a value."""
+        """Convert bytes to data or a warning of a running job."""
         return self.loads(data)
 
     def dumps_call(self, call: Call) -> bytes:
-        """Turn a job's arguments into a workload."""
+        """Convert a job's arguments to a workload."""
         envelope: dict[str, Any] = {"args": list(call.args), "kwargs": dict(call.kwargs)}
         if call.attempt > 1:
             envelope["attempt"] = call.attempt
@@ -84,25 +89,27 @@ class Serializer(ABC):
         return self.dumps(envelope)
 
     def dumps_external(self, call: Call) -> bytes:
-        """Turn the arguments of another program's job into a workload."""
+        """Convert the arguments of another program's job to a workload."""
         return self.dumps_call(call)
 
     def unique_key(self, call: Call) -> bytes:
-        """Return what equal calls have in common, for unique=True: JSON with its keys sorted."""
+        """
+        Return a key for unique=True, which is the same for equal calls: JSON with sorted keys.
+        """
         workload = self.dumps_call(call)
         with suppress(ValueError, RecursionError):
             return json.dumps(json.loads(workload), sort_keys=True).encode()
         return workload
 
     def loads_call(self, workload: bytes) -> Call:
-        """Turn a workload into a job's arguments."""
+        """Convert a workload to a job's arguments."""
         if not workload:
             return BareCall()
         value = self.loads(workload)
         if type(value) is not dict or "args" not in value or "kwargs" not in value:
             return BareCall([value])
         args, kwargs = value["args"], value["kwargs"]
-        if len(value) == 2:  # as most are
+        if len(value) == 2:  # the usual case
             if type(args) is list and type(kwargs) is dict:
                 return Call(args, kwargs)
         elif value.keys() <= _ENVELOPE:

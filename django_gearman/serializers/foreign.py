@@ -1,7 +1,8 @@
 """
-Why a job failed, in the words of a worker in another language.
+The error of a job that failed on a worker in another language.
 
-They arrive as bytes of any kind, and are shown as text: in an exception's message, in logs.
+The worker sends bytes of any kind. They are shown as text in the message of an exception, and in
+logs.
 """
 
 from __future__ import annotations
@@ -13,32 +14,35 @@ from ..utils.text import printable
 
 _LONGEST = 20_000  # characters
 _UNTOLD = "its worker did not tell why"
-# Perl's Storable, which freezes what a job died of: a version, a type, a length, the text.
+# Perl's Storable format, in which the text of a Perl error arrives: version, type, length, text.
 _STORABLE = b"\x04", b"\x05"  # in the machine's byte order, and in network order
 _SHORT = b"\x0a\x17"  # types with a length of one byte: bytes, and UTF-8
 _LONG = b"\x01\x18"  # types with a length of four bytes
 
 
-def text_of(told: bytes | str) -> str:
-    """Return what a worker said, without control characters, and cut if it is very long."""
-    if isinstance(told, bytes):
-        told = _thawed(told.rstrip(b"\0")).decode(errors="replace")
-    cut = told.strip()[:_LONGEST]
+def text_of(answer: bytes | str) -> str:
+    """Return the text of a worker without control characters; cut a very long one."""
+    if isinstance(answer, bytes):
+        answer = _thawed(answer.rstrip(b"\0")).decode(errors="replace")
+    cut = answer.strip()[:_LONGEST]
     return "\n".join(printable(line) for line in cut.split("\n"))
 
 
 def failure(job: str, raised: Mapping[str, str] | None, reason: str) -> JobFailed:
-    """Return the error of a failed job, as far as its worker has told what it is."""
+    """Return the error of a failed job, with the reason that its worker has sent."""
     if raised:
         return JobRaised(job, **raised)
     return JobFailed(f"{job} failed: {reason}" if reason else f"{job} failed; {_UNTOLD}")
 
 
 def _thawed(data: bytes) -> bytes:
-    """Return the text that Perl has frozen; other bytes as they are."""
+    """Return the text of a frozen Perl value; return other bytes unchanged."""
     if data[:1] not in _STORABLE:
         return data
-    for start in (2, 7 + sum(data[2:3])):  # in the machine's order its traits stand in between
+    for start in (
+        2,
+        7 + sum(data[2:3]),
+    ):  # then the sizes of types come next
         for kinds, size in ((_SHORT, 1), (_LONG, 4)):
             kind, length = data[start : start + 1], data[start + 1 : start + 1 + size]
             text = data[start + 1 + size :]

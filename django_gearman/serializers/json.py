@@ -12,11 +12,12 @@ from .base import Call, Serializer
 from .refusals import refusal
 from .tags import LONG, TAG, WRITERS, CannotPack, read_string, unpack, write
 
-# Any, as typeshed does not know scan_once; not strict, so that short and long texts are read alike.
+# The type is Any because typeshed lacks scan_once. It is not strict, so that short and long texts
+# are parsed alike.
 _plain: Any = json.JSONDecoder(strict=False)
 _tagged: Any = json.JSONDecoder(strict=False, object_hook=unpack)
 
-# As `JSONSerializer.dumps_call` writes them.
+# The form in which `JSONSerializer.dumps_call` writes them.
 _CALL_START, _CALL_END = b'{"args":[', b'],"kwargs":{}}'
 _KEY = {str: WRITERS[str]}
 
@@ -26,7 +27,7 @@ def _write_members(values: Mapping[str, Any]) -> str:
 
 
 class JSONSerializer(Serializer):
-    """JSON that brings back what went in."""
+    """JSON that keeps Python's types."""
 
     def dumps(self, value: Any) -> bytes:
         try:
@@ -39,12 +40,12 @@ class JSONSerializer(Serializer):
             if (string := read_string(data)) is not None:
                 return string
             text = data.decode()
-            decoder = _tagged if "_" in text and TAG in text else _plain  # to look for one is quick
+            decoder = _tagged if "_" in text and TAG in text else _plain  # this search is quick
             try:
                 value, end = decoder.scan_once(text, 0)
             except StopIteration:
                 end = -1
-            return value if end == len(text) else decoder.decode(text)  # with space around it, say
+            return value if end == len(text) else decoder.decode(text)  # with spaces around it
         except SerializationError:
             raise
         except RecursionError:
@@ -54,7 +55,7 @@ class JSONSerializer(Serializer):
         except ValueError as error:
             shown = data if len(data) <= 60 else data[:60] + b"..."
             raise SerializationError(
-                f"not JSON: {shown!r} ({str_of(error, 200)}); a sender that sends plain bytes wants a "
+                f"not JSON: {shown!r} ({str_of(error, 200)}); for plain bytes, declare the "
                 'job with serializer="raw"'
             ) from None
 
@@ -68,15 +69,15 @@ class JSONSerializer(Serializer):
                 context = _write_members(call.context)
                 return f'{{"args":[{args}],"kwargs":{{{kwargs}}},"context":{{{context}}}}}'.encode()
             except (KeyError, ValueError, CannotPack):
-                pass  # there is more to it than most calls have
+                pass  # it has more fields than most calls
         return super().dumps_call(call)
 
     def dumps_external(self, call: Call) -> bytes:
         """
-        Turn the arguments of another program's job into a workload.
+        Convert the arguments of another program's job to a workload.
 
-        A single one travels as it is, without envelope, as a program in any language reads it; but
-        one that would be taken for an envelope needs one.
+        A single argument is sent without envelope, so a program in any language can read it. An
+        argument that looks like an envelope is sent in one.
         """
         if call.kwargs or len(call.args) != 1:
             return self.dumps_call(call)
@@ -87,7 +88,7 @@ class JSONSerializer(Serializer):
 
     def loads_call(self, workload: bytes) -> Call:
         is_long = len(workload) > LONG and workload.startswith(_CALL_START)
-        if is_long and workload.endswith(_CALL_END):  # it may be of one long text
+        if is_long and workload.endswith(_CALL_END):  # it may be a single long text
             string = read_string(workload[len(_CALL_START) : -len(_CALL_END)])
             if string is not None:
                 return Call([string])

@@ -1,4 +1,6 @@
-"""The serializer `pickle`: signed, so that only this project's own pickles are loaded."""
+"""
+The serializer `pickle`: pickles with a signature, so only this project's own pickles are loaded.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,15 @@ from ..exceptions import SerializationError
 from ..utils.text import quoted, str_of
 from .base import Call, Serializer
 
-#: With nothing after it, as 1.0 had it.
+#: Version 1.0 used the salt without a suffix.
 _OLD_SALT = "django_gearman.serializers.PickleSerializer"
 
 
 def old_pickles() -> str | None:
     """
-    Return GEARMAN_OLD_PICKLES: what to do with pickles that are signed as in 1.0, for any job.
+    Return GEARMAN_OLD_PICKLES: the handling of pickles that are signed as in 1.0, for any job.
 
-    None is nothing, "read" accepts them, and "write" makes them, too.
+    None refuses them, "read" accepts them, and "write" also makes them.
     """
     value: object = getattr(settings, "GEARMAN_OLD_PICKLES", None)
     if value is None or value == "read" or value == "write":
@@ -37,9 +39,9 @@ class PickleSerializer(Serializer):
     """
     Pickles, signed with SECRET_KEY.
 
-    The signature (checked against SECRET_KEY_FALLBACKS too) is what keeps whoever reaches the job
-    server from running code here; it does not hide the values. It holds for one function and one
-    purpose: the call of a job is refused by any other job, and a result is no call.
+    The signature (also checked against SECRET_KEY_FALLBACKS) stops others from running code here
+    with the help of the job server. It does not hide the values. It is valid for one function and
+    one purpose: another job refuses the call, and a result is not accepted as a call.
     """
 
     _function = ""
@@ -49,14 +51,16 @@ class PickleSerializer(Serializer):
         return self._with(_function=function)
 
     def _with(self, **changes: str) -> PickleSerializer:
-        other = object.__new__(type(self))  # what copy.copy does, in a tenth of the time
+        other = object.__new__(type(self))  # like copy.copy, in a tenth of the time
         vars(other).update(vars(self), **changes)
         return other
 
     def dumps(self, value: Any) -> bytes:
         try:
             pickled = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception as error:  # pickling runs the value's own code, which raises what it likes
+        except (
+            Exception
+        ) as error:  # pickling runs the value's own code, which may raise any exception
             raise SerializationError(
                 f"cannot pickle a {type(value).__name__}: {str_of(error, 200)}"
             ) from error
@@ -67,7 +71,7 @@ class PickleSerializer(Serializer):
         pickled = self._unsign(data)
         try:
             return pickle.loads(base64.b64decode(pickled))
-        except Exception as error:  # so does unpickling
+        except Exception as error:  # so may unpickling
             raise SerializationError(f"cannot unpickle: {str_of(error, 200)}") from error
 
     def dumps_call(self, call: Call) -> bytes:
@@ -94,13 +98,13 @@ class PickleSerializer(Serializer):
         except (BadSignature, UnicodeDecodeError):
             meant = f"{self._purpose} of {self._function}" if self._function else self._purpose
             raise SerializationError(
-                f"not a pickle signed with this project's SECRET_KEY as a {meant}: it was altered, "
-                "sent by another program, signed for another job or purpose, or signed with a key "
-                "that is not in SECRET_KEY_FALLBACKS"
+                f"not a pickle signed with this project's SECRET_KEY as a {meant}. It was "
+                "altered, sent by another program, signed for another job or purpose, or "
+                "signed with a key that is not in SECRET_KEY_FALLBACKS"
             ) from None
         if old_pickles() is None:
             raise SerializationError(
-                "a pickle signed by django-gearman 1.0, for any job, is not accepted: "
-                "GEARMAN_OLD_PICKLES = 'read' accepts it while you upgrade"
+                "this pickle was signed by django-gearman 1.0, for any job, and is not "
+                "accepted: GEARMAN_OLD_PICKLES = 'read' accepts it while you upgrade"
             )
         return pickled

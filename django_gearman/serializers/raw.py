@@ -1,4 +1,4 @@
-"""The serializer `raw`: bytes as they are."""
+"""The serializer `raw`: plain bytes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from .base import BareCall, Call, Serializer
 
 class RawSerializer(Serializer):
     """
-    Bytes as they are: a job gets its workload as its single argument, and returns bytes.
+    Plain bytes: the workload is the single argument of a job, and the job returns bytes.
 
-    It may also return text, which is sent as UTF-8, None, which is no bytes, and what JSON has
-    itself, which is sent as JSON: the work is done, so that its outcome is not refused for a type.
+    The job may also return text, which is sent as UTF-8, None, which is sent as no bytes, or a
+    plain JSON value, which is sent as JSON. Its work is done at that time, so it should not fail
+    for the type of its result.
     """
 
     carries_calls = False

@@ -1,4 +1,4 @@
-"""Which part of a value the JSON serializer refuses, and why."""
+"""The explanation why the JSON serializer refuses a value, with the path of the part."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ADVICE = {
     models.Model: "pass its .pk, and load it in the job",
     models.QuerySet: "pass a list of primary keys",
     Promise: "pass str() of it",
-    LazyObject: "pass what it stands for, or its .pk",
+    LazyObject: "pass a plain value instead, or its .pk",
 }
 _MEMBER = "a member"
-# Their texts may ask the database.
+# Their texts may query the database.
 _SILENT = (models.Model, models.QuerySet, LazyObject)
-# Each before those it derives from.
+# Subclasses come before their bases.
 _PLAIN = (
     *(str, bytes, int, float, Decimal, uuid.UUID, datetime.datetime, datetime.date, datetime.time),
     *(datetime.timedelta, list, tuple, dict, set, frozenset),
@@ -34,7 +34,7 @@ _PLAIN = (
 
 
 def refusal(value: Any) -> str:
-    """Say which part of a value cannot be written, by its path, and why."""
+    """Return a message with the path of the part that cannot be written, and the reason."""
     error = _error(value)
     if isinstance(error, RecursionError):
         path, culprit = _too_deep(value)
@@ -55,7 +55,9 @@ def _error(value: Any) -> Exception | None:
 
 
 def _too_deep(value: Any) -> tuple[str, Any]:
-    """Return the argument that is nested too deeply, or without end: what is in it is no help."""
+    """
+    Return the argument that is nested too deeply, or endlessly; a path inside it would not help.
+    """
     path = ""
     for _ in range(2):  # in a call, an argument is two levels down
         for where, child in _children(value) or ():
@@ -66,7 +68,7 @@ def _too_deep(value: Any) -> tuple[str, Any]:
 
 
 class _Place(NamedTuple):
-    """A part of a value, and the one that it is in."""
+    """A part of a value, with the part that contains it."""
 
     value: Any
     name: str = ""
@@ -103,7 +105,7 @@ def _joined(path: str, name: str) -> str:
 
 
 def _children(value: Any) -> list[tuple[str, Any]] | None:
-    """Return the parts of a collection by their names, None for what is itself at fault, if any."""
+    """Return the parts of a collection by name; None for a part that is itself at fault."""
     if type(value) is dict and all(type(key) is str and _error(key) is None for key in value):
         return [(f"[{repr_of(key, 40)}]", item) for key, item in value.items()]
     if type(value) in (list, tuple):
@@ -119,7 +121,7 @@ def _why(value: Any, error: Exception | None) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply, or contains itself"
     if kind is int:
-        return f"an integer of {value.bit_length()} bits is too long to be written ({error})"
+        return f"an integer of {value.bit_length()} bits is too long for JSON ({error})"
     if kind in (set, frozenset):
         return f"a {kind.__name__} of {len(value)} members: {error}"
     if kind is str:
@@ -146,8 +148,9 @@ def _hint(value: Any) -> str:
     if zone is not None and (kind in _PLAIN or kind.__module__ == "freezegun.api"):
         zone_kind = f"{type(zone).__module__}.{type(zone).__qualname__}"
         return (
-            f"its time zone, a {zone_kind}, would not come back as it was: pass a datetime in a "
-            "zoneinfo.ZoneInfo, or its .astimezone(datetime.UTC); a time has UTC or a fixed offset"
+            f"its time zone, a {zone_kind}, would not come back unchanged: pass a datetime in "
+            "a zoneinfo.ZoneInfo, or its .astimezone(datetime.UTC); for a time use UTC or a "
+            "fixed offset"
         )
     for plain in _PLAIN:
         if kind is not plain and issubclass(kind, plain):

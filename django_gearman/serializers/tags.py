@@ -1,12 +1,12 @@
 """
-What the JSON serializer adds to JSON: tags for Python's types.
+The tags for Python types that JSON lacks.
 
-A value that JSON lacks becomes {"__gearman__": tag, "value": ...}. A dict that has that key of its
-own becomes a tagged list of pairs, so that nothing is ever mistaken for a tag.
+Such a value becomes {"__gearman__": tag, "value": ...}. A dict that has that key itself becomes a
+tagged list of pairs, so no value is mistaken for a tag.
 
-A value is written only if it comes back as it was, type and all. Types are therefore compared
-exactly: an object of a subclass is refused. The exception are freezegun's dates, which stand for
-plain ones while a test runs.
+A value is written only if it comes back unchanged, with its type. So types are compared exactly,
+and an object of a subclass is refused. Dates of freezegun are the exception: they stand for plain
+dates while a test runs.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ TAG = "__gearman__"
 
 
 class CannotPack(Exception):
-    """There is something in the value that JSON cannot bring back."""
+    """The error for a value that would not come back from JSON unchanged."""
 
 
 _KEYS = {str}
-LONG = 1000  # characters: a text to be looked at as a whole
+LONG = 1000  # characters: a longer text is searched as a whole
 _ESCAPED = [*map(chr, range(32)), '"', "\\"]
-# Two characters of Python's, which every reader of JSON takes for one.
+# Two characters in Python, which every JSON parser reads as one.
 _SPLIT_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _write_string(value: str) -> str:
     if value.isascii():
-        # The encoder looks at each character; to look for each that it escapes is ten times as fast.
+        # The encoder tests each character. Searching for each character that it escapes is ten times
+        # faster.
         if len(value) > LONG and not any(character in value for character in _ESCAPED):
             return f'"{value}"'
         return encode_basestring_ascii(value)
@@ -58,7 +59,9 @@ def _write_string(value: str) -> str:
 
 
 def read_string(data: bytes) -> str | None:
-    """Read a long string without escapes, which takes the decoder ten times as long; None for others."""
+    """
+    Parse a long string without escapes, ten times faster than the decoder; return None for others.
+    """
     is_long = len(data) > LONG and data.startswith(b'"') and data.find(b'"', 1) == len(data) - 1
     if is_long and b"\\" not in data:
         with suppress(UnicodeDecodeError):
@@ -66,7 +69,7 @@ def read_string(data: bytes) -> str | None:
     return None
 
 
-#: What JSON has itself, and how it is written.
+#: The types that JSON has, and their writers.
 WRITERS: Mapping[type, Callable[[Any], str]] = {
     str: _write_string,
     int: int.__repr__,
@@ -76,8 +79,10 @@ WRITERS: Mapping[type, Callable[[Any], str]] = {
 
 
 def write(value: Any) -> str:
-    """Return a value as JSON; CannotPack, ValueError or RecursionError if that cannot be."""
-    if (write_plain := WRITERS.get(type(value))) is not None:  # as for most results
+    """
+    Return a value as JSON; raise CannotPack, ValueError or RecursionError if this is impossible.
+    """
+    if (write_plain := WRITERS.get(type(value))) is not None:  # the usual case of a result
         return write_plain(value)
     packed = pack(value)
     text = _to_json(packed)
@@ -98,18 +103,19 @@ def _strings_in(packed: Any) -> Iterable[str]:
             left.extend(chain(value, value.values()))
 
 
-# Dates and times. `fold` is told by a letter that ISO 8601 leaves to the writer, so that readers who
-# do not know of it still read the rest: "2026-10-25t02:30:00", and "T02:30:00" for a time alone.
+# Dates and times. A letter that ISO 8601 leaves open carries `fold`: "2026-10-25t02:30:00", and
+# "T02:30:00" for a time. Readers that ignore it still read the rest.
 
 
 def _plain(kind: type) -> Any:
-    """Return datetime's own class, also if this module is imported while freezegun replaces it."""
+    """Return the original class of datetime, also while freezegun replaces it."""
     return next(base for base in kind.__mro__ if base.__module__ == "datetime")
 
 
-# In a table, since freezegun replaces those classes wherever a module has them by name.
+# They are in a table, because freezegun replaces these classes in each module that has them by
+# name.
 _PLAIN = {"date": _plain(datetime.date), "datetime": _plain(datetime.datetime)}
-_LONGEST_ZONE = 500  # characters: for a longer key, files are looked for at length
+_LONGEST_ZONE = 500  # characters: a longer key would cost a long search for files
 _FREEZEGUN = "freezegun.api"
 _FAKES = {"FakeDate": "date", "FakeDatetime": "datetime"}
 
@@ -122,15 +128,15 @@ def _pack_datetime(value: datetime.datetime) -> str:
     if zone is None or zone is datetime.UTC:
         return text
     if type(value).__module__ == _FREEZEGUN and type(zone).__name__ == "tzlocal":
-        # What freezegun's astimezone() makes, where datetime's own makes a fixed offset.
+        # The type that freezegun's astimezone() returns instead of a fixed offset.
         zone = datetime.timezone(value.utcoffset() or datetime.timedelta(), value.tzname() or "")
     if type(zone) is zoneinfo.ZoneInfo and _can_be_found(zone):
-        return f"{text}[{zone.key}]"  # as in RFC 9557
+        return f"{text}[{zone.key}]"  # the format of RFC 9557
     return text + _name_of(zone)
 
 
 def _can_be_found(zone: zoneinfo.ZoneInfo) -> bool:
-    """Whether a zone's key leads to it, and not to a file that only this process has read."""
+    """Return True if the key of a zone loads it, and not only a file that this process has read."""
     try:
         return zoneinfo.ZoneInfo(zone.key) is zone or bool(zone.__reduce__())
     except Exception:  # noqa: BLE001 - a zone may have any text, or none, for a key
@@ -138,12 +144,15 @@ def _can_be_found(zone: zoneinfo.ZoneInfo) -> bool:
 
 
 def _name_of(zone: datetime.tzinfo) -> str:
-    """Return what an offset does not tell of its zone; CannotPack if the zone is more than that."""
+    """
+    Return the part of a zone that its offset lacks; raise CannotPack if the zone has more than
+    that.
+    """
     if type(zone) is not datetime.timezone:
         raise CannotPack
     offset = zone.utcoffset(None)
     if offset and abs(offset) < datetime.timedelta(seconds=1):
-        raise CannotPack  # which fromisoformat takes for UTC
+        raise CannotPack  # fromisoformat reads it as UTC
     name = zone.tzname(None)
     if len(name) > _LONGEST_ZONE - len("name=]"):
         raise CannotPack
@@ -154,7 +163,7 @@ def _unpack_datetime(text: str) -> datetime.datetime:
     stamp, _, zone = text.partition("[")
     value: datetime.datetime = _PLAIN["datetime"].fromisoformat(stamp)
     fold = int(stamp[10:11] == "t")
-    if not (zone or fold):  # as most are
+    if not (zone or fold):  # the usual case
         return value
     if len(zone) > _LONGEST_ZONE:
         raise ValueError("the name of its zone is too long")
@@ -169,10 +178,10 @@ def _in_zone(value: datetime.datetime, fold: int, zone: zoneinfo.ZoneInfo) -> da
         return local
     other = value.replace(
         tzinfo=zone, fold=1 - fold
-    )  # the other hour, when the clock is turned back
+    )  # the second of two equal hours, when the clock is turned back
     if other.utcoffset() == value.utcoffset():
         return other
-    return value.astimezone(zone)  # the zone's rules differ here
+    return value.astimezone(zone)  # the rules of the zone differ here
 
 
 def _named(value: datetime.datetime | datetime.time, zone: str) -> datetime.tzinfo | None:
@@ -196,11 +205,11 @@ def _unpack_time(text: str) -> datetime.time:
 
 # Collections
 
-# A member of a set is compared with all others of the same hash: if many have it, that takes quadratic
-# time. Whoever knows how Python hashes numbers can write such members.
+# A member of a set is compared with all others of the same hash. If many have it, this takes
+# quadratic time, and an attacker who knows Python's hashes can send such members.
 _COMPARISONS = 10  # for each member, on average
-_ALWAYS = 10_000  # comparisons that any set may take
-_FEW = 100  # members, which cannot take more
+_ALWAYS = 10_000  # comparisons that are always allowed
+_FEW = 100  # members, for which no count is necessary
 
 
 def _unpack_list(items: object) -> list[Any]:
@@ -210,7 +219,10 @@ def _unpack_list(items: object) -> list[Any]:
 
 
 def distinct(members: list[Any]) -> Iterable[Any]:
-    """Return the members of a set, each once; ValueError if that takes too many comparisons."""
+    """
+    Return the members of a set without duplicates; raise ValueError if this takes too many
+    comparisons.
+    """
     if len(members) < _FEW or len(members) == len(set(map(hash, members))):
         return members
     alike: dict[int, list[Any]] = {}
@@ -226,8 +238,8 @@ def distinct(members: list[Any]) -> Iterable[Any]:
 
 
 def _pack_set(value: set[Any] | frozenset[Any]) -> list[Any]:
-    """Sort by the bytes to be, so that equal sets make equal bytes."""
-    distinct(list(value))  # as it would be refused where it arrives
+    """Sort the members by their bytes, so that equal sets become equal bytes."""
+    distinct(list(value))  # the reader would refuse it
     return sorted(map(pack, value), key=json.dumps)
 
 
@@ -239,7 +251,9 @@ def _unpack_dict(pairs: object) -> dict[str, Any]:
 
 
 def _unpack_bytes(text: str) -> bytes:
-    return base64.b64decode("".join(text.split()), validate=True)  # some programs write it in lines
+    return base64.b64decode(
+        "".join(text.split()), validate=True
+    )  # some programs break it into lines
 
 
 def _unpack_safe(text: object) -> SafeString:
@@ -276,7 +290,7 @@ _TAG_OF = {kind: tag for tag, (kind, _, _) in _TAGGED.items()}
 
 
 def pack(value: Any) -> Any:
-    """Return what JSON can bring back of `value`."""
+    """Return a form of `value` that JSON can carry."""
     kind = type(value)
     if kind in WRITERS or (kind is float and math.isfinite(value)):
         return value
@@ -296,13 +310,13 @@ def pack(value: Any) -> Any:
 
 
 def unpack(value: dict[str, Any]) -> Any:
-    """Undo `pack` for an object whose members are unpacked already."""
+    """Undo `pack` for an object; its members are unpacked already."""
     tag = value.get(TAG)
     if not isinstance(tag, str) or tag not in _TAGGED or value.keys() != {TAG, "value"}:
-        return value  # somebody else's
+        return value  # the key of another program
     try:
         return _TAGGED[tag][2](value["value"])
     except Exception as error:  # noqa: BLE001 - whatever a constructor makes of noise
-        # Not "from error": its text quotes the noise as a whole.
+        # No "from error": its text quotes the whole input.
         shown, why = repr_of(value["value"], 60), str_of(error, 100)
         raise SerializationError(f"not a {tag}: {shown} ({why})") from None

@@ -1,8 +1,8 @@
 """
 The supervisor: it forks processes, handles signals, and replaces processes that end.
 
-A signal handler only wakes the loop. The loop does one thing after another: it handles signals,
-reaps processes, kills processes that are overdue, and fills vacant slots.
+A signal handler only wakes the loop. The loop handles signals, reaps processes, kills processes that
+are overdue, and fills vacant slots.
 """
 
 from __future__ import annotations
@@ -66,10 +66,9 @@ class Supervisor:
     """
     A parent process that runs one process for each slot, forked from itself.
 
-    SIGTERM and SIGINT: it sends SIGTERM to the processes, which should finish. After `grace_period`
-    seconds, or at a second signal, it kills the remaining processes. SIGQUIT: each process writes
-    its tracebacks to stderr. SIGHUP: it replaces the processes one by one, with new code if
-    `reload` has some. SIGHUP stays ignored if it was ignored at the start (nohup).
+    SIGTERM, SIGINT: the processes get SIGTERM and finish; after `grace_period` seconds, or at a
+    second signal, they are killed. SIGQUIT: each process writes its tracebacks to stderr. SIGHUP: the
+    processes are replaced one by one, with the new code of `reload`, unless nohup ignores SIGHUP.
 
     A process that dies is replaced. If the first process of a slot cannot start, the supervisor
     stops, because the next process would fail too; a lack of resources is no such failure. A
@@ -77,10 +76,9 @@ class Supervisor:
     the system has no room for a process or a socket, the supervisor tries again with growing
     delays. Services start before the other processes, and stop after the last of them.
 
-    If a process dies while it runs a task, `on_death` is called with the exit, in a separate
-    process. `describe` returns a text for a task. `report` gets the status every half second.
-    `in_child` is called first in each process. Exceptions of these functions are logged, and have
-    no other effect.
+    If a process dies while it runs a task, a separate process calls `on_death` with the exit.
+    `describe` returns a text for a task. `report` gets the status every half second. `in_child` is
+    called first in each process. Exceptions of these functions are only logged.
     """
 
     def __init__(
@@ -339,9 +337,8 @@ class Supervisor:
             self._failed = True
             self._stop()
             return
-        slot.vacant_until = time.monotonic() + (
-            delay := replacement_delay(slot, process, code, task)
-        )
+        delay = replacement_delay(slot, process, code, task)
+        slot.vacant_until = time.monotonic() + delay
         logger.error(
             "%s: process %d %s%s; starting another one%s",
             *(slot.name, process.pid, how),

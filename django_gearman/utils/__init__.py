@@ -1,1 +1,1 @@
-"""Small tools without knowledge of jobs: clock, text, loggers, interrupts."""
+"""Small tools that know nothing of jobs: clock, text, loggers, interrupts."""

@@ -1,9 +1,9 @@
 """
-What a worker writes to stdout and stderr, as lines of JSON, whoever in its process writes it.
+JSON output: each line that a worker process writes to stdout and stderr becomes a JSON object.
 
-Log records are JSON by their formatter. The rest, from Django's system checks to the `print` of a
-job, passes through a stream that makes a line of JSON of it. What does not pass through Python's
-streams stays as it is: faulthandler's tracebacks, and programs that a job starts.
+The formatter makes JSON of log records. Other output, from Django's system checks to the `print` of
+a job, passes through a stream that makes JSON of each line. Output that bypasses Python's streams
+stays plain: tracebacks of faulthandler, and programs that a job starts.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .records import get_logger
 
 logger = get_logger(__name__)
 
-_LONGEST = 65536  # characters of a line that does not end
+_LONGEST = 65536  # characters of an unfinished line
 _OPTION = "--log-format"
 
 
 class JSONLines:
-    """A stream of text whose lines become JSON; those that are, as log records, pass unchanged."""
+    """A text stream that converts its lines to JSON; lines that are JSON already pass unchanged."""
 
     def __init__(self, stream: TextIO, name: str, level: str) -> None:
         self.stream = stream
         self._name = name
         self._level = level
-        self._begun = threading.local()  # a line of each thread
+        self._begun = threading.local()  # one unfinished line for each thread
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -63,7 +63,7 @@ class JSONLines:
         return getattr(self._begun, "rest", "")
 
     def _put(self, text: str) -> None:
-        """Write what was written at once as one line."""
+        """Write the text of one call as one line."""
         if not text.strip():
             return
         if not all(map(_is_json, text.split("\n"))):
@@ -78,7 +78,7 @@ class JSONLines:
                 }
             )
         self.stream.write(text + "\n")
-        self.stream.flush()  # whole lines, beside those of other processes
+        self.stream.flush()  # whole lines, because other processes write there too
 
 
 def _is_json(line: str) -> bool:
@@ -91,17 +91,19 @@ def _is_json(line: str) -> bool:
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether these arguments of a program start a worker whose output is to be JSON."""
+    """Return True if these program arguments start a worker with JSON output."""
     chosen = ""
     for given, following in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, value = given.partition("=")
-        if len(name) > len("--") and _OPTION.startswith(name):  # argparse takes a part of it, too
+        if len(name) > len("--") and _OPTION.startswith(
+            name
+        ):  # argparse accepts abbreviations, too
             chosen = value if equals else following
     return "gearman_worker" in arguments and chosen == "json"
 
 
 def write_lines_of_json() -> None:
-    """Turn all that this process will write into lines of JSON."""
+    """Convert all further output of this process to lines of JSON."""
     if not isinstance(sys.stdout, JSONLines):
         sys.stdout = JSONLines(sys.stdout, "stdout", "INFO")
     if not isinstance(sys.stderr, JSONLines):
@@ -109,7 +111,7 @@ def write_lines_of_json() -> None:
 
 
 def log_uncaught() -> None:
-    """Have uncaught exceptions logged, in each thread, in place of a plain traceback on stderr."""
+    """Log uncaught exceptions of each thread, instead of a plain traceback on stderr."""
     sys.excepthook = _on_uncaught
     sys.unraisablehook = _on_unraisable
     threading.excepthook = _on_uncaught_in_thread
@@ -134,12 +136,12 @@ def _on_unraisable(about: Any) -> None:
 
 
 def console_stream(name: str) -> Any:
-    """Return stdout or stderr as it is, for a handler whose formatter sees to its lines."""
+    """Return the original stdout or stderr, for a handler with its own formatter."""
     stream = getattr(sys, name)
     return stream.stream if isinstance(stream, JSONLines) else stream
 
 
 def is_console(stream: object) -> bool:
-    """Whether a stream is stdout or stderr of this process."""
+    """Return True if a stream is stdout or stderr of this process."""
     ours = {console_stream("stdout"), console_stream("stderr"), sys.__stdout__, sys.__stderr__}
     return stream in ours or isinstance(stream, JSONLines)

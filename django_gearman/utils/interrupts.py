@@ -1,8 +1,8 @@
 """
-What the time limit of a job must not cut through: it is raised a moment later instead.
+Places in the code that the time limit of a job must not interrupt; it is raised a moment later.
 
-A function is marked where it is defined, which costs nothing when it is called. The handler of the
-signal looks at the frames that are being executed, from the innermost one outwards.
+A function is marked at its definition, which costs nothing when it is called. The signal handler
+looks at the active frames, from the innermost one outwards.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TypeVar
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
-# Where half of what was begun would be left behind, or where nobody would see what is raised.
+# Places where an exception would leave work half done, or would be lost.
 _MODULES = {
     "django.db.transaction",
     "importlib._bootstrap",
     "importlib._bootstrap_external",
-    "logging",  # a handler that fails does so in silence
+    "logging",  # errors of a handler are swallowed
     "logging.handlers",
     "weakref",
 }
@@ -29,11 +29,13 @@ _DRIVERS = {"psycopg", "psycopg_pool", "pymysql", "MySQLdb", "oracledb"}
 
 
 class Place(enum.IntEnum):
-    """Where an interrupt would strike: the higher, the more is to be said against it."""
+    """
+    The kind of place that an interrupt would hit; a higher number is a stronger reason to wait.
+    """
 
     ANYWHERE = 0
-    IN_QUERY = 1  # one that the database can be asked to end
-    BRIEF = 2  # code that is soon done, if all is well
+    IN_QUERY = 1  # a query that the database can cancel
+    BRIEF = 2  # code that normally ends soon
     NEVER = 3
 
 
@@ -52,22 +54,22 @@ def _mark(marked: set[CodeType]) -> Callable[[_F], _F]:
     return mark
 
 
-#: Decorates a function that is never interrupted.
+#: Decorator: never interrupt this function.
 undisturbed = _mark(_never)
-#: ... which is not interrupted unless that takes seconds.
+#: Decorator: do not interrupt this function unless it takes seconds.
 brief = _mark(_brief)
-#: ... which is interrupted only while it `waits`, in a function that is marked so.
+#: Decorator: interrupt this function only while a function marked `waits` runs.
 undisturbed_between_waits = _mark(_between_waits)
 waits = _mark(_waits)
-#: ... which calls code of the project's: what is further outside does not count.
+#: Decorator: this function calls code of the project; frames outside it do not count.
 opens = _mark(_opens)
 
 
 def place_of(frame: FrameType | None, boundary: CodeType) -> tuple[Place, FrameType | None]:
     """
-    Say what is being done in a frame and those outside it, up to the one with the code `boundary`.
+    Return the kind of place of a frame and those outside it, up to the code `boundary`.
 
-    Return, too, the outermost frame for which it is so: when that is left, it is time to look again.
+    Also return the outermost frame of that kind. When that frame has returned, check again.
     """
     place, shield = Place.ANYWHERE, None
     is_waiting = False
@@ -83,14 +85,14 @@ def place_of(frame: FrameType | None, boundary: CodeType) -> tuple[Place, FrameT
 
 
 def _own(code: CodeType, is_waiting: bool) -> Place:
-    """Say what is being done in a frame of a function that is marked."""
+    """Return the kind of place of a marked function's frame."""
     if code in _never or (code in _between_waits and not is_waiting):
         return Place.NEVER
     return Place.BRIEF if code in _brief else Place.ANYWHERE
 
 
 def _others(code: CodeType, module: str) -> Place:
-    """Say what is being done in a frame of other people's code."""
+    """Return the kind of place of a frame in other code."""
     if module.partition(".")[0] in _DRIVERS:
         return Place.IN_QUERY
     is_database = module.startswith("django.db.backends.") and module.endswith(".base")
@@ -100,7 +102,10 @@ def _others(code: CodeType, module: str) -> Place:
 
 
 def cancel_query(frame: FrameType | None) -> bool:
-    """Ask the database to end the query that one of these frames waits for; return if there was one."""
+    """
+    Ask the database to cancel the query that one of these frames waits for; return True if there
+    was one.
+    """
     while frame is not None:
         if str(frame.f_globals.get("__name__")).startswith("psycopg."):
             connection = frame.f_locals.get("self")

@@ -1,8 +1,8 @@
 """
 The library's loggers.
 
-What is logged comes from job servers, clients and jobs, and many a log is lines of text. So each
-record is made safe before any handler sees it, whatever formatter the project has.
+Records contain text of job servers, clients and jobs, and many logs are lines of text. So each
+record is escaped before any handler gets it, with any formatter.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from collections.abc import Iterator, Mapping
 from .interrupts import brief
 from .text import LIMIT, kind_of, printable_lines, repr_of, str_of
 
-#: Before each line of a traceback, so that none looks like a record of its own.
+#: Put before each line of a traceback, so that no line looks like a record.
 MARGIN = "  | "
 
-_MOST_ERRORS = 100  # of a chain or a group, that are formatted
+_MOST_ERRORS = 100  # exceptions of a chain or a group that are formatted
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger of this name, whose records cannot be forged by what they tell."""
+    """
+    Return the logger of this name; it escapes its records, so that no text can forge a record.
+    """
     logger = logging.getLogger(name)
-    logger.addFilter(make_safe)  # once: the same filter is not added again
+    logger.addFilter(make_safe)  # the same filter is added only once
     return logger
 
 
 def make_safe(record: logging.LogRecord) -> bool:
     """
-    Make the arguments of a record printable, and its traceback too.
+    Escape the arguments of a record, and its traceback.
 
-    Formatters write `exc_text` where a record has it. `exc_info` stays, for error reporters, unless
-    the exception is one that cannot be formatted.
+    Formatters write `exc_text` if a record has it. `exc_info` stays for error reporters, unless the
+    exception cannot be formatted.
     """
     if isinstance(record.args, tuple):
         record.args = tuple(_safe(value) for value in record.args)
@@ -55,16 +57,17 @@ def log(
     extra: Mapping[str, object] | None = None,
 ) -> None:
     """
-    Make a record, and never raise.
+    Log a record, and never raise.
 
-    A handler or filter that raises must not end a worker, nor keep the record from the others.
+    A handler or filter that raises must not end a worker, and the other handlers still get the
+    record.
     """
     if not logger.isEnabledFor(level):
         return
     try:
         logger.log(level, message, *args, exc_info=exc_info, extra=extra, stacklevel=2)
     except BaseException as error:  # noqa: BLE001 - it may be sys.exit()
-        message += "; a log handler or filter has raised %r"
+        message += "; a log handler or filter raised %r"
         record = logger.makeRecord(
             logger.name, level, __file__, 0, message, (*args, error), None, extra=extra
         )
@@ -82,7 +85,7 @@ def _handlers(logger: logging.Logger) -> Iterator[logging.Handler]:
 
 
 def _hand(record: logging.LogRecord, handler: logging.Handler) -> bool:
-    """Give a record to a handler; answer whether that could be done."""
+    """Pass a record to a handler; return False if the handler raised."""
     try:
         return record.levelno >= handler.level and bool(handler.handle(record))
     except BaseException:  # noqa: BLE001 - `log` tells the record somewhere else
@@ -90,7 +93,7 @@ def _hand(record: logging.LogRecord, handler: logging.Handler) -> bool:
 
 
 class _Shown:
-    """An object of other people in a record: what it says of itself is printable, and never fails."""
+    """A foreign object in a record: its text is escaped, and reading it never fails."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -111,7 +114,10 @@ def _safe(value: object) -> object:
 
 
 def traceback_of(error: BaseException, margin: str = "") -> str:
-    """Return the traceback of an exception, each line printable; what fails is told instead."""
+    """
+    Return the traceback of an exception with escapes; errors while reading it become part of the
+    text.
+    """
     return with_margin(format_error(error)[0], margin)
 
 
@@ -121,9 +127,10 @@ def with_margin(text: str, margin: str) -> str:
 
 def format_error(error: BaseException) -> tuple[str, bool]:
     """
-    Return the traceback of an exception, with those that led to it, and whether it is the whole.
+    Return the traceback of an exception with its causes, and True if it is complete.
 
-    Of one that cannot be formatted, or is a chain or group of very many, only its own is there.
+    If the exception cannot be formatted, or has a very long chain or group, return only its own
+    traceback.
     """
     try:
         if _is_moderate(error):
@@ -135,7 +142,7 @@ def format_error(error: BaseException) -> tuple[str, bool]:
 
 
 def _is_moderate(error: BaseException) -> bool:
-    """Whether an exception can be formatted: its chain and its groups hold no more than some."""
+    """Return True if an exception can be formatted: its chain and groups are not too long."""
     found, ahead = set[int](), [error]
     while ahead:
         each = ahead.pop()

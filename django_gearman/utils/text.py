@@ -1,10 +1,9 @@
 """
-Text of other people, made safe to show.
+Foreign text, made safe to show.
 
-Names, errors and handles come from clients, job servers and jobs. Written into a log as they are, a
-newline in one of them makes a record that nobody logged, and an escape sequence runs in the reader's
-terminal. `printable` shows such characters by their escapes; `repr_of` and `str_of` also survive
-objects that cannot describe themselves.
+Names, errors and handles come from clients, job servers and jobs. In a log, an unescaped newline
+would forge a record, and an escape sequence would run in the reader's terminal. `printable` escapes
+such characters. `repr_of` and `str_of` also handle objects whose `repr` or `str` raises.
 """
 
 from __future__ import annotations
@@ -13,20 +12,20 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 
-#: Characters that are shown of one text.
+#: The longest text that is shown, in characters.
 LIMIT = 2000
 
-# Bytes that are no UTF-8, as `surrogateescape` decodes them.
+# Bytes that are not UTF-8, as `surrogateescape` decodes them.
 _BYTES = range(0xDC80, 0xDD00)
 _CANDIDATE = re.compile(r"[^ -~]")  # most text is printable ASCII
 
 
 def printable(text: str, limit: int = LIMIT) -> str:
     """
-    Return text in one line, with an escape like `\\n` or `\\x1b` for each character that is not shown.
+    Return text in one line, with an escape like `\n` or `\x1b` for each invisible character.
 
-    That is every control and format character, line separators and lone surrogates. More than
-    `limit` characters are cut, and the result says how many there were.
+    These are control and format characters, line separators and lone surrogates. Text above `limit`
+    characters is cut, and the result says how many are missing.
     """
     if len(text) > limit:
         return f"{printable(text[:limit])}... ({len(text)} characters)"
@@ -43,7 +42,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def printable_lines(text: str, limit: int = 20 * LIMIT) -> list[str]:
-    """Return the lines of a longer text, each printable; the middle of a very long one is left out."""
+    """Return the lines of a longer text with escapes; cut the middle of a very long text."""
     if len(text) > limit:
         half = limit // 2
         text = f"{text[:half]}\n... ({len(text)} characters)\n{text[-half:]}"
@@ -51,24 +50,24 @@ def printable_lines(text: str, limit: int = 20 * LIMIT) -> list[str]:
 
 
 def repr_of(value: object, limit: int = LIMIT) -> str:
-    """Return the `repr` of any object, printable; what fails in there is told instead of raised."""
+    """Return the `repr` of any object with escapes; an error in it becomes part of the text."""
     return printable(described(repr, value), limit)
 
 
 def quoted(value: object) -> str:
-    """Return the start of an object's `repr`, as a message quotes it."""
+    """Return the start of an object's `repr`, for a message."""
     return repr_of(value, 100)
 
 
 def str_of(value: object, limit: int = LIMIT) -> str:
-    """Return the `str` of any object, printable; what fails in there is told instead of raised."""
+    """Return the `str` of any object with escapes; an error in it becomes part of the text."""
     return printable(described(str, value), limit)
 
 
 def described(describe: Callable[[object], str], value: object) -> str:
-    """Return what `str` or `repr` say of any object; what fails in there is told instead of raised."""
+    """Return the `str` or `repr` of any object; an error in it becomes part of the text."""
     try:
-        return str.__str__(describe(value))  # it may be a str with ideas of its own
+        return str.__str__(describe(value))  # it may be a subclass of str
     except BaseException as error:  # noqa: BLE001 - it is not our code
         reason = kind_of(error)
         with suppress(BaseException):

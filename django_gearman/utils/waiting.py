@@ -1,4 +1,4 @@
-"""How long to wait."""
+"""Waiting: deadlines and pauses of the calling thread."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextvars import ContextVar
 
 from .clock import monotonic
 
-#: Set once nobody wants what is waited for in this context: an `await` of it was cancelled.
+#: Set when the waiting `await` of this context was cancelled.
 abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
-#: When the call was made that this thread works on, where that was before.
+#: The time of the call that this thread works on, if that was earlier.
 called_at: ContextVar[float | None] = ContextVar("called_at", default=None)
-#: When what is asked of the job servers has to be over; None leaves it to the transport.
+#: The deadline of requests to the job servers; None leaves it to the backend.
 submit_by: ContextVar[float | None] = ContextVar("submit_by", default=None)
-_ABANDONED_SECONDS = 0.5  # between looks at it
+_ABANDONED_SECONDS = 0.5  # between two checks of it
 
 
 def pause(seconds: float) -> bool:
-    """Sleep, and return whether somebody still wants what comes after it."""
+    """Sleep, and return True unless the waiting call was cancelled."""
     leave = abandoned.get()
     if leave is None:
         time.sleep(seconds)
@@ -28,7 +28,7 @@ def pause(seconds: float) -> bool:
 
 
 def seconds_until(deadline: float | None) -> float | None:
-    """Return for how long to wait before the next look at the time; 0.0 when it is up."""
+    """Return the seconds to wait before the next look at the clock; 0.0 after the deadline."""
     seconds = None
     if deadline is not None and deadline < math.inf:
         seconds = min(max(0.0, deadline - monotonic()), threading.TIMEOUT_MAX)

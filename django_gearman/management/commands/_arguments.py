@@ -1,4 +1,4 @@
-"""What the arguments of the commands may be."""
+"""Types of the arguments of the commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 def whole_number(text: str) -> int:
-    """Read a whole number above 0."""
+    """Parse a whole number above 0."""
     number = int(text) if _WHOLE.fullmatch(text) else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{repr_of(text, 60)} is not a whole number above 0")
@@ -20,7 +20,7 @@ def whole_number(text: str) -> int:
 
 
 def positive_number(text: str) -> float:
-    """Read a number above 0."""
+    """Parse a number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -33,7 +33,7 @@ def positive_number(text: str) -> float:
 
 
 def prefetch(text: str) -> int | None:
-    """Read a whole number from 0, or "auto"."""
+    """Parse a whole number from 0, or "auto"."""
     if text == "auto":
         return None
     if not _WHOLE.fullmatch(text):

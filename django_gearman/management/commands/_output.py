@@ -1,4 +1,4 @@
-"""What the commands write."""
+"""Output of the commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ _LONGEST = 1_000_000  # characters of a line
 
 
 def write_line(stream: OutputWrapper | TextIO, text: str) -> None:
-    """Write one line, which nothing in it breaks, with escapes for what the stream cannot encode."""
+    """
+    Write one line, with escapes for line breaks and for characters that the stream cannot encode.
+    """
     encoding = getattr(stream, "encoding", None) or "utf-8"
     line = printable(text, _LONGEST).encode(encoding, "backslashreplace").decode(encoding)
     stream.write(f"{line}\n")

@@ -14,8 +14,8 @@ from ._output import write_line
 
 class Command(BaseCommand):
     help = (
-        "Ask each job server for a sign of life. The exit code is 0 if all of them answer in time, "
-        "and 1 if one does not."
+        "Check that each job server answers. Exits with 0 if all of them answer in time, and "
+        "with 1 if one does not."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -24,7 +24,7 @@ class Command(BaseCommand):
             type=positive_number,
             default=5.0,
             metavar="SECONDS",
-            help="how long each server may take (default: 5)",
+            help="how many seconds each server may take (default: 5)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,5 +39,8 @@ class Command(BaseCommand):
         if failed:
             raise CommandError(printable(f"{message}: {'; '.join(failed)}"))
         write_line(
-            self.stdout, message if answers else "jobs do not leave this process: no server to ask"
+            self.stdout,
+            message
+            if answers
+            else ("jobs do not leave this process, so there is no server to check"),
         )

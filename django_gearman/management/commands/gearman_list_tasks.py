@@ -9,12 +9,16 @@ from ._output import write_line
 
 
 class Command(BaseCommand):
-    help = "List the jobs of this project by queue, and where each is written."
+    help = "List the jobs of this project by queue, with the file and line of each."
 
     def handle(self, *args: Any, **options: Any) -> None:
         queues = registry.queues()
         if not queues:
-            write_line(self.stdout, "No jobs: write them into gearman_jobs.py of an installed app.")
+            write_line(
+                self.stdout,
+                "No jobs. Write a function with @gearman_job into "
+                "gearman_jobs.py of an installed app.",
+            )
         for queue, jobs in queues.items():
             write_line(self.stdout, f"{queue}:")
             for job in jobs:

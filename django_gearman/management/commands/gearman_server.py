@@ -15,8 +15,8 @@ logger = get_logger(__name__)
 
 class Command(BaseCommand):
     help = (
-        "Run a Gearman job server, for development or for a site on one machine. CONTROL-C or SIGTERM "
-        "ends it."
+        "Run a Gearman job server, for development or for a site on one machine. Press "
+        "CONTROL-C (or send SIGTERM) to stop it."
     )
     requires_system_checks = ()
 

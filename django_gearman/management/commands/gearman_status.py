@@ -17,7 +17,9 @@ from ._output import write_line
 
 
 class Command(BaseCommand):
-    help = "Show the functions and the workers of each job server. Exits with 1 if one is down."
+    help = (
+        "Show the functions and the workers of each job server. Exits with 1 if a server is down."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="write one JSON object instead")
@@ -26,7 +28,10 @@ class Command(BaseCommand):
         try:
             backend, servers, _ = backend_settings()
             if get_backend_class().local:
-                raise CommandError(f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask")
+                raise CommandError(
+                    f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask. "
+                    "Set GEARMAN_BACKEND = 'gearman'."
+                )
             asks = {server: partial(self._ask, server) for server in parse_servers(servers)}
             reports = list(at_once(asks).values())
         except ImproperlyConfigured as error:
@@ -75,4 +80,4 @@ class Command(BaseCommand):
             client_id, address = printable(worker["client_id"]), printable(worker["address"])
             write_line(self.stdout, f"  worker {client_id} at {address}: {served}")
         if report["error"]:
-            write_line(self.stdout, f"  its workers cannot be listed: {report['error']}")
+            write_line(self.stdout, f"  cannot list its workers: {report['error']}")

@@ -44,10 +44,10 @@ _LONGEST = 20_000  # characters of a message
 
 class Command(BaseCommand):
     help = (
-        "Run the jobs of all queues, or of those given with -q, in one or more processes. "
-        "SIGTERM and Ctrl-C stop it after the jobs in hand; a second one stops it at once. SIGHUP "
-        "replaces the processes one by one, by new code if there is some; SIGQUIT shows what each "
-        "is doing."
+        "Run jobs in one or more processes, from all queues or from those of -q. Ctrl-C or "
+        "SIGTERM stops the worker after its current jobs; a second one stops it at once. "
+        "SIGHUP replaces the processes one by one, with new code if there is some. SIGQUIT "
+        "prints what each process is doing."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -58,54 +58,58 @@ class Command(BaseCommand):
             *("-w", "--workers"),
             type=whole_number,
             metavar="N",
-            help="how many processes to run, but for those of -q NAME:N (default: 1)",
+            help="number of processes, except those of -q NAME:N (default: 1)",
         )
         add(
             *("-q", "--queue"),
             action="append",
             dest="queues",
             metavar="NAME[:N]",
-            help="run the jobs of this queue. May be repeated: the queues of plain -q options share the "
-            "-w processes, each of which serves all of them; NAME:N has N processes of its own. '*' is "
-            "all queues (default: all)",
+            help=(
+                "run the jobs of this queue. May be repeated: the queues of plain -q options share "
+                "the -w processes, and each process serves all of them. NAME:N starts N separate "
+                "processes. '*' means all queues (default: all)"
+            ),
         )
-        add("--name", help="what administrators see each worker as (default: the host's name)")
+        add("--name", help="worker name shown in gearman_status (default: the host's name)")
         add(
             "--burst",
             action="store_true",
-            help="run what is queued, and exit; a server that is down is waited for",
+            help="run the queued jobs, then exit; wait for a server that is down",
         )
         add(
             "--grace-period",
             type=positive_number,
             default=30.0,
             metavar="SECONDS",
-            help="how long jobs in hand may take to end when it is to stop (default: 30)",
+            help="how long current jobs may run on after a stop signal (default: 30)",
         )
         add(
             "--max-jobs",
             type=whole_number,
             metavar="N",
-            help="replace a process after about so many jobs",
+            help="restart a process after about N jobs",
         )
         add(
             "--max-memory",
             type=positive_number,
             metavar="MB",
-            help="replace a process that has about so much resident memory, after its job",
+            help="restart a process above about this much resident memory, between jobs",
         )
         add(
             "--max-lifetime",
             type=positive_number,
             metavar="SECONDS",
-            help="replace a process that is about so old, after its job",
+            help="restart a process after about this many seconds, between jobs",
         )
         add(
             "--prefetch",
             type=prefetch,
             metavar="N",
-            help="how many jobs to ask for ahead of their turn, or 'auto': some, while jobs are so "
-            "quick that none waits for long (default: auto)",
+            help=(
+                "how many jobs to request in advance. 'auto': several, while jobs are so "
+                "quick that no job waits long (default: auto)"
+            ),
         )
         add(
             "--health-file",
@@ -117,16 +121,20 @@ class Command(BaseCommand):
         add(
             "--with-server",
             action="store_true",
-            help="run a job server, too, at the first address in GEARMAN_SERVERS",
+            help="also run a job server, at the first address in GEARMAN_SERVERS",
         )
         add(
             "--store",
             type=Path,
             metavar="FILE",
-            help="where that server keeps background jobs, so that they survive a crash",
+            help=("file in which that server keeps background jobs, so that they survive a crash"),
         )
-        add("--autoreload", action="store_true", help="run new code as soon as a file changes")
-        add("--check", action="store_true", help="find out whether it could start, and exit")
+        add(
+            "--autoreload",
+            action="store_true",
+            help="for development: reload when a file changes",
+        )
+        add("--check", action="store_true", help="check that the worker can start, then exit")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -151,7 +159,9 @@ class Command(BaseCommand):
 
     def _server(self, *, with_server: bool, store: Path | None, **options: Any) -> Options | None:
         if store is not None and not with_server:
-            raise CommandError("--store is for the server that --with-server runs; add it")
+            raise CommandError(
+                "--store is for the server that --with-server runs; add --with-server"
+            )
         return own_server(store) if with_server else None
 
     def _check(self, workers: list[GearmanWorker], health_file: Path | None) -> None:
@@ -162,7 +172,7 @@ class Command(BaseCommand):
             backend, _, _ = backend_settings()
             raise CommandError(
                 f"GEARMAN_BACKEND is {backend!r}, whose jobs never leave the process that "
-                "submits them: a worker would wait for ever. Set GEARMAN_BACKEND = 'gearman'."
+                "submits them: a worker would wait forever. Set GEARMAN_BACKEND = 'gearman'."
             )
         for worker in workers:
             functions_of(worker.jobs)
@@ -189,7 +199,7 @@ class Command(BaseCommand):
         if options["autoreload"]:
             reload_on_change()
         command = None
-        if "gearman_worker" in sys.argv:  # not where another program has called this
+        if "gearman_worker" in sys.argv:  # not if another program has called this
             command = [sys.executable, *sys.orig_argv[1:]]
         try:
             return Supervisor(
@@ -207,14 +217,14 @@ class Command(BaseCommand):
     def _warn(self, workers: list[GearmanWorker], is_json: bool) -> None:
         try:
             undeclared = undeclared_queues({job.queue for w in workers for job in w.jobs})
-        except ImproperlyConfigured as error:  # which does not keep this worker from its work
+        except ImproperlyConfigured as error:  # this does not stop the worker
             warning = str_of(error, _LONGEST)
         else:
             if not undeclared:
                 return
             warning = (
-                f"No worker in GEARMAN_WORKERS serves queue {', '.join(undeclared)}, as this one "
-                "does: declare it there, so that tests and checks know of it."
+                f"No worker in GEARMAN_WORKERS serves queue {', '.join(undeclared)}, but this "
+                "one does. Declare it there, so that checks and tests know of it."
             )
         if is_json:
             logger.warning("%s", warning)
@@ -242,7 +252,7 @@ class Command(BaseCommand):
 
 
 def _layout(workers: list[GearmanWorker]) -> list[str]:
-    """Return a line for each kind of process, with the queues that each of them serves."""
+    """Return a line for each kind of process, with the queues that it serves."""
     groups = Counter(tuple(dict.fromkeys(worker.queues or ["*"])) for worker in workers)
     lines = []
     for queues, number in groups.items():
