@@ -15,7 +15,7 @@ from ..exceptions import GearmanError, JobNotRegistered, SerializationError
 from ..instrumentation import active
 from ..jobs.context import current_job, running
 from ..jobs.definition import JobDefinition
-from ..jobs.identity import Identity, id_of, id_stem
+from ..jobs.identity import carried, id_of, new_ids
 from ..jobs.options import DEFAULT, Options
 from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes, get_serializer
@@ -56,7 +56,7 @@ class Preparation:
         self.settings = conf.Submitting()
         is_plain = self.settings.context_provider is None and running.get() is None
         self._context: dict[str, Any] = {} if is_plain else _context()
-        self._stem, self._count = id_stem()  # of ids: to draw one for each takes longer
+        self._ids = new_ids()  # to draw one for each takes longer
         self._targets: dict[str | int, _Target] = {}
 
     def request(
@@ -155,18 +155,17 @@ class Preparation:
     def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str, str, Call]:
         """Return the workload, the unique and the id of a call, and the call as it travels."""
         job, serializer = target.job, target.serializer
-        job_id, context = f"{self._stem}{next(self._count):08x}", self._context
+        job_id, context = f"{next(self._ids):032x}", self._context
         unique = options.unique or job_id
         try:
             if unique is True:
                 unique = _unique_of(job, serializer, call)
             if unique is not job_id or options.priority is not None:
                 if job is not None and serializer.carries_calls:
-                    identity = Identity(job_id, unique, options.queue_priority)
-                    context = {**context, **identity.carried()}
+                    context = context | carried(job_id, unique, options.priority or "NORMAL")
                 elif unique is not job_id:
                     job_id = id_of(target.function, unique)
-            sent = call._replace(context=context) if context else call
+            sent = Call(call.args, call.kwargs, 1, context) if context else call
             dumps = serializer.dumps_external if job is None else serializer.dumps_call
             workload = check_bytes(dumps(sent), serializer)
         except SerializationError as error:

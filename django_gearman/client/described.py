@@ -21,6 +21,7 @@ class GearmanJob:
     unique: str
     data: dict[str, Any]
     handle: str = ""
+    id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return {

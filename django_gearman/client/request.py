@@ -110,7 +110,7 @@ class JobRequest(Described):
     def job(self) -> GearmanJob:
         if self._job is None:
             data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
-            self._job = GearmanJob(self.task, self.unique, data, self.handle)
+            self._job = GearmanJob(self.task, self.unique, data, self.handle, self.id)
         return self._job
 
     @cached_property

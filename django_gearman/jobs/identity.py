@@ -32,6 +32,9 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _ATTEMPT = re.compile(r"([0-9a-f]{32})(?::[0-9]+)?")
 # The milliseconds begin so from 2004 to 2074.
 _TIMED = re.compile(r"0[12][0-9a-f]{10}7[0-9a-f]{3}8[0-9a-f]{15}")
+_VERSION_7 = 7 << 76 | 8 << 60  # with the variant of all UUIDs today
+# The bits that are left; one of them stays 0 for two billion ids to come.
+_RANDOM = (1 << 76) - 1 & ~(0xF << 60) & ~(1 << 31)
 _PRIORITIES = {each.value: each for each in Priority}
 _CARRIED = re.compile(rf"([0-9a-f]{{32}})/({'|'.join(_PRIORITIES)})/(.*)", re.DOTALL)
 
@@ -54,10 +57,9 @@ class Identity(NamedTuple):
 
     def carried(self) -> Mapping[str, str]:
         """Return what the context of the job must carry; nothing if its unique says all."""
-        unique = "" if self.unique == self.id else self.unique
-        if not unique and self.priority is Priority.NORMAL:
+        if self.unique == self.id and self.priority is Priority.NORMAL:
             return {}
-        return {CARRIED: f"{self.id}/{self.priority.value}/{unique}"}
+        return carried(self.id, self.unique, self.priority.value)
 
     def unique_of(self, attempt: int) -> str:
         """
@@ -72,15 +74,19 @@ class Identity(NamedTuple):
         return f"{key}:{attempt}"
 
 
-def id_stem() -> tuple[str, Iterator[int]]:
+def new_ids() -> Iterator[int]:
     """
-    Return what the ids of jobs that are submitted together begin with, and the numbers that end them.
+    Return the ids of jobs that are submitted together, as numbers: each is the one before and 1.
 
-    71 bits are random: ids of other processes and hosts in the same millisecond differ.
+    The first has 71 random bits: ids of other processes and hosts in the same millisecond differ.
     """
-    drawn = os.urandom(9).hex()
-    stem = f"{int(time.time() * 1000):012x}7{drawn[:3]}8{drawn[3:10]}"
-    return stem, itertools.count(int(drawn[10:], 16) >> 1)
+    drawn = int.from_bytes(os.urandom(10)) & _RANDOM
+    return itertools.count(int(time.time() * 1000) << 80 | _VERSION_7 | drawn)
+
+
+def carried(job_id: str, unique: str, priority: str) -> dict[str, str]:
+    """Return what the context of such a job must carry."""
+    return {CARRIED: f"{job_id}/{priority}/{'' if unique == job_id else unique}"}
 
 
 def id_of(function: str, unique: str) -> str:

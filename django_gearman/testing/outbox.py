@@ -13,6 +13,7 @@ from ..client.request import JobRequest
 from ..exceptions import ResultUnavailable
 from ..jobs.registry import registry
 from ..serializers import Call
+from ..worker.attempts import attempt_of
 from .describe import describe_call
 
 
@@ -64,7 +65,7 @@ class SubmittedJob:
     @property
     def call(self) -> Call:
         """The arguments, unpacked anew each time: nobody can change them afterwards."""
-        return self.request.serializer.loads_call(self.request.spec.workload)
+        return attempt_of(self.request.serializer.loads_call(self.request.spec.workload))
 
     @property
     def args(self) -> list[Any]:

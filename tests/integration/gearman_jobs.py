@@ -17,6 +17,7 @@ from typing import Any
 
 from django_gearman import current_job, gearman_job
 from django_gearman.signals import job_submitted
+from django_gearman.supervisor.scoreboard import Scoreboard
 from tests.integration import forking_jobs as forking_jobs
 from tests.integration import leaving_jobs as leaving_jobs
 from tests.integration import untellable_jobs as untellable_jobs
@@ -84,6 +85,12 @@ def _fail() -> None:
     raise ValueError("in a thread")
 
 
+def _die_before_it_is_noted() -> None:
+    """Have the process killed when the server has the next attempt, and the scoreboard not yet."""
+    Scoreboard.reported = lambda *_: DEATHS["kill"]()  # type: ignore[method-assign]
+    raise OSError("again")
+
+
 def _eat_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     ctypes.string_at(0)  # what a C library does with the NULL that malloc gives it
@@ -103,7 +110,12 @@ DEATHS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "crash": _eat_memory,
 }
-WAYS = {"raise": _fail, "sleep": lambda: time.sleep(60), **DEATHS}
+WAYS = {
+    "raise": _fail,
+    "sleep": lambda: time.sleep(60),
+    "die before it is noted": _die_before_it_is_noted,
+    **DEATHS,
+}
 LOOPS = {
     "python": lambda: time.sleep(60),
     "careless": _sleep_whatever_happens,

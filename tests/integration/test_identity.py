@@ -32,6 +32,20 @@ def test_an_id_survives_retries_and_deaths(launch, client, trail, backend, uniqu
     assert float(enqueued_at) > 0
 
 
+@BOTH
+@EACH_UNIQUE
+def test_an_attempt_that_nobody_noted_is_not_doubled(launch, client, trail, backend, unique):
+    launch("gearman_worker", backend=backend)
+    args = ["die before it is noted"]
+    client.submit_job(IDENTIFY, args=args, unique=unique, background=True)
+    wait_until(lambda: len(trail()) == 2, "its second attempt")
+
+    assert client.submit_job("tests.integration.mark", "behind it", poll_timeout=30).result
+
+    attempts = [line.partition("/")[0] for line in trail()]
+    assert attempts == ["1", "2", "behind", "it"]
+
+
 @EACH_UNIQUE
 def test_an_id_survives_the_whole_worker(launch, client, own_gearmand, trail, unique):
     worker = launch("gearman_worker")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_gearman import GearmanClient, current_job, gearman_job
-from django_gearman.jobs.identity import CARRIED, Identity, id_stem, identity_of
+from django_gearman.jobs.identity import CARRIED, Identity, identity_of, new_ids
 from django_gearman.logs import JobFilter
 from django_gearman.protocol.messages import AssignedJob, Priority
 from django_gearman.protocol.names import fit_unique
@@ -68,13 +68,14 @@ def test_all_attempts_are_of_one_job(work, seen, gearman_client, unique, priorit
     [enqueued_at] = {context.enqueued_at for context in seen}
     assert before - 0.001 <= enqueued_at <= time.time()
     assert all(context.context == {} for context in seen)
-    assert [job.id for job in gearman_client.submitted] == [request.id]
+    [submitted] = gearman_client.submitted
+    assert request.id == request.job.id == submitted.id
+    assert submitted.call.context == {}
     assert unique is not None or request.unique == request.id
 
 
 def test_an_id_is_a_uuid_of_version_7():
-    stem, numbers = id_stem()
-    ids = [f"{stem}{next(numbers):08x}" for _ in range(3)]
+    ids = [f"{number:032x}" for number in itertools.islice(new_ids(), 3)]
 
     assert {(len(each), uuid.UUID(each).version) for each in ids} == {(32, 7)}
     assert {uuid.UUID(each).variant for each in ids} == {uuid.RFC_4122}
@@ -82,12 +83,11 @@ def test_an_id_is_a_uuid_of_version_7():
 
 
 def test_ids_of_many_submissions_differ():
-    stems = {id_stem()[0] for _ in range(10_000)}
-    numbers = [next(id_stem()[1]) for _ in range(1000)]
+    ids = [next(new_ids()) for _ in range(10_000)]
 
-    assert len(stems) == 10_000
-    assert len(set(numbers)) > 990
-    assert max(numbers) < 2**31, "and as many again fit into eight digits"
+    assert len({number >> 32 for number in ids}) == 10_000
+    assert len({number & 0xFFFFFFFF for number in ids}) > 9900
+    assert all(uuid.UUID(int=number + 2**31 - 1).version == 7 for number in ids)
 
 
 def test_each_of_many_jobs_has_its_own_id(gearman_client, seen):
