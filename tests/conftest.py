@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from django_gearman.instrumentation import Instrumentation, instrumented
+from django_gearman.environment import Environment, replaced
 from django_gearman.testing import GearmandNotInstalled
 from django_gearman.testing.programs import find_gearmand
 from tests.support.gearmand import Gearmand
@@ -31,9 +31,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def production() -> Iterator[None]:
     """Let nothing of the testing package stand between the library and the servers it is tried on."""
-    instrumentation = Instrumentation()
-    instrumentation.workers_are_here = True  # so tests may declare jobs
-    with instrumented(instrumentation):
+    environment = Environment()
+    environment.workers_are_here = True  # so tests may declare jobs
+    with replaced(environment):
         yield
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from .. import conf
+from ..environment import Environment, current
 from ..exceptions import InvalidBackend
-from ..instrumentation import Instrumentation, active
 from ..protocol.address import ServerAddress
 from .base import BaseBackend
 
@@ -33,7 +33,7 @@ _Settings = tuple[Any, Any, Any]
 
 class _ThreadState(threading.local):
     def __init__(self) -> None:
-        self.backends: list[tuple[Instrumentation, _Settings, BaseBackend]] = []
+        self.backends: list[tuple[Environment, _Settings, BaseBackend]] = []
 
 
 _state = _ThreadState()
@@ -46,7 +46,7 @@ def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
     `servers` stand in place of GEARMAN_SERVERS.
     """
     backend, configured, options = conf.transport()
-    return active().transport(backend, configured if servers is None else servers, options)
+    return current().settings(backend, configured if servers is None else servers, options)
 
 
 def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
@@ -72,22 +72,28 @@ def get_backend(
     `settings` are those of the transport, if they have been read already. Raises InvalidBackend when
     they are wrong.
     """
-    instrumentation = active()
+    environment = current()
     path, configured, options = settings or conf.transport()
     chosen = configured if servers is None else servers
-    wanted = instrumentation.transport(path, chosen, options)
+    wanted = environment.settings(path, chosen, options)
     for made_under, made_for, backend in _state.backends:
-        if made_under is instrumentation and made_for == wanted:
+        if made_under is environment and made_for == wanted:
             return backend
     source = "GEARMAN_SERVERS" if servers is None else "host_list"
     backend = _make(wanted[1], source)
     # A copy, in case the lists are changed in place; and few, in case there are ever new ones.
-    made = (instrumentation, copy.deepcopy(wanted), backend)
+    made = (environment, copy.deepcopy(wanted), backend)
     _state.backends = [*_state.backends[-_KEPT + 1 :], made]
     return backend
 
 
-def close_backends(made_under: Instrumentation | None = None) -> None:
+def use_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
+    """Return the backend to use now: this thread's, or in a test what stands for it."""
+    backend: BaseBackend = current().transport(get_backend(servers))
+    return backend
+
+
+def close_backends(made_under: Environment | None = None) -> None:
     """Close this thread's connections to job servers, as before a fork, or as one test ends."""
     closing = [made for made in _state.backends if made_under in (None, made[0])]
     _state.backends = [made for made in _state.backends if made not in closing]

@@ -24,7 +24,7 @@ from __future__ import annotations
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from ..exceptions import BackendError, JobTimeout
 from ..protocol.address import ServerAddress
@@ -196,11 +196,11 @@ class BaseBackend(ABC):
     """
 
     #: The job server lives inside this process, where no other process can reach it.
-    local: ClassVar[bool] = False
+    local: bool = False
     #: A job runs in the thread that submits it.
-    runs_in_caller: ClassVar[bool] = False
+    runs_in_caller: bool = False
     #: `JobSpec.run_at` is honoured.
-    supports_delayed: ClassVar[bool] = True
+    supports_delayed: bool = True
 
     def __init__(self, servers: Sequence[ServerAddress], **options: Any) -> None:  # noqa: B027 - nothing to keep
         """

@@ -64,15 +64,12 @@ class EagerBackend(MemoryBackend):
         """Take a job at this level."""
         return MemoryBackend._take(self if spec.run_at is None else self._outermost, spec)
 
-    def queue_all(self, specs: Sequence[JobSpec]) -> list[Submission]:
-        return [self.queue(spec) for spec in specs]
-
     def job_status(self, handle: str) -> JobStatus:
         status = super().job_status(handle)
         if not status.known and self._inner is not None:
             return self._inner.job_status(handle)
         return status
 
-    def register_for_all(self) -> WorkerSession:
-        """Become a worker of this level, for any function."""
-        return MemoryWorkerSession(self.server, None, "eager")
+    def register(self, functions: Sequence[str] | None, client_id: str = "") -> MemoryWorkerSession:
+        """Become a worker of this level; None serves any function."""
+        return MemoryWorkerSession(self.server, functions, client_id)

@@ -11,8 +11,8 @@ from django.apps import apps
 from .. import conf
 from ..backends import get_backend_class
 from ..backends.base import JobSpec, Priority
+from ..environment import current
 from ..exceptions import GearmanError, JobNotRegistered, SerializationError
-from ..instrumentation import active
 from ..jobs.context import current_job, running
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import carried, id_of, new_ids
@@ -214,7 +214,7 @@ def resolve(task: str | JobDefinition) -> JobDefinition | None:
         job = registry.find(task)
         if job is None:
             conf.check_name(task, "job name")
-            if not active().answers(task):
+            if not current().answers(task):
                 _check_external(task)
         return job
     job = registry.find(getattr(task, "name", ""))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..backends import get_backend, parse_servers
+from ..backends import parse_servers, use_backend
 from ..backends.base import JobSpec
 from ..exceptions import BackendError, SubmitUncertain
-from ..instrumentation import active
 from ..jobs.definition import JobDefinition
 from ..jobs.options import (
     DEFAULT,
@@ -250,8 +249,7 @@ class GearmanClient:
             raise TypeError(
                 f"a JobRequest or a handle has a status, not {quoted(request_or_handle)}"
             )
-        backend = get_backend(self._servers)
-        active().reach(backend)
+        backend = use_backend(self._servers)
         request.set_status(backend.job_status(request.handle))
         return request
 

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from .. import conf
 from ..backends import get_backend
+from ..environment import current
 from ..exceptions import (
     BackendError,
     ConnectionLost,
@@ -20,7 +21,6 @@ from ..exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from ..instrumentation import active
 from ..jobs.registry import registry
 from ..middleware import NONE
 from ..serializers import check_bytes, digest_of
@@ -99,7 +99,7 @@ def _send_on_commit(servers: Servers, requests: list[JobRequest]) -> None:
     alias = options.on_commit if isinstance(options.on_commit, str) else None
     failure = options.on_commit_failure or conf.on_commit_failure()
     committed = _Committed(requests, servers, raises=failure == "raise")
-    active().on_commit(transaction.on_commit, committed, alias)
+    current().on_commit(transaction.on_commit, committed, alias)
     committed.is_now = False
 
 
@@ -175,7 +175,7 @@ def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
             limit = max(deadline, monotonic() + _LEAST_SECONDS)
     token = submit_by.set(limit)
     try:
-        with active().delivery(requests):
+        with current().around_call(requests):
             _send_in_time(requests, send, deadline, wait)
     finally:
         submit_by.reset(token)
@@ -217,7 +217,8 @@ def _send_once(
     servers: Servers, settings: tuple[Any, Any, Any] | None, requests: list[JobRequest]
 ) -> None:
     backend = get_backend(servers, settings)
-    submissions = active().submit(backend, requests)
+    transport = current().transport(backend, requests)
+    submissions = transport.submit([request.spec for request in requests])
     tells = bool(job_submitted.receivers)
     for request, submission in zip(requests, submissions, strict=True):
         request.servers = servers

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from ..backends import get_backend_class
-from ..instrumentation import active
+from ..backends import use_backend
 from ..jobs.definition import JobDefinition
 from ..jobs.options import with_new_names
 from ..serializers import Call
@@ -94,7 +93,7 @@ class Job(JobDefinition, Generic[_Called, _P, _R]):
         return await self._wait(partial(self.map, iterable, timeout), seconds)
 
     async def _wait(self, call: Callable[[], _R2], seconds: float | None) -> _R2:
-        if not active().runs_in_caller(get_backend_class()):
+        if not use_backend().runs_in_caller:
             return await wait_in_thread(f"job {self.name}", call, seconds)
         # A job that runs in the calling thread wants the one that has the database connections.
         token = abandoned.set(leave := threading.Event())

@@ -15,8 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from ..backends import get_backend, get_backend_class
 from ..backends.base import BaseBackend, FunctionStatus, Submission, Update
+from ..environment import current
 from ..exceptions import BackendError, WaitsForItself
-from ..instrumentation import active
 from ..jobs.context import running
 from ..jobs.registry import registry
 from ..utils.clock import monotonic
@@ -49,7 +49,7 @@ class Lookout:
         self, submission: Submission, seconds: float | None, request: Described
     ) -> Update | None:
         """Wait for what comes next, up to so many seconds or to the next look."""
-        if active().workers_are_here or (seconds is not None and seconds <= self._seconds):
+        if current().workers_are_here or (seconds is not None and seconds <= self._seconds):
             return submission.next_update(seconds)
         update = submission.next_update(self._seconds)
         if update is None:
@@ -109,7 +109,7 @@ def refuse_to_wait_for_itself(
     A worker runs one job at a time, so it would never get to the second one.
     """
     run = running.get()
-    if run is None or active().workers_are_here or get_backend_class().runs_in_caller:
+    if run is None or current().workers_are_here or get_backend_class().runs_in_caller:
         return
     worker = run.session
     functions = {r.spec.function: r.task for r in requests if r.spec.function in worker.functions}

@@ -24,8 +24,8 @@ from django.conf import settings
 
 from .. import conf
 from ..backends import get_backend_class
+from ..environment import current
 from ..exceptions import JobNotRegistered, NotSetUp
-from ..instrumentation import active
 from ..jobs.definition import JobDefinition, default_name
 from ..jobs.registry import registry
 
@@ -61,7 +61,7 @@ def check_set_up() -> None:
 
 def check_loaded(job: JobDefinition) -> None:
     """Raise JobNotRegistered if no worker loads a job that is to go to a real job server."""
-    if not job.is_late or active().workers_are_here or get_backend_class().local:
+    if not job.is_late or current().workers_are_here or get_backend_class().local:
         return
     if not conf.is_external(job.name):
         remedy = _remedy(job.func.__module__, Path(_file(job)))

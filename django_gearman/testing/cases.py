@@ -10,7 +10,7 @@ from typing import Any, ClassVar, overload
 
 from django.test.utils import TestContextDecorator
 
-from ..instrumentation import active
+from .. import environment
 from .assertions import Assertions
 from .client import ManualWorker, RecordingClient
 from .gearmand import GearmanServer
@@ -121,7 +121,7 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls._gearman_of_class = None
-        if not isinstance(active(), Harness):  # as pytest's plugin puts one in force
+        if not isinstance(environment.current(), Harness):  # as pytest's plugin puts one in force
             # What setUpClass and setUpTestData submit runs at once, and is nobody's record.
             cls._gearman_of_class = Harness()
             cls.enterClassContext(in_force(cls._gearman_of_class))
@@ -145,7 +145,7 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
             return super().run(result)
 
     def _put_in_force(self, stack: ExitStack) -> None:
-        current = active()
+        current = environment.current()
         if not isinstance(current, Harness) or current is self._gearman_of_class:
             current = Harness()
             stack.enter_context(in_force(current))
@@ -162,7 +162,7 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
     @property
     def _harness(self) -> Harness:
         # Not kept on the test, which has to be picklable for Django's parallel test runner.
-        current = active()
+        current = environment.current()
         if not isinstance(current, Harness):
             raise AssertionError("the testing package is in force only while a test runs")
         return current

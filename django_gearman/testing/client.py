@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
 
+from .. import environment
 from ..backends.eager import EagerBackend
 from ..client.builder import resolve
 from ..client.client import GearmanClient
 from ..client.job import Job
-from ..instrumentation import active
 from ..jobs.context import JobContext
 from ..jobs.definition import JobDefinition
 from ..jobs.registry import registry
@@ -44,13 +44,13 @@ class RecordingClient(Assertions, GearmanClient):
     @property
     def raise_failures(self) -> bool:
         """Whether what a job raises reaches the test, with its traceback."""
-        return self._harness.raise_failures
+        return self._harness.calls.raise_failures
 
     @raise_failures.setter
     def raise_failures(self, value: bool) -> None:
         if not isinstance(value, bool):
             raise TypeError(f"raise_failures is True or False, not {value!r}")
-        self._harness.raise_failures = value
+        self._harness.calls.raise_failures = value
 
     def stub(
         self,
@@ -195,8 +195,8 @@ def perform_job(job: str | JobDefinition, /, *args: Any, **kwargs: Any) -> Any:
         if context.unique == request.unique and exception is not None:
             raised.append(exception)
 
-    current = active()
-    apart = current.runner.apart() if isinstance(current, Harness) else nullcontext()
+    current = environment.current()
+    apart = current.calls.apart() if isinstance(current, Harness) else nullcontext()
     job_finished.connect(note)
     try:
         with apart:

@@ -10,51 +10,38 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
-from .. import conf
+from .. import environment
 from ..backends import BUILT_IN, LOCAL, close_backends, parse_servers
-from ..backends.base import BaseBackend, JobSpec, Submission, WorkerSession
+from ..backends.base import BaseBackend
 from ..client.request import JobRequest
-from ..exceptions import ConnectionLost
-from ..instrumentation import Instrumentation, active, instrumented
-from ..serializers import Serializer, get_serializer
+from ..environment import Environment, replaced
+from ..middleware import Chain
 from ..supervisor import WorkerExit
 from ..worker.execution import Run
 from ..worker.orphans import fail_orphan, is_last_run
 from ..worker.reporting import tell_ended
-from .faults import Faults
+from ..worker.runs import Ending, RunLost
 from .isolation import forbid, isolated, real_transport
-from .outbox import Outbox, SubmittedJob
+from .outbox import SubmittedJob
+from .recording import RecordingBackend, RecordingSession
 from .runner import Runner
-from .sessions import RecordingSession
-from .stubs import Stubs
+from .state import State
 from .transactions import CommitWatch
-from .waiting import WatchedSubmission
 
 _names = itertools.count(1)
 _Transport = tuple[Any, Any, Any]
 
 
-class Harness(Instrumentation):
-    """
-    Everything of one test.
-
-    `is_quiet` while the test has asked for nothing: then jobs go where the settings say, except to
-    real servers, and do what they do in production.
-    """
+class Harness(State, Environment):
+    """The environment of one test, and its state."""
 
     workers_are_here = True
 
     def __init__(self) -> None:
-        self.is_quiet = True
-        self.has_ended = False
-        self.raise_failures = False
-        self.outbox = Outbox()
-        self.faults = Faults()
+        super().__init__()
         self.runner = Runner(self)
-        self.stubs = Stubs(self._serializer_of, self.job_failed)
         self._commits = CommitWatch()
         self._transport: Callable[[], _Transport] | None = None
 
@@ -67,7 +54,7 @@ class Harness(Instrumentation):
     def ask(self) -> None:
         """Do what the testing package promises, from now on."""
         if self.is_quiet:
-            self.is_quiet, self.raise_failures = False, True
+            self.is_quiet, self.calls.raise_failures = False, True
 
     @contextmanager
     def using(
@@ -78,121 +65,70 @@ class Harness(Instrumentation):
         raise_failures: bool | None = None,
     ) -> Iterator[None]:
         """Choose, until the block ends, the transport (None: leave it) and what failures do."""
-        before = self._transport, self.is_quiet, self.raise_failures
+        before = self._transport, self.is_quiet, self.calls.raise_failures
         chosen = None if transport is None else _read(transport, servers, options)
         self.ask()
         self._transport = chosen or self._transport
         if raise_failures is not None:
-            self.raise_failures = raise_failures
+            self.calls.raise_failures = raise_failures
         try:
             yield
         finally:
-            self._transport, self.is_quiet, self.raise_failures = before
+            self._transport, self.is_quiet, self.calls.raise_failures = before
 
     def records(self) -> list[SubmittedJob]:
         """Return what was submitted, also what a transaction of the test has held back."""
         self._commits.flush()
         return self.outbox.records()
 
-    def _serializer_of(self, handle: str) -> Serializer:
-        for record in self.outbox.of(handle):
-            return record.request.serializer
-        return get_serializer(conf.serializer())
+    # Environment
 
-    # Instrumentation
-
-    def transport(self, backend: Any, servers: Any, options: Any) -> _Transport:
+    def settings(self, backend: Any, servers: Any, options: Any) -> _Transport:
         if self._transport is not None:
             chosen, chosen_servers, chosen_options = self._transport()
             return chosen, servers if chosen_servers is None else chosen_servers, chosen_options
         return isolated(backend, servers, options)
 
-    def admit(self, backend: BaseBackend) -> None:
+    def transport(
+        self, backend: BaseBackend, requests: Sequence[JobRequest] | None = None
+    ) -> BaseBackend:
+        if requests is not None:
+            self._commits.flush()  # they come first
         if self._transport is None:
             forbid(backend)
+        return RecordingBackend(self, backend, self.runner, requests)
 
-    def reach(self, backend: BaseBackend) -> None:
-        self.admit(backend)
-        self.faults.check_server()
+    def middleware(self, chain: Chain) -> Chain:
+        if not self.faults.all:
+            return chain
+        return chain._replace(around_run=(self._around_run, *chain.around_run))
 
     def answers(self, job_name: str) -> bool:
         return self.stubs.answers(job_name)
 
-    def runs_in_caller(self, backend_class: type[BaseBackend]) -> bool:
-        # On real servers who waits for a job runs it, and wants the test's database connections.
-        return backend_class.runs_in_caller or not (self.is_quiet or backend_class.local)
-
-    def delivery(self, requests: Sequence[JobRequest]) -> AbstractContextManager[object]:
-        return self.runner.calling(requests)
-
-    def submit(self, backend: BaseBackend, requests: Sequence[JobRequest]) -> list[Submission]:
-        self._commits.flush()  # they come first
-        self.reach(backend)
-        specs = [request.spec for request in requests]
-        submissions = backend.submit(specs)
-        self._queued(backend, requests, submissions)
-        if not backend.runs_in_caller:
-            serve, complain = partial(self.runner.serve, backend), self.runner.complain
-            submissions = [
-                WatchedSubmission(submission, spec, self.outbox, serve, complain)
-                for submission, spec in zip(submissions, specs, strict=True)
-            ]
-        return self.faults.change(submissions)
-
-    def _queued(
-        self,
-        backend: BaseBackend,
-        requests: Sequence[JobRequest],
-        submissions: Sequence[Submission],
-    ) -> None:
-        for request, submission in zip(requests, submissions, strict=True):
-            if submission.error is None:
-                record = self.outbox.add(request, submission.handle)
-                # Where jobs run at once, whoever waits for one has its outcome before it can look.
-                record.was_seen = backend.runs_in_caller and not request.background
-        self.runner.queued(backend)
+    def around_call(self, requests: Sequence[JobRequest]) -> AbstractContextManager[object]:
+        return self.calls.calling(requests)
 
     def on_commit(
         self, schedule: Callable[..., None], send: Callable[[], None], using: str | None
     ) -> None:
         self._commits.on_commit(schedule, send, using, at_once=not self.is_quiet)
 
-    def register(
-        self,
-        backend: BaseBackend,
-        make: Callable[[], WorkerSession],
-        functions: Sequence[str] | None,
-    ) -> WorkerSession:
-        return self.runner.record(backend, make, functions)
-
-    def retry(
-        self, take: Callable[[Sequence[JobSpec]], list[Submission]], specs: Sequence[JobSpec]
-    ) -> list[Submission]:
-        self.faults.check_server()
-        return take(specs)
-
-    def returned(self, run: Run) -> None:
-        if not self.faults.all:
-            return
+    def _around_run(self, run: Run, proceed: Callable[[], Ending]) -> Ending:
+        """Have the worker die, at the end of the job, where a fault says so."""
+        ending = proceed()
         assigned = run.assigned
         [submission, *_] = [*self.outbox.of(assigned.handle), None]
         deaths = self.faults.crashes(assigned, submission)
         if not deaths:
-            return
+            return ending
         how = f"died, as crash_worker_during() is in force for {run.job.name}"
         death = WorkerExit(how, b"", {}, deaths, is_overdue=False)
         if is_last_run(run.job, assigned, True, death):
             tell_ended(run, fail_orphan(run, death))
         elif isinstance(run.session, RecordingSession):
             run.session.lose(assigned)
-        raise ConnectionLost(f"the worker of job {assigned.handle} {how}")
-
-    def job_failed(self, handle: str, error: BaseException) -> None:
-        self.outbox.tell(handle, SubmittedJob.fail, handle, error)
-        self.runner.failed(handle, error)
-
-    def job_retried(self, handle: str, next_handle: str, delay: float) -> None:
-        self.outbox.follow(handle, next_handle, delay)
+        raise RunLost(f"the worker of job {assigned.handle} {how}")
 
 
 def _read(
@@ -224,7 +160,7 @@ def _read(
 def in_force(harness: Harness) -> Iterator[None]:
     """Put a harness in force until the block ends, which is the end of its test."""
     try:
-        with instrumented(harness):
+        with replaced(harness):
             yield
     finally:
         harness.end()
@@ -239,7 +175,7 @@ def asked_harness(
     raise_failures: bool | None = None,
 ) -> Iterator[Harness]:
     """Yield the harness in force, or a new one, with this transport until the block ends."""
-    current = active()
+    current = environment.current()
     with ExitStack() as stack:
         if not isinstance(current, Harness):
             current = Harness()

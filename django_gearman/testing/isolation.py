@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -12,10 +12,9 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from ..backends import BUILT_IN, LOCAL, backend_settings
-from ..backends.base import BaseBackend, Submission
-from ..client.request import JobRequest
+from ..backends.base import BaseBackend
+from ..environment import PRODUCTION, Environment, replaced, set_initial
 from ..exceptions import ServerUnavailable
-from ..instrumentation import PRODUCTION, Instrumentation, instrumented, set_initial
 
 _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")
 
@@ -51,7 +50,7 @@ def replace_real_backend() -> Callable[[], None]:
 
     As Django does with EMAIL_BACKEND: in the settings themselves, so that a test can override it.
     """
-    with instrumented(Instrumentation()):  # what the settings say, and not the test
+    with replaced(Environment()):  # what the settings say, and not the test
         backend, _, options = backend_settings()
         if not _is_real(backend):
             return lambda: None
@@ -74,7 +73,7 @@ def real_transport() -> tuple[Any, Any]:
     """Return the project's own GEARMAN_BACKEND and GEARMAN_OPTIONS, or the default for real servers."""
     if _project.backend is not None:
         return _project.backend, _project.options
-    with instrumented(Instrumentation()):
+    with replaced(Environment()):
         backend, _, options = backend_settings()
         return (backend, options) if _is_real(backend) else ("gearman", {})
 
@@ -91,23 +90,17 @@ def _is_real(backend: object) -> bool:
 # Under Django's test runner
 
 
-class UnittestRun(Instrumentation):
+class UnittestRun(Environment):
     """What holds for the tests of Django's test runner that have asked for nothing."""
 
     workers_are_here = True
 
-    def transport(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
+    def settings(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
         return isolated(backend, servers, options)
 
-    def admit(self, backend: BaseBackend) -> None:
+    def transport(self, backend: BaseBackend, requests: object = None) -> BaseBackend:
         forbid(backend)
-
-    def reach(self, backend: BaseBackend) -> None:
-        forbid(backend)
-
-    def submit(self, backend: BaseBackend, requests: Sequence[JobRequest]) -> list[Submission]:
-        forbid(backend)
-        return super().submit(backend, requests)
+        return backend
 
 
 class _Overrides:
@@ -146,7 +139,7 @@ def isolate_test_runs() -> None:
     """Keep test cases from the project's job servers as soon as Django's test runner runs."""
     run, modules = UnittestRun(), sys.modules
 
-    def provide() -> Instrumentation:
+    def provide() -> Environment:
         # Asked several times for each job, and production has not loaded that module.
         return run if "django.test.utils" in modules and is_test_run() else PRODUCTION
 

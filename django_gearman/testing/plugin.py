@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..instrumentation import Instrumentation, instrumented
+from ..environment import Environment, replaced
 from .programs import GearmandNotInstalled, choose_program, find_gearmand
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ class _Session:
         self._restore: Callable[[], None] | None = None
         self._server: GearmanServer | None = None
         self._in_force = ExitStack()
-        self._in_force.enter_context(instrumented(self._instrumentation))
+        self._in_force.enter_context(replaced(self._environment))
 
-    def _instrumentation(self) -> Instrumentation:
+    def _environment(self) -> Environment:
         return self.test.harness()
 
     def begin(self, item: pytest.Item) -> None:

@@ -24,6 +24,7 @@ from ..backends.base import (
     WorkerSession,
     WorkFail,
 )
+from ..environment import current
 from ..exceptions import (
     BackendError,
     ConnectionLost,
@@ -33,7 +34,6 @@ from ..exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from ..instrumentation import active
 from ..jobs.context import JobContext, running
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import Identity, identity_of
@@ -44,7 +44,7 @@ from .attempts import attempt_of, delayed
 from .failing import report_failure
 from .isolation import apart, call
 from .reporting import raise_if_interrupted, tell_ended, tell_finished, tell_started
-from .runs import Ending, RunAttributes
+from .runs import Ending, RunAttributes, RunLost
 from .watch import NOBODY, Watch
 
 #: `BaseBackend.submit`
@@ -82,7 +82,6 @@ def execute(
         tell_started(run)
         ending = run.perform(seconds)
         watch.returned()
-        active().returned(run)
         ending = run.report(ending, watch)
         watch.reported()
         tell_ended(run, ending)
@@ -132,7 +131,7 @@ class Run(RunAttributes):
     def perform(self, seconds: float | None) -> Ending:
         """Run the job through the project's middleware; return how it has ended."""
         try:
-            chain = conf.middleware()
+            chain = current().middleware(conf.middleware())
             if not chain.around_run:
                 return self._run_function(seconds)
             self.was_called = True  # what middleware raises counts as the job's
@@ -143,6 +142,8 @@ class Run(RunAttributes):
                 "a middleware's around_run returns what proceed() or run.succeed(value) returned, "
                 f"not {ending!r:.200}"
             )
+        except RunLost:
+            raise
         except BaseException as error:  # noqa: BLE001 - a job must never end its worker
             raise_if_interrupted(error)
             return self.failed(error)
@@ -252,13 +253,12 @@ class Run(RunAttributes):
             ending = self._queue_again(ending, ending.again)
             if ending.handle:
                 watch.resubmitted()
-                active().job_retried(self.assigned.handle, ending.handle, ending.delay)
         if ending.exception is None:
             ending = self._send_result(ending)
         elif ending.handle:
             self.session.send(self.assigned, ending.outcome)
         if ending.exception is not None and not ending.handle:
-            active().job_failed(self.assigned.handle, ending.exception)
+            self.ending = ending
             report_failure(self.assigned, self.session, ending.reason)
         return ending
 

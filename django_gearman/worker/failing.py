@@ -5,7 +5,6 @@ from __future__ import annotations
 from .. import conf
 from ..backends.base import AssignedJob, WorkerSession, WorkFail, WorkWarning
 from ..exceptions import JobNotRegistered
-from ..instrumentation import active
 from ..serializers.failures import dump_error
 from .reporting import tell_unknown
 
@@ -13,7 +12,6 @@ from .reporting import tell_unknown
 def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
     """Fail a job of a function that this process does not know, instead of keeping it for ever."""
     error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
-    active().job_failed(assigned.handle, error)
     shows = conf.sends_traceback(to_own_client=False)
     report_failure(assigned, session, dump_error(error, with_traceback=shows))
     tell_unknown(assigned, error)

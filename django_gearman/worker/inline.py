@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from functools import partial
 
 from ..backends.base import AssignedJob, BaseBackend, WorkerSession, WorkFail
 from ..backends.eager import EagerBackend
+from ..environment import current
 from ..exceptions import BackendError, ConnectionLost
-from ..instrumentation import active
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
@@ -35,15 +34,15 @@ def run_queued(backend: BaseBackend) -> int:
     if not isinstance(backend, EagerBackend):
         return 0
     level = backend.free_level()
+    transport = current().transport(level)
     worker = level.worker
     if worker is None:
-        worker = level.worker = active().register(level, level.register_for_all, None)
-    submit = partial(active().retry, level.queue_all)
+        worker = level.worker = transport.register(None, "eager")
     count = 0
     level.is_running = True
     try:
         while level.server.has_work() and (assigned := worker.grab_job(0)) is not None:
-            _run(assigned, worker, submit)
+            _run(assigned, worker, transport.submit)
             count += 1
     finally:
         level.is_running = False

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backends.base import AssignedJob, JobSpec, Outcome
+from ..exceptions import ConnectionLost
 from ..jobs.context import JobContext
 from ..jobs.definition import JobDefinition
 from ..serializers import Call
+
+
+class RunLost(ConnectionLost):
+    """Raised around a run whose worker dies: nothing is reported, and another worker has the job."""
 
 
 class RunAttributes(ABC):
@@ -19,6 +24,8 @@ class RunAttributes(ABC):
     job: JobDefinition
     assigned: AssignedJob
     call: Call
+    #: How it has failed, once that is about to be reported.
+    ending: Ending | None = None
     _checked: Call
 
     @property

@@ -14,8 +14,8 @@ from django import db
 
 from ..backends import get_backend
 from ..backends.base import AssignedJob, BaseBackend, WorkerSession
+from ..environment import current
 from ..exceptions import BackendError
-from ..instrumentation import active
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
@@ -101,17 +101,12 @@ class GearmanWorker:
         """
         self._blocks = open_blocks()  # as of a test case around it: they are not of its jobs
         functions = functions_of(self.jobs)
-        backend = backend or get_backend()
-        instrumentation, names = active(), list(functions)
-        instrumentation.admit(backend)
-        make = partial(backend.register, names, self.client_id)
-        session = instrumentation.register(backend, make, names)
+        backend, names = current().transport(backend or get_backend()), list(functions)
+        session: WorkerSession = backend.register(names, self.client_id)
         session.client_id, session.functions = self.client_id, frozenset(names)
         session.prefetch = self.prefetch if limit is None else 0
         self._session = session
-        run = partial(
-            self._run, functions, session, partial(instrumentation.retry, backend.submit), watch
-        )
+        run = partial(self._run, functions, session, backend.submit, watch)
         count = 0
         was_idle = True
         now = worked_at = monotonic()

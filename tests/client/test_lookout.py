@@ -13,8 +13,8 @@ import pytest
 from django_gearman import GearmanClient, GearmanWorker
 from django_gearman.backends import get_backend
 from django_gearman.client import lookout
+from django_gearman.environment import Environment, replaced
 from django_gearman.exceptions import JobRaised, JobTimeout
-from django_gearman.instrumentation import Instrumentation, instrumented
 from tests.app import gearman_jobs as jobs
 from tests.support.gearmand import wait_until
 
@@ -31,7 +31,7 @@ def backend(request, settings, monkeypatch):
     else:
         settings.GEARMAN_SERVERS = [request.getfixturevalue("own_gearmand").address]
     monkeypatch.setattr(lookout, "_told", {})
-    with instrumented(Instrumentation()):
+    with replaced(Environment()):
         yield request.param
 
 
@@ -150,7 +150,7 @@ def test_the_program_that_serves_an_external_job_is_asked_for(
     settings.GEARMAN_BACKEND = "gearman"
     monkeypatch.setattr(lookout, "PATIENCE", 0.1)
     monkeypatch.setattr(lookout, "_told", {})
-    with instrumented(Instrumentation()):
+    with replaced(Environment()):
         client = GearmanClient([own_gearmand.address])
         assert client.submit_job("php.pdf", 1, poll_timeout=0.5).timed_out
 

@@ -15,8 +15,8 @@ from django_gearman import GearmanClient
 from django_gearman.backends import get_backend
 from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.memory import MemoryBackend
+from django_gearman.environment import Environment, replaced
 from django_gearman.exceptions import InvalidBackend, JobRaised
-from django_gearman.instrumentation import Instrumentation, instrumented
 from django_gearman.testing import (
     GearmanTestMixin,
     JobServerForbidden,
@@ -96,7 +96,7 @@ class StrictMixinTests(unittest.TestCase):
     def test_it(self):
         result = unittest.TestResult()
         for name in ("test_leaves_a_job", "test_runs_what_it_submits"):
-            with instrumented(Instrumentation()):
+            with replaced(Environment()):
                 self.Strict(name)(result)
 
         [(test, told)] = result.failures

@@ -24,7 +24,7 @@ from django_gearman.exceptions import (
     SerializationError,
     ServerUnavailable,
 )
-from django_gearman.testing import RecordingClient, override_gearman, perform_job, runner
+from django_gearman.testing import RecordingClient, override_gearman, perform_job
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport
 
@@ -359,7 +359,7 @@ def test_a_long_chain_of_jobs_is_no_recursion(gearman_client):
 
 @pytest.mark.parametrize("transport", ["eager", "memory"])
 def test_a_job_that_never_ends_to_submit_itself_is_caught(transport, gearman_worker, monkeypatch):
-    monkeypatch.setattr(runner, "_MOST_JOBS", 100)
+    monkeypatch.setattr(calls, "_MOST_JOBS", 100)
 
     @gearman_job(name="forever")
     def forever():

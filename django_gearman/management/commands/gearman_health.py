@@ -5,8 +5,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...backends import get_backend
-from ...instrumentation import active
+from ...backends import use_backend
 from ...utils.text import printable, str_of
 from ._arguments import positive_number
 from ._output import write_line
@@ -29,8 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            backend = get_backend()
-            active().reach(backend)
+            backend = use_backend()
         except ImproperlyConfigured as error:
             raise CommandError(str_of(error)) from error
         answers = backend.ping(options["timeout"])

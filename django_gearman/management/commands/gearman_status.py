@@ -8,10 +8,9 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...backends import backend_settings, get_backend, get_backend_class, parse_servers
+from ...backends import backend_settings, get_backend_class, parse_servers, use_backend
 from ...backends.reach import at_once
 from ...exceptions import BackendError
-from ...instrumentation import active
 from ...utils.text import printable, str_of
 from ._output import write_line
 
@@ -48,8 +47,7 @@ class Command(BaseCommand):
     def _ask(self, server: Any) -> dict[str, Any]:
         report: dict[str, Any] = {"server": str(server), "functions": [], "workers": []}
         try:
-            backend = get_backend([server])
-            active().reach(backend)
+            backend = use_backend([server])
             report["functions"] = [
                 {
                     "function": row.function,

@@ -14,12 +14,11 @@ from ...backends import (
     backend_settings,
     check_backend,
     close_backends,
-    get_backend,
     get_backend_class,
     parse_servers,
+    use_backend,
 )
 from ...exceptions import GearmanError
-from ...instrumentation import active
 from ...jobs.functions import functions_of
 from ...jobserver.serving import Options
 from ...logs import show_logs
@@ -178,7 +177,7 @@ class Command(BaseCommand):
             functions_of(worker.jobs)
         conf.job_timeout()
         conf.middleware()
-        active().admit(get_backend())
+        use_backend()
 
     def _run(
         self,

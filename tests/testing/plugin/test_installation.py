@@ -38,7 +38,7 @@ import django_gearman.testing.plugin
 loaded = [name for name in sys.modules if name.partition(".")[0] in ("django", "asgiref")]
 ours = [name for name in sys.modules if name.startswith("django_gearman")]
 assert loaded == [], loaded
-assert len(ours) == 5, ours  # the packages, the plugin, its programs, and the instrumentation
+assert len(ours) == 5, ours  # the packages, the plugin, its programs, and the environment
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 

@@ -1,0 +1,82 @@
+"""
+Where this process stands: in production, or in a test.
+
+In production the `Environment` below changes nothing. The testing package puts its own in place while
+a test runs, in all threads: it chooses another transport, and stands around submitting and running.
+The pytest plugin imports this module before Django can be imported, so it knows no types of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+_NOTHING: AbstractContextManager[object] = nullcontext()
+
+
+class Environment:
+    """Production."""
+
+    #: Workers run in this process, so that they serve every job which is declared in it.
+    workers_are_here = False
+
+    def settings(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
+        """Return what stands for GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS."""
+        return backend, servers, options
+
+    def transport(self, backend: Any, requests: Any = None) -> Any:
+        """
+        Return what stands for a backend that is about to be used; raise if it may not be.
+
+        `requests` are those that are about to be submitted.
+        """
+        return backend
+
+    def middleware(self, chain: Any) -> Any:
+        """Return what stands for the project's middleware."""
+        return chain
+
+    def answers(self, job_name: str) -> bool:
+        """Tell whether the transport serves a job that is not declared in this process."""
+        return False
+
+    def around_call(self, requests: Any) -> AbstractContextManager[object]:
+        """Return what stands around submitting requests and waiting for them."""
+        return _NOTHING
+
+    def on_commit(
+        self, schedule: Callable[..., None], send: Callable[[], None], using: str | None
+    ) -> None:
+        """Have `schedule`, Django's own, call `send` when the transaction commits."""
+        schedule(send, using=using)
+
+
+PRODUCTION = Environment()
+_initial: Callable[[], Environment] = lambda: PRODUCTION  # noqa: E731 - it is replaced
+_provide = _initial
+
+
+def current() -> Environment:
+    """Return the environment of all threads of this process."""
+    return _provide()
+
+
+@contextmanager
+def replaced(by: Environment | Callable[[], Environment]) -> Iterator[None]:
+    """Put an environment in place until the block ends; a callable is asked for it each time."""
+    global _provide
+    before, was_initial = _provide, _provide is _initial
+    _provide = (lambda: by) if isinstance(by, Environment) else by
+    try:
+        yield
+    finally:
+        _provide = _initial if was_initial else before
+
+
+def set_initial(provide: Callable[[], Environment]) -> None:
+    """Have `provide` tell the environment while no other one was put in place."""
+    global _initial, _provide
+    if _provide is _initial:
+        _provide = provide
+    _initial = provide
