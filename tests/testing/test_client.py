@@ -24,7 +24,7 @@ from django_gearman.exceptions import (
     SerializationError,
     ServerUnavailable,
 )
-from django_gearman.testing import RecordingClient, override_gearman, perform_job
+from django_gearman.testing import RecordingClient, calls, override_gearman, perform_job
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport
 
