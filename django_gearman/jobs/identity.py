@@ -1,5 +1,5 @@
 """
-Who a job is, through all its attempts.
+The identity of a job, through all its attempts.
 
 An id is a UUID of version 7, in hexadecimal: it begins with the time of the submission, so ids sort by
 time. The generated unique of a job's first attempt is its id, and `<id>:2` is the unique of the second.
@@ -52,7 +52,7 @@ class Identity(NamedTuple):
 
     @property
     def enqueued_at(self) -> float | None:
-        """When the job was submitted, in seconds since the epoch; None if its submitter does not say."""
+        """The time of the submission, in seconds since the epoch; None if the submitter does not say."""
         return int(self.id[:12], 16) / 1000 if _TIMED.fullmatch(self.id) else None
 
     def carried(self) -> Mapping[str, str]:
@@ -65,8 +65,10 @@ class Identity(NamedTuple):
         """
         Return the unique of an attempt on the job server.
 
-        It never is that of the attempt before, which still runs when the next one is queued, and it
-        is the same however often that is done.
+        It is the same however often the attempt is queued: the job server then takes it once. It is
+        not that of the attempt before, which still runs when the next one is queued. The numbers only
+        rise, so of two jobs with one unique, each of which fails, never is each merged with the
+        other, which is about to end: that would lose both.
         """
         if attempt == 1:
             return self.unique
