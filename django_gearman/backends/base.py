@@ -26,7 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..exceptions import BackendError, JobTimeout
+from ..exceptions import BackendError, JobTimeout, ServerError
 from ..protocol.address import ServerAddress
 from ..protocol.messages import (
     AssignedJob,
@@ -66,10 +66,16 @@ __all__ = [
     "WorkWarning",
     "WorkerSession",
     "WorkerStatus",
+    "refusal",
 ]
 
 #: Bytes of a workload above which it may not fit into a worker's memory.
 LARGE_WORKLOAD = 1 << 17
+
+
+def refusal(server: object, code: str, text: str) -> ServerError:
+    """Return the error that a server has answered with."""
+    return ServerError(f"job server {server} refused: {text} ({code})", code=code, text=text)
 
 
 class Submission(ABC):

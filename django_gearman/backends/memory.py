@@ -32,11 +32,11 @@ from ..protocol.messages import (
     WorkerStatus,
     WorkStatus,
 )
-from ..protocol.names import from_wire_unique, handle_prefix, own_handle, split_handle, wire_unique
+from ..protocol.names import assigned_job, handle_prefix, own_handle, split_handle, wire_unique
 from ..protocol.packets import to_bytes, to_text
 from ..utils.clock import monotonic
 from ..utils.waiting import seconds_until
-from .base import BaseBackend, Submission, UnsentSubmission, WorkerSession
+from .base import BaseBackend, Submission, UnsentSubmission, WorkerSession, refusal
 from .specs import check_specs
 
 _BANDS = {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
@@ -111,11 +111,7 @@ class MemoryServer:
             try:
                 job = self._table.submit(None if background else submission, offer)
             except QueueFull as error:
-                raise ServerError(
-                    f"job server {self.name} refused: {error} (QUEUE_ERROR)",
-                    code="QUEUE_ERROR",
-                    text=str(error),
-                ) from None
+                raise refusal(self.name, "QUEUE_ERROR", str(error)) from None
             if job.state is NEW:
                 self._table.enqueue(job, 0.0 if run_at is None else self.now())
             submission.handle = self._prefix + job.handle.decode()
@@ -129,12 +125,8 @@ class MemoryServer:
                 self._let_due()
                 job = self._table.grab(worker)
                 if job is not None:
-                    handle, function = (
-                        self._prefix + job.handle.decode(),
-                        to_text(job.function.name),
-                    )
-                    unique, background = from_wire_unique(job.unique)
-                    return AssignedJob(handle, function, unique, job.workload, background)
+                    parts = job.handle, job.function.name, job.unique, job.workload
+                    return assigned_job(self._prefix, *parts)
                 remaining = deadline - monotonic()
                 if remaining <= 0.0:
                     return None

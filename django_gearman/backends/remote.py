@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import random
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..exceptions import (
     BackendError,
+    ConnectionLost,
     InvalidBackend,
     JobLost,
     ResultUnavailable,
@@ -22,8 +24,10 @@ from ..protocol.names import plain_function, server_of
 from ..protocol.packets import to_bytes
 from ..utils.clock import monotonic
 from ..utils.numbers import check_seconds
+from ..utils.records import get_logger, log
 from ..utils.waiting import seconds_until
 from .base import (
+    AssignedJob,
     FunctionStatus,
     JobSpec,
     JobStatus,
@@ -33,6 +37,8 @@ from .base import (
     WorkerStatus,
 )
 from .reach import Standing
+
+logger = get_logger(__name__)
 
 _T = TypeVar("_T")
 
@@ -75,17 +81,6 @@ def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
     if ": TLS: " in told:
         question = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
     return ServerUnavailable(f"no job server to {purpose}: {told}. {question}")
-
-
-def retrying(error: BackendError) -> str:
-    """Return what a worker says of a server that it has lost, or has not found."""
-    hint = f" ({HOW_TO_START})" if "refused" in str(error) else ""
-    return f"{error}; trying again until it is back{hint}"
-
-
-def backoff(failures: int) -> float:
-    """Return how many seconds to let pass before a server is tried again."""
-    return min(_LONGEST_BACKOFF, 0.1 * 2.0**failures) * random.uniform(0.5, 1.0)
 
 
 def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:
@@ -225,3 +220,68 @@ def deliver_update(running: dict[_T, deque[Any]], handle: _T, update: Update) ->
         sharing.append(submission)
     elif not sharing:
         del running[handle]
+
+
+class Downtime:
+    """
+    When a worker tries to reach a server again that it has lost: later and later.
+
+    The log says once that the server is gone, and once that it is back, unless this is `quiet`.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.retry_at = 0.0
+        self.failures = 0
+        self._quiet = quiet
+
+    def begin(self, error: BackendError) -> None:
+        """Note that the server was lost, or could not be reached."""
+        if not self.failures and not self._quiet:
+            hint = f" ({HOW_TO_START})" if "refused" in str(error) else ""
+            log(logger, logging.WARNING, "%s; trying again until it is back%s", error, hint)
+        seconds = min(_LONGEST_BACKOFF, 0.1 * 2.0**self.failures) * random.uniform(0.5, 1.0)
+        self.retry_at = monotonic() + seconds
+        self.failures = min(self.failures + 1, 10)
+
+    def end(self, server: object) -> None:
+        """Note that the server has answered; a connection alone is no answer: some jobs cost it."""
+        if self.failures and not self._quiet:
+            log(logger, logging.WARNING, "job server %s is back", server)
+        self.failures = 0
+
+
+class JobsInHand(Generic[_T]):
+    """The jobs that a worker of real servers runs, each with the connection that it came over."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, tuple[AssignedJob, _T]] = {}
+
+    def take(self, job: AssignedJob, connection: _T) -> None:
+        self._jobs[job.handle] = job, connection
+
+    def find(self, job: AssignedJob) -> _T | None:
+        """Return the connection of a job, None if it is no longer in hand."""
+        held, connection = self._jobs.get(job.handle, (None, None))
+        return connection if held is job or held == job else None
+
+    def connection_of(self, job: AssignedJob) -> _T:
+        """Return the connection of a job; ConnectionLost if it is no longer in hand."""
+        held, connection = self._jobs.get(job.handle, (None, None))
+        if connection is None or (held is not job and held != job):
+            raise ConnectionLost(
+                f"job {job.handle} is not in hand any more: the connection to its server was lost "
+                "meanwhile, and the server gives the job to another worker"
+            )
+        return connection
+
+    def end(self, job: AssignedJob) -> None:
+        del self._jobs[job.handle]
+
+    def lose(self, connection: _T) -> None:
+        """Forget the jobs of a connection, which the server gives to others."""
+        self._jobs = {
+            handle: held for handle, held in self._jobs.items() if held[1] is not connection
+        }
+
+    def clear(self) -> None:
+        self._jobs.clear()

@@ -18,7 +18,7 @@ import os
 import re
 from collections.abc import Collection, Sequence
 
-from .messages import JobSpec
+from .messages import AssignedJob, JobSpec
 from .packets import to_bytes, to_text
 
 #: Real transports queue delayed jobs under the function's name with this appended, which our workers
@@ -145,3 +145,13 @@ def is_old_background(unique: str) -> bool:
     Another program may have made it, too, but hardly so: it is for transports that cannot ask.
     """
     return _OLD_BACKGROUND.fullmatch(unique) is not None
+
+
+def assigned_job(
+    prefix: str, handle: bytes, function: bytes, unique: bytes, workload: bytes
+) -> AssignedJob:
+    """Return a job as its worker knows it; `prefix` is `handle_prefix` of its server."""
+    name = function.decode(errors="surrogateescape").removesuffix(DELAYED)
+    text, background = from_wire_unique(unique)
+    handle_text = prefix + handle.decode(errors="surrogateescape")
+    return AssignedJob(handle_text, name, text, workload, background)

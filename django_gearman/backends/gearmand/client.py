@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ...exceptions import BackendError, ConnectionLost, ProtocolError, ServerError
+from ...exceptions import BackendError, ConnectionLost, ProtocolError
 from ...protocol.address import ServerAddress
 from ...protocol.names import handle_prefix, own_handle
 from ...protocol.packets import Packet, PacketType, encode, to_number, to_text
@@ -30,6 +30,7 @@ from ..base import (
     WorkFail,
     WorkStatus,
     WorkWarning,
+    refusal,
 )
 from ..remote import deliver_update, servers_standing
 from .forgetting import Released, begin, forget_soon
@@ -284,8 +285,7 @@ class Channel:
             slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
         elif kind is PacketType.ERROR:
             code, text = map(to_text, args)
-            message = f"job server {self.server} refused: {text} ({code})"
-            slot.error = ServerError(message, code=code, text=text)
+            slot.error = refusal(self.server, code, text)
         else:
             raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
         self._unanswered.popleft()

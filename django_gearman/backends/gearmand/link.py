@@ -22,17 +22,16 @@ from collections.abc import Callable, Iterable
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
 from ...protocol.names import (
-    from_wire_unique,
+    assigned_job,
     handle_prefix,
-    plain_function,
     served_functions,
 )
 from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ...utils.clock import monotonic
 from ...utils.records import get_logger, log
-from ..base import LARGE_WORKLOAD, AssignedJob
+from ..base import LARGE_WORKLOAD, AssignedJob, refusal
 from ..connection import Connection
-from ..remote import REGRAB_SECONDS, backoff, retrying
+from ..remote import REGRAB_SECONDS, Downtime
 from .options import SocketOptions
 
 logger = get_logger(__name__)
@@ -121,8 +120,7 @@ class Link:
         self.flow = 0
         self.asked_since = math.inf
         self.asleep_since = math.inf  # when it was told that there are no jobs; until NOOP
-        self.retry_at = 0.0
-        self._failures = 0
+        self._downtime = Downtime(quiet=is_quick)  # the other connection tells
         self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
         self._opening: _Opening | None = None
         self._client_id = client_id
@@ -144,7 +142,7 @@ class Link:
         if self._opening is not None:
             return self._opening.next_look
         if self.connection is None:
-            return self.retry_at
+            return self._downtime.retry_at
         silent_at = max(self.asked_since, self.connection.moved_at) + self._options.reply_timeout
         return min(silent_at, self.asleep_since + REGRAB_SECONDS)
 
@@ -155,7 +153,7 @@ class Link:
     @property
     def opens_first(self) -> bool:
         """Whether it is not known yet if the server can be reached."""
-        return self._opening is not None and not self._failures
+        return self._opening is not None and not self._downtime.failures
 
     def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
         """Do what time asks for: reconnect, give up a silent server, end a sleep."""
@@ -195,6 +193,11 @@ class Link:
         )
         return b"".join(name) + _packets(PacketType.CAN_DO, self.functions)
 
+    def send(self, *packets: bytes) -> None:
+        if self.connection is None:
+            raise ConnectionLost(f"the connection to job server {self.server} was lost")
+        self.connection.send(*packets)
+
     # What it serves
 
     def serve(self, functions: list[str]) -> None:
@@ -222,8 +225,7 @@ class Link:
         return _GRAB * number
 
     def ask(self, number: int) -> None:
-        if self.connection is not None:
-            self.connection.send(self.asking(number))
+        self.send(self.asking(number))
 
     def read(self) -> None:
         """Take in what has arrived."""
@@ -247,14 +249,7 @@ class Link:
             elif kind is PacketType.ERROR:
                 self._statuses.append(None)
                 code, text = map(to_text, args)
-                log(
-                    logger,
-                    logging.WARNING,
-                    "job server %s refused: %s (%s)",
-                    self.server,
-                    text,
-                    code,
-                )
+                log(logger, logging.WARNING, "%s", refusal(self.server, code, text))
         head = connection.arriving(LARGE_WORKLOAD)
         self.arriving = None if head is None else self._announced(*head)
 
@@ -262,28 +257,20 @@ class Link:
         if packet.type is not PacketType.JOB_ASSIGN_UNIQ or size <= LARGE_WORKLOAD:
             return None
         handle, function, unique = packet.args
-        return self._job(handle, function, unique, b"")
+        return assigned_job(self._prefix, handle, function, unique, b"")
 
     def _answered(self) -> None:
         self.asked = max(0, self.asked - 1)
         self.asked_since = monotonic() if self.asked else math.inf
         if not self.is_known:
             self.is_known = True
-            # Only now: some jobs cost every worker its connection.
-            if self._failures and not self.is_quick:
-                log(logger, logging.WARNING, "job server %s is back", self.server)
-            self._failures = 0
+            self._downtime.end(self.server)
 
     def _assigned(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> None:
-        job = self._job(handle, function, unique, workload)
+        job = assigned_job(self._prefix, handle, function, unique, workload)
         if job.function in self.functions:
             self.held.append(job)
         # Otherwise it was on its way when that was left: another worker has it now.
-
-    def _job(self, handle: bytes, function: bytes, unique: bytes, workload: bytes) -> AssignedJob:
-        name = plain_function(to_text(function))
-        text, background = from_wire_unique(unique)
-        return AssignedJob(self._prefix + to_text(handle), name, text, workload, background)
 
     def ask_status(self, packets: bytes) -> list[tuple[int, int]]:
         """Send packets that end with a GET_STATUS_UNIQUE; return the answer as `awaiting.Ask` does."""
@@ -316,10 +303,7 @@ class Link:
     def lose(self, error: BackendError) -> None:
         """Drop the connection; say so once, and not again until it was back."""
         self.disconnect()
-        if not self._failures and not self.is_quick:  # the other connection says so
-            log(logger, logging.WARNING, "%s", retrying(error))
-        self.retry_at = monotonic() + backoff(self._failures)
-        self._failures = min(self._failures + 1, 10)
+        self._downtime.begin(error)
 
 
 def _packets(kind: PacketType, functions: list[str]) -> bytes:

@@ -46,7 +46,7 @@ from ..base import (
     WorkWarning,
 )
 from ..connection import milliseconds
-from ..remote import PATIENCE_SECONDS
+from ..remote import PATIENCE_SECONDS, JobsInHand
 from .awaiting import ask_awaited
 from .link import Link
 from .options import SocketOptions
@@ -99,7 +99,7 @@ class SocketWorkerSession(WorkerSession):
         self._poller = select.poll()
         self._watched: dict[int, Link] = {}  # by descriptor
         self._client_id = client_id
-        self._in_hand: dict[str, tuple[AssignedJob, Link]] = {}
+        self._in_hand = JobsInHand[Link]()
         self._pace = Pace()
         self._began = 0.0
         self._served: Link | None = None  # whose job was the last one
@@ -198,7 +198,7 @@ class SocketWorkerSession(WorkerSession):
 
     def _hand_out(self, link: Link, now: float) -> AssignedJob:
         job = link.held.popleft()
-        self._in_hand[job.handle] = job, link
+        self._in_hand.take(job, link)
         self._began = now
         if link is not self._served:
             self._served, self._turn_ends = link, now + _TURN_SECONDS
@@ -215,9 +215,7 @@ class SocketWorkerSession(WorkerSession):
             return None
 
     def _lose(self, link: Link, error: BackendError) -> None:
-        self._in_hand = {
-            handle: held for handle, held in self._in_hand.items() if held[1] is not link
-        }
+        self._in_hand.lose(link)
         link.lose(error)
         self._tend_at = 0.0
 
@@ -249,34 +247,29 @@ class SocketWorkerSession(WorkerSession):
 
     @undisturbed
     def send(self, job: AssignedJob, update: Update) -> None:
-        held, link = self._in_hand.get(job.handle, (None, None))
-        if (held is not job and held != job) or link is None or link.connection is None:
-            raise ConnectionLost(
-                f"job {job.handle} is not in hand any more: the connection to its server was lost "
-                "meanwhile, and the server gives the job to another worker"
-            )
+        link = self._in_hand.connection_of(job)
         packets = encode_update(own_handle(job.handle), update)
         if isinstance(update, Outcome):
-            del self._in_hand[job.handle]
+            self._in_hand.end(job)
             if ahead := self._ahead(job, link):
                 packets = *packets, link.asking(ahead)
         try:
-            link.connection.send(*packets)
+            link.send(*packets)
         except ConnectionLost as error:
             self._lose(link, error)
             raise
 
     def give_back(self, job: AssignedJob) -> bool:
-        held, link = self._in_hand.get(job.handle, (None, None))
-        if held == job and link is not None:
+        link = self._in_hand.find(job)
+        if link is not None:
             self._lose(
                 link, ConnectionLost(f"job {job.handle} is given back to job server {link.server}")
             )
         return True  # otherwise it is no longer in hand anyway
 
     def is_awaited(self, job: AssignedJob) -> bool | None:
-        held, link = self._in_hand.get(job.handle, (None, None))
-        if held != job or link is None:
+        link = self._in_hand.find(job)
+        if link is None:
             return None
         return self._guard(link, partial(ask_awaited, job, link.ask_status))
 

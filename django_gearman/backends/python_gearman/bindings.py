@@ -51,8 +51,6 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
     error: BackendError
     connect_timeout = 5.0
     heard = 0.0  # when bytes moved last, or a command was queued
-    retry_at = 0.0
-    failures = 0
     _outgoing_buffer: Any
 
     @property

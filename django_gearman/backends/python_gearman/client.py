@@ -16,11 +16,11 @@ from typing import Any, Protocol
 import gearman  # type: ignore[import-untyped]
 from gearman import protocol
 
-from ...exceptions import BackendError, ServerError
+from ...exceptions import BackendError
 from ...protocol.admin import parse_status, parse_workers
 from ...protocol.names import full_handle, wire_unique
 from ...protocol.packets import to_bytes, to_number, to_text
-from ..base import JobSpec, JobStatus, Priority, WorkStatus
+from ..base import JobSpec, JobStatus, Priority, WorkStatus, refusal
 from ..remote import WaitingSubmission, deliver_update
 from .bindings import UPDATES, Connection, Manager
 
@@ -76,10 +76,9 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
 
     def recv_error(self, error_code: bytes, error_text: bytes) -> bool:
         code, text = to_text(error_code), to_text(error_text)
-        message = f"job server {self.connection.server} refused: {text} ({code})"
         # It takes the place of an answer, and a GET_STATUS is never refused.
         submission = self.requests_awaiting_handles.popleft()
-        submission.refuse(ServerError(message, code=code, text=text))
+        submission.refuse(refusal(self.connection.server, code, text))
         return True
 
     def recv_status_res(self, job_handle: bytes, **fields: bytes) -> bool:

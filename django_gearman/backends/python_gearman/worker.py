@@ -23,18 +23,18 @@ from gearman import errors, protocol
 
 from ...exceptions import ConnectionLost
 from ...protocol.names import (
-    from_wire_unique,
-    full_handle,
+    assigned_job,
+    handle_prefix,
     is_old_background,
-    plain_function,
+    own_handle,
     served_functions,
 )
 from ...protocol.packets import MOST_HEAD, PacketType, parse_head, to_bytes, to_text
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ...utils.records import get_logger, log
-from ..base import LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession
-from ..remote import PATIENCE_SECONDS, REGRAB_SECONDS, backoff, retrying
+from ..base import LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession, refusal
+from ..remote import PATIENCE_SECONDS, REGRAB_SECONDS, Downtime, JobsInHand
 from .bindings import UPDATES, Connection, Manager
 
 logger = get_logger(__name__)
@@ -68,9 +68,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
     def _answered(self) -> None:
         self.waiting = False
         self.has_answered = True
-        if self.connection.failures:  # only now: some jobs cost every worker its connection
-            log(logger, logging.WARNING, "job server %s is back", self.connection.server)
-            self.connection.failures = 0
+        self.connection_manager.downtimes[self.connection].end(self.connection.server)
 
     def recv_noop(self) -> bool:
         self.asleep_since = -math.inf
@@ -92,10 +90,8 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
         return True
 
     def recv_error(self, error_code: bytes, error_text: bytes) -> bool:
-        told = to_text(error_text), to_text(error_code)
-        log(
-            logger, logging.WARNING, "job server %s refused: %s (%s)", self.connection.server, *told
-        )
+        error = refusal(self.connection.server, to_text(error_code), to_text(error_text))
+        log(logger, logging.WARNING, "%s", error)
         return True
 
 
@@ -111,7 +107,8 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
     def __init__(self, functions: Sequence[str], client_id: str, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._assigned: deque[Any] = deque()
-        self._in_hand: dict[str, tuple[AssignedJob, Any]] = {}
+        self._in_hand = JobsInHand[Connection]()
+        self.downtimes = {connection: Downtime() for connection in self.connection_list}
         self._is_arriving = False  # a large job, that was told of
         for name in served_functions(functions):
             self.register_task(name, None)
@@ -139,7 +136,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
 
     def establish_worker_connections(self) -> list[Connection]:
         for connection in self.connection_list:
-            if connection.connected or monotonic() < connection.retry_at:
+            if connection.connected or monotonic() < self.downtimes[connection].retry_at:
                 continue
             # A server that cannot be reached must not keep the others waiting.
             others = any(other.connected for other in self.connection_list)
@@ -173,48 +170,43 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
 
     def _at_rest(self) -> bool:
         """Whether nothing is to be done until a server says something."""
-        now = monotonic()
-        reconnect = any(not c.connected and c.retry_at <= now for c in self.connection_list)
+        now, downtimes = monotonic(), self.downtimes.items()
+        reconnect = any(not each.connected and down.retry_at <= now for each, down in downtimes)
         return not reconnect and not self._may_go_on()
 
     def _take(self, job: Any) -> AssignedJob:
         self.connection_list.remove(job.connection)  # to the end: the other servers have their turn
         self.connection_list.append(job.connection)
         assigned = self._job(job.connection, job.handle, job.task, job.unique or b"", job.data)
-        self._in_hand[assigned.handle] = assigned, job
+        self._in_hand.take(assigned, job.connection)
         return assigned
 
     @undisturbed
     def send(self, job: AssignedJob, update: Update) -> None:
         if type(update) not in _COMMANDS:
             raise TypeError(f"{update!r} is not an update of a job")
-        assigned, held = self._in_hand.get(job.handle, (None, None))
-        if assigned != job or held is None:
-            raise ConnectionLost(
-                f"job {job.handle} is not in hand any more: the connection to its server was lost "
-                "meanwhile, and the server gives the job to another worker"
-            )
+        connection = self._in_hand.connection_of(job)
         fields = {
             name: b"%d" % value if isinstance(value, int) else bytes(memoryview(value))
             for name, value in asdict(update).items()
         }
-        handler = self.connection_to_handler_map[held.connection]
-        handler.send_command(_COMMANDS[type(update)], job_handle=held.handle, **fields)
+        handler = self.connection_to_handler_map[connection]
+        handler.send_command(_COMMANDS[type(update)], job_handle=own_handle(job.handle), **fields)
         with contextlib.suppress(errors.ServerUnavailable):
-            self.wait_until_updates_sent([held])
-        if job.handle not in self._in_hand:
-            raise held.connection.error
+            self.poll_connections_until_stopped([connection], lambda _: connection.writable())
+        if self._in_hand.find(job) is None:
+            raise connection.error
         if isinstance(update, Outcome):
-            del self._in_hand[job.handle]
+            self._in_hand.end(job)
 
     def is_awaited(self, job: AssignedJob) -> bool | None:
         return False if is_old_background(job.unique) else None  # these bindings cannot ask
 
     def give_back(self, job: AssignedJob) -> bool:
-        assigned, held = self._in_hand.get(job.handle, (None, None))
-        if assigned == job and held is not None:
-            held.connection.error = ConnectionLost(f"job {job.handle} is given back")
-            self.handle_error(held.connection)
+        connection = self._in_hand.find(job)
+        if connection is not None:
+            connection.error = ConnectionLost(f"job {job.handle} is given back")
+            self.handle_error(connection)
         return True  # otherwise it is no longer in hand anyway
 
     def handle_read(self, current_connection: Connection) -> None:
@@ -237,22 +229,15 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
     def _job(
         self, connection: Connection, handle: bytes, function: bytes, unique: bytes, workload: bytes
     ) -> AssignedJob:
-        text, background = from_wire_unique(unique)
-        name = plain_function(to_text(function))
-        return AssignedJob(full_handle(connection.server, handle), name, text, workload, background)
+        return assigned_job(handle_prefix(connection.server), handle, function, unique, workload)
 
     def handle_error(self, current_connection: Connection) -> None:
         """Forget the connection's jobs, which the server gives to others; connect again later."""
         super().handle_error(current_connection)
         lost = current_connection
         self._assigned = deque(job for job in self._assigned if job.connection is not lost)
-        self._in_hand = {
-            handle: held for handle, held in self._in_hand.items() if held[1].connection is not lost
-        }
-        if not lost.failures:
-            log(logger, logging.WARNING, "%s", retrying(lost.error))
-        lost.retry_at = monotonic() + backoff(lost.failures)
-        lost.failures = min(lost.failures + 1, 10)
+        self._in_hand.lose(lost)
+        self.downtimes[lost].begin(lost.error)
 
     def close(self) -> None:
         """Leave, with an ECHO to each server before: closing at once can lose a result."""
