@@ -48,6 +48,18 @@ class Described:
     servers: Sequence[Any] | None = None
     #: Known not to be for the worker of the job that waits for it.
     may_wait = False
+    _job: GearmanJob | None = None  # made when it is first asked for
+
+    @property
+    def job(self) -> GearmanJob:
+        if self._job is None:
+            data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
+            self._job = GearmanJob(self.task, self.unique, data, self.handle, self.id)
+        return self._job
+
+    @property
+    def gearman_job(self) -> GearmanJob:
+        return self.job
 
     @cached_property
     def context(self) -> dict[str, Any]:

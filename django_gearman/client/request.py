@@ -33,6 +33,7 @@ from ..exceptions import (
     ResultUnavailable,
     SerializationError,
 )
+from ..jobs.context import running
 from ..jobs.options import Options
 from ..serializers import Call, Serializer
 from ..serializers.failures import read_error
@@ -40,7 +41,7 @@ from ..serializers.foreign import failure, text_of
 from ..utils.clock import monotonic
 from ..utils.text import printable
 from ..utils.waiting import seconds_until
-from .described import Described, GearmanJob
+from .described import Described
 from .lookout import Lookout, refuse_to_wait_for_itself
 
 _DRAIN_SECONDS = 0.2  # for what has arrived already when the time is up: a job may send endlessly
@@ -72,7 +73,6 @@ class JobRequest(Described):
     #: There while more may be said of the job. Of several threads that wait, one has it and takes
     #: what comes: so it is taken in its order.
     _turn: threading.Lock | None = None
-    _job: GearmanJob | None = None
     _result: bytes = b""
     _raised: Mapping[str, str] | None = None
     _reason = ""  # of a failure, if that comes next
@@ -106,13 +106,6 @@ class JobRequest(Described):
 
     # Made when there is something to keep, or to look at: a deque is half a kilobyte.
 
-    @property
-    def job(self) -> GearmanJob:
-        if self._job is None:
-            data = {"args": [*self.call.args], "kwargs": {**self.call.kwargs}}
-            self._job = GearmanJob(self.task, self.unique, data, self.handle, self.id)
-        return self._job
-
     @cached_property
     def status(self) -> dict[str, Any]:
         return {}
@@ -132,10 +125,6 @@ class JobRequest(Described):
     def _kept(self, name: str) -> deque[Any]:
         kept: deque[Any] = vars(self).setdefault(name, deque())  # one for all threads
         return kept
-
-    @property
-    def gearman_job(self) -> GearmanJob:
-        return self.job
 
     @property
     def server_status(self) -> dict[str, Any]:
@@ -227,8 +216,9 @@ class JobRequest(Described):
 
     def _begin_waiting(self, deadline: float | None) -> Lookout:
         """Check that the job can be waited for."""
-        self.check_submitted()
-        if not self.may_wait and self._turn is not None:
+        if self._submission is None:
+            self.check_submitted()
+        if running.get() is not None and not self.may_wait and self._turn is not None:
             refuse_to_wait_for_itself([self], self.servers, seconds_until(deadline))
         return Lookout()
 
