@@ -49,7 +49,7 @@ def test_a_name_that_cannot_be_used_is_refused(name):
 
 @pytest.mark.parametrize("name", ["*", "mail:2", "mail:"])
 def test_a_queue_is_not_named_as_a_worker_understands_otherwise(name):
-    with pytest.raises(ValueError, match="is not a queue name: 'gearman_worker -q' takes"):
+    with pytest.raises(ValueError, match="is not a queue name: 'gearman_worker -q' reads"):
         gearman_job(name, "fine")(lambda: None)
 
 
@@ -61,7 +61,7 @@ def test_a_queue_is_a_string(wrong):
 
 @pytest.mark.parametrize("wrong", [JobRegistry, 5, JobRegistry()])
 def test_only_functions_are_jobs(wrong):
-    with pytest.raises(TypeError, match="declares functions"):
+    with pytest.raises(TypeError, match="declare functions"):
         gearman_job(name="wrong")(wrong)
 
 
