@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from .results import Results, ratio
 
 OURS, C, RAW = "gearman", "libgearman C", "raw Python"
+INCLUDED, INCLUDED_RAW = "included server", "raw Python, included"
+INCLUDED_STORED, GEARMAND_STORED = "raw Python, included, stored", "raw Python, libsqlite3"
 PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
 
 ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 100 B"
@@ -66,6 +68,7 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least(bulk, 0.33, RAW, against(bulk, RAW)),
         at_least(DRAIN, 1.5, C, against(DRAIN, C)),
         at_least(many, 5, "one by one", within(many, singly)),
+        *_included(results),
         *_against_celery(results),
         *_against_the_best(results),
         limit(results, "eager job, over a plain call", "eager", 40),
@@ -74,6 +77,26 @@ def verdicts(results: Results) -> list[Verdict]:
         ),
         limit(results, "job in a test, over a plain call", "eager", 50),
         limit(results, "pytest plugin, over a session without", "pytest", 10),
+    ]
+
+
+def _included(results: Results) -> list[Verdict]:
+    """Judge the included server beside gearmand, with the same clients and workers."""
+    bulk, growth = "submit in bulk, 100 B", "queue 100,000 jobs, growth"
+
+    def times(title: str, one: str, other: str) -> float | None:
+        return ratio(results.get(title, one), results.get(title, other))
+
+    rate = results.get(bulk, INCLUDED_RAW)
+    return [
+        at_most(f"{ROUND_TRIP}: included", 1.5, "gearmand", times(ROUND_TRIP, INCLUDED, OURS)),
+        at_least(
+            f"{bulk}: included", 50_000, "one a second", None if rate is None else rate.median
+        ),
+        at_least(
+            f"{bulk}: stored", 10, "libsqlite3", times(bulk, INCLUDED_STORED, GEARMAND_STORED)
+        ),
+        limit(results, growth, INCLUDED, 110),  # 1 KB a job, and the workload
     ]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from . import cases, local
 from .cases import Measured
+from .goals import GEARMAND_STORED, INCLUDED, INCLUDED_RAW, INCLUDED_STORED
 from .peers.systems import COUNTS, peers
+from .servers import gearmand, included
 from .systems import System, compiled, ours, raw
 
 #: The kernel places processes anew each time, which can double a round trip or halve it.
@@ -33,6 +36,7 @@ class Plan:
         self._scale = scale
         self.gearman, self.bindings = ours("gearman"), ours("python-gearman")
         self.memory, self.eager = ours("memory"), ours("eager")
+        self.included = ours("gearman", included, INCLUDED)
         self.raw = raw(1)
         self.floors = [self.raw]
         try:
@@ -54,6 +58,7 @@ class Plan:
     def add_all(self, *, with_peers: bool = True) -> None:
         self._round_trips()
         self._background()
+        self._servers()
         if with_peers:
             self._peers()
         self._others()
@@ -62,7 +67,7 @@ class Plan:
         wire = [*self.floors, self.gearman, self.bindings]
         for size, count in {100: 1000, 1000: 1000, 100_000: 300}.items():
             for turn in range(1 if size == 1000 else TURNS):
-                for system in wire:
+                for system in [*wire, self.included] if size == 100 else wire:
                     self.step(cases.round_trip, system, size, self.jobs(count), turn=turn)
         for system in (self.memory, self.eager):
             self.step(cases.round_trip, system, 100, self.jobs(2000))
@@ -76,6 +81,17 @@ class Plan:
             self.step(cases.drain, raw(window), 100, self.jobs(20_000))
         for system in (self.bindings, self.memory):
             self.step(cases.background, system, 100, self.jobs(500), self.jobs(2000))
+
+    def _servers(self) -> None:
+        """Measure the included server, and both servers with their stores, by plain sockets."""
+        self.step(cases.background, self.included, 100, self.jobs(2000), self.jobs(18_000))
+        for system, count in {
+            raw(1, included, INCLUDED_RAW): 100_000,
+            raw(1, partial(included, stored=True), INCLUDED_STORED): 20_000,
+            raw(1, partial(gearmand, stored=True), GEARMAND_STORED): 1000,
+        }.items():
+            self.step(cases.background, system, 100, self.jobs(count // 20), self.jobs(count))
+        self.step(cases.queued, self.included, self.jobs(100_000))
 
     def _peers(self) -> None:
         try:

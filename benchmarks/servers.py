@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from django_gearman.testing import GearmanServer
 from django_gearman.testing.gearmand import free_port
+from django_gearman.testing.programs import included_server, installed_gearmand
 
 from .clients import Environment
 from .processes import Program, pss, wait_until
@@ -73,14 +74,31 @@ class Gearmand(Server):
 
 
 @contextmanager
-def gearmand() -> Iterator[Server]:
-    """Run a gearmand with its default options."""
-    with GearmanServer() as process:
+def _running(process: GearmanServer) -> Iterator[Server]:
+    with process:
         server = Gearmand(process)
         try:
             yield server
         finally:
             server.close()
+
+
+@contextmanager
+def gearmand(*, stored: bool = False) -> Iterator[Server]:
+    """Run a gearmand with its default options, or with its store in SQLite."""
+    with TemporaryDirectory() as name:
+        options = ["--queue-type=libsqlite3", f"--libsqlite3-db={name}/jobs"] if stored else []
+        with _running(GearmanServer(*options, program=installed_gearmand())) as server:
+            yield server
+
+
+@contextmanager
+def included(*, stored: bool = False) -> Iterator[Server]:
+    """Run the included server, with its jobs in memory or in its store."""
+    with TemporaryDirectory() as name:
+        options = [f"--store={name}/jobs"] if stored else []
+        with _running(GearmanServer(*options, program=included_server())) as server:
+            yield server
 
 
 @contextmanager

@@ -23,6 +23,7 @@ PYTHON = Path(sys.executable)
 BUILD = ROOT / "benchmarks" / "build"
 
 Command = Iterable[str | Path]
+ServerMaker = Callable[[], AbstractContextManager[Server]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class System:
     """
 
     name: str
-    server: Callable[[], AbstractContextManager[Server]]
+    server: ServerMaker
     client: Callable[[Environment], Client]
     worker: Callable[[Environment, int], Command] | None = None
 
@@ -102,7 +103,7 @@ def port(environment: Environment) -> str:
     return environment["GEARMAN_SERVERS"].rpartition(":")[2]
 
 
-def ours(backend: str) -> System:
+def ours(backend: str, server: ServerMaker | None = None, name: str = "") -> System:
     variables = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "GEARMAN_BACKEND": backend}
     real = backend in ("gearman", "python-gearman")
 
@@ -113,17 +114,17 @@ def ours(backend: str) -> System:
         prefix = ["env", *(f"{name}={value}" for name, value in variables.items())]
         return [*prefix, PYTHON, "manage.py", "gearman_worker", "-w", str(processes)]
 
-    server = servers.gearmand if real else servers.no_server
-    return System(backend, server, client, worker if real else None)
+    server = server or (servers.gearmand if real else servers.no_server)
+    return System(name or backend, server, client, worker if real else None)
 
 
-def raw(window: int) -> System:
-    name = "raw Python" if window == 1 else f"raw Python, window {window}"
+def raw(window: int, server: ServerMaker = servers.gearmand, name: str = "") -> System:
+    name = name or ("raw Python" if window == 1 else f"raw Python, window {window}")
 
     def worker(environment: Environment, processes: int) -> Command:
         return [PYTHON, "-m", "benchmarks.raw", port(environment), str(window)]
 
-    return System(name, servers.gearmand, partial(Agent, PYTHON, "benchmarks.raw:Client"), worker)
+    return System(name, server, partial(Agent, PYTHON, "benchmarks.raw:Client"), worker)
 
 
 def compiled() -> System:

@@ -71,6 +71,7 @@ class Journal:
         self._last_id = 0
         self._todo: queue.SimpleQueue[_Add | int | _Stop] = queue.SimpleQueue()
         self._database = self._open()
+        self._file = path.stat().st_ino
         self._thread = threading.Thread(target=self._work, name="gearman-journal", daemon=True)
 
     # Opening
@@ -217,6 +218,11 @@ class Journal:
 
     def _commit(self, added: Sequence[_Add], removed: Sequence[int]) -> str:
         """Write a batch, as a whole or not at all; return why it could not be written."""
+        if added and not self._is_there():
+            logger.error(
+                "--store %s was removed or replaced; background jobs are refused", self.path
+            )
+            return "the file of the store was removed or replaced"
         try:
             self._execute("BEGIN IMMEDIATE")
             if added:
@@ -231,6 +237,12 @@ class Journal:
                 self._database.execute("ROLLBACK")
             return str(error)
         return ""
+
+    def _is_there(self) -> bool:
+        """Whether a server that starts again would find what is written."""
+        with contextlib.suppress(OSError):
+            return self.path.stat().st_ino == self._file
+        return False
 
     def _execute(self, statement: str, rows: list[tuple[object, ...]] | None = None) -> None:
         """Run one statement of the write path: each of them goes through here."""

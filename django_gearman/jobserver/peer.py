@@ -136,7 +136,8 @@ class Peer(asyncio.Protocol, Recipient):
         self.answer(PacketType.ERROR, code, text)
 
     def flush(self) -> None:
-        if self._is_closing and not self._out:
+        if self._is_closing:
+            self._out.clear()
             return
         data = b"".join(self._out)
         self._out.clear()
@@ -180,10 +181,9 @@ class Peer(asyncio.Protocol, Recipient):
         self._offer(Offer(function, unique, workload, NORMAL, True, run_at))
 
     def _offer(self, offer: Offer) -> None:
-        if not 0 < len(offer.function) <= _MOST_FUNCTION:
-            text = b"A function name has 1 to %d bytes" % _MOST_FUNCTION
-            self.error(b"ARGUMENT_TOO_LARGE", text)
-        elif len(offer.unique) > _MOST_UNIQUE:
+        if not self._is_function(offer.function):
+            return
+        if len(offer.unique) > _MOST_UNIQUE:
             self.error(b"ARGUMENT_TOO_LARGE", b"Unique value too large")
         else:
             try:
@@ -197,6 +197,13 @@ class Peer(asyncio.Protocol, Recipient):
             else:
                 waiting.append(slot := Slot(self))
                 self._held.append(slot)
+
+    def _is_function(self, name: bytes) -> bool:
+        """Whether this can be the name of a function; answer with an error if it cannot."""
+        if 0 < len(name) <= _MOST_FUNCTION:
+            return True
+        self.error(b"ARGUMENT_TOO_LARGE", b"A function name has 1 to %d bytes" % _MOST_FUNCTION)
+        return False
 
     def _get_status(self, kind: PacketType, args: tuple[bytes, ...]) -> None:
         handle = args[0].partition(b"\0")[0]
@@ -224,7 +231,8 @@ class Peer(asyncio.Protocol, Recipient):
         timeout = 0.0
         if kind is PacketType.CAN_DO_TIMEOUT and args[1].isdigit() and len(args[1]) < 10:
             timeout = max(1000, int(args[1])) / 1000 if int(args[1]) else 0.0
-        self._table.can_do(self.worker, args[0], timeout)
+        if self._is_function(args[0]):
+            self._table.can_do(self.worker, args[0], timeout)
 
     def _cant_do(self, kind: PacketType, args: tuple[bytes, ...]) -> None:
         self._dispatcher.wake(self._table.cant_do(self.worker, args[0]))

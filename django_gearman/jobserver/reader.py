@@ -10,6 +10,7 @@ from ..protocol.packets import ARGUMENTS, REQUEST, PacketType
 
 _HEADER = struct.Struct(">4sII")
 _MOST_LINE = 8192  # bytes of an admin command
+_TLS = b"\x16\x03"  # how a client begins that speaks TLS
 _KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
 # Some workers leave out the NUL before data that is empty.
 _MAY_LACK_DATA = {
@@ -42,23 +43,26 @@ class RequestReader:
     def feed(self, data: bytes) -> Iterator[Request]:
         """Take in bytes, and yield the requests that are whole by them."""
         buffer = self._buffer
-        buffer += data
-        if len(buffer) < self._needed:
-            return
-        whole, start = bytes(buffer), 0
-        buffer.clear()
+        if buffer:
+            buffer += data
+            if len(buffer) < self._needed:
+                return
+            data = bytes(buffer)
+            buffer.clear()
         self._needed = 1
+        start, end = 0, len(data)
         try:
-            while start < len(whole):
+            while start < end:
                 request, after = (
-                    self._binary(whole, start) if not whole[start] else _line(whole, start)
+                    self._binary(data, start) if not data[start] else _line(data, start)
                 )
                 if request is None:
                     break
                 start = after
                 yield request
         finally:
-            buffer += whole[start:]
+            if start < end:
+                buffer += data[start:]
 
     def _binary(self, data: bytes, start: int) -> tuple[Request | None, int]:
         if len(data) - start < _HEADER.size:
@@ -85,6 +89,8 @@ class RequestReader:
 
 
 def _line(data: bytes, start: int) -> tuple[Request | None, int]:
+    if data.startswith(_TLS, start):
+        raise ProtocolError("a client speaks TLS, and this server has no --tls-cert")
     end = data.find(b"\n", start, start + _MOST_LINE + 1)
     if end < 0:
         if len(data) - start > _MOST_LINE:

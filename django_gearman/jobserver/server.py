@@ -57,14 +57,13 @@ class JobServer:
             self._make_peer, host, port, ssl=tls, backlog=1024, start_serving=False
         )
 
-    async def start(self) -> tuple[str, int]:
-        """Load what is stored, and listen; return the address. Raises OSError if that cannot be."""
+    async def start(self) -> list[tuple[str, int]]:
+        """Load what is stored, and listen; return the addresses. Raises OSError if that cannot be."""
         assert self._listener is not None, "start() comes after bind()"
         self.dispatcher.start()
         self._close_half_requests()
         await self._listener.start_serving()
-        bound = self._listener.sockets[0].getsockname()
-        return bound[0], bound[1]
+        return [each.getsockname()[:2] for each in self._listener.sockets]
 
     def _make_peer(self) -> Peer:
         return Peer(self.dispatcher, self._limits, next(self._numbers), self._peers)

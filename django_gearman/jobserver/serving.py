@@ -128,10 +128,14 @@ def check_room(options: Options) -> None:
 
 
 async def _serve(options: Options, announce: Announce) -> None:
+    def tell(line: str) -> None:
+        with contextlib.suppress(OSError):  # nobody reads what is written
+            announce(line)
+
     server, greeting = await listen(options)
     _stop_on_signals(server)
-    announce(f"{greeting}. Quit with CONTROL-C.")
-    await finish(server, options, announce)
+    tell(f"{greeting}. Quit with CONTROL-C.")
+    await finish(server, options, tell)
 
 
 async def _prepare(options: Options) -> JobServer:
@@ -154,7 +158,7 @@ async def listen(options: Options) -> tuple[JobServer, str]:
     """Start a server; return it, and what it is and where. Raises CannotServe if that cannot be."""
     server = await _prepare(options)
     try:
-        address = await server.start()
+        addresses = await server.start()
     except OSError as error:  # another one has been quicker
         await server.stop()
         raise _refusal(options, error) from error
@@ -163,7 +167,7 @@ async def listen(options: Options) -> tuple[JobServer, str]:
             "%s is open to other machines without TLS: whoever reaches it may run any job",
             options.host,
         )
-    return server, _greeting(options, server, *address)
+    return server, _greeting(options, server, addresses)
 
 
 async def finish(server: JobServer, options: Options, announce: Announce) -> None:
@@ -174,7 +178,11 @@ async def finish(server: JobServer, options: Options, announce: Announce) -> Non
 
 def _stop_on_signals(server: JobServer) -> None:
     loop, stop = asyncio.get_running_loop(), server.shut_down
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    hangup = getattr(signal, "SIGHUP", None)  # of a terminal that is closed; nohup has it ignored
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        numbers.append(hangup)
+    for number in numbers:
         try:
             loop.add_signal_handler(number, stop)
         except NotImplementedError:  # on Windows
@@ -195,8 +203,8 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _greeting(options: Options, server: JobServer, host: str, port: int) -> str:
-    where = _place(host, port)
+def _greeting(options: Options, server: JobServer, addresses: list[tuple[str, int]]) -> str:
+    where = " and ".join(_place(*address) for address in addresses)
     if options.store is None:
         kept = "jobs in memory, lost when it ends (--store FILE keeps background jobs)"
     else:

@@ -46,7 +46,7 @@ def test_a_client_that_does_not_read_its_results_is_closed():
     async def conversation() -> None:
         server = JobServer(limits=Limits(unread=5_000_000))
         await server.bind("127.0.0.1", 0)
-        _, port = await server.start()
+        [(_, port)] = await server.start()
         _, deaf = await asyncio.open_connection("127.0.0.1", port, limit=1)
         reader, worker = await asyncio.open_connection("127.0.0.1", port)
         deaf.write(encode(PacketType.SUBMIT_JOB, b"f", b"", b""))
@@ -74,7 +74,7 @@ def test_half_a_request_is_not_waited_for_for_ever():
     async def conversation() -> None:
         server = JobServer(limits=Limits(half_request_seconds=0.05), look_seconds=0.02)
         await server.bind("127.0.0.1", 0)
-        _, port = await server.start()
+        [(_, port)] = await server.start()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         idle_reader, idle = await asyncio.open_connection("127.0.0.1", port)
         writer.write(encode(PacketType.ECHO_REQ, b"whole") + b"\0REQ")
