@@ -155,7 +155,7 @@ def test_a_second_signal_kills_the_jobs_and_the_server_keeps_them(start, trail, 
     wait_until(lambda: trail() == ["begun"], "the job has begun")
 
     site.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "a second signal kills at once" in site.output, "the first signal")
+    wait_until(lambda: "a second signal stops at once" in site.output, "the first signal")
 
     assert site.stop() == 0
     assert re.search(r"Background jobs kept in .*: 1\.", site.output)
