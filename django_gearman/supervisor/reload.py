@@ -26,14 +26,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import IO, Any
 
 from .forking import HANDLED, delay_after, insist, is_shortage
 from .process import Process, Slot
-from .scoreboard import LAYOUT, Scoreboard
+from .scoreboard import LAYOUT, Scoreboard, memory_file
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ class Reload:
 
     def _check_code(self) -> None:
         try:
-            self._written = _new_file()
+            self._written = os.fdopen(memory_file("check"), "w+b", buffering=0)
             self._checking = subprocess.Popen(
                 [*(self._command or ()), *self._check],
                 cwd=self._directory,
@@ -193,13 +192,6 @@ class Reload:
         slots = {slot.name: slot for slot in self._slots}
         has_boards = left["layout"] == LAYOUT
         return [_adopt(each, slots, has_boards) for each in left["processes"]]
-
-
-def _new_file() -> IO[bytes]:
-    """Return a file without a name, in memory if the platform supports this."""
-    if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("check"), "w+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
 
 
 def _set_inheritable(process: Process, inheritable: bool) -> None:

@@ -67,7 +67,7 @@ class Scoreboard:
     """The state of one process, for its parent; `descriptor` opens an existing scoreboard."""
 
     def __init__(self, descriptor: int | None = None) -> None:
-        self.descriptor = _new_file() if descriptor is None else descriptor
+        self.descriptor = _new_board() if descriptor is None else descriptor
         try:
             self._memory = mmap.mmap(self.descriptor, _SIZE)
         except BaseException:
@@ -178,13 +178,16 @@ class Scoreboard:
         return self._memory[_TASK : _TASK + length]
 
 
-def _new_file() -> int:
+def memory_file(name: str) -> int:
     """Return the descriptor of a file without a name, in memory if the platform supports this."""
     if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("worker")
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+        return os.memfd_create(name)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _new_board() -> int:
+    descriptor = memory_file("worker")
     try:
         os.ftruncate(descriptor, _SIZE)
     except BaseException:

@@ -86,7 +86,7 @@ def _fail() -> None:
 
 
 def _die_before_it_is_noted() -> None:
-    """Have the process killed when the server has the next attempt, and the scoreboard not yet."""
+    """Kill the process when the server has the next attempt, and the scoreboard does not know yet."""
     Scoreboard.reported = lambda *_: DEATHS["kill"]()  # type: ignore[method-assign]
     raise OSError("again")
 
