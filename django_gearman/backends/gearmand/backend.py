@@ -40,8 +40,8 @@ from ..remote import (
 )
 from ..specs import check_specs
 from .client import Channel
-from .options import SocketOptions
-from .worker import SocketWorkerSession
+from .options import GearmandOptions
+from .worker import GearmandWorkerSession
 
 _SUBMIT = {
     (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
@@ -62,7 +62,7 @@ class GearmandBackend(BaseBackend):
     Real job servers.
 
     A job goes to the server that its unique chooses, so that equal uniques meet there; to the next
-    one while that is down. For the keyword arguments see `SocketOptions`.
+    one while that is down. For the keyword arguments see `GearmandOptions`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GearmandBackend(BaseBackend):
         submit_timeout: float = 15.0,
     ) -> None:
         self._servers = {str(server): server for server in servers}
-        self._options = SocketOptions(
+        self._options = GearmandOptions(
             connect_timeout,
             send_timeout,
             reply_timeout,
@@ -246,9 +246,9 @@ class GearmandBackend(BaseBackend):
         except ConnectionLost as error:
             raise ServerUnavailable(str(error)) from error
 
-    def register(self, functions: Sequence[str], client_id: str = "") -> SocketWorkerSession:
+    def register(self, functions: Sequence[str], client_id: str = "") -> GearmandWorkerSession:
         servers = list(self._servers.values())
-        return SocketWorkerSession(servers, functions, client_id, self._options)
+        return GearmandWorkerSession(servers, functions, client_id, self._options)
 
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
         return ping_all(self._servers.values(), timeout)

@@ -34,8 +34,8 @@ from ..base import (
 )
 from ..remote import deliver_update, servers_standing
 from .forgetting import Released, begin, forget_soon
-from .options import SocketOptions
-from .submission import SocketSubmission, StatusQuery
+from .options import GearmandOptions
+from .submission import GearmandSubmission, StatusQuery
 
 _JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
@@ -48,7 +48,7 @@ _UPDATES: dict[PacketType, Callable[..., Update]] = {
 }
 
 
-_Request = SocketSubmission | StatusQuery
+_Request = GearmandSubmission | StatusQuery
 
 
 class Channel:
@@ -60,7 +60,7 @@ class Channel:
     """
 
     def __init__(
-        self, server: ServerAddress, options: SocketOptions, until: float = math.inf
+        self, server: ServerAddress, options: GearmandOptions, until: float = math.inf
     ) -> None:
         self.server = server
         self.options = options
@@ -68,7 +68,7 @@ class Channel:
         self._connection = options.connect(server, until)
         self._unanswered: deque[_Request] = deque()
         self._asked_at = 0.0  # when the oldest of them had been sent, or one before it was answered
-        self._running: dict[bytes, deque[SocketSubmission | Released]] = {}
+        self._running: dict[bytes, deque[GearmandSubmission | Released]] = {}
         self._dropped: dict[bytes, str] = {}  # functions by handles, of jobs nobody will wait for
         self._sending = threading.Lock()  # taken before the other one
         self._lock = threading.RLock()
@@ -112,7 +112,7 @@ class Channel:
         what sending takes is added to it unless `is_strict`.
         """
         send_until = until if is_strict else math.inf
-        submissions: list[SocketSubmission] = []
+        submissions: list[GearmandSubmission] = []
         with suppress(BackendError):  # each submission has it as its .error
             for start in range(0, len(jobs), _JOBS_A_WRITE):
                 if self.broken or (start and not self.is_alive()):  # that takes in answers, too
@@ -121,7 +121,7 @@ class Channel:
                     break
                 some = jobs[start : start + _JOBS_A_WRITE]
                 parts = [part for spec in some for part in encode(spec)]
-                slots = [SocketSubmission(self, spec) for spec in some]
+                slots = [GearmandSubmission(self, spec) for spec in some]
                 submissions += slots
                 if not self._request(slots, parts, send_until):
                     del submissions[-len(slots) :]
@@ -140,7 +140,7 @@ class Channel:
             raise query.error or ConnectionLost(f"job server {self.server} told no status")
         return query.status
 
-    def _give_up_waiting(self, submissions: Sequence[SocketSubmission]) -> None:
+    def _give_up_waiting(self, submissions: Sequence[GearmandSubmission]) -> None:
         """Tell those that have no answer; it may come, but nobody waits for it any more."""
         servers_standing.slow(str(self.server))
         waited = monotonic() - self._asked_at
@@ -275,7 +275,7 @@ class Channel:
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
         slot = self._unanswered[0]
-        if kind is PacketType.JOB_CREATED and isinstance(slot, SocketSubmission):
+        if kind is PacketType.JOB_CREATED and isinstance(slot, GearmandSubmission):
             if slot.error is None:
                 slot.handle = self._prefix + to_text(args[0])
             if not slot.spec.background:
@@ -292,7 +292,7 @@ class Channel:
 
     # What nobody waits for any more
 
-    def release(self, submission: SocketSubmission) -> None:
+    def release(self, submission: GearmandSubmission) -> None:
         """Hold the submission no longer than its submitter does."""
         with self._lock:
             sharing = self._running.get(own_handle(submission.handle), deque())
@@ -322,7 +322,7 @@ class Channel:
                 self.close()
         return dropped
 
-    def _waiting(self, slot: SocketSubmission) -> SocketSubmission | Released:
+    def _waiting(self, slot: GearmandSubmission) -> GearmandSubmission | Released:
         if slot.error is None:
             return slot
         begin()  # the answer has come too late

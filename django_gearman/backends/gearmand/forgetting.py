@@ -23,7 +23,7 @@ from ...utils.clock import monotonic
 from ..base import Update
 from ..connection import Connection
 from ..remote import WaitingSubmission
-from .options import SocketOptions
+from .options import GearmandOptions
 
 _AGAIN_SECONDS = 0.5  # until a connection that something else needs is looked at again
 _LOOKS = 5  # at a queue, until gearmand has noticed that the client has gone
@@ -37,7 +37,7 @@ class Channel(Protocol):
     def server(self) -> ServerAddress: ...
 
     @property
-    def options(self) -> SocketOptions: ...
+    def options(self) -> GearmandOptions: ...
 
     def leave_dropped(self) -> dict[bytes, str] | None:
         """Close, if nothing but dropped jobs needs it; return these: functions by handles."""

@@ -32,7 +32,7 @@ from ...utils.records import get_logger, log
 from ..base import LARGE_WORKLOAD, AssignedJob, refusal
 from ..connection import Connection
 from ..remote import REGRAB_SECONDS, Downtime
-from .options import SocketOptions
+from .options import GearmandOptions
 
 logger = get_logger(__name__)
 
@@ -102,7 +102,7 @@ class Link:
         name: str,
         client_id: str,
         functions: Iterable[str],
-        options: SocketOptions,
+        options: GearmandOptions,
         is_quick: bool = False,
     ) -> None:
         self.is_quick = is_quick

@@ -12,7 +12,7 @@ from ..opening import open_connection
 
 
 @dataclass(frozen=True)
-class SocketOptions:
+class GearmandOptions:
     """
     The time limits of connections to real job servers, in seconds.
 

@@ -9,7 +9,7 @@ from ...exceptions import BackendError
 from ...protocol.names import own_handle
 from ..base import JobSpec, JobStatus
 from ..remote import WaitingSubmission
-from .options import SocketOptions
+from .options import GearmandOptions
 
 
 class StatusQuery:
@@ -29,7 +29,7 @@ class Channel(Protocol):
     """A client's connection, as a submission needs it."""
 
     @property
-    def options(self) -> SocketOptions: ...
+    def options(self) -> GearmandOptions: ...
 
     def ask_status(self, handle: bytes) -> StatusQuery: ...
 
@@ -37,10 +37,10 @@ class Channel(Protocol):
 
     def wait_answered(self, answered: Callable[[], bool], until: float) -> bool: ...
 
-    def release(self, submission: SocketSubmission) -> None: ...
+    def release(self, submission: GearmandSubmission) -> None: ...
 
 
-class SocketSubmission(WaitingSubmission):
+class GearmandSubmission(WaitingSubmission):
     """A job submitted over a channel."""
 
     _query: StatusQuery | None = None

@@ -49,7 +49,7 @@ from ..connection import milliseconds
 from ..remote import PATIENCE_SECONDS, JobsInHand
 from .awaiting import ask_awaited
 from .link import Link
-from .options import SocketOptions
+from .options import GearmandOptions
 from .prefetch import Pace
 
 _T = TypeVar("_T")
@@ -78,7 +78,7 @@ def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
     raise TypeError(f"{update!r} is not an update of a job")
 
 
-class SocketWorkerSession(WorkerSession):
+class GearmandWorkerSession(WorkerSession):
     """
     A worker of real job servers.
 
@@ -90,7 +90,7 @@ class SocketWorkerSession(WorkerSession):
         servers: Sequence[ServerAddress],
         functions: Sequence[str],
         client_id: str,
-        options: SocketOptions,
+        options: GearmandOptions,
     ) -> None:
         self._links = deque(
             Link(server, str(server), client_id, functions, options) for server in servers

@@ -1,7 +1,7 @@
 """
 "python-gearman": real job servers, over the python-gearman bindings (`import gearman`).
 
-The bindings, pygearman 0.2.6, are corrected in the modules `python_gearman_*`. What is not:
+The other modules of this package correct the bindings, pygearman 0.2.6. What is not corrected:
 they know no delayed jobs, and their TLS wants a client certificate and waits in a busy loop. Handles
 are those of the "gearman" transport, and equal uniques meet at the same server from both.
 """
