@@ -12,9 +12,10 @@ Delayed jobs stay on the outermost level until a later submission finds them due
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..protocol.address import ServerAddress
-from .base import JobSpec, JobStatus, Submission, WorkerSession
+from .base import JobSpec, JobStatus, Submission
 from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
 from .specs import check_specs
 
@@ -28,7 +29,7 @@ class EagerBackend(MemoryBackend):
         self.server = MemoryServer("eager")
         self.max_queued = None
         self.is_running = False  # a job of this level
-        self.worker: WorkerSession | None = None  # made when the first job of this level runs
+        self.worker: Any = None  # of this level, made by `worker.inline` for its first job
         self._outermost = self
         self._around: EagerBackend | None = None
         self._inner: EagerBackend | None = None

@@ -22,8 +22,6 @@ from .failing import fail_unknown
 
 logger = get_logger(__name__)
 
-_functions: dict[str, JobDefinition] = {}  # of the jobs that were declared when it was made
-
 
 def run_queued(backend: BaseBackend) -> int:
     """
@@ -34,40 +32,42 @@ def run_queued(backend: BaseBackend) -> int:
     if not isinstance(backend, EagerBackend):
         return 0
     level = backend.free_level()
-    transport = current().transport(level)
     worker = level.worker
     if worker is None:
-        worker = level.worker = transport.register(None, "eager")
+        worker = level.worker = _InlineWorker(level)
     count = 0
     level.is_running = True
     try:
-        while level.server.has_work() and (assigned := worker.grab_job(0)) is not None:
-            _run(assigned, worker, transport.submit)
+        while level.server.has_work() and (assigned := worker.session.grab_job(0)) is not None:
+            worker.run(assigned)
             count += 1
     finally:
         level.is_running = False
     return count
 
 
-def _run(assigned: AssignedJob, worker: WorkerSession, submit: Submit) -> None:
-    job = _job_of(assigned.function)
-    try:
-        if job is None:
-            fail_unknown(assigned, worker)
-        else:
-            execute(job, assigned, worker, submit)
-    except BackendError as error:  # which only a test can make happen here
-        log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
-    except BaseException:  # an interrupt: nobody else would ever end the job
-        with suppress(ConnectionLost):
-            worker.send(assigned, WorkFail())
-        raise
+class _InlineWorker:
+    """The worker of one level of the transport, for all jobs."""
 
+    def __init__(self, level: EagerBackend) -> None:
+        transport = current().transport(level)
+        self.session: WorkerSession = transport.register(None, "eager")
+        self._submit: Submit = transport.submit
+        self._functions: dict[str, JobDefinition] = {}  # of the jobs that were declared meanwhile
 
-def _job_of(function: str) -> JobDefinition | None:
-    global _functions
-    job = _functions.get(function)
-    if job is None or registry.find(job.name) is not job:
-        _functions = functions_of(registry.jobs())
-        job = _functions.get(function)
-    return job
+    def run(self, assigned: AssignedJob) -> None:
+        job = self._functions.get(assigned.function)
+        if job is None or registry.find(job.name) is not job:
+            self._functions = functions_of(registry.jobs())
+            job = self._functions.get(assigned.function)
+        try:
+            if job is None:
+                fail_unknown(assigned, self.session)
+            else:
+                execute(job, assigned, self.session, self._submit)
+        except BackendError as error:  # which only a test can make happen here
+            log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
+        except BaseException:  # an interrupt: nobody else would ever end the job
+            with suppress(ConnectionLost):
+                self.session.send(assigned, WorkFail())
+            raise
