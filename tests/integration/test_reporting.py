@@ -151,7 +151,7 @@ def test_a_handler_that_exits_ends_no_process(launch, client, trail):
     assert "ValueError: exits" in str(failure(request))
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert worker.stop() == 0
-    assert "a log handler or filter has raised SystemExit(4)" in worker.output
+    assert "a log handler or filter raised SystemExit(4)" in worker.output
     assert "starting another one" not in worker.output
 
 
