@@ -59,9 +59,9 @@ def _source() -> object:
     return getattr(getattr(settings, "is_overridden", None), "__self__", settings)
 
 
-class Submitting:
+class JobSettings:
     """
-    The settings that every submission needs, read at one moment, and not checked.
+    The settings that each submission and each run needs, read at one moment, and not checked.
 
     `transport` is GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS.
     """

@@ -53,7 +53,7 @@ class Preparation:
         self._background = background
         self._waits = waits
         self._explicit = explicit
-        self.settings = conf.Submitting()
+        self.settings = conf.JobSettings()
         is_plain = self.settings.context_provider is None and running.get() is None
         self._context: dict[str, Any] = {} if is_plain else _context()
         self._ids = new_ids()  # to draw one for each takes longer

@@ -22,7 +22,6 @@ from ..exceptions import (
     SubmitUncertain,
 )
 from ..jobs.registry import registry
-from ..middleware import NONE
 from ..serializers import check_bytes, digest_of
 from ..signals import job_submitted, submit_failed
 from ..utils.clock import monotonic
@@ -44,7 +43,7 @@ _RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
 
 
 def deliver(
-    requests: list[JobRequest], servers: Servers, settings: conf.Submitting, *, wait: bool
+    requests: list[JobRequest], servers: Servers, settings: conf.JobSettings, *, wait: bool
 ) -> None:
     """
     Submit requests whose options agree on their delivery, and wait for them if asked to.
@@ -55,17 +54,20 @@ def deliver(
     options = requests[0].options
     if wait:
         refuse_to_wait_for_itself(requests, servers, options.wait)
+    send: _Send = partial(_send_once, servers, settings.transport)
     if options.on_commit:
-        send = _through_middleware(partial(_send_on_commit, servers), settings)
+        send = partial(_send_on_commit, servers)
+    if settings.middleware:
+        send = _through_middleware(send)
+    if options.on_commit:
         send(requests)
     else:
-        send = _through_middleware(partial(_send_once, servers, settings.transport), settings)
         _send(requests, send, wait)
 
 
-def _through_middleware(send: _Send, settings: conf.Submitting) -> _Send:
+def _through_middleware(send: _Send) -> _Send:
     """Return what hands requests to `send` through the project's middleware."""
-    chain = conf.middleware() if settings.middleware else NONE
+    chain = conf.middleware()
     if not chain.around_submit:
         return send
 
@@ -176,12 +178,17 @@ def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
     token = submit_by.set(limit)
     try:
         with current().around_call(requests):
-            _send_in_time(requests, send, deadline, wait)
+            if options.resubmit:
+                _send_repeatedly(requests, send, deadline, wait)
+                return
+            send(requests)
+            if wait:
+                _wait_until(requests, deadline)
     finally:
         submit_by.reset(token)
 
 
-def _send_in_time(
+def _send_repeatedly(
     requests: list[JobRequest], send: _Send, deadline: float | None, wait: bool
 ) -> None:
     retries = requests[0].options.resubmit or 0

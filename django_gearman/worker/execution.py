@@ -38,6 +38,7 @@ from ..jobs.context import JobContext, running
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import Identity, identity_of
 from ..jobs.retries import RetryJob
+from ..middleware import NONE
 from ..serializers import BareCall, Call, check_bytes, digest_of
 from ..serializers.failures import dump_error
 from .attempts import attempt_of, delayed
@@ -102,7 +103,8 @@ class Run(RunAttributes):
         self.was_called = False
         self.session = session
         self._submit = submit
-        serializer = job.serializer_over(conf.serializer())
+        self._settings = conf.JobSettings()
+        serializer = job.serializer_over(self._settings.serializer)
         self._serializer = serializer.for_function(assigned.function)
         self._unreadable: BaseException | None = None
         self._is_our_clients = False  # it came in the envelope that our clients write
@@ -131,7 +133,7 @@ class Run(RunAttributes):
     def perform(self, seconds: float | None) -> Ending:
         """Run the job through the project's middleware; return how it has ended."""
         try:
-            chain = current().middleware(conf.middleware())
+            chain = current().middleware(conf.middleware() if self._settings.middleware else NONE)
             if not chain.around_run:
                 return self._run_function(seconds)
             self.was_called = True  # what middleware raises counts as the job's
