@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
+MARKED ?= "gearmand or integration"
 # The sessions that tests start compile each module once, even where the shell says not to.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
@@ -32,7 +33,7 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 	for program in "$${GEARMAND:-gearmand}" gearman; do command -v $$program >/dev/null || { \
 	  echo "$$program is not installed. Debian: apt-get install gearman-job-server gearman-tools" >&2; \
 	  exit 1; }; done
-	$(PYTEST) -m "gearmand or integration" --gearman-required
+	$(PYTEST) -m $(MARKED) --gearman-required
 
 lint: $(READY)  ## Check style, formatting and what imports what
 	$(BIN)/ruff check .

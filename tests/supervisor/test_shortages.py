@@ -114,7 +114,7 @@ def test_a_connection_that_cannot_be_shared_is_told_of(launch):
 
 
 def test_failures_leave_no_descriptor_open(launch):
-    family = launch(processes=1, before=failing("os.fork", 6))
+    family = launch(processes=1, before=failing("os.fork", 4))
     wait_until(family.children, "the process")
     open_now = descriptors(family.process.pid)
     other = launch(processes=1)
