@@ -36,7 +36,7 @@ def test_a_poison_job_stops_after_its_attempts(launch, client, own_gearmand, tra
     wait_until(lambda: "in attempt 2" in worker.output, "it has failed for good")
     wait_until(lambda: is_idle(own_gearmand), "nothing is left")
     assert trail() == [f"{how}-1", f"{how}-2"]
-    assert "with job tests.integration.poison" in worker.output
+    assert "while it ran job tests.integration.poison" in worker.output
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert worker.stop() == 0
 

@@ -255,6 +255,6 @@ def test_an_old_process_that_dies_under_the_new_supervisor_costs_no_job(site):
     assert client.wait(30) == 0, site.log("client.log")
     assert site.log("client.log") == "new\n"
     assert "killed by SIGKILL" in site.log("worker.log")
-    assert "with job shop.hold" in site.log("worker.log")
+    assert "while it ran job shop.hold" in site.log("worker.log")
     worker.terminate()
     assert worker.wait(30) == 0

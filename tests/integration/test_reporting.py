@@ -173,7 +173,7 @@ def test_a_job_that_does_not_fit_into_memory_costs_three_processes(
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert trail() == ["1"]
     assert worker.stop() == 0
-    assert worker.output.count("with job tests.integration.mark") == 3
+    assert worker.output.count("while it ran job tests.integration.mark") == 3
 
 
 @pytest.mark.parametrize("name", ["take", "take_with_retries"])
