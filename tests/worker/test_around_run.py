@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 
-from django_gearman import RetryJob, gearman_job
+from django_gearman import GearmanWorker, RetryJob, gearman_job
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec
-from django_gearman.exceptions import JobRaised
+from django_gearman.exceptions import JobRaised, JobTimeLimitExceeded
 from django_gearman.middleware import Middleware
 from django_gearman.signals import job_finished, job_started
 from django_gearman.worker.inline import run_queued
+from django_gearman.worker.runs import RunLost
+from django_gearman.worker.watch import Watch
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport
 
@@ -226,3 +229,35 @@ def test_signals_tell_the_state(failures, state, gearman_client):
         job_finished.disconnect(note)
 
     assert states == [state]
+
+
+class Limited(Watch):
+    def began(self, assigned, timeout):
+        return 0.05
+
+
+def test_the_time_limit_stops_the_job_and_no_middleware(notes, memory, settings):
+    class Slow(Middleware):
+        def around_run(self, run, proceed):
+            ending = proceed()
+            assert threading.Event().wait(0.2) is False  # longer than the limit
+            notes.append("saved")
+            return ending
+
+    settings.GEARMAN_MIDDLEWARE = [Slow, *settings.GEARMAN_MIDDLEWARE]
+    jobs.slow.do_background(60)
+
+    assert GearmanWorker(clean_connections=False).work(burst=True, watch=Limited()) == 1
+
+    assert notes[1:] == [("a", "failed", None, JobTimeLimitExceeded), "saved"]
+
+
+def test_a_lost_worker_reports_nothing(settings, gearman_client, gearman_worker):
+    class Lost(Middleware):
+        def around_run(self, run, proceed):
+            raise RunLost("its worker has died")
+
+    settings.GEARMAN_MIDDLEWARE = [Lost]
+    jobs.echo.do_background(1)
+
+    assert not gearman_client.submitted[0].finished
