@@ -54,7 +54,7 @@ class MemoryServer:
         self.name = name
         self.offset = 0.0  # seconds by which its clock is ahead of the time of day
         self.lock = threading.RLock()  # guards everything here
-        self._changed = threading.Condition(self.lock)  # tells of every change
+        self.changed = threading.Condition(self.lock)  # tells of every change
         self._waiting = 0
         self._table = JobTable(_make_handle)
         self._limits: dict[bytes, int | None] = {}
@@ -64,13 +64,9 @@ class MemoryServer:
         """Wait for a change, without the lock that the caller holds."""
         self._waiting += 1
         try:
-            self._changed.wait(seconds)
+            self.changed.wait(seconds)
         finally:
             self._waiting -= 1
-
-    def _tell(self) -> None:
-        if self._waiting:
-            self._changed.notify_all()
 
     def now(self) -> float:
         return time.time() + self.offset
@@ -83,19 +79,16 @@ class MemoryServer:
     def has_work(self) -> bool:
         """Whether a job waits for a worker."""
         with self.lock:
-            self._let_due()
-            return self._table.has_queued
-
-    def _let_due(self) -> None:
-        """Have delayed jobs wait for a worker, whose time has come."""
-        if self._table.next_due < math.inf:
-            self._table.due(self.now())
+            if self._table.delayed:
+                self._table.due(self.now())
+            return bool(self._table.ready)
 
     def advance(self, seconds: float) -> None:
         """Move the server's clock: jobs that were delayed by no more than this are due."""
         with self.lock:
             self.offset += seconds
-            self._tell()
+            if self._waiting:
+                self.changed.notify_all()
 
     def submit(self, submission: MemorySubmission, spec: JobSpec, max_queued: int | None) -> None:
         """Take a job, or merge it with an equal one; ServerError when its function has too many."""
@@ -115,14 +108,16 @@ class MemoryServer:
             if job.state is NEW:
                 self._table.enqueue(job, 0.0 if run_at is None else self.now())
             submission.handle = self._prefix + job.handle.decode()
-            self._tell()
+            if self._waiting:
+                self.changed.notify_all()
 
     def grab(self, worker: Worker, timeout: float | None) -> AssignedJob | None:
         """Give the worker a job of its functions, when there is one in time."""
         deadline = math.inf if timeout is None else monotonic() + timeout
         with self.lock:
             while True:
-                self._let_due()
+                if self._table.delayed:
+                    self._table.due(self.now())
                 job = self._table.grab(worker)
                 if job is not None:
                     parts = job.handle, job.function.name, job.unique, job.workload
@@ -144,7 +139,8 @@ class MemoryServer:
                 job.progress = update.numerator, update.denominator
             for client in self._table.end(job) if isinstance(update, Outcome) else job.clients:
                 cast("MemorySubmission", client).received.append(update)
-            self._tell()
+            if self._waiting:
+                self.changed.notify_all()
 
     def enter(self, worker: Worker, functions: Iterable[str]) -> None:
         with self.lock:
@@ -156,7 +152,8 @@ class MemoryServer:
         """Queue the jobs that the worker had in hand again."""
         with self.lock:
             self._table.leave(worker)
-            self._tell()
+            if self._waiting:
+                self.changed.notify_all()
 
     def give_back(self, worker: Worker, handle: str) -> None:
         """Queue a job that the worker had in hand again."""
@@ -164,7 +161,8 @@ class MemoryServer:
             job = worker.in_hand.get(own_handle(handle))
             if job is not None:
                 self._table.give_back([job])
-                self._tell()
+                if self._waiting:
+                    self.changed.notify_all()
 
     def hang_up(self, owner: object) -> None:
         """Drop the queued foreground jobs that nobody waits for any more."""
@@ -174,7 +172,8 @@ class MemoryServer:
                     if client.owner is owner:
                         client.hung_up = True
                         self._table.hang_up(client)
-            self._tell()
+            if self._waiting:
+                self.changed.notify_all()
 
     def status(self, handle: bytes) -> JobStatus:
         with self.lock:
@@ -291,7 +290,7 @@ class MemoryBackend(BaseBackend):
     """
     A job server inside this process: the one that all backends of this `name` share.
 
-    `max_queued` limits the jobs of each function, as gearmand's `maxqueue` does.
+    `max_queued` limits the jobs of each function, as gearmand's `maxqueue` does; 0 or None does not.
     """
 
     local = True

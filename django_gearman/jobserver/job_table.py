@@ -47,8 +47,8 @@ class JobTable:
         self.jobs: dict[bytes, Job] = {}
         self.workers: dict[Worker, None] = {}
         self._functions: dict[bytes, Function] = {}
-        self._ready: dict[bytes, Function] = {}  # those with jobs that wait
-        self._delayed: list[tuple[float, int, Job]] = []  # a heap
+        self.ready: dict[bytes, Function] = {}  # those with jobs that wait
+        self.delayed: list[tuple[float, int, Job]] = []  # a heap
         self._waited_for: dict[Client, dict[bytes, Job]] = {}
         self._places = itertools.count(1)
         self._numbers = itertools.count(1)
@@ -87,7 +87,7 @@ class JobTable:
         """Have a job wait for a worker, or for its time; return the worker to wake for it."""
         if job.run_at is not None and job.run_at > now:
             job.state = DELAYED
-            heapq.heappush(self._delayed, (job.run_at, next(self._places), job))
+            heapq.heappush(self.delayed, (job.run_at, next(self._places), job))
             return None
         return self._queue(job)
 
@@ -96,7 +96,7 @@ class JobTable:
         job.state, job.place = QUEUED, next(self._places)
         function.queues[job.band].append(job)
         function.queued[job.band] += 1
-        self._ready[function.name] = function
+        self.ready[function.name] = function
         return self.wake(function.name) if function.sleepers else None
 
     def wake(self, name: bytes) -> Worker | None:
@@ -110,14 +110,14 @@ class JobTable:
 
     def wake_all(self) -> list[Worker]:
         """Return a sleeper, now awake, of each function with jobs that wait."""
-        woken = [self.wake(name) for name in list(self._ready)]
+        woken = [self.wake(name) for name in list(self.ready)]
         return [worker for worker in woken if worker is not None]
 
     def due(self, now: float) -> list[Worker]:
         """Have delayed jobs wait for workers from their time on; return the workers to wake."""
         woken = []
-        while self._delayed and self._delayed[0][0] <= now:
-            job = heapq.heappop(self._delayed)[2]
+        while self.delayed and self.delayed[0][0] <= now:
+            job = heapq.heappop(self.delayed)[2]
             if job.state is DELAYED:
                 woken.append(self._queue(job))
         return [worker for worker in woken if worker is not None]
@@ -125,14 +125,9 @@ class JobTable:
     @property
     def next_due(self) -> float:
         """When the next delayed job is due, in seconds since the epoch; infinity if none is left."""
-        while self._delayed and self._delayed[0][2].state is not DELAYED:
-            heapq.heappop(self._delayed)
-        return self._delayed[0][0] if self._delayed else math.inf
-
-    @property
-    def has_queued(self) -> bool:
-        """Whether a job waits for a worker, and not for its time."""
-        return bool(self._ready)
+        while self.delayed and self.delayed[0][2].state is not DELAYED:
+            heapq.heappop(self.delayed)
+        return self.delayed[0][0] if self.delayed else math.inf
 
     # Workers
 
@@ -193,11 +188,11 @@ class JobTable:
     def _next_for(self, worker: Worker) -> Job | None:
         functions: Iterable[Function]
         if worker.serves_all:
-            functions = self._ready.values()
-        elif len(self._ready) < len(worker.functions):
-            functions = [each for name, each in self._ready.items() if name in worker.functions]
+            functions = self.ready.values()
+        elif len(self.ready) < len(worker.functions):
+            functions = [each for name, each in self.ready.items() if name in worker.functions]
         else:
-            functions = [each for name, each in worker.functions.items() if name in self._ready]
+            functions = [each for name, each in worker.functions.items() if name in self.ready]
         found: Job | None = None
         for each in functions:
             job = each.head()
@@ -209,7 +204,7 @@ class JobTable:
         function = job.function
         function.queued[job.band] -= 1
         if not sum(function.queued):
-            self._ready.pop(function.name, None)
+            self.ready.pop(function.name, None)
             for queue in function.queues:
                 queue.clear()  # of jobs that were dropped
 

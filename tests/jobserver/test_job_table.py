@@ -142,7 +142,7 @@ class Rules(RuleBasedStateMachine):
     def counts_agree(self):
         alive = self.alive()
         assert set(self.table.jobs.values()) == set(alive)
-        assert self.table.has_queued == bool(self.line)
+        assert bool(self.table.ready) == bool(self.line)
         for row in self.table.counts():
             mine = [job for job in alive if job.function.name == row.name]
             assert row.total == len(mine)
