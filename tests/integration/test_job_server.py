@@ -6,13 +6,15 @@ import contextlib
 import itertools
 import random
 import signal
+import statistics
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from django_gearman.protocol.packets import PacketType
+from django_gearman.protocol.packets import PacketType, encode
+from tests.jobserver.test_bounds import memory
 from tests.support.job_server import JobServerProcess, Wire
 
 pytestmark = pytest.mark.integration
@@ -74,6 +76,30 @@ def test_killed_a_hundred_times_it_loses_no_acknowledged_job(tmp_path):
     assert acknowledged - ran == set()
     with JobServerProcess(f"--store={store}") as server:
         assert "(0 found there)" in server.greeting
+
+
+def submissions(wire: Wire, count: int) -> float:
+    """Submit jobs one by one; return the median of the seconds that each took."""
+    times = []
+    for _ in range(count):
+        started = time.perf_counter()
+        wire.submit(b"f", b"x" * 100, kind=PacketType.SUBMIT_JOB_BG)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def test_many_queued_jobs_cost_little_memory_and_do_not_slow_the_next_one():
+    count, batch = 200_000, 1000
+    with JobServerProcess() as server, Wire(server.port) as wire:
+        alone, before = submissions(wire, 500), memory(server.process.pid)
+        job = encode(PacketType.SUBMIT_JOB_BG, b"f", b"", b"x" * 100)
+        for _ in range(count // batch):
+            wire.socket.sendall(job * batch)
+            for _ in range(batch):
+                wire.expect(PacketType.JOB_CREATED)
+
+        assert (memory(server.process.pid) - before) * 1e6 / count < 1024 + 100
+        assert submissions(wire, 500) < 5 * alone
 
 
 def test_delayed_and_urgent_jobs_survive_as_they_were(tmp_path: Path):
