@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from .client.job import AsyncJob, Job
 from .jobs.context import JobContext
 from .jobs.definition import Declared
 from .jobs.registry import registry
-from .jobs.retries import exponential
+from .jobs.retries import Backoff, exponential
+from .serializers import Serializer
 
 __all__ = ["exponential", "gearman_job"]
 
@@ -61,7 +63,11 @@ def gearman_job(
     name: str | None = None,
     *,
     takes_context: bool = False,
-    **declared: Unpack[Declared],
+    serializer: str | Serializer | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
+    backoff: Backoff | float | datetime.timedelta | None = None,
+    retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
 ) -> Any:
     """
     Declare a function as a job; write it bare, `@gearman_job`, or with arguments.
@@ -92,7 +98,11 @@ def gearman_job(
             queue="default" if callable(queue) else queue,
             name=name,
             takes_context=takes_context,
-            **declared,
+            serializer=serializer,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff,
+            retry_on=retry_on,
         )
         registry.add(job)
         return job
