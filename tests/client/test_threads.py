@@ -98,11 +98,12 @@ def test_the_threads_are_named_and_bounded_and_end(own_waiters):
     async def call_all() -> list[object]:
         calls = [jobs.add.using(wait=0.3).ado(n) for n in range(10)]
         results = asyncio.gather(*calls, return_exceptions=True)
-        await asyncio.sleep(0.1)
-        names.extend(waiting_threads())
+        while not results.done():
+            names.update(waiting_threads())
+            await asyncio.sleep(0.01)
         return await results
 
-    names: list[str] = []
+    names: set[str] = set()
     started = time.monotonic()
     results = asyncio.run(call_all())
 

@@ -6,6 +6,7 @@ import asyncio
 import decimal
 import functools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 import pytest
@@ -109,9 +110,14 @@ def test_a_job_knows_which_it_is(run):
 
 
 def test_caches_stay(run):
-    assert (
-        run(lambda: caches["default"]) + run(lambda: caches["default"]) == [caches["default"]] * 2
-    )
+    def use() -> list[object]:
+        return [caches["default"], *run(lambda: caches["default"]), *run(lambda: caches["default"])]
+
+    with ThreadPoolExecutor(1) as thread:  # in which no other test has run a job
+        found = thread.submit(use).result()
+
+    assert len(found) == 3
+    assert len({id(cache) for cache in found}) == 1
 
 
 @pytest.mark.django_db
