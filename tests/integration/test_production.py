@@ -241,15 +241,18 @@ def test_new_code_is_run_as_soon_as_a_file_changes(launch, own_gearmand, tmp_pat
     workers_ready(own_gearmand, 1, "changing.old")
 
     def edit(text: str, told: str) -> None:
+        checking = "checking that the new code can start"
+        checks = worker.output.count(checking)
         jobs.write_text(text)
 
-        def is_told() -> bool:
+        def is_noticed() -> bool:
             later = time.time() + 10 + time.monotonic() % 1000
             os.utime(jobs, (later, later))  # it may not have looked before the first time
             time.sleep(0.2)
-            return told in worker.output
+            return worker.output.count(checking) > checks
 
-        wait_until(is_told, told)
+        wait_until(is_noticed, "the change is noticed")
+        wait_until(lambda: told in worker.output, told)  # each further change would start it anew
 
     edit("this is no Python", "Reload failed")
     new = "from django_gearman import gearman_job\n\n@gearman_job\ndef new(): pass\n"
