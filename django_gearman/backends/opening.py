@@ -51,8 +51,8 @@ def open_connection(
     if won is not None:
         return won[1]
     silent = f"no answer in {connect_timeout:.3g} s"
-    told = [f"{address[1][0]}: {race.errors.get(address, silent)}" for address in race.began]
-    raise ConnectionLost(f"job server {server}: {'; '.join(told)}")
+    reasons = [f"{address[1][0]}: {race.errors.get(address, silent)}" for address in race.began]
+    raise ConnectionLost(f"job server {server}: {'; '.join(reasons)}")
 
 
 def _look_up(server: ServerAddress, timeout: float) -> list[Address]:

@@ -76,11 +76,11 @@ def rank(unique: str, address: str) -> bytes:
 
 def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
     """Return the error that says why no server could be reached."""
-    told = "; ".join(map(str, reasons))
+    summary = "; ".join(map(str, reasons))
     question = f"Is it running, and GEARMAN_SERVERS right? {HOW_TO_START}"
-    if ": TLS: " in told:
+    if ": TLS: " in summary:
         question = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
-    return ServerUnavailable(f"no job server to {purpose}: {told}. {question}")
+    return ServerUnavailable(f"no job server to {purpose}: {summary}. {question}")
 
 
 def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:

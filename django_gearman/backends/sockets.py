@@ -25,17 +25,17 @@ def keep_alive(opened: socket.socket) -> None:
 def open_socket(server: ServerAddress, address: Address | None, timeout: float) -> socket.socket:
     """Return a connected non-blocking socket, over TLS where asked for, or raise ConnectionLost."""
     deadline = monotonic() + timeout
-    told = f"job server {server}: "
+    message = f"job server {server}: "
     try:
         context = None if server.tls is None else server.tls_context()
     except ValueError as error:
-        raise ConnectionLost(f"{told}TLS: {error}") from error
+        raise ConnectionLost(f"{message}TLS: {error}") from error
     try:
         opened = _connect(server, address, timeout)
     except TimeoutError as error:
-        raise ConnectionLost(f"{told}it took no connection in {timeout:.3g} s") from error
+        raise ConnectionLost(f"{message}it took no connection in {timeout:.3g} s") from error
     except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
-        raise ConnectionLost(f"{told}{error}") from error
+        raise ConnectionLost(f"{message}{error}") from error
     try:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         keep_alive(opened)
@@ -47,7 +47,7 @@ def open_socket(server: ServerAddress, address: Address | None, timeout: float) 
     except (OSError, ValueError) as error:  # ValueError: no possible name for TLS
         opened.close()
         reason = f"TLS: {error}" if context is not None else error
-        raise ConnectionLost(f"{told}{reason}") from error
+        raise ConnectionLost(f"{message}{reason}") from error
     return opened
 
 

@@ -226,16 +226,16 @@ class JobRequest(Described):
         """Wait for what the caller is to see next; None once there is nothing to wait for."""
         self.timed_out = False
         while (turn := self._turn) is not None:
-            update = told = None
+            update = taken = None
             seconds = seconds_until(deadline)
             if turn.acquire(timeout=-1 if seconds is None else seconds):
                 try:
                     update = self._wait(deadline, lookout)
-                    told = self.take(update) if update is not None else None
+                    taken = self.take(update) if update is not None else None
                 finally:
                     turn.release()
-            if told is not None:
-                return told
+            if taken is not None:
+                return taken
             if update is None and seconds_until(deadline) == 0.0:
                 self.timed_out = self._turn is not None
                 if (submission := self._submission) is not None:

@@ -1,4 +1,4 @@
-"""JobContext, what a running job may know and say; and which job runs here and now."""
+"""The context of a running job, and a look-up of the job that runs in this thread or task."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..utils.text import printable, quoted
 from .definition import JobDefinition
 from .identity import Identity, identity_of
 
-_MAX_PROGRESS = 2**32 - 1  # what gearmand keeps
+_MAX_PROGRESS = 2**32 - 1  # the limit of gearmand
 
 
 class JobContext:
     """
-    What a job declared with `takes_context=True` gets as its first argument.
+    The context of a running job; a job declared with `takes_context=True` gets it first.
 
-    `id` names the job, and is the same in all its attempts. `unique` is as the submitter gave it; a
-    job without one has its id. `enqueued_at` is when the job was submitted, in seconds since the epoch
-    by the submitter's clock, or None for a job of another program. `attempt` is 1 at first. `context`
-    is what GEARMAN_CONTEXT_PROVIDER gave where the job was submitted.
+    `id` names the job, and is the same in all its attempts. `unique` is the submitter's; a job
+    without one has its id instead. `enqueued_at` is the time of the submission, in seconds since
+    the epoch by the submitter's clock, or None for a job of another program. `attempt` starts at 1.
+    `context` is the dict of GEARMAN_CONTEXT_PROVIDER at the submission.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class JobContext:
         self._serializer = serializer
 
     def set_status(self, numerator: int, denominator: int) -> None:
-        """Tell progress: so many of so many. Whole numbers, from 0 to 2**32 - 1."""
+        """Report progress, numerator of denominator. Both are whole numbers from 0 to 2**32 - 1."""
         for number in (numerator, denominator):
             if not isinstance(number, int) or isinstance(number, bool):
                 raise TypeError(f"progress is told in whole numbers, not {quoted(number)}")
@@ -76,7 +76,7 @@ class JobContext:
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What the log records of this job carry."""
+        """The fields of this job's log records."""
         return {
             "gearman_job": self.name,
             "gearman_id": self.id,
@@ -87,7 +87,7 @@ class JobContext:
 
 
 class Running(Protocol):
-    """A run of a job; its context is made when somebody asks for it."""
+    """A run of a job; its context is created at the first use."""
 
     @property
     def job_context(self) -> JobContext: ...
@@ -96,11 +96,11 @@ class Running(Protocol):
     def session(self) -> WorkerSession: ...
 
 
-#: The run of a job that goes on in this thread or task; set by `execution` only.
+#: The run in this thread or task; only `execution` sets it.
 running: ContextVar[Running | None] = ContextVar("running", default=None)
 
 
 def current_job() -> JobContext | None:
-    """Return the context of the job that runs here, None outside of jobs."""
+    """Return the context of the job that runs here, or None outside of jobs."""
     run = running.get()
     return None if run is None else run.job_context

@@ -1,4 +1,4 @@
-"""JobDefinition: what a declared job is, whoever submits or runs it."""
+"""JobDefinition, the declaration of a job, for clients and workers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Declared(TypedDict, total=False):
 
 class JobDefinition:
     """
-    A function declared as a job: its name, its queue, how it is called and how it runs.
+    A function declared as a job, with its name, queue, signature and options for running.
 
-    `options` say how it is submitted.
+    `options` apply when the job is submitted.
     """
 
     def __init__(
@@ -54,10 +54,11 @@ class JobDefinition:
                 f"{_describe(func)} is a method, and a job has no object to be called on; declare a "
                 "function, which finds its object itself"
             )
-        functools.update_wrapper(self, func)  # first: it copies the function's own attributes too
+        functools.update_wrapper(self, func)  # first: it also copies attributes
         self.func = func
         self.options: Options = DEFAULT
-        #: Declared after Django had started, where workers do not load it; the registry knows.
+        #: The job was declared after Django's start, in a module that workers do not load. The registry
+        #: knows it.
         self.is_late = False
         self.name = check_name(
             name if name is not None else default_name(func.__module__, func.__name__), "job name"
@@ -102,21 +103,21 @@ class JobDefinition:
 
     @property
     def location(self) -> str:
-        """Where the function stands: "module.name (file:line)"."""
+        """The place of the function: "module.name (file:line)"."""
         return _describe(self.func)
 
     @property
     def retries(self) -> int | None:
-        """How often a failed background job is tried again; None where that is not declared."""
+        """The number of retries of a failed background job; None if it is not declared."""
         return self.retry_policy.retries
 
     def serializer_over(self, default: object) -> Serializer:
-        """Return the serializer that the job declares, or the one that the settings name."""
+        """Return the serializer that the job declares, or else the one of the settings."""
         return get_serializer(self.serializer or default, f"serializer of job {self.name}")
 
     def check_call(self, call: Call) -> Call:
         """
-        Return the call as the function takes it; TypeError, with the signature, if it does not.
+        Return the call for the function; raise TypeError, with the signature, if they do not match.
 
         A function without parameters is called without the lone None of `submit_job("name", None)`.
         """
@@ -127,33 +128,35 @@ class JobDefinition:
         except TypeError as error:
             if list(call.args) == [None] and not call.kwargs and not self._signature.parameters:
                 return call._replace(args=())
-            told = self._unknown_arguments(call) or error
-            raise TypeError(f"job {self.name}{self._signature}: {told}") from None
+            reason = self._unknown_arguments(call) or error
+            raise TypeError(f"job {self.name}{self._signature}: {reason}") from None
         return call
 
     def _unknown_arguments(self, call: Call) -> str:
-        """Say which keyword arguments the function does not have, and what may have been meant."""
+        """Describe the unknown keyword arguments of a call, and suggest known ones."""
         known = self._signature.parameters
         unknown = [name for name in call.kwargs if name not in known]
         if not unknown or any(each.kind is each.VAR_KEYWORD for each in known.values()):
             return ""
-        told = f"got an unexpected keyword argument {quoted(unknown[0])}"
+        message = f"got an unexpected keyword argument {quoted(unknown[0])}"
         option = OLD_NAMES.get(unknown[0], unknown[0])
         if option in vars(self.options):
-            return f"{told}; an option is given before: using({option}=...)"
-        if len(unknown[0]) > 100:  # to look for close ones takes time by its length
-            return told
+            return f"{message}; an option is given before: using({option}=...)"
+        if (
+            len(unknown[0]) > 100
+        ):  # the search for similar names takes time in proportion to the length
+            return message
         close = difflib.get_close_matches(unknown[0], known, n=1)
-        return f"{told}; did you mean {close[0]!r}?" if close else told
+        return f"{message}; did you mean {close[0]!r}?" if close else message
 
     def arguments_of(self, call: Call) -> dict[str, Any]:
-        """Return a call's arguments by the names of their parameters, with the defaults."""
+        """Return a call's arguments by parameter name, with the defaults."""
         bound = self._signature.bind(*call.args, **call.kwargs)
         bound.apply_defaults()
         return bound.arguments
 
     def canonical_call(self, call: Call, serializer: Serializer) -> Call:
-        """Return the one call that stands for all ways to write these arguments, for a unique."""
+        """Return a single form for all calls with the same arguments, for a unique."""
         given = self._signature.bind(*call.args, **call.kwargs).arguments
         defaults = {p.name: p.default for p in self._signature.parameters.values()}
 
@@ -161,7 +164,7 @@ class JobDefinition:
             default = defaults[name]
             if type(value) is not type(default):
                 return False
-            # Not by ==, for which 0.0 is -0.0, and [1] is [True]: the job can tell these apart.
+            # A comparison by == is not enough: 0.0 == -0.0, and [1] == [True].
             with suppress(SerializationError):
                 return serializer.unique_key(Call([value])) == serializer.unique_key(
                     Call([default])
@@ -180,7 +183,7 @@ def default_name(module: str, function: str) -> str:
 
 
 def _positional_counts(signature: inspect.Signature) -> range:
-    """Return how many positional arguments alone satisfy a signature without *args."""
+    """Return the possible numbers of positional arguments for a signature without *args."""
     required = most = 0
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):

@@ -1,4 +1,4 @@
-"""Which job a function on the wire is."""
+"""The function names of jobs on the job server."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .definition import JobDefinition
 
 def functions_of(jobs: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
     """
-    Return the function on the wire of each job.
+    Return the function name of each job on the job server.
 
-    Raises, before any of them runs: JobAlreadyRegistered if two share one, ImproperlyConfigured if
-    a serializer is wrong, or cannot count a job's retries.
+    Raises JobAlreadyRegistered if two jobs share one, and ImproperlyConfigured if a serializer is
+    wrong or cannot count a job's retries. Call it before any job runs.
     """
     jobs = list(jobs)
     check_serializers(jobs)
@@ -38,7 +38,7 @@ def check_serializers(jobs: Iterable[JobDefinition]) -> None:
 
 
 def name_functions(jobs: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
-    """Return the function on the wire of each job; JobAlreadyRegistered if two share one."""
+    """Return the function name of each job; raise JobAlreadyRegistered if two jobs share one."""
     functions: dict[str, JobDefinition] = {}
     for job in jobs:
         function = conf.function_name(job.name)

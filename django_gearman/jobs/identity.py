@@ -1,15 +1,15 @@
 """
 The identity of a job, through all its attempts.
 
-An id is a UUID of version 7, in hexadecimal: it begins with the time of the submission, so ids sort by
-time. The generated unique of a job's first attempt is its id, and `<id>:2` is the unique of the second.
-So most jobs carry their id and time on the job server without a byte more.
+An id is a UUID of version 7, in hexadecimal. It begins with the time of the submission, so ids sort
+by time. The generated unique of a job's first attempt is its id, and `<id>:2` is the unique of the
+second attempt. So most jobs need no extra bytes for their id and time.
 
-The rest of the jobs have a unique of their submitter's, or a priority, which the job server does not
-tell. Their context carries both, and the id, under a reserved key: every serializer keeps the context,
-and workers of 1.0 accept it, which would take an envelope with another key for an argument. They pass
-it on to the jobs that a job submits, too. So what is carried counts only with the unique it was made
-for.
+Other jobs have a unique of their submitter, or a priority, and the job server does not pass on
+either. Their context has both, and the id, under a reserved key. Every serializer keeps the
+context, and workers of 1.0 accept it; they would take an envelope with a new key for an argument.
+Those workers also pass the context on to jobs that a job submits. So the entry counts only together
+with the unique for which it was made.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from typing import Any, NamedTuple
 from ..protocol.messages import AssignedJob, Priority
 from ..protocol.names import fit_unique
 
-#: Where a job's identity is in the context that travels; no job sees it there.
+#: The key of the identity in the context on the wire; no job sees it.
 CARRIED = "django_gearman"
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _ATTEMPT = re.compile(r"([0-9a-f]{32})(?::[0-9]+)?")
-# The milliseconds begin so from 2004 to 2074.
+# The first hexadecimal digits of the milliseconds from 2004 to 2074.
 _TIMED = re.compile(r"0[12][0-9a-f]{10}7[0-9a-f]{3}8[0-9a-f]{15}")
 _VERSION_7 = 7 << 76 | 8 << 60  # with the variant of all UUIDs today
 # The bits that are left; one of them stays 0 for two billion ids to come.
@@ -41,9 +41,9 @@ _CARRIED = re.compile(rf"([0-9a-f]{{32}})/({'|'.join(_PRIORITIES)})/(.*)", re.DO
 
 class Identity(NamedTuple):
     """
-    A job's id, its unique as the submitter gave it, and its priority.
+    A job's id, its submitter's unique, and its priority.
 
-    A job without a unique of its submitter's has its id for one.
+    A job without a unique of its submitter has its id instead.
     """
 
     id: str
@@ -93,29 +93,32 @@ def carried(job_id: str, unique: str, priority: str) -> dict[str, str]:
 
 def id_of(function: str, unique: str) -> str:
     """
-    Return the id of a job that carries none beside its unique.
+    Return the id of a job whose context has none.
 
-    It is a generated unique itself, and a digest of others: jobs of one such unique share their id.
+    A generated unique is the id itself. For other uniques the id is a digest, so jobs with the same
+    unique share their id.
     """
     if generated := _ATTEMPT.fullmatch(unique):
         return generated[1]
-    plain = unique.replace("-", "").lower()  # as other libraries write the UUIDs that they generate
+    plain = unique.replace(
+        "-", ""
+    ).lower()  # the format in which other libraries write generated UUIDs
     return plain if _ID.fullmatch(plain) else _digest(f"{function}\0{fit_unique(unique)}")
 
 
 def identity_of(assigned: AssignedJob, attempt: int, context: Mapping[str, Any] | None) -> Identity:
     """
-    Return who a job is, from the context that has travelled with it.
+    Return the identity of a job from the context on the wire.
 
-    Where that cannot be looked at (None), the id of a job with a unique of its submitter's is "".
+    If the context is unreadable (None), the id of a job with its submitter's unique is "".
     """
     unique = assigned.unique
     generated = _ATTEMPT.fullmatch(unique)
     if context is None and not generated:
         return Identity("", unique)
     carried = (context or {}).get(CARRIED)
-    if isinstance(carried, str) and (told := _CARRIED.fullmatch(carried)):
-        identity = Identity(told[1], told[3] or told[1], _PRIORITIES[told[2]])
+    if isinstance(carried, str) and (found := _CARRIED.fullmatch(carried)):
+        identity = Identity(found[1], found[3] or found[1], _PRIORITIES[found[2]])
         if fit_unique(identity.unique_of(attempt)) == unique:
             return identity
     if generated:

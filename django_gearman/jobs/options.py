@@ -1,4 +1,4 @@
-"""How a job is to be submitted: what `using()` sets, and what is made of it."""
+"""Options of a submission: the arguments of `using()` and their checks."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _PRIORITIES = {
 @dataclass(frozen=True)
 class Options:
     """
-    How a job is to be submitted; None is the default of each.
+    Options of a submission; None is the default of each.
 
-    `priority` is PRIORITY_LOW or PRIORITY_HIGH. `unique` is a string, or True for "the same job with
-    the same arguments": equal ones share one job. `wait` is how many seconds to wait for a
-    result. `run_after` delays a background job: a timedelta, or a datetime (a naive one is in the
+    `priority` is PRIORITY_LOW or PRIORITY_HIGH. `unique` is a string, or True for "the same job
+    with the same arguments": equal ones share one job. `wait` is the number of seconds to wait for
+    a result. `run_after` delays a background job: a timedelta, or a datetime (a naive one is in the
     current time zone). `on_commit` holds a background job back until the transaction commits: True,
-    or the alias of a database. `on_commit_failure` says what happens if it cannot be submitted then:
-    "log" (the default) or "raise". `serializer` is for jobs of other programs; one's own jobs declare
-    theirs. `resubmit` is how often to submit again when a connection is lost, which may run the job
-    more than once.
+    or the alias of a database. `on_commit_failure` is "log" (the default) or "raise", if the job
+    cannot be submitted at that time. `serializer` is for jobs of other programs; your own jobs
+    declare theirs. `resubmit` is the number of times to submit again when a connection is lost,
+    which may run the job more than once.
     """
 
     priority: str | None = None
@@ -81,23 +81,25 @@ class Options:
             )
 
     def updated(self, **changes: Any) -> Options:
-        """Return a copy with the changes that are not None; TypeError for an unknown option."""
+        """
+        Return a copy with the changes that are not None; raise TypeError for an unknown option.
+        """
         changes = {name: value for name, value in changes.items() if value is not None}
         if not changes:
             return self
         known = vars(self)
         if unknown := [name for name in changes if name not in known]:
             raise TypeError(_unknown(unknown[0], changes[unknown[0]], list(known)))
-        if changes.get("unique") == "-":  # libgearman's way to say it
+        if changes.get("unique") == "-":  # libgearman's value for it
             changes["unique"] = True
         return replace(self, **changes)
 
     def over(self, other: Options) -> Options:
-        """Return these options, and the other's where these have the default."""
+        """Return these options, with the other's values in place of defaults."""
         return self if other == DEFAULT else other.updated(**vars(self))
 
     def check_foreground(self, waits: bool = True) -> None:
-        """Raise ValueError for what has no effect on a job whose result is waited for, or may be."""
+        """Raise ValueError for options without effect on a foreground job."""
         if self.wait is not None and not waits:
             raise ValueError(
                 f"wait={self.wait:g} has no effect with wait_until_complete=False: pass the seconds to "
@@ -111,7 +113,7 @@ class Options:
                 )
 
     def check_background(self) -> None:
-        """Raise ValueError for what has no effect on a background job."""
+        """Raise ValueError for options without effect on a background job."""
         if self.wait is not None:
             raise ValueError(
                 f"wait={self.wait:g} has no effect on a background job, because nobody waits for its "
@@ -120,7 +122,7 @@ class Options:
 
     @property
     def delivery(self) -> tuple[Any, ...]:
-        """What one submission of many jobs can have only once."""
+        """The options that apply to a submission of many jobs as a whole."""
         return self.on_commit, self.on_commit_failure, self.resubmit, self.wait
 
     @property
@@ -128,7 +130,7 @@ class Options:
         return _PRIORITIES[self.priority]
 
     def run_at(self) -> float | None:
-        """Return when the job is to run, in seconds since the epoch, or None for at once."""
+        """Return the time to run the job, in seconds since the epoch, or None for at once."""
         if self.run_after is None:
             return None
         if self.priority is not None:
@@ -146,9 +148,9 @@ class Options:
             raise ValueError(f"run_after={quoted(self.run_after)}: {error}") from error
 
 
-#: What `using()` called its options before, which it still takes.
+#: Former names of the options of `using()`, which still work.
 OLD_NAMES = {"timeout": "wait", "max_retries": "resubmit"}
-#: What others call them.
+#: Names of these options in other libraries.
 _MEANT = {
     "poll_timeout": "wait",
     "countdown": "run_after",
@@ -160,7 +162,9 @@ _DECLARED = ("queue", "name", "takes_context", "retries", "backoff", "retry_on")
 
 
 def with_new_names(options: dict[str, Any], stacklevel: int) -> dict[str, Any]:
-    """Return what `using()` was given by its present names; an old one is a DeprecationWarning."""
+    """
+    Return the arguments of `using()` by their present names; an old name is a DeprecationWarning.
+    """
     if not OLD_NAMES.keys() & options.keys():
         return options
     renamed = dict(options)
@@ -178,23 +182,25 @@ def with_new_names(options: dict[str, Any], stacklevel: int) -> dict[str, Any]:
 
 
 def _unknown(name: str, value: object, known: list[str]) -> str:
-    told = f"{name!r} is not an option of using()"
+    message = f"{name!r} is not an option of using()"
     if name in _DECLARED:
-        told += f"; it is declared on the job: @gearman_job({name}={value!r})"
+        message += f"; it is declared on the job: @gearman_job({name}={value!r})"
         if name == "retries":
-            told += ". To submit again when a connection is lost: using(resubmit=...)"
-        return told
+            message += ". To submit again when a connection is lost: using(resubmit=...)"
+        return message
     close = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, known, n=1)
-    return f"{told}; " + (f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}")
+    return f"{message}; " + (
+        f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known)}"
+    )
 
 
 def check_seconds_to_wait(name: str, value: float | None) -> None:
-    """Raise TypeError or ValueError for what is no number of seconds to wait."""
+    """Raise TypeError or ValueError unless the value is a number of seconds to wait."""
     _check_count(value, f"{name} is a number of seconds", (int, float))
 
 
 def check_times(name: str, value: int | None) -> None:
-    """Raise TypeError or ValueError for what is no number of times."""
+    """Raise TypeError or ValueError unless the value is a number of times."""
     _check_count(value, f"{name} is a whole number", int)
 
 
@@ -206,5 +212,5 @@ def _check_count(value: float | None, rule: str, kinds: Any) -> None:
         raise ValueError(f"{rule}, 0 or more, not {quoted(value)}")
 
 
-#: Where nothing was said.
+#: The default options.
 DEFAULT = Options()

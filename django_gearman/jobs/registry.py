@@ -1,4 +1,4 @@
-"""The jobs this process knows, by name and by queue."""
+"""The registry of the jobs that this process knows, by name and by queue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .definition import JobDefinition
 
 
 class JobRegistry:
-    """A set of jobs in which each name stands once."""
+    """The declared jobs, by name."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, JobDefinition] = {}
@@ -21,9 +21,10 @@ class JobRegistry:
 
     def add(self, job: JobDefinition) -> None:
         """
-        Add a job; JobAlreadyRegistered, naming both places, when another one has its name.
+        Add a job; raise JobAlreadyRegistered, with both places, if another job has its name.
 
-        The same declaration again, as when a module is reloaded, replaces the earlier one.
+        The same declaration again, for example after a module was reloaded, replaces the earlier
+        one.
         """
         with self._lock:
             other = self._jobs.get(job.name)
@@ -39,22 +40,22 @@ class JobRegistry:
             job.is_late = other.is_late if other is not None else _comes_late(job)
 
     def find(self, name: str) -> JobDefinition | None:
-        """Return the job of that name, or None."""
+        """Return the job of this name, or None."""
         return self._jobs.get(name)
 
     def get(self, name: str) -> JobDefinition:
-        """Return the job of that name; JobNotRegistered, with the names most like it, otherwise."""
+        """Return the job of this name; otherwise raise JobNotRegistered, with similar names."""
         job = self._jobs.get(name)
         if job is None:
             raise JobNotRegistered(f"no job is named {name!r}{self._hint(name)}")
         return job
 
     def unknown(self, name: str) -> JobNotRegistered:
-        """Return the error for a name that was submitted, but is neither a job's nor external."""
-        told = f"no job is named {name!r}{self._hint(name)}"
+        """Return the error for a submitted name that is neither declared nor external."""
+        message = f"no job is named {name!r}{self._hint(name)}"
         return JobNotRegistered(
-            f"{told}{'' if told.endswith('?') else '.'} If another program serves it, add {name!r}, "
-            "or a pattern that matches it, to GEARMAN_EXTERNAL_JOBS"
+            f"{message}{'' if message.endswith('?') else '.'} If another program serves it, "
+            f"add {name!r}, or a pattern that matches it, to GEARMAN_EXTERNAL_JOBS"
         )
 
     def _hint(self, name: str) -> str:
@@ -65,9 +66,9 @@ class JobRegistry:
         close = close[:3] or difflib.get_close_matches(name, self._jobs, n=1)
         if close:
             return f"; did you mean {' or '.join(repr(match) for match in close)}?"
-        told, more = _tell_package(name.rpartition(".")[0]), len(self._jobs) > 5
+        package, more = _tell_package(name.rpartition(".")[0]), len(self._jobs) > 5
         shown = ", ".join(sorted(self._jobs)[:5])
-        return f"{told}; there are {shown}{' and others' if more else ''}"
+        return f"{package}; there are {shown}{' and others' if more else ''}"
 
     def queues(self) -> dict[str, list[JobDefinition]]:
         """Return the jobs of each queue, both sorted by name."""
@@ -82,10 +83,10 @@ class JobRegistry:
 
     def select(self, queues: Iterable[str] | None = None) -> list[JobDefinition]:
         """
-        Return the jobs of these queues; of all for None, and where "*" is among them.
+        Return the jobs of these queues; all jobs for None, or if "*" is among them.
 
-        Raises ValueError, listing the queues there are, for a queue that no job has, and when
-        there are no jobs at all.
+        Raises ValueError with the existing queues if no job is in a queue, or if no job is
+        declared.
         """
         known = self.queues()
         if not known:
@@ -106,7 +107,7 @@ class JobRegistry:
 
 
 def _tell_package(package: str) -> str:
-    """Say why no job has a name that begins so, if its module is not one that workers load."""
+    """Explain why no job has a name with this start, if workers do not load its module."""
     names = [app.name for app in apps.get_app_configs()]
     if not package or package in names:
         return ""

@@ -1,4 +1,4 @@
-"""When a failed job runs again: what `@gearman_job(retries=...)` declares, and RetryJob."""
+"""Retries of failed jobs: `@gearman_job(retries=...)` and RetryJob."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from ..exceptions import revive
 from ..utils.numbers import check_number
 from ..utils.text import quoted
 
-#: From the number of the attempt that failed, 1 for the first, to the seconds until the next.
+#: A function from the number of the failed attempt, 1 for the first, to the seconds until the next.
 Backoff: TypeAlias = Callable[[int], float]
 
-_LONGEST = 10 * 366 * 86_400.0  # seconds; whoever says more means "never", which is no delay
+_LONGEST = 10 * 366 * 86_400.0  # seconds; a longer delay would mean "never"
 
 
 class RetryJob(Exception):
     """
-    Raise it in a background job to run the job again, with the same arguments.
+    The request of a background job to run again, with the same arguments; raise it in the job.
 
-    `delay` is how long from now: seconds or a timedelta; 0 is at once, None what the job's `backoff`
-    says (at once for a job that declares no `retries`). It counts as an attempt where the job
-    declares how many there are. In a foreground job it is a failure like any other: the client that
-    waits decides.
+    `delay` is in seconds, or a timedelta. 0 means at once. None means the job's `backoff`, or at
+    once if the job declares no `retries`. If the job declares `retries`, this counts as an attempt.
+    In a foreground job it is a normal failure, and the client gets the error.
     """
 
     def __init__(self, delay: float | datetime.timedelta | None = None) -> None:
@@ -41,7 +40,7 @@ class RetryJob(Exception):
 
 
 def read_delay(value: Any, what: str) -> float:
-    """Return a delay in seconds; TypeError or ValueError if it is none."""
+    """Return a delay in seconds; raise TypeError or ValueError if the value is not one."""
     if isinstance(value, datetime.timedelta):
         value = value.total_seconds()
     check_number(value, f"{what} is a number of seconds or a timedelta")
@@ -74,9 +73,9 @@ def exponential(
     """
     Wait `base` seconds after the first failure, and `factor` times as long after each further one.
 
-    Never more than `max` seconds. With `jitter` each delay is cut by a random part, up to half of
-    it, so that jobs which failed together do not come back together. Raises ValueError for numbers
-    that make no delay.
+    The delay is at most `max` seconds. With `jitter`, each delay is shortened at random by up to
+    half, so that jobs that failed together do not return together. Raises ValueError for numbers
+    that give no delay.
     """
     for name, value, least in (("base", base, 0), ("factor", factor, 1), ("max", max, 0)):
         check_number(value, f"exponential: {name} is a number")
@@ -87,7 +86,7 @@ def exponential(
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a job is tried again (None: not, unless it raises RetryJob), when, and after what."""
+    """The retries of a job: how many (None: only by RetryJob), when, and after which exceptions."""
 
     retries: int | None
     backoff: Backoff
@@ -95,7 +94,7 @@ class RetryPolicy:
 
     @classmethod
     def read(cls, job: str, retries: int | None, backoff: object, retry_on: object) -> RetryPolicy:
-        """Make one of the decorator's arguments; TypeError or ValueError for wrong ones."""
+        """Validate the decorator's arguments; raise TypeError or ValueError for wrong ones."""
         if retries is None and (backoff is not None or retry_on is not None):
             raise ValueError(
                 f"job {job}: backoff and retry_on have no effect without retries; write retries=N, too"
@@ -115,7 +114,7 @@ class RetryPolicy:
         return cls(retries, _read_backoff(backoff), kinds)
 
     def has_left(self, attempt: int) -> bool:
-        """Whether there is another attempt after this one."""
+        """Return True if another attempt may follow this one."""
         return self.retries is not None and attempt <= self.retries
 
     def delay_after(self, attempt: int) -> float:

@@ -1,1 +1,1 @@
-"""A Gearman job server in Python: its rules, its conversations, and its store. Knows no Django."""
+"""A Gearman job server in Python: its rules, its connections and its store. It knows no Django."""

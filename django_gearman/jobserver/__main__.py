@@ -1,4 +1,4 @@
-"""`python -m django_gearman.jobserver`: the job server without a Django project."""
+"""The command `python -m django_gearman.jobserver`: the job server without a Django project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text protocol of a job server, for administrators and monitoring."""
+"""The admin protocol of a job server: lines of text for administrators and monitoring."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from .dispatcher import Dispatcher
 from .state import Job
 
-#: Clients compare it with versions of gearmand, whose rules these are.
+#: Clients compare it with versions of gearmand, whose rules this server follows.
 VERSION = b"2.0.0"
 _OK = b"OK\r\n"
 _HTTP_METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH")
@@ -16,16 +16,16 @@ _NO_WEB_SERVER = b"This is a Gearman job server, and no web server.\n"
 
 
 class Command:
-    """A command line, with what it may act on."""
+    """A command line, with the objects that it may act on."""
 
     def __init__(self, line: bytes, dispatcher: Dispatcher, is_loopback: bool) -> None:
         self.words = line.split()
         self.dispatcher = dispatcher
         self.is_loopback = is_loopback
-        self.is_last = False  # the connection is to be closed after the answer
+        self.is_last = False  # close the connection after the answer
 
     def answer(self) -> bytes:
-        """Run it, and return the whole answer."""
+        """Run the command, and return the whole answer."""
         words = self.words
         for length in (2, 1):
             run = _COMMANDS.get(b" ".join(words[:length]).lower())
@@ -150,5 +150,5 @@ _COMMANDS: Mapping[bytes, Callable[[Command], bytes]] = {
 
 
 def _shown(name: bytes) -> bytes:
-    """Return a name without what would end its field or its line."""
+    """Return a name without characters that would end its field or its line."""
     return bytes(byte if byte > 32 and byte != 127 else 95 for byte in name)

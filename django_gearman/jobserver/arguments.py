@@ -29,38 +29,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the job server to a parser."""
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    add("--port", type=_port, default=4730, help="port; 0 picks a free one (default: 4730)")
+    add("--port", type=_port, default=4730, help="port; 0 chooses a free one (default: 4730)")
     add(
         "--store",
         type=Path,
         metavar="FILE",
-        help="keep background jobs in this file, so that they survive a crash; without it, jobs are "
-        "in memory only",
+        help=(
+            "keep background jobs in this file, so that they survive a crash; without it, "
+            "jobs are in memory only"
+        ),
     )
     add(
         "--max-queued",
         type=_count,
         default=0,
         metavar="N",
-        help="refuse jobs when there are N (default: no limit)",
+        help="refuse new jobs while N jobs are queued (default: no limit)",
     )
-    add("--tls-cert", type=Path, metavar="FILE", help="serve over TLS, with this certificate")
-    add("--tls-key", type=Path, metavar="FILE", help="its key (default: in the certificate's file)")
+    add("--tls-cert", type=Path, metavar="FILE", help="serve with TLS, with this certificate")
+    add(
+        "--tls-key",
+        type=Path,
+        metavar="FILE",
+        help="key of the certificate (default: the same file)",
+    )
     add(
         "--tls-ca",
         type=Path,
         metavar="FILE",
-        help="admit clients with certificates of this CA only",
+        help="accept only clients with a certificate of this CA",
     )
     add(
         "--allow-remote",
         nargs="?",
         const="tls",
         choices=["tls", "insecure"],
-        help="allow an address that other machines reach: over TLS, or 'insecure' without",
+        help="allow an address that other machines can reach: with TLS, or 'insecure' without",
     )
 
 
 def read_options(given: Mapping[str, Any]) -> Options:
-    """Make options of what a parser has found."""
+    """Convert parsed arguments to options."""
     return Options(**{field.name: given[field.name] for field in fields(Options)})

@@ -1,4 +1,7 @@
-"""What a job server does with jobs: it stores them, times them, and tells workers and clients."""
+"""
+The dispatcher of a job server: it stores jobs, starts them in time, and notifies workers and
+clients.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ from .state import DELAYED, NEW, Client, Job, Offer, Worker
 
 logger = get_logger(__name__)
 
-_WAKE_AGAIN_SECONDS = 1.0  # until another worker is woken for a job that nobody has come for
-_LONGEST_TIMER = 3600.0  # seconds; a clock that is set meanwhile makes a longer one wrong
+_WAKE_AGAIN_SECONDS = 1.0  # until another worker is woken for a job that was not requested
+_LONGEST_TIMER = 3600.0  # seconds; changes of the system clock make longer timers wrong
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NOOP = encode(PacketType.NOOP, magic=RESPONSE)
 
 
 class Recipient(ABC):
-    """A connection, as the dispatcher knows it."""
+    """A connection, as the dispatcher sees it."""
 
     number: int
     address: str
@@ -35,15 +38,15 @@ class Recipient(ABC):
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Have bytes go out with the next flush."""
+        """Add bytes to the next flush."""
 
     @abstractmethod
     def release(self) -> None:
-        """Send what waited for an answer that is there now."""
+        """Send the output that waited for an answer."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Write what is to go out."""
+        """Write the pending output."""
 
 
 class Slot:
@@ -58,16 +61,16 @@ class Slot:
 
 class Dispatcher:
     """
-    The jobs of a server, and all that happens to them at its time.
+    The jobs of a server, with their timers and notifications.
 
-    Making one opens the store, and raises JournalError where that cannot be. `max_queued` is how many
-    jobs there may be in all; 0 for any number.
+    The constructor opens the store, and raises JournalError if it cannot. `max_queued` is the limit
+    for all jobs together; 0 means no limit.
     """
 
     def __init__(self, *, store: Path | None = None, max_queued: int = 0) -> None:
         self.table = JobTable(_handles())
         self.peers: dict[Recipient, None] = {}
-        self.dirty: dict[Recipient, None] = {}  # those with something to send
+        self.dirty: dict[Recipient, None] = {}  # peers with pending output
         self.storing: dict[Job, list[Slot]] = {}  # jobs, and the answers that wait for the store
         self.is_closing = False
         self.shutdown = asyncio.Event()
@@ -78,7 +81,7 @@ class Dispatcher:
         self._journal = None if store is None else Journal(store, self._written_in_thread)
 
     def start(self) -> None:
-        """Load what is stored; in the event loop that is to serve it."""
+        """Load the stored jobs, in the event loop that will serve them."""
         self._loop = asyncio.get_running_loop()
         if self._journal is None:
             return
@@ -90,7 +93,7 @@ class Dispatcher:
         self._set_timer()
 
     async def stop(self) -> None:
-        """Write what is left to the store, and close it."""
+        """Write the remaining changes to the store, and close it."""
         self.is_closing = True
         for timer in (self._timer, self._again):
             if timer is not None:
@@ -102,7 +105,7 @@ class Dispatcher:
     # Jobs
 
     def submit(self, client: Client | None, offer: Offer) -> Job:
-        """Take a job; QueueFull if there are too many. It is in `storing` until it is on disk."""
+        """Accept a job, or raise QueueFull. The job is in `storing` until it is on disk."""
         if self._max_queued and len(self.table.jobs) >= self._max_queued:
             raise QueueFull(f"The server has {self._max_queued} jobs, its limit (--max-queued)")
         job = self.table.submit(client, offer)
@@ -126,7 +129,7 @@ class Dispatcher:
         self._loop.call_soon_threadsafe(self._written, jobs, error)
 
     def _written(self, jobs: Sequence[Job], error: str) -> None:
-        """Acknowledge jobs that are on disk now, or refuse those that cannot be."""
+        """Acknowledge jobs that are on disk now, or refuse jobs that could not be stored."""
         answered: dict[Recipient, None] = {}
         refusal = encode(
             PacketType.ERROR,
@@ -156,14 +159,14 @@ class Dispatcher:
         return job
 
     def _expire(self, job: Job, worker: Worker, retries: int) -> None:
-        """Fail a job that has run for longer than its worker said it may."""
+        """Fail a job that has exceeded its worker's time limit."""
         if job.worker is worker and job.retries == retries:
             logger.warning("job %r ran into its timeout", job.handle)
             self.fail(job)
             self.flush()
 
     def fail(self, job: Job) -> None:
-        """End a job, and tell who waits for it that it has failed."""
+        """End a job, and send the failure to the clients that wait for it."""
         packet = encode(PacketType.WORK_FAIL, job.handle, magic=RESPONSE)
         for client in job.clients:
             cast("Recipient", client).send(packet)
@@ -181,13 +184,13 @@ class Dispatcher:
                 self._again = self._loop.call_later(_WAKE_AGAIN_SECONDS, self._wake_again)
 
     def _wake_again(self) -> None:
-        """Wake other workers for jobs that those who were woken have not come for."""
+        """Wake other workers for jobs that the woken workers have not requested."""
         self._again = None
         self.wake(self.table.wake_all())
         self.flush()
 
     def _set_timer(self) -> None:
-        """Have delayed jobs wake workers at their time."""
+        """Set the timer that wakes workers for delayed jobs."""
         due = self.table.next_due
         if due < self._timer_at:
             if self._timer is not None:
@@ -205,14 +208,14 @@ class Dispatcher:
     # Peers
 
     def flush(self) -> None:
-        """Write what is to go out to any peer."""
+        """Write the pending output of all peers."""
         while self.dirty:
             dirty, self.dirty = self.dirty, {}
             for peer in dirty:
                 peer.flush()
 
     def left(self, peer: Recipient) -> None:
-        """Note that a connection has ended."""
+        """Record that a connection has ended."""
         self.peers.pop(peer, None)
         self.table.hang_up(peer)
         if not self.is_closing:
@@ -226,7 +229,9 @@ def created(job: Job) -> bytes:
 
 
 def _handles() -> Callable[[int], bytes]:
-    """Return what names jobs so that no other server, nor this one when it starts again, uses a name."""
+    """
+    Return a handle factory; no other server, and no later run of this one, reuses its handles.
+    """
     number, digits = time.time_ns() // 1_000_000, ""
     while number:
         number, digit = divmod(number, 36)

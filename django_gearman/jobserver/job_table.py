@@ -1,18 +1,18 @@
 """
-The rules of a job server: which worker gets which job, and who hears of it.
+The rules of a job server: which worker gets which job, and which clients get its updates.
 
-There is no lock, no clock and no I/O here. The caller serializes the calls, says what time it is, and
-sends what comes of them. Clients are any hashable keys. The rules are those of gearmand 2.0:
+There is no lock, no clock and no I/O here. The caller serializes the calls, passes the time, and
+sends the results. Clients are any hashable keys. The rules are those of gearmand 2.0:
 
 * HIGH jobs of all functions of a worker go before NORMAL ones, and these before LOW; jobs of one
-  priority go in the order in which they came;
+  priority keep their order;
 * equal uniques of one function share a job while it waits or runs: it runs once, with the first
   workload, and each waiting client gets a copy of every update from then on;
 * a job whose worker leaves is queued again, behind the others of its priority;
-* a waiting job that only clients wanted is dropped when the last of them leaves;
-* a job that has ended is unknown, like one that never was.
+* a waiting foreground job is dropped when its last client leaves;
+* a finished job is unknown, like one that never existed.
 
-Where gearmand has a bug, this does what gearmand means to do.
+This code does not copy the bugs of gearmand.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from .state import DELAYED, ENDED, QUEUED, RUNNING, Client, Function, Job, Offer
 
 
 class QueueFull(Exception):
-    """A function has as many jobs as it may have."""
+    """The error if a function has reached its limit of jobs."""
 
 
 class FunctionCounts(NamedTuple):
-    """One line of a status: `total` has the waiting, delayed and running jobs."""
+    """One line of a status: `total` counts the waiting, delayed and running jobs."""
 
     name: bytes
     total: int
@@ -41,7 +41,7 @@ class FunctionCounts(NamedTuple):
 
 
 class JobTable:
-    """All jobs of a server. `make_handle` gives the handle of the n-th job."""
+    """All jobs of a server. `make_handle` returns the handle of the n-th job."""
 
     def __init__(self, make_handle: Callable[[int], bytes]) -> None:
         self.jobs: dict[bytes, Job] = {}
@@ -58,9 +58,9 @@ class JobTable:
 
     def submit(self, client: Client | None, offer: Offer, handle: bytes | None = None) -> Job:
         """
-        Take a job, or find the one that it is merged with; `client` None is for who does not wait.
+        Accept a job, or find the one that it merges with; `client` is None if no client waits.
 
-        A new one is in State.NEW, and is given to nobody before `enqueue`. Raises QueueFull.
+        A new job is in State.NEW, and no worker gets it before `enqueue`. Raises QueueFull.
         """
         function = self._functions.get(offer.function) or self._function(offer.function)
         key = offer.unique
@@ -77,14 +77,14 @@ class JobTable:
             if key:
                 function.by_key[key] = job
         elif offer.background:
-            job.background = True  # it is to run, even when those who wait for it leave
+            job.background = True  # it runs even if the clients leave
         if client is not None:
             job.clients = *job.clients, client
             self._waited_for.setdefault(client, {})[job.handle] = job
         return job
 
     def enqueue(self, job: Job, now: float) -> Worker | None:
-        """Have a job wait for a worker, or for its time; return the worker to wake for it."""
+        """Queue a job for a worker, or for its time; return the worker to wake."""
         if job.run_at is not None and job.run_at > now:
             job.state = DELAYED
             heapq.heappush(self.delayed, (job.run_at, next(self._places), job))
@@ -100,7 +100,7 @@ class JobTable:
         return self.wake(function.name) if function.sleepers else None
 
     def wake(self, name: bytes) -> Worker | None:
-        """Return a sleeper of the function, now awake, if a job waits: one for each job."""
+        """Return a sleeping worker of the function, now awake, if a job waits: one for each job."""
         function = self._functions.get(name)
         if function is None or not function.sleepers or function.head() is None:
             return None
@@ -114,7 +114,7 @@ class JobTable:
         return [worker for worker in woken if worker is not None]
 
     def due(self, now: float) -> list[Worker]:
-        """Have delayed jobs wait for workers from their time on; return the workers to wake."""
+        """Queue delayed jobs that are due; return the workers to wake."""
         woken = []
         while self.delayed and self.delayed[0][0] <= now:
             job = heapq.heappop(self.delayed)[2]
@@ -135,7 +135,9 @@ class JobTable:
         self.workers[worker] = None
 
     def can_do(self, worker: Worker, name: bytes, timeout: float = 0.0) -> None:
-        """Note that a worker serves a function, and how many seconds a job may take (0: any)."""
+        """
+        Record that a worker serves a function, and the seconds that a job may take (0: no limit).
+        """
         self.workers[worker] = None
         if name not in worker.functions:
             worker.functions[name] = function = self._function(name)
@@ -145,7 +147,9 @@ class JobTable:
             worker.timeouts[name] = timeout
 
     def cant_do(self, worker: Worker, name: bytes) -> list[Worker]:
-        """Note that a worker serves a function no more; its jobs go to others. Returns whom to wake."""
+        """
+        Record that a worker no longer serves a function; return the workers to wake for its jobs.
+        """
         function = worker.functions.pop(name, None)
         if function is None:
             return []
@@ -155,7 +159,7 @@ class JobTable:
         return self.give_back(held) + self._wake_others([name])
 
     def sleep(self, worker: Worker) -> bool:
-        """Let a worker sleep until it is woken; answer False, and do not, if a job waits for it."""
+        """Let a worker sleep until it is woken; return False if a job waits for it instead."""
         self._rise(worker)
         if self._next_for(worker) is not None:
             return False
@@ -171,7 +175,7 @@ class JobTable:
                 function.sleepers.pop(worker, None)
 
     def grab(self, worker: Worker) -> Job | None:
-        """Give a worker the job that is next for it."""
+        """Give a worker its next job."""
         if worker.is_asleep:
             self._rise(worker)
         job = self._next_for(worker)
@@ -206,10 +210,10 @@ class JobTable:
         if not sum(function.queued):
             self.ready.pop(function.name, None)
             for queue in function.queues:
-                queue.clear()  # of jobs that were dropped
+                queue.clear()  # of dropped jobs
 
     def leave(self, worker: Worker) -> list[Worker]:
-        """Forget a worker; the jobs that it has in hand go to others. Returns whom to wake."""
+        """Forget a worker, and queue its jobs again; return the workers to wake."""
         self._rise(worker)
         self.workers.pop(worker, None)
         for function in worker.functions.values():
@@ -220,12 +224,12 @@ class JobTable:
         return self.give_back(held) + self._wake_others(names)
 
     def _wake_others(self, names: Iterable[bytes]) -> list[Worker]:
-        """Wake a sleeper of each function for which a worker was woken that will not come."""
+        """Wake another worker of each function if a woken worker will not request its job."""
         woken = [self.wake(name) for name in names]
         return [other for other in woken if other is not None]
 
     def give_back(self, jobs: Iterable[Job]) -> list[Worker]:
-        """Have jobs that run wait again, if they are wanted; return the workers to wake."""
+        """Queue running jobs again if a client still wants them; return the workers to wake."""
         woken = []
         for job in jobs:
             self._take_away(job)
@@ -245,7 +249,7 @@ class JobTable:
     # Ends
 
     def end(self, job: Job) -> tuple[Client, ...]:
-        """Forget a job, wherever it stands; return the clients that wait for it."""
+        """Forget a job; return the clients that wait for it."""
         clients = job.clients
         if job.state is RUNNING:
             self._take_away(job)
@@ -256,7 +260,7 @@ class JobTable:
         function = job.function
         was_queued = job.state is QUEUED
         job.state = ENDED
-        job.workload = b""  # a queue may hold the rest for a while
+        job.workload = b""  # queues may contain it for a while
         if was_queued:
             self._unqueue(job)
         function.total -= 1
@@ -271,7 +275,9 @@ class JobTable:
         job.clients = ()
 
     def hang_up(self, client: Client) -> None:
-        """Note that a client waits no more; what nobody wants and nobody runs is dropped."""
+        """
+        Record that a client no longer waits; drop jobs that no client wants and no worker runs.
+        """
         for job in self._waited_for.pop(client, {}).values():
             job.clients = tuple(each for each in job.clients if each != client)
             if not job.is_wanted and job.state is not RUNNING:
@@ -292,7 +298,7 @@ class JobTable:
         return name in self._functions
 
     def drop(self, name: bytes) -> bool:
-        """Forget a function without jobs and workers; answer whether there was one to forget."""
+        """Forget a function without jobs and workers; return True if there was one."""
         function = self._functions.get(name)
         if function is None or function.total or function.workers:
             return False
@@ -300,19 +306,21 @@ class JobTable:
         return True
 
     def limit(self, name: bytes, limits: tuple[int, int, int]) -> None:
-        """Set how many jobs a function may have when a HIGH, NORMAL or LOW one comes; 0 for any."""
+        """Set the limit of a function's jobs, for HIGH, NORMAL and LOW ones; 0 for no limit."""
         self._function(name).limits = limits
 
     def counts(self) -> Iterator[FunctionCounts]:
-        """Yield what each function has."""
+        """Yield the counts of each function."""
         for name, each in self._functions.items():
             high, normal, low = each.queued
-            delayed = each.total - each.running - high - normal - low  # and what is being stored
+            delayed = (
+                each.total - each.running - high - normal - low
+            )  # and jobs that are being stored
             queued = high, normal + delayed, low
             yield FunctionCounts(name, each.total, each.running, each.workers, queued)
 
     def find_unique(self, unique: bytes, asker: Worker) -> Job | None:
-        """Return a job by its unique, whatever its function: first of all one that the asker runs."""
+        """Return a job by its unique, of any function: first one that the asking worker runs."""
         for job in asker.in_hand.values():
             if job.unique == unique:
                 return job

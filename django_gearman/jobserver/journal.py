@@ -1,8 +1,8 @@
 """
-The store of a job server: background jobs in a SQLite file, which outlive a crash of anything.
+The store of a job server: background jobs in a SQLite file, which survive any crash.
 
-A thread of its own writes. What has gathered while it wrote is the next transaction, so that a commit,
-which waits for the disk, costs a batch and not a job. A job is acknowledged after its commit.
+A separate thread writes. Jobs that arrive during a write form the next transaction, so a commit,
+which waits for the disk, serves a whole batch. A job is acknowledged after its commit.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .state import Job, Offer
 
 logger = get_logger(__name__)
 
-#: In the header of the file, so that no file of another program is taken for a store.
+#: In the header of the file, so that a file of another program is not mistaken for a store.
 APPLICATION_ID = 0x4765_6172  # "Gear"
 VERSION = 1
 
 _MOST = 20_000  # rows in a transaction
-_RETRY_SECONDS = 1.0  # until what could not be deleted is tried again
+_RETRY_SECONDS = 1.0  # until a failed deletion is tried again
 _SCHEMA = """
 CREATE TABLE job (
     id INTEGER PRIMARY KEY,
@@ -40,12 +40,13 @@ CREATE TABLE job (
 )
 """
 
-#: Called, in the thread of the journal, with jobs that were written, and why they could not be.
+#: Called in the thread of the journal, with the written jobs, and an error if they could not be
+#: written.
 Written = Callable[[Sequence[Job], str], object]
 
 
 class JournalError(Exception):
-    """A file that cannot be the store; the text says which, why, and what to do."""
+    """The error for a file that cannot be the store; its text names the reason and a remedy."""
 
 
 class _Add(NamedTuple):
@@ -59,10 +60,10 @@ class _Stop(NamedTuple):
 
 class Journal:
     """
-    The store in `path`, locked for as long as it is open.
+    The store in `path`, locked while it is open.
 
-    Raises JournalError, and has written nothing, for a file that another server uses, that another
-    program or version made, or that is damaged. `written` hears of each batch.
+    Raises JournalError, and writes nothing, for a file that another server uses, a file of another
+    program or version, and a damaged file. `written` is called for each batch.
     """
 
     def __init__(self, path: Path, written: Written) -> None:
@@ -90,7 +91,7 @@ class Journal:
             database.close()
             if "locked" in str(error):
                 raise self._error(
-                    "is in use by another gearman_server; give this one a file of its own"
+                    "is in use by another gearman_server; give this one another file"
                 ) from error
             raise self._error(
                 f"is damaged or cannot be written: {error}; nothing was changed. Restore a copy, or "
@@ -135,7 +136,7 @@ class Journal:
         database.execute("BEGIN IMMEDIATE")
         is_new = not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         database.execute("COMMIT")
-        if is_new:  # before the write-ahead log, so that the file's own header tells what it is
+        if is_new:  # before the write-ahead log, so that the file's own header identifies it
             database.execute("BEGIN IMMEDIATE")
             database.execute(_SCHEMA)
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -152,7 +153,7 @@ class Journal:
         return JournalError(f"--store {self.path} {problem}")
 
     def load(self) -> Iterator[tuple[int, bytes, Offer]]:
-        """Yield the rows, handles and jobs that are stored, in the order in which they came."""
+        """Yield the stored rows, handles and jobs, in their order of arrival."""
         rows = self._database.execute(
             "SELECT id, handle, function, uniq, workload, band, run_at FROM job ORDER BY id"
         )
@@ -165,25 +166,25 @@ class Journal:
         self._thread.start()
 
     def add(self, job: Job) -> None:
-        """Store a job; `written` hears when it is on disk."""
+        """Store a job; `written` is called when it is on disk."""
         self._last_id += 1
         job.row = self._last_id
         names = job.handle, job.function.name, job.unique
         self._todo.put(_Add(job, (job.row, *names, job.band, job.run_at, job.workload)))
 
     def remove(self, row: int) -> None:
-        """Delete a stored job that has ended."""
+        """Delete a finished job from the store."""
         self._todo.put(row)
 
     def close(self) -> None:
-        """Write what is left, and release the file."""
+        """Write the remaining changes, and release the file."""
         if self._thread.is_alive():
             self._todo.put(_Stop())
             self._thread.join()
         self._database.close()
 
     def _work(self) -> None:
-        left: list[int] = []  # rows that could not be deleted
+        left: list[int] = []  # rows whose deletion failed
         stopping = False
         while not stopping:
             added: list[_Add] = []
@@ -233,7 +234,7 @@ class Journal:
             self._execute("COMMIT")
         except sqlite3.Error as error:
             logger.error("--store %s: %s; background jobs are refused", self.path, error)
-            with contextlib.suppress(sqlite3.Error):  # it may have been rolled back already
+            with contextlib.suppress(sqlite3.Error):  # it may be rolled back already
                 self._database.execute("ROLLBACK")
             return str(error)
         return ""
@@ -245,7 +246,7 @@ class Journal:
         return False
 
     def _execute(self, statement: str, rows: list[tuple[object, ...]] | None = None) -> None:
-        """Run one statement of the write path: each of them goes through here."""
+        """Run one statement of the write path; all of them use this function."""
         if rows is None:
             self._database.execute(statement)
         else:

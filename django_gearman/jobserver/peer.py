@@ -1,4 +1,4 @@
-"""One connection of a job server: a client, a worker, an administrator, or all of them at once."""
+"""One connection of a job server: a client, a worker, an administrator, or all at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOT_IN_HAND = b"JOB_NOT_FOUND", b"Job given in work result not found"
 
 @dataclass(frozen=True)
 class Limits:
-    """What one connection may ask of the server."""
+    """Limits of one connection."""
 
     packet: int = 256 << 20  # bytes of one request
     unread: int = 256 << 20  # bytes that it may leave unread
@@ -46,8 +46,7 @@ class Peer(asyncio.Protocol, Recipient):
     """
     A connection, and the job table's view of it.
 
-    Answers keep the order of the requests: while one waits for the store, all that is sent after it
-    is held behind it.
+    Answers keep the order of the requests: while one waits for the store, later output waits too.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class Peer(asyncio.Protocol, Recipient):
         return self._reader.is_within
 
     def pause_writing(self) -> None:
-        self._transport.pause_reading()  # who does not read its answers may not ask for more
+        self._transport.pause_reading()  # a client that reads no answers may send no more requests
 
     def resume_writing(self) -> None:
         if not self._is_closing:
@@ -151,14 +150,14 @@ class Peer(asyncio.Protocol, Recipient):
             self._transport.abort()
 
     def close(self) -> None:
-        """Send what there is, and close."""
+        """Send the pending output, and close."""
         if not self._is_closing:
             self.flush()
             self._is_closing = True
             self._transport.close()
 
     def release(self) -> None:
-        """Send what waited for the store, up to the next answer that still does."""
+        """Send the output that waited for the store, up to the next answer that still waits."""
         while self._held:
             first = self._held[0]
             data = first.data if isinstance(first, Slot) else first
@@ -264,7 +263,7 @@ class Peer(asyncio.Protocol, Recipient):
             self.send(_NOOP)
 
     def _work(self, kind: PacketType, args: tuple[bytes, ...]) -> None:
-        """Take what a worker says of a job, and pass it on."""
+        """Accept a worker's update of a job, and pass it on."""
         job = self.worker.in_hand.get(args[0].rstrip(b"\0"))
         if job is None:
             self.error(*_NOT_IN_HAND)

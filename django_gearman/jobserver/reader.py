@@ -1,4 +1,4 @@
-"""From the bytes of a peer to its requests: binary packets and lines of text, mixed as they come."""
+"""The request reader: from the bytes of a peer to binary packets and lines of text, in any mix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HEADER = struct.Struct(">4sII")
 _MOST_LINE = 8192  # bytes of an admin command
 _TLS = b"\x16\x03"  # how a client begins that speaks TLS
 _KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
-# Some workers leave out the NUL before data that is empty.
+# Some workers leave out the NUL before empty data.
 _MAY_LACK_DATA = {
     PacketType.WORK_COMPLETE,
     PacketType.WORK_DATA,
@@ -25,23 +25,23 @@ Request = tuple[PacketType | None, tuple[bytes, ...]]
 
 class RequestReader:
     """
-    Cuts a stream into requests: a packet's type and arguments, or None and a line of text.
+    A parser from a stream to requests: a packet's type and arguments, or None and a line of text.
 
-    ProtocolError for noise, and for a packet of more than `most` bytes.
+    Raises ProtocolError for other data, and for a packet of more than `most` bytes.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._buffer = bytearray()
-        self._needed = 1  # bytes in the buffer, before it is worth a look
+        self._needed = 1  # bytes in the buffer, before parsing is worthwhile
 
     @property
     def is_within(self) -> bool:
-        """Whether a request has come in part."""
+        """True while a request is incomplete."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Request]:
-        """Take in bytes, and yield the requests that are whole by them."""
+        """Add bytes, and yield the requests that they complete."""
         buffer = self._buffer
         if buffer:
             buffer += data

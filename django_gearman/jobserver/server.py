@@ -14,12 +14,12 @@ from .peer import Limits, Peer
 
 logger = get_logger(__name__)
 
-_LEAVE_SECONDS = 1.0  # for peers to take what was sent to them at the last
+_LEAVE_SECONDS = 1.0  # for peers to read their last data
 
 
 @dataclass(frozen=True)
 class Remains:
-    """What a server that ends leaves behind: jobs that only it knew, and jobs that are stored."""
+    """The jobs that a stopped server leaves: lost ones, and stored ones."""
 
     foreground: int
     background: int
@@ -30,8 +30,8 @@ class JobServer:
     """
     A job server; with `store`, a file keeps its background jobs.
 
-    Making one opens the store, and raises JournalError where that cannot be. `bind` takes the address,
-    `start` listens there, `stop` ends it; all in an event loop.
+    The constructor opens the store, and raises JournalError if it cannot. `bind` reserves the
+    address, `start` listens there, `stop` ends the server. All of them run in an event loop.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class JobServer:
         store: Path | None = None,
         max_queued: int = 0,
         limits: Limits | None = None,
-        look_seconds: float = 10.0,  # between looks for peers that have stopped within a request
+        look_seconds: float = 10.0,  # between checks for peers that have stopped within a request
     ) -> None:
         self.dispatcher = Dispatcher(store=store, max_queued=max_queued)
         self._limits = limits or Limits()
@@ -51,7 +51,7 @@ class JobServer:
         self._look: asyncio.TimerHandle | None = None
 
     async def bind(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
-        """Take an address, without listening there yet. Raises OSError if that cannot be."""
+        """Reserve an address, without listening there yet. Raises OSError on failure."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             self._make_peer, host, port, ssl=tls, backlog=1024, start_serving=False
@@ -73,15 +73,15 @@ class JobServer:
         return len(self.dispatcher.table.jobs)
 
     def shut_down(self) -> None:
-        """Have `wait_shutdown` return."""
+        """Make `wait_shutdown` return."""
         self.dispatcher.shutdown.set()
 
     async def wait_shutdown(self) -> None:
-        """Wait until an administrator asks for the end."""
+        """Wait until an administrator requests the shutdown."""
         await self.dispatcher.shutdown.wait()
 
     async def stop(self) -> Remains:
-        """Stop listening, close the store and all connections; return what was left."""
+        """Stop listening, close the store and all connections; return the jobs that are left."""
         if self._listener is not None:
             self._listener.close()
         if self._look is not None:

@@ -1,4 +1,4 @@
-"""Run a job server until it is told to stop, and say so: what it is, where, and what is lost."""
+"""Service of a job server until a signal stops it, with messages for the user."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .server import JobServer, Remains
 
 logger = get_logger(__name__)
 
-#: Called with a line for whoever has started the server.
+#: Called with a line of text for the user.
 Announce = Callable[[str], object]
 
 
 class CannotServe(Exception):
-    """The server cannot start; the text says why, and what to do."""
+    """The error if the server cannot start; its text names the reason and a remedy."""
 
 
 class AddressInUse(CannotServe):
-    """Something else listens at the address."""
+    """The error if another program listens at the address."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Where and how to serve. `port` 0 picks a free one."""
+    """Options of a server. `port` 0 chooses a free one."""
 
     host: str = "127.0.0.1"
     port: int = 4730
@@ -65,7 +65,7 @@ class Options:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Return True if only this machine can reach an address."""
     if host == "localhost":
         return True
     with contextlib.suppress(ValueError):
@@ -74,7 +74,9 @@ def is_loopback(host: str) -> bool:
 
 
 def tls_context(options: Options) -> ssl.SSLContext | None:
-    """Return the server's side of TLS, None without a certificate; CannotServe if a file is wrong."""
+    """
+    Return the TLS context, or None without a certificate; raise CannotServe if a file is wrong.
+    """
     if options.tls_cert is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -109,7 +111,7 @@ def _no_password() -> str:
 
 
 def run(options: Options, announce: Announce) -> None:
-    """Serve until SIGTERM, SIGINT or an administrator's `shutdown`; CannotServe if that cannot be."""
+    """Serve until SIGTERM, SIGINT or the admin command `shutdown`; raise CannotServe on failure."""
     try:
         asyncio.run(_serve(options, announce))
     except AddressInUse as error:
@@ -139,7 +141,7 @@ async def _serve(options: Options, announce: Announce) -> None:
 
 
 async def _prepare(options: Options) -> JobServer:
-    """Open the store and take the address."""
+    """Open the store and reserve the address."""
     options.check()
     tls = tls_context(options)
     try:
@@ -155,7 +157,7 @@ async def _prepare(options: Options) -> JobServer:
 
 
 async def listen(options: Options) -> tuple[JobServer, str]:
-    """Start a server; return it, and what it is and where. Raises CannotServe if that cannot be."""
+    """Start a server; return it, with a description. Raises CannotServe on failure."""
     server = await _prepare(options)
     try:
         addresses = await server.start()
@@ -164,14 +166,14 @@ async def listen(options: Options) -> tuple[JobServer, str]:
         raise _refusal(options, error) from error
     if not is_loopback(options.host) and options.tls_cert is None:
         logger.warning(
-            "%s is open to other machines without TLS: whoever reaches it may run any job",
+            "%s is open to other machines without TLS: anyone who reaches it may run any job",
             options.host,
         )
     return server, _greeting(options, server, addresses)
 
 
 async def finish(server: JobServer, options: Options, announce: Announce) -> None:
-    """Serve until the server is told to shut down, end it, and say what is lost."""
+    """Serve until the shutdown, end the server, and report lost jobs."""
     await server.wait_shutdown()
     announce(_farewell(options, await server.stop()))
 
@@ -195,7 +197,9 @@ def _refusal(options: Options, error: OSError) -> CannotServe:
         return AddressInUse(f"{where} is in use, perhaps by another job server")
     if error.errno == errno.EACCES:
         return CannotServe(f"{where}: this user may not listen there; choose a port above 1023")
-    reason = str(error.strerror or error).rpartition(": ")[2]  # asyncio's own text begins otherwise
+    reason = str(error.strerror or error).rpartition(": ")[
+        2
+    ]  # the text of asyncio starts differently
     return CannotServe(f"{where}: {reason}; name an address of this machine")
 
 

@@ -1,4 +1,4 @@
-"""What a job table keeps of a job, of a function and of a worker."""
+"""The state of jobs, functions and workers in a job table."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import NamedTuple
 
 Client = Hashable
 
-#: The priorities, as places in a function's queues.
+#: The priorities, as indexes of a function's queues.
 HIGH, NORMAL, LOW = range(3)
 UNLIMITED = (0, 0, 0)
 
 
 class State(enum.Enum):
-    """How far a job is."""
+    """The state of a job."""
 
-    NEW = "new"  # it has been taken, and waits for `enqueue`
+    NEW = "new"  # accepted, waiting for `enqueue`
     DELAYED = "delayed"
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
 
 
-# A name of the module is found in a twentieth of the time that an Enum takes for one of its own.
+# Reading a global takes a twentieth of the time of an Enum's member.
 NEW, DELAYED, QUEUED, RUNNING, ENDED = State
 
 
 class Offer(NamedTuple):
-    """A job that a client offers. `unique` b"" shares a job with nobody, b"-" with equal workloads."""
+    """A job that a client submits. `unique` b"" never merges, b"-" merges equal workloads."""
 
     function: bytes
     unique: bytes
@@ -40,7 +40,7 @@ class Offer(NamedTuple):
 
 
 class Job:
-    """A job that the table knows."""
+    """A job in the table."""
 
     __slots__ = (
         "background",
@@ -64,16 +64,16 @@ class Job:
         self.handle = handle
         self.function = function
         self.unique = offer.unique
-        self.key = key  # what it is shared by; b"" for nothing
+        self.key = key  # the key for merging; b"" for none
         self.workload = offer.workload
         self.band = offer.band
         self.background = offer.background
         self.run_at = offer.run_at
-        self.clients: tuple[Client, ...] = ()  # one may be there several times
+        self.clients: tuple[Client, ...] = ()  # a client may be there several times
         self.worker: Worker | None = None
         self.progress: tuple[int, int] | None = None
         self.retries = 0
-        self.row = 0  # of the store, 0 where it is not stored
+        self.row = 0  # row in the store, 0 if it is not stored
         self.place = 0
         self.state = NEW
 
@@ -107,16 +107,16 @@ class Function:
             0,
             0,
             0,
-        ]  # jobs that wait, by priority; the queues may hold dropped ones, too
+        ]  # waiting jobs, by priority; the queues may also contain dropped ones
         self.total = 0
         self.running = 0
         self.workers = 0
         self.by_key: dict[bytes, Job] = {}
-        self.sleepers: dict[Worker, None] = {}  # the one that sleeps longest first
+        self.sleepers: dict[Worker, None] = {}  # longest sleeping first
         self.limits = UNLIMITED
 
     def head(self) -> Job | None:
-        """Return the job that is next, without those that were dropped."""
+        """Return the next job, without dropped ones."""
         for queue in self.queues:
             while queue:
                 if queue[0].state is QUEUED:
@@ -126,15 +126,15 @@ class Function:
 
 
 class Worker:
-    """A worker, as the table knows it. `key` is the caller's own name for it."""
+    """A worker in the table. `key` is the caller's name for it."""
 
     __slots__ = ("client_id", "functions", "in_hand", "is_asleep", "key", "serves_all", "timeouts")
 
     def __init__(self, key: object, *, serves_all: bool = False) -> None:
         self.key = key
-        self.serves_all = serves_all  # every function, without naming it
+        self.serves_all = serves_all  # every function, without a list
         self.client_id = b""
         self.functions: dict[bytes, Function] = {}
-        self.timeouts: dict[bytes, float] = {}  # seconds that a job of the function may run
+        self.timeouts: dict[bytes, float] = {}  # time limit of a job of the function, in seconds
         self.in_hand: dict[bytes, Job] = {}
         self.is_asleep = False

@@ -1,4 +1,4 @@
-"""The address of a job server, as a setting writes it."""
+"""The address of a job server, as written in a setting."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _is_host_name(value: object) -> bool:
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """The address of a job server, with TLS arguments where it is reached by TLS."""
+    """The address of a job server, with TLS arguments if the connection uses TLS."""
 
     host: str
     port: int = DEFAULT_PORT
@@ -43,10 +43,10 @@ class ServerAddress:
     @classmethod
     def parse(cls, value: object) -> ServerAddress:
         """
-        Make one of a setting's element.
+        Parse an element of the setting.
 
-        That is "host", "host:port", "[::1]:port", ("host", port) or a dict with "host" and, by
-        choice, "port" and "tls". Raises ValueError or TypeError for anything else.
+        It is "host", "host:port", "[::1]:port", ("host", port) or a dict with "host" and optionally
+        "port" and "tls". Raises ValueError or TypeError for anything else.
         """
         match value:
             case ServerAddress():
@@ -101,7 +101,10 @@ class ServerAddress:
         return cls(host, number, tls)
 
     def tls_context(self) -> ssl.SSLContext:
-        """Return the context for this server's TLS arguments; ValueError says which of them is wrong."""
+        """
+        Return the context for this server's TLS arguments; raise ValueError, with the wrong
+        argument.
+        """
         tls = {name: value for name, value in (self.tls or {}).items() if value is not None}
         for name in sorted(_TLS_PATHS & tls.keys()):
             self._check_readable(name, tls[name])
@@ -152,8 +155,8 @@ class ServerAddress:
                 reason = f"the key is encrypted, and 'password' {given}"
             elif getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
                 reason = "the key belongs to another certificate"
-            told = ", ".join(f"{name!r} is {repr_of(path)}" for name, path in files.items())
-            raise self._wrong_tls(f"{told}: {reason}") from error
+            files_given = ", ".join(f"{name!r} is {repr_of(path)}" for name, path in files.items())
+            raise self._wrong_tls(f"{files_given}: {reason}") from error
 
     def _wrong_tls(self, reason: str) -> ValueError:
         return ValueError(f"'tls' of job server {self} cannot be used: {reason}")

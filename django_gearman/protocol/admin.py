@@ -8,14 +8,14 @@ from ..exceptions import ProtocolError
 
 # descriptor, address ("::1" too), client id (any text), a colon, functions
 _WORKER = re.compile(r"(\d+|-1|NA) ([^ ]*\w[^ ]*) (.*) :((?: .*)?)", re.DOTALL)
-_GONE = "-1", "NA"  # the descriptor of a connection that is just being closed
+_GONE = "-1", "NA"  # the descriptor of a closing connection
 # function (any text), total, running, workers
 _STATUS = re.compile(r"(.*)\t(\d+)\t(\d+)\t(\d+)", re.DOTALL | re.ASCII)
 _MOST_LINES = 130  # of one record: a client id has 127 bytes
 
 
 def _lines(text: str) -> list[str]:
-    """Cut at newlines only: names may hold what str.splitlines() takes for the end of a line."""
+    """Split at newlines only: names may contain other line ends of str.splitlines()."""
     return text.removesuffix("\n").split("\n") if text else []
 
 
@@ -23,7 +23,7 @@ def parse_status(text: str, *, strict: bool = True) -> list[tuple[str, int, int,
     """
     Parse the answer to the admin command `status`: (function, total, running, workers).
 
-    Raises ProtocolError for a line that is none; not `strict`, only when there are no others.
+    Raises ProtocolError for an invalid line; without `strict`, only if there is no valid line.
     """
     return [
         (function, int(total), int(running), int(workers))
@@ -35,7 +35,7 @@ def parse_workers(text: str, *, strict: bool = True) -> list[tuple[str, str, tup
     """
     Parse the answer to the admin command `workers`: (address, client id, functions).
 
-    Raises ProtocolError for a line that is none; not `strict`, only when there are no others.
+    Raises ProtocolError for an invalid line; without `strict`, only if there is no valid line.
     """
     return [
         (address, client_id, tuple(filter(None, functions.split(" "))))
@@ -45,7 +45,7 @@ def parse_workers(text: str, *, strict: bool = True) -> list[tuple[str, str, tup
 
 
 def _records(command: str, form: re.Pattern[str], text: str, strict: bool) -> list[tuple[str, ...]]:
-    """Cut an answer into its records; a newline in a name makes several lines of one."""
+    """Split an answer into its records; a newline in a name makes several lines of one record."""
     records: list[tuple[str, ...]] = []
     odd: list[str] = []
     pending: list[str] = []

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 
 class Priority(enum.Enum):
-    """Where a job queues among the others of its function."""
+    """The priority of a job among the others of its function."""
 
-    __hash__ = object.__hash__  # an Enum's own is written in Python, and each look-up would call it
+    __hash__ = (
+        object.__hash__
+    )  # an Enum's own hash is written in Python, and each look-up would call it
 
     LOW = "LOW"
     NORMAL = "NORMAL"
@@ -27,9 +29,9 @@ class JobSpec(NamedTuple):
     """
     A job to submit.
 
-    `unique` names the job for coalescing ("" coalesces with nothing). `run_at`, in seconds since the
-    epoch, holds a background job back until then, where the transport can do that. An `external` job
-    is for workers of other programs: delayed, too, it goes by its plain name.
+    Jobs with the same `unique` merge; "" never merges. `run_at`, in seconds since the epoch, delays
+    a background job, if the transport supports this. An `external` job is for workers of other
+    programs: a delayed one, too, uses its plain name.
     """
 
     function: str
@@ -45,7 +47,7 @@ class AssignedJob(NamedTuple):
     """
     A job that a worker holds and must answer with exactly one outcome.
 
-    `background` is None where the submitter was another library, which does not say.
+    `background` is None if another library submitted the job, because its unique does not say this.
     """
 
     handle: str
@@ -58,10 +60,10 @@ class AssignedJob(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class JobStatus:
     """
-    What the server knows of a job.
+    The server's view of a job.
 
-    `known` is False once the job has finished, and for one that never existed: Gearman does not
-    tell these apart.
+    `known` is False for a finished job, and for one that never existed: Gearman does not
+    distinguish them.
     """
 
     known: bool
@@ -93,15 +95,15 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a worker says about a job in hand."""
+    """A message of a worker about its current job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Update):
-    """The last thing a worker says about a job."""
+    """The last message of a worker about a job."""
 
 
-# `data` is bytes on a transport, and the decoded value in what JobRequest.updates() yields.
+# `data` is bytes on a transport, and the decoded value in JobRequest.updates().
 @dataclass(frozen=True, slots=True)
 class WorkData(Update):
     """A part of the result, sent while the job runs."""

@@ -1,14 +1,15 @@
 """
-The names on the wire: functions, handles and uniques, each decided here and nowhere else.
+The names on the wire: functions, handles and uniques. Only this module decides their format.
 
-A handle above the transports is "host:port//H:name:1": gearmand's own handles mean nothing without
-the server that made them.
+A handle above the transports is "host:port//H:name:1": gearmand's own handles are only valid
+together with their server.
 
-A unique names a job for coalescing. gearmand loses a background job when a foreground client of the
-same unique leaves. So our uniques say which of the two their job is, and never meet those of other
-programs. Workers of older versions know the job by the first two characters. The others tell ours
-from a unique that another program has made up, "b:42" for instance. To this version, a unique of an
-older client is like another program's: the server tells which it is (`WorkerSession.is_awaited`).
+Jobs with the same unique merge. gearmand loses a background job if a foreground client with the
+same unique leaves. So our uniques contain the kind of their job, and never equal those of other
+programs. Workers of older versions know a job's kind by the first two characters. The other
+characters distinguish our uniques from those of another program, for example "b:42". For this
+version, a unique of an older client is like another program's: the server knows its kind
+(`WorkerSession.is_awaited`).
 """
 
 from __future__ import annotations
@@ -21,39 +22,40 @@ from collections.abc import Collection, Sequence
 from .messages import AssignedJob, JobSpec
 from .packets import to_bytes, to_text
 
-#: Real transports queue delayed jobs under the function's name with this appended, which our workers
-#: serve too: gearmand 1.1 gives out no LOW job of a function as long as a delayed one of the same
+#: Real transports queue delayed jobs under the function's name with this suffix, and our workers
+#: serve both. gearmand 1.1 holds back the LOW jobs of a function while a delayed job of the same
 #: name waits.
 DELAYED = "@delayed"
-#: Longest name of a function, in bytes: libgearman takes 512, and delayed jobs need their ending.
+#: Longest name of a function, in bytes: libgearman allows 512, and delayed jobs need their suffix.
 MAX_FUNCTION_BYTES = 512 - len(DELAYED)
 #: Longest name of a job, a queue or the function of a declared job, in bytes.
 MAX_NAME_BYTES = 255
-#: Longest unique that gearmand handles, in bytes; 64 already corrupts the workload.
+#: Longest unique that gearmand handles, in bytes; a unique of 64 bytes corrupts the workload.
 MAX_UNIQUE_BYTES = 63
 #: Longest handle that gearmand answers to, in bytes.
 MAX_HANDLE_BYTES = 63
 
-_OF_SERVER = "//"  # what separates a server's address from its own handle
+_OF_SERVER = "//"  # between a server's address and its own handle
 _QUICK = "#quick"
 
 
 def delayed_function(function: str) -> str:
-    """Return the name under which delayed jobs of a function queue."""
+    """Return the name under which delayed jobs of a function are queued."""
     return function + DELAYED
 
 
 def plain_function(name: str) -> str:
-    """Return the function of a job, whether or not it was delayed."""
+    """Return the function of a job, delayed or not."""
     return name.removesuffix(DELAYED)
 
 
 def served_functions(functions: Sequence[str]) -> list[bytes]:
     """
-    Return the names that a worker registers, in the order in which it must do that.
+    Return the names that a worker registers, in the necessary order.
 
-    Of the functions with jobs waiting, gearmand 1.1 serves the one that was registered last, and 2.0
-    each in turn. So the first of `functions` comes last, and delayed jobs, which are older, after all.
+    Of the functions with waiting jobs, gearmand 1.1 serves the one that was registered last, and
+    2.0 serves each in turn. So the first of `functions` comes last, and delayed jobs, which are
+    older, come after all others.
     """
     names = [*reversed(functions), *map(delayed_function, reversed(functions))]
     return [to_bytes(name) for name in names]
@@ -65,7 +67,7 @@ def handle_prefix(address: object) -> str:
 
 
 def full_handle(address: object, own_handle: bytes) -> str:
-    """Return the handle of a job, from the one that its server has made."""
+    """Return the full handle of a job, from its server's own one."""
     return handle_prefix(address) + to_text(own_handle)
 
 
@@ -75,12 +77,12 @@ def server_of(handle: str) -> str:
 
 
 def own_handle(handle: str) -> bytes:
-    """Return the handle as its server made it."""
+    """Return the server's own part of a handle."""
     return handle.rpartition(_OF_SERVER)[2].encode(errors="surrogateescape")
 
 
 def split_handle(handle: str, addresses: Collection[str]) -> tuple[str, bytes]:
-    """Return the server's address and its own handle; ValueError for a handle that is none."""
+    """Return the server's address and its own handle; raise ValueError for an invalid handle."""
     address, _, own = handle.partition(_OF_SERVER)
     if address not in addresses or not 0 < len(to_bytes(own)) <= MAX_HANDLE_BYTES:
         raise ValueError(
@@ -107,10 +109,10 @@ _OLD_BACKGROUND = re.compile(r"b:[0-9a-f]{32}")
 
 def wire_unique(spec: JobSpec) -> bytes:
     """
-    Return the unique that goes over the wire for a job.
+    Return the unique of a job on the wire.
 
-    Always one: gearmand's persistent queue loses jobs without. One that is too long, or that the
-    protocol could not carry, is replaced by its digest.
+    There is always one, because gearmand's persistent queue loses jobs without. A unique that is
+    too long or cannot be sent is replaced by its digest.
     """
     prefix = _BACKGROUND if spec.background else _FOREGROUND
     if not spec.unique:
@@ -119,7 +121,7 @@ def wire_unique(spec: JobSpec) -> bytes:
 
 
 def fit_unique(unique: str) -> str:
-    """Return a caller's unique as a worker sees it: its digest, if it could not travel."""
+    """Return a caller's unique as a worker sees it: a digest, if it cannot be sent."""
     encoded = unique.encode(errors="surrogatepass")
     if len(encoded) > MAX_UNIQUE_BYTES - _PREFIX or not unique.isprintable():
         return hashlib.blake2b(encoded, digest_size=24).hexdigest()
@@ -127,7 +129,7 @@ def fit_unique(unique: str) -> str:
 
 
 def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
-    """Return the caller's unique and whether the job is a background one (None: not ours, unknown)."""
+    """Return the caller's unique, and True for a background job (None: unknown, not our unique)."""
     text = unique.decode(errors="replace")
     match unique[:_PREFIX]:
         case b"b:dj:":
@@ -140,9 +142,10 @@ def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
 
 def is_old_background(unique: str) -> bool:
     """
-    Whether an older version made this unique, for a background job.
+    Return True if an older version made this unique for a background job.
 
-    Another program may have made it, too, but hardly so: it is for transports that cannot ask.
+    Another program could have made it, but this is unlikely. Only transports that cannot ask the
+    server use this.
     """
     return _OLD_BACKGROUND.fullmatch(unique) is not None
 

@@ -2,9 +2,9 @@
 Gearman's binary protocol: bytes to packets and back. No I/O, no Django.
 
 A packet is a twelve-byte header (magic, type, size; big-endian) and a payload of arguments that NUL
-bytes separate. Only the last argument may hold NULs itself, so the type tells where to split:
-`ARGUMENTS`. Types and their meaning: gearmand's PROTOCOL document; what servers really do with
-them was measured against gearmand 1.1.20 and 2.0.0.
+bytes separate. Only the last argument may contain NULs, so the type determines where to split:
+`ARGUMENTS`. Gearmand's PROTOCOL document defines the types. The real behaviour of servers was
+measured with gearmand 1.1.20 and 2.0.0.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ RESPONSE = b"\0RES"
 _HEADER = struct.Struct(">4sII")
 _HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
-#: Bytes of a packet, in which all of an assigned job's names are.
+#: First bytes of a packet, which contain all names of an assigned job.
 MOST_HEAD = 1024
 
 
 class PacketType(enum.IntEnum):
     """The packet types that this library sends or understands."""
 
-    __hash__ = int.__hash__  # an Enum's own is written in Python, and each look-up would call it
+    __hash__ = (
+        int.__hash__
+    )  # an Enum's own hash is written in Python, and each look-up would call it
 
     CAN_DO = 1
     CANT_DO = 2
@@ -72,7 +74,7 @@ class PacketType(enum.IntEnum):
     STATUS_RES_UNIQUE = 42
 
 
-#: How many arguments a packet of each type has.
+#: The number of arguments of each packet type.
 ARGUMENTS: dict[PacketType, int] = {
     PacketType.CAN_DO: 1,
     PacketType.CANT_DO: 1,
@@ -119,14 +121,14 @@ _KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
 
 
 class Packet(NamedTuple):
-    """One packet, its arguments split."""
+    """One packet, with its arguments split."""
 
     type: PacketType
     args: tuple[bytes, ...] = ()
 
 
 def to_text(argument: bytes) -> str:
-    """Decode a name; bytes that are no UTF-8 survive the way back."""
+    """Decode a name; bytes that are not UTF-8 survive a round trip."""
     return argument.decode(errors="surrogateescape")
 
 
@@ -136,12 +138,12 @@ def to_bytes(text: str) -> bytes:
 
 
 def to_number(text: bytes) -> int:
-    """Read a progress number; what is no number counts as 0, as in gearmand itself."""
+    """Parse a progress number; anything else counts as 0, as in gearmand itself."""
     return int(text) if text.isdigit() and len(text) < 20 else 0
 
 
 def encode(kind: PacketType, *args: bytes, magic: bytes = REQUEST) -> bytes:
-    """Return the bytes of a packet; ValueError for arguments that cannot travel."""
+    """Return the bytes of a packet; raise ValueError for invalid arguments."""
     head, last = args[:-1], args[-1] if args else b""
     start = b"".join(argument + b"\0" for argument in head)
     if start.count(b"\0") != len(head):
@@ -154,11 +156,9 @@ def frame(
 ) -> tuple[bytes, bytes]:
     """
     Return a packet in two parts, the second being its last argument itself: bytes are not copied.
-
-    `start` are the arguments before it, each with the NUL that ends it, and without any others.
     """
     if type(last) is not bytes:
-        last = bytes(memoryview(last))  # TypeError for what cannot be bytes
+        last = bytes(memoryview(last))  # TypeError for other types than bytes
     size = len(start) + len(last)
     if size > _MAX_SIZE:
         raise ValueError(f"{size} bytes are too much for a Gearman packet, which holds {_MAX_SIZE}")
@@ -166,22 +166,18 @@ def frame(
 
 
 class PacketReader:
-    """
-    Turns a stream of bytes, cut anywhere, into packets whose magic is `magic`.
-
-    `source` is where they come from, for the error that says that they are none.
-    """
+    """A parser from a stream of bytes, cut anywhere, to packets whose magic is `magic`."""
 
     def __init__(self, magic: bytes = RESPONSE, source: str = "the stream") -> None:
         self._magic = magic
         self._source = source
-        self._parts: list[bytes] = []  # what has arrived of a packet that is not whole yet
-        self._available = 0  # bytes of that
-        #: How many more bytes are needed, at least, until there is a packet.
+        self._parts: list[bytes] = []  # the bytes of an incomplete packet
+        self._available = 0  # their number
+        #: The least number of further bytes until there is a packet.
         self.missing = _HEADER_SIZE
 
     def head(self, least: int) -> tuple[Packet, int] | None:
-        """Return `parse_head` of a packet of at least so many bytes that is not whole yet."""
+        """Return `parse_head` of an incomplete packet of at least this many bytes."""
         if self.missing + self._available < least:
             return None
         start = b""
@@ -192,7 +188,7 @@ class PacketReader:
         return parse_head(start, self._magic)
 
     def feed(self, data: bytes) -> list[Packet]:
-        """Take in what has arrived; return the packets that are whole by it. ProtocolError for noise."""
+        """Add bytes; return the packets that they complete. Raises ProtocolError for other data."""
         if self._available:
             self._parts.append(data)
             self._available += len(data)
@@ -227,17 +223,13 @@ class PacketReader:
         self.missing = needed - self._available
         if self._available:
             self._parts.append(data[start:])
-        if noise and not packets:  # otherwise it can wait until they have been taken
+        if noise and not packets:  # otherwise it waits until these are handled
             raise ProtocolError(f"{self._source}: {noise}")
         return packets
 
 
 def parse_head(start: bytes, magic: bytes = RESPONSE) -> tuple[Packet, int] | None:
-    """
-    Return what the first bytes of a packet tell, and the size of its last argument.
-
-    The packet has all its arguments but that; None while they are not there.
-    """
+    """Parse the first bytes of a packet; return its fields and the size of its last argument."""
     if len(start) < _HEADER_SIZE:
         return None
     found, number, size = _HEADER.unpack_from(start)

@@ -156,8 +156,8 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
 
     def _callTestMethod(self, method: Any) -> None:  # noqa: N802 - of unittest
         super()._callTestMethod(method)  # type: ignore[misc]
-        if self.gearman_strict and (told := complaint(self._harness)):
-            self.fail(told)
+        if self.gearman_strict and (message := complaint(self._harness)):
+            self.fail(message)
 
     @property
     def _harness(self) -> Harness:

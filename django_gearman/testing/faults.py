@@ -55,12 +55,12 @@ class ConnectionBroken(Fault):
         if submission.error is not None or self._left <= 0:
             return submission
         self._left -= 1
-        told = f"lose_connection(after={self._after!r}) is in force"
+        message = f"lose_connection(after={self._after!r}) is in force"
         if self._after == "created":
-            return _CutOff(submission.handle, told)
+            return _CutOff(submission.handle, message)
         return UnsentSubmission(
             SubmitUncertain(
-                f"a job was sent but not acknowledged, so it may or may not be queued: {told}"
+                f"a job was sent but not acknowledged, so it may or may not be queued: {message}"
             )
         )
 
@@ -68,12 +68,12 @@ class ConnectionBroken(Fault):
 class _CutOff(Submission):
     """A job that was acknowledged before the connection broke."""
 
-    def __init__(self, handle: str, told: str) -> None:
+    def __init__(self, handle: str, text: str) -> None:
         self.handle = handle
-        self._told = told
+        self._text = text
 
     def next_update(self, timeout: float | None = None) -> Update | None:
-        raise ConnectionLost(f"the connection of job {self.handle} was lost: {self._told}")
+        raise ConnectionLost(f"the connection of job {self.handle} was lost: {self._text}")
 
 
 class _OfJob(Fault):

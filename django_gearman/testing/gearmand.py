@@ -94,8 +94,8 @@ class GearmanServer:
                 return
             self.kill()
             log.seek(0)
-            told = log.read().decode(errors="replace").strip()
-        raise RuntimeError(f"{self.name} does not start at {self.address}: {told or 'no answer'}")
+            output = log.read().decode(errors="replace").strip()
+        raise RuntimeError(f"{self.name} does not start at {self.address}: {output or 'no answer'}")
 
     def _comes_up(self) -> bool:
         """Wait until this very process answers: another one may have taken the port."""

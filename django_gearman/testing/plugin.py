@@ -265,8 +265,8 @@ class _Test:
         if self._strict and self._harness is not None:
             from .strict import complaint
 
-            if told := complaint(self._harness):
-                pytest.fail(told, pytrace=False)
+            if message := complaint(self._harness):
+                pytest.fail(message, pytrace=False)
 
     def close(self) -> None:
         self._in_force.close()
@@ -308,7 +308,7 @@ def _set_up_django() -> None:
 
 def _read_markers(item: pytest.Item) -> dict[str, Any]:
     """Return what the test's markers say, the nearest first."""
-    told: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for marker in item.iter_markers("gearman"):
         arguments = dict(zip(("transport",), marker.args, strict=False)) | dict(marker.kwargs)
         if len(marker.args) > 1 or not _is_meant(arguments):
@@ -317,8 +317,8 @@ def _read_markers(item: pytest.Item) -> dict[str, Any]:
                 "strict=..., raise_failures=...)",
                 pytrace=False,
             )
-        told = arguments | told
-    return told
+        options = arguments | options
+    return options
 
 
 def _is_meant(arguments: dict[str, Any]) -> bool:

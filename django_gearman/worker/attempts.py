@@ -1,4 +1,4 @@
-"""From one attempt of a job to the next: what a workload says of it, and what is submitted again."""
+"""The next attempt of a job: its number in the workload, and its submission."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..jobs.identity import CARRIED
 from ..protocol.messages import JobSpec, Priority
 from ..serializers import Call
 
-_MOST = 2**31  # a workload that claims more, or less than one, is not believed
+_MOST = 2**31  # other numbers in a workload are not believed
 
 
 def attempt_of(arrived: Call) -> Call:
-    """Return a call as the job sees it: with a number of the attempt that can be one."""
+    """Return a call as the job sees it, with a valid number of the attempt."""
     if not (type(arrived.attempt) is int and 0 < arrived.attempt <= _MOST):
         arrived = arrived._replace(attempt=1)
     if arrived.context and CARRIED in arrived.context:
@@ -22,5 +22,5 @@ def attempt_of(arrived: Call) -> Call:
 
 
 def delayed(spec: JobSpec, seconds: float) -> JobSpec:
-    """Return a job that waits. It has no priority meanwhile: gearmand's delayed jobs have none."""
+    """Return a delayed job. It has no priority, because gearmand's delayed jobs have none."""
     return spec._replace(run_at=time.time() + seconds, priority=Priority.NORMAL)

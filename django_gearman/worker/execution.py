@@ -1,8 +1,5 @@
 """
-Run one assigned job and report its outcome: nothing else calls a job's function.
-
-Workers and the eager transport (`inline`) come through here, so that a job meets the same bytes,
-the same checks and the same errors in production, in development and in tests.
+The execution of one assigned job, and the report on it. Only this module calls a job's function.
 """
 
 from __future__ import annotations
@@ -51,8 +48,8 @@ from .watch import NOBODY, Watch
 #: `BaseBackend.submit`
 Submit: TypeAlias = Callable[[Sequence[JobSpec]], list[Submission]]
 
-_REFUSED_SECONDS = 0.5  # until a job is tried again whose next attempt the server refuses
-# What keeps a next attempt from being queued now, and may not do so later.
+_REFUSED_SECONDS = 0.5  # seconds until a job is tried again if the server refuses its next attempt
+# Errors that prevent queueing the next attempt now, and may pass.
 _PASSING = (ServerUnavailable, ConnectionLost, SubmitUncertain, ServerError, ProtocolError)
 
 
@@ -64,18 +61,7 @@ def execute(
     submit: Submit,
     watch: Watch = NOBODY,
 ) -> Outcome:
-    """
-    Run the job, report its outcome, then tell of it, and return the outcome.
-
-    From the outside in, these stand around the function: the account of the worker process (`watch`),
-    a context of its own, the project's middleware, the time limit, the care for its transactions.
-
-    Whatever the function raises fails the job, SystemExit too; only a KeyboardInterrupt that may come
-    from the keyboard goes on, and leaves the job in hand. Log handlers, receivers of signals and what
-    exceptions say of themselves change nothing. Raises BackendError when the outcome could not be
-    reported, or the next attempt not be submitted: the server gives the job to another worker.
-    `submit` takes a job that is to be run again.
-    """
+    """Run the job, report its outcome, send logs and signals, and return the outcome."""
     seconds = watch.began(assigned, job.timeout)
     run = Run(job, assigned, session, submit)
     token = running.set(run)
@@ -107,7 +93,7 @@ class Run(RunAttributes):
         serializer = job.serializer_over(self._settings.serializer)
         self._serializer = serializer.for_function(assigned.function)
         self._unreadable: BaseException | None = None
-        self._is_our_clients = False  # it came in the envelope that our clients write
+        self._is_our_clients = False  # it came in the envelope of our clients
         self._came_with: tuple[int, Mapping[str, Any]] = 1, {}
         try:
             arrived = self._serializer.loads_call(assigned.workload)
@@ -131,12 +117,12 @@ class Run(RunAttributes):
     # Running
 
     def perform(self, seconds: float | None) -> Ending:
-        """Run the job through the project's middleware; return how it has ended."""
+        """Run the job through the project's middleware; return its ending."""
         try:
             chain = current().middleware(conf.middleware() if self._settings.middleware else NONE)
             if not chain.around_run:
                 return self._run_function(seconds)
-            self.was_called = True  # what middleware raises counts as the job's
+            self.was_called = True  # exceptions of middleware count as the job's
             ending = chain.run(self, partial(self._run_function, seconds))
             if type(ending) is Ending:
                 return ending
@@ -151,7 +137,7 @@ class Run(RunAttributes):
             return self.failed(error)
 
     def _run_function(self, seconds: float | None) -> Ending:
-        """Call the function, for so many seconds at most; return its result, or what it raised."""
+        """Call the function with a time limit in seconds; return its result or its exception."""
         started = time.monotonic()
         self.was_called = False
         try:
@@ -165,16 +151,18 @@ class Run(RunAttributes):
         return ending
 
     def succeed(self, result: object) -> Ending:
-        """Return the ending of a job that has this result; SerializationError if it cannot travel."""
+        """
+        Return the ending of a job with this result; raise SerializationError if it cannot be sent.
+        """
         try:
             outcome = check_bytes(self._serializer.dumps_result(result), self._serializer)
         except SerializationError as error:
-            self.was_called = False  # the result would be the same again
+            self.was_called = False  # a retry would give the same result
             raise SerializationError(f"the result of job {self.job.name}: {error}") from error
         return Ending(WorkComplete(outcome), result=result)
 
     def _call_function(self, seconds: float | None) -> object:
-        """Call the job's function: the one place where that is done."""
+        """Call the job's function; no other code does."""
         job, checked = self.job, self._checked
         args = (self.job_context, *checked.args) if job.takes_context else checked.args
         self.was_called = True
@@ -182,22 +170,17 @@ class Run(RunAttributes):
         kwargs = checked.kwargs
         return call(job.func, args, kwargs, seconds=seconds, is_async=job.is_async, names=names)
 
-    # What becomes of a failure
+    # Failures
 
     def failed(self, error: BaseException, *, died: bool = False) -> Ending:
-        """
-        Return how a run has ended that raised this: the job has failed, or is to run again.
-
-        With `died` its process has: that costs an attempt, whatever `retry_on` says. All code of the
-        project that this needs (backoff, serializer, the exception's own) is run here.
-        """
+        """Return the ending of a run that raised this: the job fails, or runs again."""
         try:
             delay = self._delay_after(error, died)
             if delay is not None and self._is_awaited():
                 delay = None
             if delay is not None:
                 return Ending(
-                    WorkComplete(b""),  # of a background job, for which nobody waits
+                    WorkComplete(b""),  # of a background job, without a waiting client
                     error,
                     again=self._next_attempt(delay),
                     delay=delay,
@@ -209,9 +192,9 @@ class Run(RunAttributes):
         return Ending(WorkFail(), error, reason=self._reason(error))
 
     def _delay_after(self, error: BaseException, died: bool) -> float | None:
-        """Return in how many seconds the job runs again, None if it does not."""
+        """Return the delay until the job runs again, in seconds; None if it does not."""
         policy, attempt, kind = self.job.retry_policy, self.call.attempt, type(error)
-        if issubclass(kind, RetryJob):  # not by isinstance, which asks the exception itself
+        if issubclass(kind, RetryJob):  # not by isinstance, which calls code of the exception
             asked: float | None = error.delay  # type: ignore[attr-defined]
             if policy.retries is None:
                 return asked or 0.0
@@ -223,9 +206,9 @@ class Run(RunAttributes):
         return None
 
     def _is_awaited(self) -> bool:
-        """Whether a client may wait for the job, which must then see the error."""
+        """Return True if a client may wait for the job; that client must get the error."""
         background = self.assigned.background
-        if background is None:  # of another program, which does not say
+        if background is None:  # of another program, whose unique does not say this
             return self.session.is_awaited(self.assigned) is not False
         return not background
 
@@ -239,18 +222,13 @@ class Run(RunAttributes):
         return delayed(spec, delay) if delay > 0 else spec
 
     def _arrived(self) -> Call:
-        """Return the call as it arrived: the job may have changed what it was given."""
+        """Return the call as it arrived: the job may have changed its arguments."""
         return self._serializer.loads_call(self.assigned.workload)
 
     # Reporting
 
     def report(self, ending: Ending, watch: Watch = NOBODY) -> Ending:
-        """
-        Send the outcome, and return it: a failure if the one given could not travel.
-
-        Raises BackendError when no server takes the outcome, or the next attempt: this one is then
-        left to another worker.
-        """
+        """Send the outcome, and return it; if it cannot be sent, a failure."""
         if ending.again is not None:
             ending = self._queue_again(ending, ending.again)
             if ending.handle:
@@ -278,7 +256,7 @@ class Run(RunAttributes):
         try:
             [submission] = self._submit([spec])
             if isinstance(submission.error, ServerError) and spec.run_at is None:
-                # The queue is full; jobs that are delayed have one of their own.
+                # The queue is full; delayed jobs have a separate queue.
                 [submission] = self._submit([delayed(spec, _REFUSED_SECONDS)])
             if submission.error is not None:
                 raise submission.error
@@ -287,7 +265,7 @@ class Run(RunAttributes):
         except _PASSING as error:
             _set_context(error, ending.exception)
             if isinstance(error, ServerError):
-                time.sleep(_REFUSED_SECONDS)  # or it would run again, and be refused again, at once
+                time.sleep(_REFUSED_SECONDS)  # otherwise it would run and be refused again at once
             if self.session.give_back(self.assigned):
                 raise
             return self._failed_for_good(error, ending)
@@ -302,11 +280,11 @@ class Run(RunAttributes):
         shows = conf.sends_traceback(to_own_client=self._is_our_clients)
         return dump_error(error, with_traceback=shows)
 
-    # Telling
+    # Logs and signals
 
     @property
     def digest(self) -> str:
-        """A digest of the arguments: the same for the same ones, and it does not give them away."""
+        """A digest of the arguments, which is the same for equal arguments."""
         same = self.assigned.workload
         if not same:  # it was too large for the scoreboard
             return "unknown"
@@ -316,7 +294,7 @@ class Run(RunAttributes):
 
 
 def _set_context(error: BaseException, context: BaseException | None) -> None:
-    """Have one exception say which other one it followed, where it lets itself be told."""
+    """Set the context of an exception, if the exception allows it."""
     with suppress(BaseException):
         if context is not None and error is not context and error.__context__ is None:
             error.__context__ = context

@@ -1,4 +1,4 @@
-"""Report to the job server that a job has failed."""
+"""Reports of failed jobs to the job server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .reporting import tell_unknown
 
 
 def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
-    """Fail a job of a function that this process does not know, instead of keeping it for ever."""
+    """Fail a job of a function that this process does not know, instead of keeping it forever."""
     error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
     shows = conf.sends_traceback(to_own_client=False)
     report_failure(assigned, session, dump_error(error, with_traceback=shows))
@@ -18,6 +18,6 @@ def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
 
 
 def report_failure(assigned: AssignedJob, session: WorkerSession, reason: bytes) -> None:
-    """Tell whoever waits for a job why it failed, and that it did."""
+    """Send the error and the failure of a job to the clients that wait for it."""
     session.send(assigned, WorkWarning(reason))
     session.send(assigned, WorkFail())

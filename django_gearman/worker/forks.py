@@ -1,10 +1,4 @@
-"""
-Forks in a worker process: whatever a job forks is a plain process, and no second worker.
-
-The child shares no connection with its worker: it closes its copies of the sockets, so that the job
-servers notice when the worker dies, and forgets those to databases and caches, so that it opens its own.
-Signals do in it what they do in any process.
-"""
+"""Forks in a worker process: a process that a job forks is a plain process, not a second worker."""
 
 from __future__ import annotations
 
@@ -24,11 +18,7 @@ _OURS = __name__.partition(".")[0]
 
 
 class WorkerForks:
-    """
-    What happens when this process, a worker, forks.
-
-    `leave` are called in the child, to have it let go of what connects the worker and its supervisor.
-    """
+    """The fork handlers of a worker process."""
 
     def __init__(self, *leave: Callable[[], object]) -> None:
         self._leave = leave
@@ -36,7 +26,7 @@ class WorkerForks:
         self._masks = threading.local()  # of signals: several threads may fork
 
     def install(self) -> None:
-        """Register with the interpreter, for the rest of this process's life."""
+        """Register the handlers with the interpreter, for the life of this process."""
         os.register_at_fork(
             before=self._before,
             after_in_parent=self._in_parent,
@@ -45,7 +35,7 @@ class WorkerForks:
 
     def _before(self) -> None:
         if os.getpid() == self._process:
-            # One that came before the child has its own handlers would be handled as the worker's.
+            # Without handlers of its own, the child would handle a signal like the worker.
             self._masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
 
     def _in_parent(self) -> None:
@@ -66,9 +56,7 @@ class WorkerForks:
 
 def _reset_handlers() -> None:
     """
-    Have signals that the worker handles end the child; what the job has set stays.
-
-    SIGINT too: a KeyboardInterrupt that came at once would be lost in what Python does after a fork.
+    Reset the worker's signal handlers, so that signals end the child; handlers of the job stay.
     """
     faulthandler.unregister(signal.SIGQUIT)
     for number in _ALL:
@@ -77,13 +65,13 @@ def _reset_handlers() -> None:
 
 
 def end_if_forked(process: int, error: BaseException | None = None) -> None:
-    """End this process if it is not `process`, in which the job began, but one that it has forked."""
+    """End this process if it is a fork of `process`, in which the job began."""
     if os.getpid() != process:
         _end(error)
 
 
 def _end(error: BaseException | None) -> NoReturn:
-    """End as a program ends that has returned, or raised this, and run nothing that is the worker's."""
+    """End like a program that has returned, or raised this, without the worker's exit handlers."""
     code = 1
     if error is None:
         code = 0

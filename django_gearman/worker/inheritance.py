@@ -1,9 +1,5 @@
 """
-What a worker process must not inherit from its parent, which has loaded the project and forks it.
-
-Two processes that use one connection get each other's answers. So the parent closes what Django and
-usual libraries keep open, and each process forgets whatever has been opened again since. What the
-project itself has opened, and its threads, which do not exist in the forked processes, are told of.
+Resources that a worker process must not inherit from its parent, which loads the project and forks.
 """
 
 from __future__ import annotations
@@ -25,14 +21,15 @@ from django.utils.functional import empty
 
 from ..backends.sharing import close_copies
 
-# To free what is the parent's could end it: a client says goodbye over the connection that they share.
+# Freeing the parent's objects could close them: a client sends a goodbye over the shared
+# connection.
 _inherited: list[object] = []
-# Their threads begin again in a forked process.
+# Their threads start again in a forked process.
 _FORK_AWARE = ("sentry_sdk", "opentelemetry")
 
 
 def close_shared() -> None:
-    """Close what processes that are forked from this one must not share with it."""
+    """Close resources that this process must not share with its forks."""
     connections.close_all()
     for alias, _ in _pools():
         connections[alias].close_pool()  # type: ignore[attr-defined]
@@ -43,7 +40,7 @@ def close_shared() -> None:
 
 
 def forget_shared() -> None:
-    """Have this process, which has just been forked, open everything anew; nothing is closed."""
+    """Make this forked process open everything anew, without closing the parent's resources."""
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None and not _is_in_memory(connection):
             _inherited.append(connection.connection)
@@ -58,19 +55,19 @@ def forget_shared() -> None:
 
 
 def reseed() -> None:
-    """Give this process random numbers of its own, where a library does not."""
+    """Seed random generators anew in this process, if their library does not."""
     for name in ("numpy.random", "torch"):
         if (module := sys.modules.get(name)) is not None:
             module.seed()
 
 
 def _is_in_memory(connection: Any) -> bool:
-    """Whether the database is a copy in this process already: SQLite's in memory."""
+    """Return True if the database is already a copy in this process: SQLite in memory."""
     return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())
 
 
 def _pools() -> Iterator[tuple[str, dict[Any, Any]]]:
-    """Yield each alias of a database whose connections come from pools, and these."""
+    """Yield each alias of a database with connection pools, and these pools."""
     for alias in connections:
         base = sys.modules.get(f"{connections.settings[alias]['ENGINE']}.base")
         pools = getattr(getattr(base, "DatabaseWrapper", None), "_connection_pools", None)
@@ -81,13 +78,13 @@ def _pools() -> Iterator[tuple[str, dict[Any, Any]]]:
 def _forget_caches() -> list[object]:
     forgotten: list[object] = [*caches.all(initialized_only=True)]
     for alias in caches:
-        with suppress(AttributeError):  # it has not been used
+        with suppress(AttributeError):  # it was not used
             del caches[alias]
     return forgotten
 
 
 def _forget_storages() -> list[object]:
-    """Forget storages that are not Django's, which are files: clients of a network."""
+    """Forget storages that are not Django's file storages: they are network clients."""
     module = sys.modules.get("django.core.files.storage")
     if module is None:
         return []
@@ -108,7 +105,7 @@ def _is_foreign(storage: object) -> bool:
 
 
 def _new_executor() -> ThreadPoolExecutor:
-    """Have asgiref use a new thread for code that is not thread-safe; return what had the old one."""
+    """Make asgiref use a new thread for code that is not thread-safe; return the old executors."""
     old, SyncToAsync.single_thread_executor = (
         SyncToAsync.single_thread_executor,
         ThreadPoolExecutor(max_workers=1),
@@ -117,7 +114,7 @@ def _new_executor() -> ThreadPoolExecutor:
 
 
 def warnings_of_sharing() -> Iterator[str]:
-    """Say what this process has that will be shared, or missing, in those that are forked from it."""
+    """Return warnings about resources of this process that forks would share, or lack."""
     if names := ", ".join(sorted(_threads())):
         yield (
             "These threads of the project do not run in the worker processes, which are forked: "
@@ -140,7 +137,10 @@ def _threads() -> Iterator[str]:
 
 
 def _peers() -> Iterator[str]:
-    """Yield where this process has connections to, those aside that it was started with."""
+    """
+    Yield the addresses that this process is connected to, except connections that it was started
+    with.
+    """
     try:
         descriptors = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:

@@ -1,8 +1,4 @@
-"""
-Run jobs of the "eager" transport in the thread that submitted them.
-
-The transport queues; this runs what is queued, as a worker does, through the same code.
-"""
+"""Inline workers: they run jobs of the "eager" transport in the thread that submitted them."""
 
 from __future__ import annotations
 
@@ -24,11 +20,7 @@ logger = get_logger(__name__)
 
 
 def run_queued(backend: BaseBackend) -> int:
-    """
-    Run the jobs that are due, and those that they submit; return how many ran.
-
-    In a running job these are the jobs that it waits for. A transport other than "eager" has none.
-    """
+    """Run the jobs that are due, and those that they submit; return the number of runs."""
     if not isinstance(backend, EagerBackend):
         return 0
     level = backend.free_level()

@@ -1,9 +1,4 @@
-"""
-Call the function of a job such that it leaves nothing behind for the next one.
-
-Each run has a context (`contextvars`) of its own, which begins empty: language, time zone, decimal
-precision and the like are the defaults, whatever the job before or the caller has chosen.
-"""
+"""Isolation: a call of a job's function that leaves nothing behind for the next one."""
 
 from __future__ import annotations
 
@@ -33,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class _Thread(threading.local):
-    """With what the runs of a thread begin: nothing but its caches, which keep their connections."""
+    """The initial context of a thread's runs: only its caches, which keep their connections."""
 
     context: Context | None = None
 
@@ -53,7 +48,7 @@ setting_changed.connect(_forget_caches, dispatch_uid=__name__)
 def _first_context() -> Context:
     kept: dict[str, BaseCache] = {}
     for alias in caches:
-        with suppress(Exception):  # it is configured wrongly, which is told to whoever uses it
+        with suppress(Exception):  # it is misconfigured; its users get the error
             kept[alias] = caches[alias]
     context = Context()
     for alias, cache in kept.items():
@@ -63,7 +58,7 @@ def _first_context() -> Context:
 
 
 def apart(func: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Decorate a function to run in a context of its own."""
+    """Decorate a function to run in a separate context."""
 
     @wraps(func)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -82,13 +77,7 @@ def call(
     is_async: bool,
     names: tuple[str, str] = ("", ""),
 ) -> Any:
-    """
-    Call the function, for so many seconds at most, and return its result.
-
-    It returns in this process only: a process that the function has forked ends, whether it comes
-    back by returning or by raising. A transaction that is open then is rolled back, and an ERROR says
-    so, with the job's `names`.
-    """
+    """Call the function with a time limit in seconds, and return its result."""
     process = os.getpid()
     blocks = open_blocks()
     try:
@@ -101,8 +90,8 @@ def call(
         return result
     finally:
         for alias in end_blocks(blocks):
-            told = "job %s (%s) has left a transaction open, which was rolled back: database %r"
-            log(logger, logging.ERROR, told, *names, alias)
+            message = "job %s (%s) has left a transaction open, which was rolled back: database %r"
+            log(logger, logging.ERROR, message, *names, alias)
 
 
 def _call(
@@ -121,7 +110,7 @@ def _call(
         ends = monotonic() + seconds
         result = limited(seconds, func, args, kwargs)
         remaining = max(0.0, ends - monotonic())
-    if hasattr(type(result), "__await__"):  # of a coroutine function that is wrapped by another one
+    if hasattr(type(result), "__await__"):  # of a coroutine function that another one wraps
         return async_to_sync(within)(remaining, _wait_for, [result], {})
     return result
 

@@ -39,24 +39,24 @@ from .runs import Ending
 
 logger = get_logger("django_gearman.jobs")
 
-#: How many processes a job may cost that does not declare its `retries`.
+#: The most processes that a job without `retries` may crash.
 MOST_DEATHS = 3
 
 
 def describe(task: bytes) -> str:
-    """Say which job a task is."""
+    """Describe the job of a task."""
     try:
         assigned, _ = decode_task(task)
-    except ValueError:  # the process was just writing down the next one
+    except ValueError:  # the process was writing the next task
         return "a job"
     return f"job {assigned.function} ({assigned.handle})"
 
 
 def end_orphan(death: WorkerExit) -> None:
-    """Report on the job that a dead worker process had in hand, or leave it to another worker."""
+    """Report on the current job of a dead worker process, or leave it to another worker."""
     assigned, has_workload = decode_task(death.task)
     server = server_of(assigned.handle)
-    # Which of the connections to the server has the job is not known; the others' word is nothing.
+    # It is unknown which connection to the server has the job; the others report nothing.
     opened = [each for name, each in death.sockets.items() if server_of_lane(name) == server]
     session = OrphanSession(opened)
     try:
@@ -72,15 +72,15 @@ def _end(
 ) -> None:
     if death.reported is Reported.ALL:
         if session is not None:
-            session.close()  # what the process had sent is lost unless the server has taken it in
+            session.close()  # sent data is lost unless the server has read it
         return
     job = functions_of(registry.jobs()).get(assigned.function)
     is_last = job is None or is_last_run(job, assigned, has_workload, death)
     if session is None or not (is_last or death.reported is Reported.NEXT):
-        told = "job %s (%s) is given to another worker: its process %s"
-        log(logger, logging.WARNING, told, assigned.function, assigned.handle, death.how)
+        message = "job %s (%s) is given to another worker: its process %s"
+        log(logger, logging.WARNING, message, assigned.function, assigned.handle, death.how)
         return
-    if not session.has(assigned):  # it died between sending the outcome and saying so
+    if not session.has(assigned):  # it died between sending the outcome and recording that
         session.close()
     elif death.reported is Reported.NEXT:
         session.send(assigned, WorkComplete(b""))
@@ -91,11 +91,10 @@ def _end(
     elif has_workload and may_run_again(job, assigned, death):
         run = Run(job, assigned, session, get_backend().submit)
         ending = fail_orphan(run, death)
-        session.close()  # before anybody is told, who may end this process, too
+        session.close()  # before receivers and log handlers, which may end this process too
         tell_ended(run, ending)
     else:
-        # Nothing that the job brought is touched before the end is reported: to read its workload
-        # may be what costs the processes.
+        # Report the end before reading the workload: reading it may be what kills the processes.
         error = error_of(job, death)
         report_failure(assigned, session, dump_error(error, with_traceback=False))
         session.close()
@@ -110,34 +109,34 @@ def _end(
 def is_last_run(
     job: JobDefinition, assigned: AssignedJob, has_workload: bool, death: WorkerExit
 ) -> bool:
-    """Whether this run was the last one under its handle."""
+    """Return True if this run was the last one with its handle."""
     if death.is_overdue:
         return True
     if job.retries is None:
         return death.times >= MOST_DEATHS
-    # A background job is submitted anew for each attempt; others keep their handle.
+    # Each attempt of a background job is a new submission; other jobs keep their handle.
     return death.times > job.retries or bool(assigned.background and has_workload)
 
 
 def may_run_again(job: JobDefinition, assigned: AssignedJob, death: WorkerExit) -> bool:
     """
-    Whether a next attempt may follow, as its workload tells.
+    Return True if a next attempt may follow, according to the workload.
 
-    Not after several deaths under one handle: then this cannot be done, but ends the processes that
-    try to. A job of another program that has cost processes has had its attempts under this handle.
+    After several crashes with one handle it may not: reading the workload would kill the reporting
+    processes. The crashes of a job of another program all have the same handle.
     """
     may_be_background = death.is_overdue if assigned.background is None else assigned.background
     return job.retries is not None and may_be_background and death.times < MOST_DEATHS
 
 
 def fail_orphan(run: Run, death: WorkerExit) -> Ending:
-    """Report that a run has failed by the death of its process, or submit its next attempt."""
+    """Report that a run has failed because its process died, or submit its next attempt."""
     run.was_called = run.was_called or death.is_overdue
     return run.report(run.failed(error_of(run.job, death), died=not death.is_overdue))
 
 
 def error_of(job: JobDefinition, death: WorkerExit) -> Exception:
-    """Return what has become of a job."""
+    """Return the error of the job."""
     if death.is_overdue:
         return JobTimeLimitExceeded(
             f"job {job.name} did not end within {HARD_LIMIT_SECONDS:g} s after its timeout, and its "

@@ -1,4 +1,4 @@
-"""A worker in a process of its own: what it tells its supervisor, and when it leaves."""
+"""A supervised worker process: its reports to the supervisor, and its exit."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from .worker import GearmanWorker
 
 logger = get_logger("django_gearman.jobs")
 
-#: Seconds that a job may go on after its JobTimeLimitExceeded, before its process is killed.
+#: Seconds between JobTimeLimitExceeded and the kill of the process.
 HARD_LIMIT_SECONDS = 5.0
-#: Seconds that the report on a job without a timeout may take, with the receivers of its signals.
+#: Seconds for the report on a job without a timeout, signal receivers included.
 REPORT_SECONDS = 60.0
-#: Seconds that receivers of `worker_stopping` and the end of its connections may take; a job server
-#: that hangs takes ten.
+#: Seconds for receivers of `worker_stopping` and for closing connections; a server that hangs takes
+#: ten.
 STOP_SECONDS = 20.0
 
-# By which each process stays below its limits, at random, so that not all leave at once.
+# The share by which limits are lowered at random, so that processes do not all exit together.
 _SPLAY = 0.1
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits after which a process exits, and is replaced; None for none."""
+    """Limits after which a process exits and is replaced; None for no limit."""
 
     max_jobs: int | None = None
     max_memory: float | None = None  # MB of resident memory
     max_lifetime: float | None = None  # seconds
 
     def splayed(self) -> Limits:
-        """Return limits that are a little less, by chance."""
+        """Return limits that are lowered at random."""
         jobs = self.max_jobs and max(1, round(self.max_jobs * _chance()))
         memory = self.max_memory and self.max_memory * _chance()
         return Limits(jobs, memory, self.max_lifetime and self.max_lifetime * _chance())
@@ -58,7 +58,7 @@ def _chance() -> float:
 
 
 class SupervisedWatch(Watch):
-    """Tells the supervisor what the worker does, and the worker when to leave."""
+    """An observer that reports the worker's state to the supervisor, and checks the limits."""
 
     ends_jobs = True
 
@@ -106,7 +106,7 @@ class SupervisedWatch(Watch):
         if self._state is None:
             self._state = ProcessState()
         if self._begun == self._limits.max_jobs and self._session is not None:
-            self._session.ask_no_more()  # with the outcome of the last one, say
+            self._session.ask_no_more()  # for example with the last outcome
         return seconds
 
     def returned(self) -> None:
@@ -132,8 +132,8 @@ class SupervisedWatch(Watch):
     def ended(self) -> None:
         self._scoreboard.drop()
         if self._left:
-            told = "job %s (%s) has left changes to its process, which were undone: %s"
-            log(logger, logging.WARNING, told, *self._job, ", ".join(self._left))
+            message = "job %s (%s) has left changes to its process, which were undone: %s"
+            log(logger, logging.WARNING, message, *self._job, ", ".join(self._left))
             self._left = []
 
     def leaving(self) -> None:
@@ -159,7 +159,7 @@ class SupervisedWatch(Watch):
 
 
 def resident_memory() -> float:
-    """Return how much memory this process has now, or had at most where that is not told, in MB."""
+    """Return the memory of this process in MB: its present size, or its peak if that is unknown."""
     if sys.platform == "linux":
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -170,7 +170,7 @@ _KINDS = {None: b"?", True: b"b", False: b"f"}
 
 
 def encode_task(job: AssignedJob, *, has_workload: bool = True) -> bytes:
-    """Write a job for the scoreboard; without a workload that is too large for it, or not there."""
+    """Encode a job for the scoreboard, without a workload that is missing or too large."""
     kept = has_workload and len(job.workload) <= LARGE_WORKLOAD
     kind = _KINDS[job.background] if kept else b"-"
     names = "\0".join((job.handle, job.function, job.unique, "")).encode(errors="surrogateescape")
@@ -178,7 +178,7 @@ def encode_task(job: AssignedJob, *, has_workload: bool = True) -> bytes:
 
 
 def decode_task(task: bytes) -> tuple[AssignedJob, bool]:
-    """Return the job that `encode_task` wrote, and whether its workload is there."""
+    """Return the job that `encode_task` wrote, and True if its workload is there."""
     handle, function, unique, workload = task[1:].split(b"\0", 3)
     names = b"\0".join((handle, function, unique)).decode(errors="surrogateescape")
     background = {kind: value for value, kind in _KINDS.items()}.get(task[:1])
@@ -197,7 +197,7 @@ def prepare_worker(
     burst: bool,
     prefetch: int | None,
 ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Make the worker of this process, and return what runs it and what stops it."""
+    """Create the worker of this process; return the functions that run and stop it."""
     worker = GearmanWorker(queues, name=name, prefetch=prefetch)
     supervised = SupervisedWatch(scoreboard, channel, limits, conf.job_timeout())
 

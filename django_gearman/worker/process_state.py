@@ -1,4 +1,4 @@
-"""What belongs to the process, and is as it was again after each job: timers, signals, directory..."""
+"""The state of the process that is restored after each job: timers, signals, directory..."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _SIGNALS = [int(n) for n in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
-# Those of the signal module make an enum's member of each number.
+# The functions of the signal module create an enum's member for each number.
 _getsignal: Callable[[int], Any] = _signal.getsignal
 _sigmask: Callable[[int, Any], Any] = _signal.pthread_sigmask
 _ROOT = logging.root.manager
@@ -28,7 +28,7 @@ def _timers() -> list[Any]:
 
 
 def _stop_timers(before: list[Any]) -> None:
-    """Stop timers that run; the worker itself has none between its jobs."""
+    """Stop running timers; the worker has none between jobs."""
     for timer in _TIMERS:
         signal.setitimer(timer, 0)
 
@@ -83,7 +83,7 @@ def _locale() -> list[Any]:
 
 
 class ProcessState:
-    """The state of this process when it is made, from its main thread."""
+    """A snapshot of the state of this process, taken in its main thread."""
 
     def __init__(self) -> None:
         self._home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
@@ -105,8 +105,8 @@ class ProcessState:
         os.close(self._home)
 
     def put_back(self) -> list[str]:
-        """Make everything what it was, and return the names of what was not."""
-        umask = os.umask(self._umask)  # to set it is the only way to read it
+        """Restore the state, and return the names of the parts that had changed."""
+        umask = os.umask(self._umask)  # setting it is the only way to read it
         mask = _sigmask(signal.SIG_BLOCK, ())
         found = [read() for read in self._reads]
         if umask == self._umask and mask == self._mask and found == self._before:
@@ -124,5 +124,5 @@ class ProcessState:
             if read() != before:
                 with suppress(OSError, ValueError, locale.Error):
                     put(before)
-                self._before[place] = read()  # what cannot be put back is told once
+                self._before[place] = read()  # a part that cannot be restored is reported once
                 yield name

@@ -1,8 +1,8 @@
 """
-Tell of a run in log records and signals.
+Log records and signals about a run.
 
-Nothing here raises, whatever receivers, log handlers and the exceptions of jobs do: a job's outcome
-does not depend on who is told of it.
+Nothing here raises, even if receivers, log handlers or the job's exceptions do: the outcome of a
+job does not depend on them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ logger = get_logger("django_gearman.jobs")
 
 
 def raise_if_interrupted(error: BaseException) -> None:
-    """Raise a KeyboardInterrupt again, where it may come from the keyboard: the user wants to leave."""
+    """
+    Raise a KeyboardInterrupt again if it may come from the keyboard, because the user wants to
+    stop.
+    """
     if (
-        issubclass(type(error), KeyboardInterrupt)  # isinstance would ask the exception itself
+        issubclass(type(error), KeyboardInterrupt)  # isinstance would call code of the exception
         and threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):
@@ -37,16 +40,16 @@ def raise_if_interrupted(error: BaseException) -> None:
 
 @brief
 def send(to: Signal, sender: object, **named: Any) -> None:
-    """Call the receivers of a signal; one that fails, however it does, is logged."""
-    if not to.receivers:  # looking for those of a sender costs more than all around it
+    """Call the receivers of a signal; log the errors of receivers."""
+    if not to.receivers:  # finding the receivers of a sender is the most expensive part
         return
     try:
         to.send_robust(sender, **named)
     except BaseException as error:  # noqa: BLE001 - what is no Exception passes send_robust
         raise_if_interrupted(error)
         name = next((name for name, value in vars(signals).items() if value is to), "a signal")
-        told = "a receiver of %s has raised %r; the receivers after it were not called"
-        log(logger, logging.ERROR, told, name, error, exc_info=error)
+        message = "a receiver of %s has raised %r; the receivers after it were not called"
+        log(logger, logging.ERROR, message, name, error, exc_info=error)
 
 
 def tell_started(run: RunAttributes) -> None:
@@ -57,7 +60,7 @@ def tell_started(run: RunAttributes) -> None:
 
 
 def tell_ended(run: RunAttributes, ending: Ending) -> None:
-    """Tell whether the job has succeeded, has failed or is to run again."""
+    """Log, and signal, that the job has succeeded, has failed or will run again."""
     log_ended(run, ending)
     send_ended(run, ending)
 
@@ -70,9 +73,9 @@ def log_ended(run: RunAttributes, ending: Ending) -> None:
     elif ending.handle:
         _log_retry(run, error, round(ending.delay, 3))
     else:
-        told = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
+        message = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
         about = run.call.attempt, run.digest, error
-        _log(run, logging.ERROR, told, *about, error=error)
+        _log(run, logging.ERROR, message, *about, error=error)
 
 
 def send_ended(run: RunAttributes, ending: Ending) -> None:
@@ -87,9 +90,9 @@ def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
     if issubclass(type(error), RetryJob):
         _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
         return
-    told = "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r"
+    message = "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r"
     about = run.call.attempt, (run.job.retries or 0) + 1, delay, error
-    _log(run, logging.WARNING, told, *about, error=error)
+    _log(run, logging.WARNING, message, *about, error=error)
 
 
 def tell_finished(run: RunAttributes, ending: Ending) -> None:
@@ -106,8 +109,8 @@ def tell_finished(run: RunAttributes, ending: Ending) -> None:
 
 
 def tell_unknown(assigned: AssignedJob, error: Exception) -> None:
-    told = "job %s (%s) failed: %r"
-    log(logger, logging.ERROR, told, assigned.function, assigned.handle, error)
+    message = "job %s (%s) failed: %r"
+    log(logger, logging.ERROR, message, assigned.function, assigned.handle, error)
 
 
 def _log(

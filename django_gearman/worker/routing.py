@@ -1,4 +1,4 @@
-"""The workers that GEARMAN_WORKERS declares: what each serves, and what none of them does."""
+"""The workers of GEARMAN_WORKERS: the queues that they serve, and the jobs without a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..jobs.registry import registry
 
 @dataclass(frozen=True)
 class DeclaredWorker:
-    """One element of GEARMAN_WORKERS; `queues` None serves all."""
+    """One element of GEARMAN_WORKERS; `queues` None means all."""
 
     arguments: str
     queues: frozenset[str] | None
@@ -24,9 +24,10 @@ class DeclaredWorker:
 
 def declared_workers() -> list[DeclaredWorker] | None:
     """
-    Return what GEARMAN_WORKERS declares, None when it is not set.
+    Return the workers of GEARMAN_WORKERS, or None if it is not set.
 
-    Raises ImproperlyConfigured for an element that is no list of arguments of `gearman_worker`.
+    Raises ImproperlyConfigured for an element that is not a valid list of arguments of
+    `gearman_worker`.
     """
     elements = conf.workers()
     return None if elements is None else [_read(element) for element in elements]
@@ -36,9 +37,9 @@ def read_processes(
     workers: int | None, queues: Sequence[str] | None
 ) -> Iterator[tuple[str, list[str] | None]]:
     """
-    Yield a name, and the queues it serves, for each process that -w and -q ask for; None for all.
+    Yield the name and the queues of each process for -w and -q; None for all queues.
 
-    Raises ValueError when they cannot be meant.
+    Raises ValueError for invalid combinations.
     """
     read = [_read_queue(queue) for queue in queues or ()]
     shared = [queue for queue, number in read if number is None]
@@ -62,9 +63,9 @@ def read_processes(
 
 def _read_queue(text: str) -> tuple[str, int | None]:
     """
-    Return the queue that an argument of -q names, and how many processes it has of its own.
+    Return the queue of a -q argument, and its number of separate processes.
 
-    That is "name" or "name:4". Raises ValueError for what is no number above 0.
+    It is "name" or "name:4". Raises ValueError unless the number is above 0.
     """
     name, colon, number = text.rpartition(":")
     if not (colon and number.isascii() and number.isdigit()):
@@ -95,9 +96,9 @@ def _read(element: str) -> DeclaredWorker:
 
 def routing_errors() -> list[str]:
     """
-    Return a line for each job that no declared worker serves, and for each worker that cannot start.
+    Return a line for each job without a declared worker, and for each worker that cannot start.
 
-    There are none where GEARMAN_WORKERS is not set.
+    There are none if GEARMAN_WORKERS is not set.
     """
     workers = declared_workers()
     if workers is None:
@@ -120,7 +121,7 @@ def routing_errors() -> list[str]:
 
 
 def undeclared_queues(queues: set[str]) -> list[str]:
-    """Return those of the queues that no worker in GEARMAN_WORKERS serves; none where it is not set."""
+    """Return the queues that no worker in GEARMAN_WORKERS serves; none if it is not set."""
     workers = declared_workers()
     if workers is None or any(worker.queues is None for worker in workers):
         return []

@@ -19,7 +19,7 @@ class RunLost(ConnectionLost):
 
 
 class RunAttributes(ABC):
-    """The job that runs, and what was submitted, under the names that JobContext uses."""
+    """The running job and its submission, under the names of JobContext."""
 
     job: JobDefinition
     assigned: AssignedJob
@@ -36,7 +36,7 @@ class RunAttributes(ABC):
     @property
     @abstractmethod
     def digest(self) -> str:
-        """A digest of the arguments: equal for equal ones, and it does not reveal them."""
+        """A digest of the arguments, which is the same for equal arguments."""
 
     @property
     def id(self) -> str:
@@ -60,7 +60,7 @@ class RunAttributes(ABC):
 
     @property
     def args(self) -> Sequence[Any]:
-        """The arguments as the job gets them; none if they cannot be read."""
+        """The arguments as the job gets them; none if they cannot be parsed."""
         return self._checked.args
 
     @property
@@ -69,7 +69,7 @@ class RunAttributes(ABC):
 
     @property
     def context(self) -> dict[str, Any]:
-        """What has travelled with the job, as the job sees it, and those that it submits."""
+        """The submitter's context, as the job and its own submissions see it."""
         return self.job_context.context
 
     @property
@@ -80,10 +80,10 @@ class RunAttributes(ABC):
 @dataclass(slots=True)
 class Ending:
     """
-    How a run has ended: with a result, or with an error.
+    The ending of a run: a result, or an error.
 
-    `again` is the next attempt, which runs `delay` seconds later, under `handle` once it is queued;
-    `reason` is what a client is told of a failure that is final.
+    `again` is the next attempt, which runs `delay` seconds later, with the handle `handle` once it
+    is queued. `reason` is the error for the client if the failure is final.
     """
 
     outcome: Outcome
@@ -97,7 +97,7 @@ class Ending:
 
     @property
     def state(self) -> str:
-        """Tell "succeeded", "retried" (a next attempt follows) or "failed"."""
+        """The state: "succeeded", "retried" (a next attempt follows) or "failed"."""
         if self.exception is None:
             return "succeeded"
         return "failed" if self.again is None else "retried"

@@ -1,8 +1,8 @@
 """
-Interrupt a function that runs for too long, in the main thread of a process.
+Time limits: interrupts of a function that runs too long, in the main thread of a process.
 
-An exception that a signal raises strikes between any two steps. Where that would leave something
-half done, it is put off until that is done; see `interrupts`.
+An exception of a signal handler can strike between any two steps. Where it would leave work half
+done, it is delayed until that work is done; see `interrupts`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from ..utils.clock import monotonic
 from ..utils.interrupts import Place, brief, cancel_query, opens, place_of
 from .forks import end_if_forked
 
-_PATIENCE_SECONDS = 2.0  # that an interrupt is put off for code which should be done soon
-_AGAIN_SECONDS = 0.005  # until it is tried again
+_PATIENCE_SECONDS = 2.0  # the longest delay for code that should end soon
+_AGAIN_SECONDS = 0.005  # until the next try
 
 opens(BaseDatabaseWrapper.run_and_clear_commit_hooks)
 opens(BaseDatabaseWrapper.on_commit)
-brief(Signal.send_robust)  # which catches what is raised
+brief(Signal.send_robust)  # which catches exceptions
 
 
 class _Limit:
     """
     The time limit of one call.
 
-    When an interrupt must be put off, the calls of this thread are watched: at the first one after
-    what stood against it, it is raised. The clock strikes again, too: there may be no further call.
+    If an interrupt must be delayed, the calls of this thread are traced, and the first call after
+    the protected place raises it. The timer also fires again, because there may be no further call.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -45,13 +45,14 @@ class _Limit:
         self.has_cancelled = False  # a query
         self._is_armed = True
         self._is_watching = False
-        self._shield: FrameType | None = None  # what stands against an interrupt, until it is left
+        self._shield: FrameType | None = None  # the protected place that delays the interrupt
         self._seconds = seconds
         self._patience_ends = 0.0
 
     def exceeded(self) -> JobTimeLimitExceeded:
         return JobTimeLimitExceeded(
-            f"the job runs for longer than its timeout of {self._seconds:g} s; it should end now"
+            f"the job exceeded its time limit of {self._seconds:g} s (after 5 s more, its "
+            "process is killed)"
         )
 
     def disarm(self) -> None:
@@ -66,7 +67,7 @@ class _Limit:
             sys.setprofile(None)
 
     def strike(self, number: int, frame: FrameType | None) -> None:
-        """Raise, or see to it that it is tried again."""
+        """Raise the interrupt, or schedule another try."""
         if not self._is_armed or frame is None:
             return
         if not self.is_over:
@@ -96,7 +97,7 @@ class _Limit:
             self.has_cancelled = cancel_query(frame)
 
     def has_caused(self, error: BaseException) -> bool:
-        """Whether it is what a database's error is about, as far as can be known."""
+        """Return True if a database error seems to come from this interrupt."""
         module = type(error).__module__.partition(".")[0]
         if not self.is_over or not (isinstance(error, Error) or module == "psycopg"):
             return False
@@ -104,7 +105,7 @@ class _Limit:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that have led to it."""
+    """Yield an exception and its causes."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
@@ -119,9 +120,9 @@ def limited(
     seconds: float, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
     """
-    Call a function; raise JobTimeLimitExceeded in it when it lasts longer. SIGALRM is used for that.
+    Call a function; raise JobTimeLimitExceeded in it after the limit. Uses SIGALRM.
 
-    A database's error that comes of the interrupt is reported as what it is.
+    A database error that the interrupt causes is reported as JobTimeLimitExceeded.
     """
     limit = _Limit(seconds)
     before = signal.signal(signal.SIGALRM, limit.strike)
@@ -151,7 +152,7 @@ async def within(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """Await a coroutine function; raise JobTimeLimitExceeded in it when it lasts longer."""
+    """Await a coroutine function; raise JobTimeLimitExceeded in it after the limit."""
     limit = asyncio.timeout(seconds)
     process = os.getpid()
     try:
@@ -170,7 +171,7 @@ async def within(
 
 
 def _is_of_cancelling(error: Exception) -> bool:
-    """Whether an error is the end of a timeout, or a database's about that."""
+    """Return True if an error is the end of a timeout, or a database error about it."""
     if isinstance(error, TimeoutError):
         return True
     about = any(isinstance(each, asyncio.CancelledError) for each in chain(error))

@@ -1,4 +1,4 @@
-"""Transactions and database connections that a job leaves open, in its thread and in others."""
+"""Transactions and database connections that a job leaves open, in all threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-_MOST = 16  # connections that a thread has had, until those it has no longer are forgotten
+_MOST = 16  # connections of a thread, until closed ones are forgotten
 
 Blocks = dict[BaseDatabaseWrapper, "_State"]
 
@@ -24,7 +24,9 @@ class _State(NamedTuple):
 
 
 class _Thread(threading.local):
-    """The connections of a thread: to ask Django for them each time would take longer than the rest."""
+    """
+    The connections of a thread. Asking Django for them each time would take longer than the rest.
+    """
 
     def __init__(self) -> None:
         # This module may be imported before anybody has read the settings: there is none then.
@@ -40,7 +42,7 @@ _lock = threading.Lock()
 
 
 def _note(sender: object, connection: BaseDatabaseWrapper, **named: Any) -> None:
-    """Note a connection that has just been opened."""
+    """Record a connection that was just opened."""
     if len(_thread.connections) >= _MOST:
         _thread.connections = [*connections.all(initialized_only=True)]
     if connection not in _thread.connections:
@@ -54,7 +56,7 @@ connection_created.connect(_note, dispatch_uid=__name__)
 
 
 def open_blocks() -> Blocks:
-    """Return which connections of this thread are in a transaction, and how deep."""
+    """Return the connections of this thread that are in a transaction, with the depth."""
     return {
         connection: _State(len(connection.atomic_blocks), connection.needs_rollback)
         for connection in _thread.connections
@@ -71,10 +73,10 @@ def _is_open(connection: BaseDatabaseWrapper) -> bool:
 
 def end_blocks(before: Blocks) -> Iterator[str]:
     """
-    Roll back what was begun since, and yield the names of these databases.
+    Roll back newer transactions, and yield the names of these databases.
 
-    Where there was no transaction before, the connection is dropped. Threads that have ended meanwhile
-    keep no connection.
+    If there was no transaction before, the connection is dropped. Connections of ended threads are
+    closed.
     """
     for connection in _thread.connections:
         if not _is_open(connection):
@@ -91,11 +93,11 @@ def end_blocks(before: Blocks) -> Iterator[str]:
 
 
 def _roll_back(connection: BaseDatabaseWrapper, state: _State) -> None:
-    """Leave the blocks that were entered since, and keep those around them."""
+    """Leave the newer blocks, and keep those around them."""
     error = RuntimeError("the job has left this block open")
     while len(blocks := connection.atomic_blocks) > state.depth:
         count, block = len(blocks), blocks[-1]
-        with suppress(Exception):  # the connection is broken: whoever uses it next is told
+        with suppress(Exception):  # the connection is broken: its next user gets the error
             block.__exit__(RuntimeError, error, None)
         if len(connection.atomic_blocks) >= count:
             connection.atomic_blocks.pop()
@@ -103,14 +105,14 @@ def _roll_back(connection: BaseDatabaseWrapper, state: _State) -> None:
 
 
 def _drop(connection: BaseDatabaseWrapper) -> None:
-    """Forget all blocks and close the connection, by which the database rolls back."""
+    """Forget all blocks and close the connection, which makes the database roll back."""
     connection.in_atomic_block = connection.needs_rollback = False
     connection.atomic_blocks, connection.savepoint_ids, connection.run_on_commit = [], [], []
     if connection.closed_in_transaction:
         connection.closed_in_transaction = False
         connection.connection = None
     if connection.connection is not None:
-        with suppress(Exception):  # one in memory stays open; another one may be broken, and go
+        with suppress(Exception):  # an in-memory database stays open; a broken connection may go
             connection.rollback()
             connection.set_autocommit(connection.settings_dict["AUTOCOMMIT"])
     with suppress(Exception):

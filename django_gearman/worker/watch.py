@@ -1,4 +1,4 @@
-"""What somebody may want to know of a worker while it works: its parent process, say."""
+"""Observers of a worker, for example its supervisor."""
 
 from __future__ import annotations
 
@@ -6,46 +6,49 @@ from ..backends.base import AssignedJob, WorkerSession
 
 
 class Watch:
-    """Watches a worker; this one does not care."""
+    """An observer of a worker; this one does nothing."""
 
-    #: Whether the job in hand is ended by somebody else, should the worker die: then nothing is to be
-    #: closed before.
+    #: True if another process ends the current job if the worker dies; then nothing is closed before.
     ends_jobs = False
 
     def registered(self, session: WorkerSession) -> None:
-        """Note that the worker is about to ask for jobs."""
+        """Note that the worker is about to request jobs."""
 
     def serving(self) -> None:
         """Note that a server knows the worker, and that it looks for jobs."""
 
     def arriving(self, assigned: AssignedJob | None) -> None:
-        """Note which large job is about to be read, None when it has been."""
+        """Note that a large job is about to be read; None when it is complete."""
 
     def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
-        """Note which job is about to run, and return how many seconds it may (None: any)."""
+        """
+        Note that a job is about to run, and return its time limit in seconds (None: no limit).
+        """
         return None
 
     def returned(self) -> None:
-        """Note that the job's function has ended, and what came of it is about to be reported."""
+        """Note that the job's function has ended, and that its outcome is about to be reported."""
 
     def resubmitted(self) -> None:
-        """Note that the job's next attempt is queued, and only the end of this one not yet reported."""
+        """
+        Note that the job's next attempt is queued, but the end of this one is not reported yet.
+        """
 
     def reported(self) -> None:
-        """Note that the server has been sent the outcome."""
+        """Note that the outcome was sent to the server."""
 
     def lost(self, assigned: AssignedJob) -> None:
-        """Note that the outcome could not be reported; raise if that is the job's doing."""
+        """Note that the outcome could not be reported; raise if the job has caused that."""
 
     def ended(self) -> None:
-        """Note that the job is not in hand any more."""
+        """Note that the job is no longer the current one."""
 
     def is_over(self, count: int) -> bool:
-        """Whether the worker should leave after so many jobs."""
+        """Return True if the worker should exit after this number of jobs."""
         return False
 
     def leaving(self) -> None:
-        """Note that the worker runs no more jobs, and is about to say so and to disconnect."""
+        """Note that the worker runs no more jobs, and is about to disconnect."""
 
 
 NOBODY = Watch()

@@ -1,4 +1,4 @@
-"""GearmanWorker: grab a job, execute it, and again, until told to stop."""
+"""GearmanWorker: it requests a job, executes it, and repeats this until it is stopped."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ from .watch import NOBODY, Watch
 
 logger = get_logger(__name__)
 
-#: Seconds that an idle worker waits for a job before it looks whether it should stop.
+#: Seconds that an idle worker waits for a job before it checks whether it should stop.
 IDLE_SECONDS = 0.2
-#: Seconds without a job after which database connections are closed, before their server does it.
+#: Seconds without a job until database connections are closed, before their server does it.
 RELEASE_SECONDS = 10.0
-#: Seconds after which a watch is told again that the worker serves.
+#: Seconds between heartbeats to the observer.
 TELL_SECONDS = 0.1
 
 
 class GearmanWorker:
     """
-    Runs jobs of `queues` (None, or one named "*": of all), one at a time, in the thread of `work`.
+    A worker for the jobs of `queues` (all for None, or if one is "*"). It runs one job at a time,
+    in the thread of `work`.
 
-    `name` is what administrators see beside the process id, in place of the host's name. Around each
-    job it drops database connections that are broken or too old, as Django does around each web
-    request, and when there is nothing to do all of them; `clean_connections=False` leaves them
-    alone, for a worker inside a test. `prefetch` is how many jobs may be asked for before their
-    turn (see `WorkerSession.prefetch`); None decides by how long they take.
+    `name` is the worker name in gearman_status, instead of the host's name. Before and after each
+    job the worker closes broken and old database connections, as Django does for each web request.
+    If there is no job, it closes all of them. `clean_connections=False` leaves them alone, for a
+    worker inside a test. `prefetch` is how many jobs may be requested in advance (see
+    `WorkerSession.prefetch`); None adapts it to the duration of the jobs.
 
-    Raises ValueError, listing those there are, for a queue that no job has.
+    Raises ValueError, with the existing queues, if no job is in a queue.
     """
 
     def __init__(
@@ -71,14 +72,14 @@ class GearmanWorker:
 
     @property
     def client_id(self) -> str:
-        """What the job servers list this worker as: its name, process and queues."""
+        """The worker's id on the job servers: its name, process and queues."""
         queues = ",".join(dict.fromkeys(job.queue for job in self.jobs))
-        # Other tools cut the line of a worker at its colons and spaces.
+        # Other tools split the line of a worker at its colons and spaces.
         name, queues = (re.sub(r"[^A-Za-z0-9._,-]", "-", each) for each in (self.name, queues))
         return f"{name}/{os.getpid()}/{queues}"[:127]
 
     def stop(self) -> None:
-        """Finish the job in hand and leave `work`; from any thread, or from a signal handler."""
+        """Finish the current job and leave `work`; from any thread, or from a signal handler."""
         self.is_stopping = True
         if self._session is not None:
             self._session.ask_no_more()
@@ -92,14 +93,14 @@ class GearmanWorker:
         watch: Watch = NOBODY,
     ) -> int:
         """
-        Run jobs until `stop` is called, or `limit` have run, or with `burst` until none is left.
+        Run jobs until `stop` is called, or until `limit` jobs have run, or with `burst` until none
+        is left.
 
-        Returns how many ran, those included that another worker has to run again because the
-        connection was lost. A job server that is down is waited for. An error in a job never ends
-        the work. `backend` is another transport than that of the settings; `watch` is told what
-        happens.
+        Returns the number of runs. It includes jobs that another worker must run again because the
+        connection was lost. If a job server is down, the worker waits. An error in a job never ends
+        the work. `backend` replaces the backend of the settings. `watch` observes the worker.
         """
-        self._blocks = open_blocks()  # as of a test case around it: they are not of its jobs
+        self._blocks = open_blocks()  # for example of a test case around it; they are not its jobs'
         functions = functions_of(self.jobs)
         backend, names = current().transport(backend or get_backend()), list(functions)
         session: WorkerSession = backend.register(names, self.client_id)
@@ -169,15 +170,17 @@ class GearmanWorker:
             log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
             watch.lost(assigned)
         end_if_forked(process)
-        watch.ended()  # after any other exception it is in hand still: the death is on its account
+        watch.ended()  # after any other exception it is still current, and the crash is charged to it
         self._clean()
 
     def _clean(self) -> None:
-        """Drop database connections that are broken or too old, and queries kept for debugging."""
+        """Close broken and old database connections, and clear the queries kept for debugging."""
         if self._clean_connections:
-            for alias in end_blocks(self._blocks):  # a job's own have been ended before
-                told = "a receiver has left a transaction open, which was rolled back: database %r"
-                log(logger, logging.ERROR, told, alias)
+            for alias in end_blocks(self._blocks):  # connections of the job were cleaned before
+                message = (
+                    "a receiver has left a transaction open, which was rolled back: database %r"
+                )
+                log(logger, logging.ERROR, message, alias)
             for connection in db.connections.all(initialized_only=True):
                 connection.queries_log.clear()
                 connection.close_if_unusable_or_obsolete()
