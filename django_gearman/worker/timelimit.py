@@ -51,8 +51,7 @@ class _Limit:
 
     def exceeded(self) -> JobTimeLimitExceeded:
         return JobTimeLimitExceeded(
-            f"the job exceeded its time limit of {self._seconds:g} s (after 5 s more, its "
-            "process is killed)"
+            f"the job exceeded its timeout of {self._seconds:g} s (its process is killed 5 s later)"
         )
 
     def disarm(self) -> None:
