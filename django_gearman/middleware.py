@@ -1,7 +1,7 @@
 """
-Middleware: code of the project that stands around submitting and around running jobs.
+Middleware: code of the project around the submission and the run of jobs.
 
-`GEARMAN_MIDDLEWARE` names the classes. They nest as Django's own do: the first one is the outermost.
+`GEARMAN_MIDDLEWARE` names the classes. They nest like Django's own: the first one is the outermost.
 """
 
 from __future__ import annotations
@@ -20,36 +20,39 @@ Proceed = Callable[[], Any]
 
 class Middleware:
     """
-    What stands around submitting and running. Override either method, or both.
+    A wrapper around submissions and runs of jobs. Override either method, or both.
 
-    One object serves all threads of a process. It is made when the first job is submitted or run.
+    One object serves all threads of a process. It is created when the first job is submitted or
+    run.
     """
 
     def around_submit(self, requests: list[Any], submit: Submit) -> None:
         """
-        Stand around the submission of `requests` (each a JobRequest), which `submit` carries out.
+        Wrap the submission of `requests` (each a JobRequest), which `submit` carries out.
 
-        What you add to `request.context` before that travels with the job. Afterwards each request
-        has its `handle`, or its `exception`. You may submit some of the requests, or keep them and
-        call `submit` later. An exception that leaves this method reaches the caller.
+        Entries that you add to `request.context` before that are sent with the job. Afterwards each
+        request has its `handle`, or its `exception`. You may submit some of the requests, or keep
+        them and call `submit` later. An exception that leaves this method reaches the caller.
         """
         submit(requests)
 
     def around_run(self, run: Any, proceed: Proceed) -> Any:
         """
-        Stand around one run of a job, which `proceed` carries out; return its ending.
+        Wrap one run of a job, which `proceed` carries out; return its ending.
 
-        `run` has the attributes id, job, name, queue, handle, attempt, args, kwargs and context. The
-        ending has `state` ("succeeded", "retried" or "failed"), `result`, `exception` and `seconds`;
-        it is told to nobody before you return it. To answer in the place of the job, return
-        `run.succeed(value)` and do not call `proceed`. An exception that leaves this method fails the
-        job, as one of its own does.
+        `run` has the attributes id, job, name, queue, handle, attempt, args, kwargs and context.
+        The ending has `state` ("succeeded", "retried" or "failed"), `result`, `exception` and
+        `seconds`. It is not reported before you return it. To answer instead of the job, return
+        `run.succeed(value)` and do not call `proceed`. An exception that leaves this method fails
+        the job, like an exception of the job.
         """
         return proceed()
 
 
 class Chain(NamedTuple):
-    """The methods of all middleware, outermost first; those that only pass on are left out."""
+    """
+    The methods of all middleware, outermost first; methods that are not overridden are left out.
+    """
 
     around_submit: tuple[Callable[[list[Any], Submit], None], ...] = ()
     around_run: tuple[Callable[[Any, Proceed], Any], ...] = ()
@@ -77,7 +80,9 @@ NONE = Chain()
 
 
 def build_chain(setting: Any) -> Chain:
-    """Make each middleware of GEARMAN_MIDDLEWARE; ImproperlyConfigured names the wrong element."""
+    """
+    Create each middleware of GEARMAN_MIDDLEWARE; ImproperlyConfigured names the wrong element.
+    """
     if not isinstance(setting, (list, tuple)):
         raise ImproperlyConfigured(
             f"GEARMAN_MIDDLEWARE is a list of dotted paths of classes, not {setting!r}"

@@ -1,4 +1,4 @@
-"""From GEARMAN_BACKEND to a backend: one for each thread, process and set of settings."""
+"""The backends: one for each thread, process and set of settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..exceptions import InvalidBackend
 from ..protocol.address import ServerAddress
 from .base import BaseBackend
 
-#: The short names that GEARMAN_BACKEND takes.
+#: The short names of GEARMAN_BACKEND.
 BUILT_IN = {
     "gearman": "django_gearman.backends.gearmand.GearmandBackend",
     "python-gearman": "django_gearman.backends.python_gearman.PythonGearmanBackend",
@@ -24,7 +24,7 @@ BUILT_IN = {
     "eager": "django_gearman.backends.eager.EagerBackend",
 }
 
-#: Those of them whose job server is in this process.
+#: Those backends whose job server is in this process.
 LOCAL = ("memory", "eager")
 
 _KEPT = 8
@@ -41,16 +41,16 @@ _state = _ThreadState()
 
 def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
     """
-    Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as they stand; a test has its own.
+    Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS; a test may replace them.
 
-    `servers` stand in place of GEARMAN_SERVERS.
+    `servers` replaces GEARMAN_SERVERS.
     """
     backend, configured, options = conf.transport()
     return current().settings(backend, configured if servers is None else servers, options)
 
 
 def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
-    """Turn a list of addresses into servers; InvalidBackend says which element is wrong."""
+    """Parse a list of addresses; raise InvalidBackend, with the wrong element."""
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
         raise InvalidBackend(
             f"{source} must be a list of servers, like ['127.0.0.1:4730'], not {value!r}"
@@ -67,10 +67,10 @@ def get_backend(
     servers: Sequence[Any] | None = None, settings: _Settings | None = None
 ) -> BaseBackend:
     """
-    Return this thread's backend, as the settings stand; with `servers` in place of GEARMAN_SERVERS.
+    Return this thread's backend for the settings; `servers` replaces GEARMAN_SERVERS.
 
-    `settings` are those of the transport, if they have been read already. Raises InvalidBackend when
-    they are wrong.
+    `settings` are those of the transport, if the caller has read them already. Raises
+    InvalidBackend for wrong settings.
     """
     environment = current()
     path, configured, options = settings or conf.transport()
@@ -81,7 +81,7 @@ def get_backend(
             return backend
     source = "GEARMAN_SERVERS" if servers is None else "host_list"
     backend = _make(wanted[1], source)
-    # A copy, in case the lists are changed in place; and few, in case there are ever new ones.
+    # A copy, because the project may change its lists in place. Few, because settings may change often.
     made = (environment, copy.deepcopy(wanted), backend)
     _state.backends = [*_state.backends[-_KEPT + 1 :], made]
     return backend
@@ -94,7 +94,7 @@ def use_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
 
 
 def close_backends(made_under: Environment | None = None) -> None:
-    """Close this thread's connections to job servers, as before a fork, or as one test ends."""
+    """Close this thread's connections to job servers, before a fork or after a test."""
     closing = [made for made in _state.backends if made_under in (None, made[0])]
     _state.backends = [made for made in _state.backends if made not in closing]
     for *_, backend in closing:
@@ -102,7 +102,7 @@ def close_backends(made_under: Environment | None = None) -> None:
 
 
 def get_backend_class() -> type[BaseBackend]:
-    """Return the class that GEARMAN_BACKEND names; InvalidBackend if there is none."""
+    """Return the class that GEARMAN_BACKEND names; raise InvalidBackend if there is none."""
     path, _, _ = backend_settings()
     known = ", ".join(map(repr, BUILT_IN))
     if not isinstance(path, str) or (path not in BUILT_IN and "." not in path):
@@ -125,7 +125,7 @@ def get_backend_class() -> type[BaseBackend]:
 
 
 def _options() -> Mapping[str, Any]:
-    """Return GEARMAN_OPTIONS, when the backend takes them all."""
+    """Return GEARMAN_OPTIONS if the backend accepts them all."""
     path, _, options = backend_settings()
     if not isinstance(options, Mapping):
         raise InvalidBackend(f"GEARMAN_OPTIONS must be a dict, not {options!r}")
@@ -143,13 +143,13 @@ def _options() -> Mapping[str, Any]:
 
 
 def check_backend() -> None:
-    """Make a backend and forget it: InvalidBackend if the settings are wrong; nothing is opened."""
+    """Make a backend to validate the settings; raise InvalidBackend. This opens no connection."""
     _, servers, _ = backend_settings()
     _make(servers, "GEARMAN_SERVERS")
 
 
 def _make(servers: object, source: str) -> BaseBackend:
-    """Make a backend; InvalidBackend if the settings are wrong, TLS certificates included."""
+    """Make a backend; raise InvalidBackend for wrong settings, TLS certificates included."""
     addresses = parse_servers(servers, source=source)
     backend = get_backend_class()(addresses, **_options())
     if not backend.local:

@@ -1,22 +1,21 @@
 """
-The transport contract: what every way of reaching a job server must be able to do.
+The transport contract: the interface of every backend.
 
-A backend carries bytes. It knows functions, workloads, uniques and handles; it knows nothing of
-clients, jobs, registries, serializers or settings. Whoever writes one implements nine methods:
+A backend carries bytes. It knows functions, workloads, uniques and handles. It knows nothing of
+clients, jobs, registries, serializers or settings. A new backend implements nine methods:
 
-* `BaseBackend.submit` (which begins with `specs.check_specs`), `job_status`, `functions`, `workers`,
-  `register`
+* `BaseBackend.submit` (which begins with `specs.check_specs`), `job_status`, `functions`,
+  `workers`, `register`
 * `Submission.next_update`
 * `WorkerSession.grab_job`, `send`, `close`
 
-Waiting is always a bounded pull that answers None when the time is up, so that the worker's loop,
-its stop flag and its limits can be written once, above.
+Each wait has a time limit and returns None at its end. So the worker's loop, its stop flag and its
+limits are written once, above the backends.
 
-The values that cross it are those of `protocol.messages`; their names are here, too.
+The values of the contract are those of `protocol.messages`; their names are here, too.
 
-No exception of a foreign library crosses this contract: a backend raises `BackendError` or
-`JobError` (see `django_gearman.exceptions`), and the caller's own mistakes as ValueError or
-TypeError.
+No exception of another library leaves a backend. It raises `BackendError` or `JobError` (see
+`django_gearman.exceptions`), and ValueError or TypeError for mistakes of the caller.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ __all__ = [
     "refusal",
 ]
 
-#: Bytes of a workload above which it may not fit into a worker's memory.
+#: Size of a workload, in bytes, above which it may not fit into a worker's memory.
 LARGE_WORKLOAD = 1 << 17
 
 
@@ -82,8 +81,9 @@ class Submission(ABC):
     """
     A submitted job, as the submitter sees it.
 
-    `handle` names it in `BaseBackend.job_status`, also from another process; "" with `error` set
-    when the server refused it (`ServerError`) or never acknowledged it (`SubmitUncertain`).
+    `handle` names it in `BaseBackend.job_status`, also from another process. It is "", and `error`
+    is set, if the server refused the job (`ServerError`) or never acknowledged it
+    (`SubmitUncertain`).
     """
 
     handle: str = ""
@@ -94,21 +94,24 @@ class Submission(ABC):
         """
         Wait up to `timeout` seconds (None: without limit) for the next update.
 
-        Answers None when the time is up, and once the outcome has been handed out. Raises
-        `ConnectionLost` when no update can come any more, `JobLost` when the server has forgotten
-        the job, and `ResultUnavailable` for a background job, which sends none.
+        Returns None after the timeout, and after the outcome. Raises `ConnectionLost` if no update
+        can arrive any more, `JobLost` if the server has forgotten the job, and `ResultUnavailable`
+        for a background job, which sends none.
         """
 
     def release(self) -> None:  # noqa: B027 - what keeps nothing has nothing to forget
         """
-        Note that a wait has ended in vain.
+        Note that a wait has ended without an outcome.
 
-        The submitter may wait again. Once nobody holds the submission any more, its job may be
-        forgotten: a queued one that nobody else waits for need not run.
+        The submitter may wait again. When no reference to the submission is left, the backend may
+        forget its job: a queued job without another waiting client need not run.
         """
 
     def updates(self, timeout: float | None = None) -> Iterator[Update]:
-        """Yield updates up to and including the outcome; JobTimeout after `timeout` seconds in all."""
+        """
+        Yield updates up to and including the outcome; raise JobTimeout after `timeout` seconds in
+        all.
+        """
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             remaining = None if deadline is None else max(0.0, deadline - monotonic())
@@ -127,41 +130,41 @@ class UnsentSubmission(Submission):
         self.error: BackendError = error
 
     def next_update(self, timeout: float | None = None) -> Update | None:
-        raise self.error.with_traceback(None)  # or it would grow with each time
+        raise self.error.with_traceback(None)  # otherwise its traceback would grow each time
 
 
 class WorkerSession(ABC):
     """
-    A worker's standing with the server; closing it, or dying, gives the jobs in hand to others.
+    A worker's registration with the servers; closing it, or dying, gives its jobs to other workers.
 
-    A server that is down is the session's own affair: it reconnects, with a growing delay, and
-    registers again, while `grab_job` answers None.
+    If a server is down, the session reconnects with growing delays, and registers again. Meanwhile
+    `grab_job` returns None.
     """
 
-    #: Called with a server's address and the socket, when one is opened to it that carries packets
-    #: as they are: whoever holds a duplicate can end the worker's jobs should its process die.
+    #: Called with a server's address and the socket of a new connection without TLS. The owner of a
+    #: duplicate can end the worker's jobs if its process dies.
     on_connect: Callable[[str, socket.socket], object] | None = None
-    #: Called with a job whose workload, of more than LARGE_WORKLOAD bytes, is about to be read, and
-    #: with None when it has been: the process may die of that, too. The job has no workload then.
+    #: Called with a job, still without its workload, when more than LARGE_WORKLOAD bytes are about to
+    #: be read, because the process may die of that. Called with None when the workload is there.
     on_arriving: Callable[[AssignedJob | None], object] | None = None
-    #: How many jobs may be asked for before `grab_job` is called for them: the next one is then
-    #: assigned while this one runs. None has the session decide; one that cannot always takes 0.
+    #: The number of jobs to request in advance: the server then assigns the next one while this one
+    #: runs. None adapts it; a session that cannot prefetch uses 0.
     prefetch: int | None = 0
-    #: What the servers list the worker as, and the functions that it serves.
+    #: The name of the worker on the servers, and the functions that it serves.
     client_id: str = ""
     functions: frozenset[str] = frozenset()
 
     def ask_no_more(self) -> None:  # noqa: B027 - what asks for nothing ahead has nothing to end
-        """Have `grab_job` hand out what was asked for already, and ask for nothing any more."""
+        """Make `grab_job` return requested jobs only, and request no more."""
 
     @property
     def holds_jobs(self) -> bool:
-        """Whether there are, or may be, jobs assigned that `grab_job` has not handed out."""
+        """True if jobs are, or may be, assigned that `grab_job` has not returned."""
         return False
 
     @property
     def is_known(self) -> bool:
-        """Whether a server has this worker registered, and has answered it since."""
+        """True if a server has registered this worker and has answered since."""
         return True
 
     @abstractmethod
@@ -171,63 +174,63 @@ class WorkerSession(ABC):
     @abstractmethod
     def send(self, job: AssignedJob, update: Update) -> None:
         """
-        Report on a job in hand; an `Outcome` ends it.
+        Report on a current job; an `Outcome` ends it.
 
-        Raises `ConnectionLost` when the job is no longer in hand: the server gives it to another
-        worker.
+        Raises `ConnectionLost` if the server has given the job to another worker.
         """
 
     def give_back(self, job: AssignedJob) -> bool:
-        """Leave a job in hand to another worker; answer False where that cannot be done."""
+        """Leave a current job to another worker; return False if this is impossible."""
         return False
 
     def is_awaited(self, job: AssignedJob) -> bool | None:
         """
-        Return whether a client waits for a job in hand; None where the server cannot tell.
+        Return True if a client waits for a current job; None if the server cannot say.
 
-        It may be asked about a job whose `background` is None, and takes a moment.
+        Use it for a job whose `background` is None. It takes a moment.
         """
         return None
 
     @abstractmethod
     def close(self) -> None:
-        """Leave, once everything sent has been processed by the server."""
+        """Disconnect after the server has processed everything that was sent."""
 
 
 class BaseBackend(ABC):
     """
-    A way to reach job servers; one object for each thread.
+    A way to reach job servers; each thread has its own object.
 
-    Making one opens nothing. It survives a fork: in the child it connects anew.
+    The constructor opens nothing. After a fork, the child connects anew.
     """
 
-    #: The job server lives inside this process, where no other process can reach it.
+    #: The job server is inside this process, and no other process can reach it.
     local: bool = False
-    #: A job runs in the thread that submits it.
+    #: Jobs run in the thread that submits them.
     runs_in_caller: bool = False
-    #: `JobSpec.run_at` is honoured.
+    #: The backend supports `JobSpec.run_at`.
     supports_delayed: bool = True
 
     def __init__(self, servers: Sequence[ServerAddress], **options: Any) -> None:  # noqa: B027 - nothing to keep
         """
-        Take the servers, and GEARMAN_OPTIONS as keyword arguments.
+        Store the servers, and GEARMAN_OPTIONS as keyword arguments.
 
-        A subclass names its options as keyword-only parameters; an unknown one is then refused.
+        A subclass names its options as keyword-only parameters, so an unknown option is a
+        TypeError.
         """
 
     @abstractmethod
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         """
-        Submit jobs, pipelined, and return when each has a handle or an `error`; order is kept.
+        Submit jobs, pipelined, and return when each has a handle or an `error`; the order is kept.
 
-        Raises, before anything is sent: TypeError or ValueError for a spec whose job cannot travel
-        (see `backends.specs.check_specs`), `ServerUnavailable` when no server can be reached,
-        `BackendError` when the transport has no delayed jobs and a spec asks for one.
+        Raises, before anything is sent: TypeError or ValueError for an invalid spec (see
+        `backends.specs.check_specs`), `ServerUnavailable` if no server can be reached,
+        `BackendError` if a spec has a delay and the transport has no delayed jobs.
         """
 
     @abstractmethod
     def job_status(self, handle: str) -> JobStatus:
-        """Ask the server that made the handle; ValueError for a handle that is none of ours."""
+        """Ask the server that made the handle; raise ValueError for an invalid handle."""
 
     @abstractmethod
     def functions(self) -> list[FunctionStatus]:
@@ -239,11 +242,11 @@ class BaseBackend(ABC):
 
     @abstractmethod
     def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
-        """Become a worker for these functions, shown to administrators as `client_id`."""
+        """Register a worker for these functions, with the name `client_id`."""
 
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
-        """Ask each server for a sign of life within `timeout` seconds; return what went wrong."""
+        """Check that each server answers within `timeout` seconds; return the errors."""
         return {}
 
     def close(self) -> None:  # noqa: B027 - what opens nothing has nothing to close
-        """Close every connection; using the backend again opens new ones."""
+        """Close every connection; a later use opens new ones."""

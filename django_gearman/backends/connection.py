@@ -1,8 +1,8 @@
 """
-One socket to one job server: blocking calls with a time limit, on top of a non-blocking socket.
+One socket to one job server: blocking calls with a time limit, on a non-blocking socket.
 
-A connection is opened by making it, and is of no more use once it has raised ConnectionLost. It
-belongs to the process that opened it: after a fork the child must open its own.
+The constructor opens the connection. After ConnectionLost it is unusable. It belongs to the process
+that opened it: after a fork, the child must open its own.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from ..utils.interrupts import undisturbed, waits
 from .sharing import close_in_child
 from .sockets import Address, open_socket
 
-_JOINED = 32768  # bytes of a chunk, on average, up to which a copy costs less than a buffer
+_JOINED = 32768  # average bytes of a chunk up to which a copy costs less than a buffer
 _BUFFERS = 512  # buffers for each sendmsg(); the kernel takes 1024
-_SPIN_SECONDS = 0.0003  # that a thread polls for what may come soon, instead of sleeping
-_SPIN_AGAIN_SECONDS = 0.003  # after it did in vain: at most a tenth of the time is lost
-_LONGEST_WAIT = 86_400.0  # seconds; poll() takes no more than 24 days
-_LARGE = 1024  # bytes from which on a packet may take its time
+_SPIN_SECONDS = 0.0003  # of polling for a quick answer, instead of sleeping
+_SPIN_AGAIN_SECONDS = 0.003  # after polling in vain: at most a tenth of the time is lost
+_LONGEST_WAIT = 86_400.0  # seconds; poll() accepts at most 24 days
+_LARGE = 1024  # bytes above which a packet may take longer
 
-_ASK_STATUS = encode(PacketType.GET_STATUS, b"H:nobody:0")  # which every server answers
+_ASK_STATUS = encode(PacketType.GET_STATUS, b"H:nobody:0")  # a command that every server answers
 _ASK_ECHO = encode(PacketType.ECHO_REQ, b"are you there?")
-_open: weakref.WeakSet[Connection] = weakref.WeakSet()  # over TLS: they are to end with a goodbye
-_without_options: set[str] = set()  # servers that leave OPTION_REQ unanswered
+_open: weakref.WeakSet[Connection] = weakref.WeakSet()  # TLS connections
+_without_options: set[str] = set()  # servers that do not answer OPTION_REQ
 
 
 class Connection:
     """
-    A socket to `server` that speaks packets.
+    A socket to `server` for packets.
 
-    Making one connects, to `address` if it is given, and asks for WORK_EXCEPTION packets; that the
-    server answers proves that it is alive, which a connect alone does not: the kernel accepts
-    connections for a stopped process. Some servers have no answer to that, and are asked for a job's
-    status; they cost half of `connect_timeout` once. Raises ConnectionLost after `connect_timeout`
-    seconds; `opening.open_connection` looks up names in that time, too. Sending fails when the server
-    takes nothing for `send_timeout` seconds. Nothing more can be sent then, as after any interruption
-    halfway; but what the server has said before can be taken in.
+    The constructor connects, to `address` if it is given, and asks for WORK_EXCEPTION packets. The
+    answer proves that the server is alive. A connect alone does not, because the kernel accepts
+    connections for a stopped process. Some servers do not answer, and are asked for a job's status;
+    they cost half of `connect_timeout` once. Raises ConnectionLost after `connect_timeout` seconds;
+    `opening.open_connection` includes the name lookup in that time. Sending fails if the server
+    reads nothing for `send_timeout` seconds. After that, as after any interruption, nothing more
+    can be sent, but data that has arrived can be read.
 
-    One thread may receive while another sends, and any may close.
+    One thread may receive while another sends, and any thread may close.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class Connection:
         address: Address | None = None,
     ) -> None:
         self.server = server
-        #: When a part of a large packet arrived last, on the monotonic clock. Small packets are no
-        #: sign that an answer is on its way behind them.
+        #: The monotonic time of the last part of a large packet. Small packets do not mean that an
+        #: answer follows them.
         self.moved_at = 0.0
         self._send_timeout = send_timeout
-        self._spins_at = 0.0  # not before that: it was in vain
+        self._spins_at = 0.0  # no polling before that time
         self._process = os.getpid()
         self._reader = PacketReader(source=f"job server {server}")
-        self._packets: list[Packet] = []  # that have arrived with one that was waited for
+        self._packets: list[Packet] = []  # packets that arrived together with an expected one
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = monotonic() + connect_timeout
         self._socket = open_socket(server, address, connect_timeout)
@@ -90,7 +90,7 @@ class Connection:
             raise
 
     def _is_alive(self, deadline: float) -> bool:
-        """Ask for WORK_EXCEPTION packets, and return whether there was an answer in time."""
+        """Ask for WORK_EXCEPTION packets, and return True if there was an answer in time."""
         address = str(self.server)
         if address not in _without_options:
             self.send(encode(PacketType.OPTION_REQ, b"exceptions"))
@@ -108,7 +108,7 @@ class Connection:
         return False
 
     def fileno(self) -> int:
-        """Return the descriptor; ConnectionLost if this process has none, or none any more."""
+        """Return the descriptor; raise ConnectionLost if this process has none."""
         self.check_process()
         number = self._socket.fileno()
         if number < 0:
@@ -118,9 +118,9 @@ class Connection:
     @undisturbed
     def send(self, *chunks: bytes, until: float = math.inf) -> None:
         """
-        Send all of `chunks`, uncopied where they are large; ConnectionLost when that fails.
+        Send all of `chunks`, large ones without a copy; raise ConnectionLost on failure.
 
-        It fails, too, when not all is sent at the time `until`.
+        It also fails if not everything is sent at the time `until`.
         """
         self.check_process()
         try:
@@ -130,7 +130,7 @@ class Connection:
                 for start in range(0, len(chunks), _BUFFERS):
                     some = chunks[start : start + _BUFFERS]
                     self._send_buffers([memoryview(chunk) for chunk in some], until)
-        except ConnectionLost:  # half a packet may have gone out; but answers may have arrived
+        except ConnectionLost:  # half a packet may be sent; but answers may have arrived
             with self._lock, contextlib.suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_WR)
             raise
@@ -165,9 +165,10 @@ class Connection:
 
     def receive(self, timeout: float | None = None) -> Packet | None:
         """
-        Wait up to `timeout` seconds (None: without limit) for a packet; 0 reads what is there, once.
+        Wait up to `timeout` seconds (None: without limit) for a packet; with 0, read once without
+        waiting.
 
-        Raises ConnectionLost when the connection breaks, ProtocolError when the server sends noise.
+        Raises ConnectionLost if the connection breaks, and ProtocolError for invalid data.
         """
         deadline = math.inf if timeout is None else monotonic() + timeout
         while not self._packets:
@@ -181,7 +182,10 @@ class Connection:
         return self._packets.pop(0) if self._packets else None
 
     def echo(self, timeout: float) -> None:
-        """Wait until the server has processed all that was sent; ConnectionLost if it does not."""
+        """
+        Wait until the server has processed everything that was sent; raise ConnectionLost if it
+        does not.
+        """
         deadline = monotonic() + timeout
         self.send(_ASK_STATUS if str(self.server) in _without_options else _ASK_ECHO)
         while (packet := self.receive(max(0.0, deadline - monotonic()))) is not None:
@@ -191,14 +195,14 @@ class Connection:
 
     @property
     def plain_socket(self) -> socket.socket | None:
-        """The socket, where packets go over it as they are."""
+        """The socket, if packets are sent over it without TLS."""
         return None if self._is_tls else self._socket
 
     def ask(self, command: str, timeout: float) -> str:
         """
-        Run a command of the admin protocol that answers with lines and a full stop; return the lines.
+        Run an admin command whose answer ends with a full stop; return the lines.
 
-        Raises ConnectionLost when the answer is not whole within `timeout` seconds.
+        Raises ConnectionLost if the answer is incomplete after `timeout` seconds.
         """
         self.send(f"{command}\r\n".encode())
         deadline = monotonic() + timeout
@@ -214,11 +218,11 @@ class Connection:
     @waits
     def has_news(self, timeout: float = 0.0, *, soon: bool = False) -> bool:
         """
-        Wait up to `timeout` seconds until something has arrived, or the connection has ended.
+        Wait up to `timeout` seconds until data has arrived, or the connection has ended.
 
-        For what may come `soon` the thread spins for a moment before it sleeps: to sleep and be woken
-        would take longer than a server near by takes to answer. Other threads of this process would
-        pay for that, so it is done where there are none.
+        If data may arrive `soon`, the thread busy-waits for a moment before it sleeps. Sleeping and
+        waking take longer than the answer of a server near by. Other threads of this process would
+        lose that time, so it is only done if there are none.
         """
         if soon and threading.active_count() == 1 and self._spin(timeout):
             return True
@@ -240,9 +244,9 @@ class Connection:
     @undisturbed
     def take_in(self) -> list[Packet]:
         """
-        Read what has arrived, without waiting, and return the packets that are whole by it.
+        Read without waiting, and return the packets that are complete.
 
-        Raises ConnectionLost when the connection is broken, ProtocolError when the server sends noise.
+        Raises ConnectionLost if the connection is broken, and ProtocolError for invalid data.
         """
         packets = self._reader.feed(self._receive_bytes())
         if self._packets:
@@ -250,17 +254,22 @@ class Connection:
         return packets
 
     def arriving(self, least: int) -> tuple[Packet, int] | None:
-        """Return the head of a packet of so many bytes that is on its way; see `PacketReader.head`."""
+        """
+        Return the head of an incomplete packet of at least this many bytes; see
+        `PacketReader.head`.
+        """
         return self._reader.head(least)
 
     def _read(self, timeout: float) -> bytes | None:
-        """Return what arrives in time, None if nothing does; b"" for a part of a TLS record."""
+        """
+        Return the data that arrives in time, None if there is none; b"" for a part of a TLS record.
+        """
         self.check_process()
         return self._receive_bytes() if self.has_news(timeout) else None
 
     def _receive_bytes(self) -> bytes:
         try:
-            # Never less than a TLS record holds, so that nothing is left which poll() does not show.
+            # At least the size of a TLS record, so that no data is left that poll() does not see.
             missing = self._reader.missing
             is_large = missing > _LARGE
             with self._lock:
@@ -277,11 +286,11 @@ class Connection:
 
     @property
     def inherited(self) -> bool:
-        """Whether it was opened by another process, before a fork."""
+        """True if another process opened it, before a fork."""
         return os.getpid() != self._process
 
     def check_process(self) -> None:
-        """Raise ConnectionLost in any process but the one that opened the connection."""
+        """Raise ConnectionLost unless this process opened the connection."""
         if self.inherited:
             raise self._lost("it belongs to the parent process; open another one after a fork")
 
@@ -292,17 +301,17 @@ class Connection:
 
     def close(self) -> None:
         """
-        Close it; a thread that waits for it is woken.
+        Close the connection, and wake a thread that waits for it.
 
-        Over TLS it says goodbye first, without waiting for the answer: gearmand takes a connection
-        that ends without for an error, which it then finds on another client's connection.
+        With TLS, send a close message first, without waiting for the answer. gearmand treats a
+        connection without it as an error, which then hits another client's connection.
         """
-        if self.inherited:  # it is the parent's still, and its lock may never open again
+        if self.inherited:  # it belongs to the parent, and its lock may never open
             self._socket.close()
             return
         with self._lock:
             if isinstance(self._socket, ssl.SSLSocket):
-                with contextlib.suppress(OSError, ValueError):  # not even waiting to be able to
+                with contextlib.suppress(OSError, ValueError):  # not even waiting for the socket
                     self._socket.unwrap()
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
@@ -316,16 +325,16 @@ class Connection:
         if getattr(self, "_is_tls", False):
             self.close()
         else:
-            opened.close()  # and no more: whoever has a duplicate still has its jobs
+            opened.close()  # and no more: a duplicate of the socket still has its jobs
 
 
 @atexit.register
 def _say_goodbye() -> None:
-    """Close what this process leaves open."""
+    """Close the TLS connections that are open at the exit of this process."""
     for connection in list(_open):
         connection.close()
 
 
 def milliseconds(timeout: float) -> float:
-    """Return what poll() takes for so many seconds."""
+    """Convert seconds to the argument of poll()."""
     return min(timeout, _LONGEST_WAIT) * 1000

@@ -1,12 +1,12 @@
 """
 "eager": a memory transport for each thread, whose jobs run in the thread that submits them.
 
-Each thread has a server of its own, so that a job runs where its submitter's database connections
-and transactions are. The client runs what is queued as soon as it has submitted (`worker.inline`).
+Each thread has its own server, so a job runs with the database connections and transactions of its
+submitter. The client runs the queued jobs after each submission (`worker.inline`).
 
-A running job may submit others. Those in the background wait until it has finished. Those it waits
-for run inside it: on a server one level further in, before the jobs that were queued earlier.
-Delayed jobs stay on the outermost level until a later submission finds them due.
+A running job may submit others. Background jobs wait until it has finished. Jobs that it waits for
+run inside it: on a server one level deeper, before the jobs that were queued earlier. Delayed jobs
+stay on the outermost level until a later submission finds them due.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from .specs import check_specs
 
 
 class EagerBackend(MemoryBackend):
-    """A memory transport of one thread; in a running job, it has a level for what the job awaits."""
+    """
+    A memory transport of one thread, with a deeper level for jobs that a running job waits for.
+    """
 
     runs_in_caller = True
 
@@ -48,21 +50,21 @@ class EagerBackend(MemoryBackend):
         return level
 
     def levels(self) -> Iterator[EagerBackend]:
-        """Yield this level and those inside it, each with a server of its own."""
+        """Yield this level and the deeper ones, each with its own server."""
         level: EagerBackend | None = self
         while level is not None:
             yield level
             level = level._inner
 
     def _inside(self) -> EagerBackend:
-        """Return the level for what a job of this one waits for."""
+        """Return the level for jobs that a job of this level waits for."""
         if self._inner is None:
             self._inner = EagerBackend()
             self._inner._around, self._inner._outermost = self, self._outermost
         return self._inner
 
     def queue(self, spec: JobSpec) -> Submission:
-        """Take a job at this level."""
+        """Queue a job at this level."""
         return MemoryBackend._take(self if spec.run_at is None else self._outermost, spec)
 
     def job_status(self, handle: str) -> JobStatus:

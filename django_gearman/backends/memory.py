@@ -1,10 +1,10 @@
 """
 "memory": a job server inside this process, which all its threads share.
 
-The rules are those of `jobserver.job_table`. Here are the lock, the clock, and what clients and
-workers hold of it. Real job servers differ in one thing that no test should depend on: in which order
-the jobs of different functions run. gearmand 1.1 serves one function after the other, and 2.0 each in
-turn; here the job that was submitted first runs first, which is the easiest to read.
+The rules are those of `jobserver.job_table`. This module adds the lock, the clock, and the sides of
+clients and workers. Real job servers differ in the order of jobs of different functions, and no
+test should depend on it. gearmand 1.1 serves one function after the other, and 2.0 each in turn.
+Here the job that was submitted first runs first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ from .base import BaseBackend, Submission, UnsentSubmission, WorkerSession, refu
 from .specs import check_specs
 
 _BANDS = {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
-_numbers = itertools.count(1)  # of the jobs of all servers: a handle is of one job only
+_numbers = itertools.count(
+    1
+)  # of the jobs of all servers, so that a handle belongs to one job only
 
 
 def _make_handle(_: int) -> bytes:
@@ -48,11 +50,11 @@ def _make_handle(_: int) -> bytes:
 
 
 class MemoryServer:
-    """A job server that backends of one name share: its table behind a lock, and its clock."""
+    """A job server that backends of the same name share: its table behind a lock, and its clock."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.offset = 0.0  # seconds by which its clock is ahead of the time of day
+        self.offset = 0.0  # seconds between its clock and the system time
         self.lock = threading.RLock()  # guards everything here
         self.changed = threading.Condition(self.lock)  # tells of every change
         self._waiting = 0
@@ -72,27 +74,29 @@ class MemoryServer:
         return time.time() + self.offset
 
     def next_due(self) -> float:
-        """Return in how many seconds the next of the delayed jobs is due; infinity if none is left."""
+        """Return the seconds until the next delayed job is due; infinity if there is none."""
         with self.lock:
             return max(0.0, self._table.next_due - self.now())
 
     def has_work(self) -> bool:
-        """Whether a job waits for a worker."""
+        """Return True if a job waits for a worker."""
         with self.lock:
             if self._table.delayed:
                 self._table.due(self.now())
             return bool(self._table.ready)
 
     def advance(self, seconds: float) -> None:
-        """Move the server's clock: jobs that were delayed by no more than this are due."""
+        """Move the server's clock: jobs with at most this delay become due."""
         with self.lock:
             self.offset += seconds
             if self._waiting:
                 self.changed.notify_all()
 
     def submit(self, submission: MemorySubmission, spec: JobSpec, max_queued: int | None) -> None:
-        """Take a job, or merge it with an equal one; ServerError when its function has too many."""
-        # The submitter reads the time of day, and means "this many seconds from now".
+        """
+        Accept a job, or merge it with an equal one; raise ServerError if its function has too many.
+        """
+        # The submitter uses the system time, and means "this many seconds from now".
         run_at = None if spec.run_at is None else spec.run_at + self.offset
         band, background = _BANDS[spec.priority], spec.background
         function, unique = to_bytes(spec.function), wire_unique(spec)
@@ -112,7 +116,7 @@ class MemoryServer:
                 self.changed.notify_all()
 
     def grab(self, worker: Worker, timeout: float | None) -> AssignedJob | None:
-        """Give the worker a job of its functions, when there is one in time."""
+        """Assign the worker a job of its functions, if there is one in time."""
         deadline = math.inf if timeout is None else monotonic() + timeout
         with self.lock:
             while True:
@@ -128,7 +132,7 @@ class MemoryServer:
                 self.wait(min(remaining, self.next_due(), threading.TIMEOUT_MAX))
 
     def report(self, worker: Worker, handle: str, update: Update) -> None:
-        """Tell the clients of a job what its worker says."""
+        """Send a worker's update to the clients of a job."""
         with self.lock:
             job = worker.in_hand.get(own_handle(handle))
             if job is None:
@@ -149,14 +153,14 @@ class MemoryServer:
                 self._table.can_do(worker, to_bytes(function))
 
     def leave(self, worker: Worker) -> None:
-        """Queue the jobs that the worker had in hand again."""
+        """Queue the worker's current jobs again."""
         with self.lock:
             self._table.leave(worker)
             if self._waiting:
                 self.changed.notify_all()
 
     def give_back(self, worker: Worker, handle: str) -> None:
-        """Queue a job that the worker had in hand again."""
+        """Queue a current job of the worker again."""
         with self.lock:
             job = worker.in_hand.get(own_handle(handle))
             if job is not None:
@@ -165,7 +169,7 @@ class MemoryServer:
                     self.changed.notify_all()
 
     def hang_up(self, owner: object) -> None:
-        """Drop the queued foreground jobs that nobody waits for any more."""
+        """Drop queued foreground jobs without a waiting client."""
         with self.lock:
             for job in list(self._table.jobs.values()):
                 for client in cast("tuple[MemorySubmission, ...]", job.clients):
@@ -236,7 +240,7 @@ class MemorySubmission(Submission):
     def _take_update(self) -> Update | None:
         try:
             update = self.received.popleft()
-        except IndexError:  # the time is up, or another thread that waits was quicker
+        except IndexError:  # the time is over, or another waiting thread was faster
             return None
         self._finished = isinstance(update, Outcome)
         return update
@@ -261,7 +265,7 @@ class MemoryWorkerSession(WorkerSession):
 
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         if self._has_left:
-            self._enter()  # again, as a worker whose connection was lost does
+            self._enter()  # again, like a worker whose connection was lost
         return self._server.grab(self._worker, timeout)
 
     def send(self, job: AssignedJob, update: Update) -> None:
@@ -281,14 +285,14 @@ _servers_lock = threading.Lock()
 
 
 def forget_servers() -> None:
-    """Have backends that are made from now on begin with new, empty servers."""
+    """Make new backends start with new, empty servers."""
     with _servers_lock:
         _servers.clear()
 
 
 class MemoryBackend(BaseBackend):
     """
-    A job server inside this process: the one that all backends of this `name` share.
+    A job server inside this process, which all backends of this `name` share.
 
     `max_queued` limits the jobs of each function, as gearmand's `maxqueue` does; 0 or None does not.
     """

@@ -1,4 +1,4 @@
-"""Open connections to job servers in a bounded time, whatever hangs."""
+"""Opening connections to job servers in a limited time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .connection import Connection
 from .reach import Race, Standing, at_once
 from .sockets import Address
 
-_HEAD_START = 0.25  # seconds that an address has before the next one is tried, too
-_PASSED_OVER = 10.0  # seconds for which an address that was silent is tried last, at first
-_LOOK_UPS = 8  # of one name at the same time: each lasts until the system gives it up
+_HEAD_START = 0.25  # seconds until the next address is tried as well
+_PASSED_OVER = 10.0  # seconds for which a silent address is tried last, at first
+_LOOK_UPS = 8  # of one name at the same time: each lasts until the system's own limit
 
-#: The addresses that were silent, of names that have several.
+#: The addresses that were silent, of names with several.
 addresses_standing: Standing[Address] = Standing()
-_looked_up: Counter[str] = Counter()  # names, and how many threads are looking for each
+_looked_up: Counter[str] = Counter()  # names, and the number of threads that look up each
 
 
 def open_connection(
@@ -31,7 +31,7 @@ def open_connection(
     """
     Open a connection within `connect_timeout` seconds in all.
 
-    Of several addresses that the name has, the first one that answers is taken.
+    If the name has several addresses, the first one that answers is used.
     """
     deadline = monotonic() + connect_timeout
     addresses = _look_up(server, connect_timeout)
@@ -56,7 +56,7 @@ def open_connection(
 
 
 def _look_up(server: ServerAddress, timeout: float) -> list[Address]:
-    """Return the addresses of a server's name; in a thread, as the system may take its time."""
+    """Return the addresses of a server's name; in a thread, because the system may take long."""
     name = server.host
     for family, zeros in ((socket.AF_INET, ()), (socket.AF_INET6, (0, 0))):
         with contextlib.suppress(OSError, UnicodeError, ValueError):  # it is a name
@@ -73,7 +73,7 @@ def _look_up(server: ServerAddress, timeout: float) -> list[Address]:
             return list(dict.fromkeys(found))
         if name in race.errors:
             raise race.errors[name]
-    except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
+    except (OSError, UnicodeError) as error:  # UnicodeError: an impossible host name
         raise ConnectionLost(f"job server {server}: {error}") from error
     raise ConnectionLost(f"job server {server}: its name was not looked up in {timeout:.3g} s")
 
@@ -87,12 +87,12 @@ def _counted(name: str, ask: Callable[[], Any]) -> Any:
 
 
 def ping_all(servers: Iterable[ServerAddress], timeout: float) -> dict[str, BackendError | None]:
-    """Ping several servers at the same time; return what went wrong, by address."""
+    """Ping several servers at the same time; return the errors, by address."""
     return at_once({str(server): partial(ping, server, timeout) for server in servers})
 
 
 def ping(server: ServerAddress, timeout: float) -> BackendError | None:
-    """Ask a server for a sign of life; return what went wrong, None if it answered in time."""
+    """Check that a server answers; return the error, or None if it answered in time."""
     deadline = monotonic() + timeout
     try:
         with contextlib.closing(open_connection(server, connect_timeout=timeout)) as connection:

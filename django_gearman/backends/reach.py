@@ -1,8 +1,8 @@
 """
-Which of several servers, or of the addresses of a name, to try first, and several at once.
+The choice among several servers, or addresses of a name, and parallel attempts.
 
-Who was silent is passed over for a while that grows, in all threads of the process: only the first
-one pays for finding out.
+Silent ones are passed over for a growing time, in all threads of the process, so only the first
+thread waits for them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..utils.clock import monotonic
 _T = TypeVar("_T")
 _K = TypeVar("_K", bound=Hashable)
 
-#: How often a passed-over time is doubled, at most: from 10 seconds to 5 minutes, and a bit.
+#: The most doublings of a passed-over time: from 10 seconds to over 5 minutes.
 _DOUBLED = 5
-_QUICK_SECONDS = 0.5  # a failure within that time was no silence, and costs nobody anything
+_QUICK_SECONDS = 0.5  # a failure within that time is no silence, and costs little
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,23 @@ class _Mark:
 
 
 class Standing(Generic[_K]):
-    """Which keys have failed lately, for all threads of this process."""
+    """The recent failures by key, for all threads of this process."""
 
     def __init__(self) -> None:
         self._marks: dict[_K, _Mark] = {}
 
     def passed_over(self, key: _K, seconds: float) -> bool:
-        """Whether to try it after others; `seconds` is for how long, after the first failure."""
+        """
+        Return True if it should be tried after others; `seconds` is the time after the first
+        failure.
+        """
         mark = self._marks.get(key)
         if mark is None:
             return False
         return monotonic() < mark.since + seconds * 2.0 ** min(max(0, mark.silences - 1), _DOUBLED)
 
     def silences(self, key: _K) -> int:
-        """How many times in a row it was silent."""
+        """Return how many times in a row it was silent."""
         mark = self._marks.get(key)
         return 0 if mark is None else mark.silences
 
@@ -54,7 +57,7 @@ class Standing(Generic[_K]):
         self._marks[key] = _Mark(monotonic(), self.silences(key))
 
     def failed(self, key: _K, took: float) -> None:
-        """Note that it has failed after so many seconds."""
+        """Note that it has failed after this number of seconds."""
         silences = self.silences(key) + 1 if took > _QUICK_SECONDS else 0
         self._marks[key] = _Mark(monotonic(), silences)
 
@@ -70,17 +73,17 @@ class Standing(Generic[_K]):
 @dataclass
 class Race(Generic[_K, _T]):
     """
-    Attempts in threads of their own, each begun a moment after the one before, or as that fails.
+    Attempts in separate threads; each begins a moment after the one before, or when that fails.
 
-    The first that succeeds wins. What the others still bring is given to `discard`.
+    The first success wins. Later results are passed to `discard`.
     """
 
     attempts: Mapping[_K, Callable[[], _T]]
     standing: Standing[_K]
     discard: Callable[[_T], object]
-    #: Of those that have failed, why.
+    #: The errors of the failed ones.
     errors: dict[_K, BaseException] = field(default_factory=dict)
-    #: When each of them was begun.
+    #: The start times.
     began: dict[_K, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,9 +93,9 @@ class Race(Generic[_K, _T]):
 
     def run(self, pauses: Sequence[float], until: float) -> tuple[_K, _T] | None:
         """
-        Return the winner and what it brought; None if all fail, or none succeeds in time.
+        Return the winner and its result; None if all fail, or none succeeds in time.
 
-        `pauses` are the seconds to wait for each before the next one is begun.
+        `pauses` are the seconds to wait for each before the next one begins.
         """
         try:
             keys = list(self.attempts)
@@ -110,7 +113,7 @@ class Race(Generic[_K, _T]):
         return winner
 
     def run_here(self, key: _K) -> tuple[_K, _T] | None:
-        """Make one attempt in this thread, where a job's time limit may be raised in it."""
+        """Make one attempt in this thread, so that a job's time limit can interrupt it."""
         self.began[key] = monotonic()
         self._try(key, BackendError)
         return self._winner
@@ -135,7 +138,7 @@ class Race(Generic[_K, _T]):
     def _try(self, key: _K, failures: type[Exception] = Exception) -> None:
         try:
             result = self.attempts[key]()
-        except failures as error:  # who runs the race tells it
+        except failures as error:  # the caller of the race reports it
             self.standing.failed(key, monotonic() - self.began[key])
             with self._changed:
                 self.errors[key] = error
@@ -151,7 +154,9 @@ class Race(Generic[_K, _T]):
 
 
 def at_once(calls: Mapping[_K, Callable[[], _T]]) -> dict[_K, _T]:
-    """Return what each call returns; made at the same time, they take as long as the slowest."""
+    """
+    Return the result of each call; they run at the same time, and take as long as the slowest.
+    """
     results: dict[_K, _T] = {}
     errors: dict[_K, Exception] = {}
 

@@ -1,4 +1,4 @@
-"""What transports to real job servers share, whatever carries their packets."""
+"""The common parts of transports to real job servers."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ logger = get_logger(__name__)
 
 _T = TypeVar("_T")
 
-#: Seconds that a worker sleeps before it grabs again unasked: gearmand 1.1 wakes nobody when a
-#: delayed job comes due.
+#: Seconds that a worker sleeps before it asks for jobs unprompted: gearmand 1.1 wakes no worker for
+#: a delayed job.
 REGRAB_SECONDS = 1.0
-#: Seconds that a worker gives a server that was asked for a job, before it asks the next one.
+#: Seconds that a worker waits for a server's answer before it asks the next one.
 PATIENCE_SECONDS = 0.5
 
-#: Which servers have failed lately, for all clients of this process; by address.
+#: The servers that failed lately, by address, for all clients of this process.
 servers_standing: Standing[str] = Standing()
 
-#: What helps if there is no server yet.
+#: The remedy if there is no server yet.
 HOW_TO_START = "'python manage.py gearman_server' starts one"
 
 _LONGEST_BACKOFF = 10.0
@@ -60,7 +60,7 @@ _BATCH_BYTES = 1 << 20
 
 
 def check_options(options: Mapping[str, object]) -> None:
-    """Raise InvalidBackend for an option that is no number of seconds above 0."""
+    """Raise InvalidBackend for an option that is not a number of seconds above 0."""
     for name, value in options.items():
         try:
             check_seconds(value, f"GEARMAN_OPTIONS[{name!r}]")
@@ -69,13 +69,13 @@ def check_options(options: Mapping[str, object]) -> None:
 
 
 def rank(unique: str, address: str) -> bytes:
-    """Return the server's place in the order for a unique: every process finds the same one."""
+    """Return the server's rank for a unique; it is the same in every process."""
     key = to_bytes(address)[-64:]
     return hashlib.blake2b(unique.encode(errors="surrogatepass"), key=key).digest()
 
 
 def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
-    """Return the error that says why no server could be reached."""
+    """Return the error with the reasons why no server could be reached."""
     summary = "; ".join(map(str, reasons))
     question = f"Is it running, and GEARMAN_SERVERS right? {HOW_TO_START}"
     if ": TLS: " in summary:
@@ -84,7 +84,10 @@ def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
 
 
 def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:
-    """Cut a long list of jobs, of so many bytes each, into what is written before handles are read."""
+    """
+    Split a long list of jobs, by their sizes in bytes, into batches that are written before handles
+    are read.
+    """
     batch: list[_T] = []
     total = 0
     for item, size in zip(items, sizes, strict=True):
@@ -100,7 +103,9 @@ def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:
 def function_rows(
     answers: Iterable[tuple[str, str, int, int, int]],
 ) -> list[FunctionStatus]:
-    """Make rows of (address, function, total, running, workers); delayed jobs count with the others."""
+    """
+    Return rows of (address, function, total, running, workers); delayed jobs are counted as well.
+    """
     found: dict[tuple[str, str], FunctionStatus] = {}
     for address, name, total, running, workers in answers:
         function = plain_function(name)
@@ -118,7 +123,9 @@ def function_rows(
 def worker_rows(
     answers: Iterable[tuple[str, str, str, Iterable[str]]],
 ) -> list[WorkerStatus]:
-    """Make rows of (address, ip, client id, functions), without the clients, which serve none."""
+    """
+    Return rows of (address, ip, client id, functions), without clients, which serve no function.
+    """
     rows = []
     for address, ip, client_id, names in answers:
         functions = tuple(sorted({plain_function(name) for name in names}))
@@ -128,7 +135,7 @@ def worker_rows(
 
 
 class WaitingSubmission(Submission):
-    """A job whose updates are delivered as they arrive, and asked after when none do."""
+    """A job whose updates are delivered as they arrive; without news, its status is requested."""
 
     _updates: deque[Update] | None = None  # until there is one
     _finished = False
@@ -141,15 +148,15 @@ class WaitingSubmission(Submission):
     @property
     @abstractmethod
     def _status_interval(self) -> float:
-        """How many seconds to hear nothing of the job, before asking for its status."""
+        """The seconds without news of the job, before its status is requested."""
 
     @abstractmethod
     def _wait(self, ready: Callable[[], bool], until: float) -> bool:
-        """Take in packets until `ready()` or the given time of the monotonic clock; return `ready()`."""
+        """Read packets until `ready()` or the given monotonic time; return `ready()`."""
 
     @abstractmethod
     def _ask_known(self, until: float) -> JobStatus | None:
-        """Ask for the job's status; None when there is news first, or the time is up."""
+        """Ask for the job's status; return None if news came first, or the time is over."""
 
     def lose(self, cause: BackendError) -> None:
         """Note that the connection broke before the job was acknowledged."""
@@ -188,14 +195,14 @@ class WaitingSubmission(Submission):
                 break
         try:
             return self._updates.popleft() if self._updates else None
-        except IndexError:  # the outcome has been handed out, or the time is up
+        except IndexError:  # the outcome was returned, or the time is over
             return None
 
     def _check_known(self, deadline: float) -> None:
-        """Ask whether the job still exists: gearmand forgets some without telling who waits."""
+        """Check that the job still exists: gearmand forgets some without telling their clients."""
         status = self._ask_known(deadline)
         if status is None:
-            return  # the next call goes on waiting for the answer
+            return  # the next call continues to wait for the answer
         self._heard = monotonic()
         if not status.known and not self.has_news():
             self._lost = JobLost(
@@ -205,15 +212,10 @@ class WaitingSubmission(Submission):
 
 
 def deliver_update(running: dict[_T, deque[Any]], handle: _T, update: Update) -> None:
-    """
-    Hand an update to a submission of the job.
-
-    Several submissions on one connection can share a job by its unique; then gearmand sends each
-    packet once for each of them, one after another.
-    """
+    """Pass an update to a submission of the job."""
     sharing = running.get(handle)
     if sharing is None:
-        return  # of a job that ended already, as after an administrator's "cancel job"
+        return  # of a finished job, for example after the admin command "cancel job"
     submission = sharing.popleft()
     submission.receive(update)
     if not isinstance(update, Outcome):

@@ -1,4 +1,4 @@
-"""Connections to job servers, of which a process that a job forks must not keep its copies."""
+"""Connections to job servers whose copies a forked process must close."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Shared(Protocol):
-    """A connection whose `close`, in another process than its own, closes that one's copy only."""
+    """A connection whose `close` only closes the copy of a forked process."""
 
     def close(self) -> object: ...
 
@@ -16,11 +16,11 @@ _opened: weakref.WeakSet[Shared] = weakref.WeakSet()
 
 
 def close_in_child(connection: Shared) -> None:
-    """Have what a job forks close its copy of a connection, as long as there is one."""
+    """Make forked processes close their copy of a connection, while it exists."""
     _opened.add(connection)
 
 
 def close_copies() -> None:
-    """Close this process's copies, in one that has just been forked."""
+    """Close the copies of this process, which was just forked."""
     for connection in list(_opened):
         connection.close()

@@ -1,4 +1,4 @@
-"""Open the sockets of connections."""
+"""Sockets of connections."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from ..utils.clock import monotonic
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 
-Address = tuple[int, Any]  # of a socket: the family, and what connect() takes
+Address = tuple[int, Any]  # of a socket: the family, and the argument of connect()
 
 
 def keep_alive(opened: socket.socket) -> None:
-    """Have the kernel notice within about a minute that the other side has vanished."""
+    """Make the kernel notice within about a minute that the other side has disappeared."""
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
-        if hasattr(socket, option):  # not every platform has them all
+        if hasattr(socket, option):  # some platforms lack some of them
             opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def open_socket(server: ServerAddress, address: Address | None, timeout: float) -> socket.socket:
-    """Return a connected non-blocking socket, over TLS where asked for, or raise ConnectionLost."""
+    """
+    Return a connected non-blocking socket, with TLS if requested; raise ConnectionLost on failure.
+    """
     deadline = monotonic() + timeout
     message = f"job server {server}: "
     try:
@@ -34,7 +36,7 @@ def open_socket(server: ServerAddress, address: Address | None, timeout: float) 
         opened = _connect(server, address, timeout)
     except TimeoutError as error:
         raise ConnectionLost(f"{message}it took no connection in {timeout:.3g} s") from error
-    except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
+    except (OSError, UnicodeError) as error:  # UnicodeError: an impossible host name
         raise ConnectionLost(f"{message}{error}") from error
     try:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,7 +46,7 @@ def open_socket(server: ServerAddress, address: Address | None, timeout: float) 
             name = server.tls.get("server_hostname", server.host)
             opened = context.wrap_socket(opened, server_hostname=name)
         opened.setblocking(False)
-    except (OSError, ValueError) as error:  # ValueError: no possible name for TLS
+    except (OSError, ValueError) as error:  # ValueError: an impossible name for TLS
         opened.close()
         reason = f"TLS: {error}" if context is not None else error
         raise ConnectionLost(f"{message}{reason}") from error

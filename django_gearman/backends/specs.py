@@ -1,4 +1,4 @@
-"""What a spec must be, for its job to travel."""
+"""The checks of specs before their jobs are sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..protocol.names import MAX_FUNCTION_BYTES
 MAX_WORKLOAD_BYTES = 2**32 - 1 - 8192
 
 _FUNCTION = attrgetter("function")
-_USUAL = (str, bytes, str, Priority, bool, NoneType, bool)  # a spec's types, as most have
+_USUAL = (str, bytes, str, Priority, bool, NoneType, bool)  # the usual types of a spec
 _KINDS: dict[str, tuple[Any, str]] = {
     "function": (str, "a string"),
     "workload": (bytes, "bytes"),
@@ -28,8 +28,8 @@ _KINDS: dict[str, tuple[Any, str]] = {
 
 
 def check_specs(specs: Sequence[JobSpec]) -> None:
-    """Raise TypeError or ValueError for a spec whose job cannot travel, before anything is sent."""
-    if type(specs) is not list and not isinstance(specs, Sequence):  # the latter takes its time
+    """Raise TypeError or ValueError for a spec that cannot be sent, before anything is sent."""
+    if type(specs) is not list and not isinstance(specs, Sequence):  # this check is slow
         raise TypeError(f"jobs to submit are a list of JobSpecs, not {specs!r:.100}")
     for spec in specs:
         if type(spec) is not JobSpec:

@@ -1,4 +1,4 @@
-"""From what a caller wrote to the arguments of a job: the README's rules, in one place."""
+"""The arguments of a call: parsing and checks, as the README describes them."""
 
 from __future__ import annotations
 
@@ -69,14 +69,9 @@ _JOB_KEYS = ("task", "data", "unique", "priority", "args", "kwargs")
 
 
 def read_job(entry: object) -> tuple[Any, Call, Any, Any]:
-    """
-    Read an element of `submit_multiple_jobs`: (task, call, unique, priority).
-
-    `data` that is a call already, a dict of a list "args" and a dict "kwargs" and no more, is taken
-    as that call, as ever.
-    """
+    """Parse an element of `submit_multiple_jobs`: (task, call, unique, priority)."""
     if type(entry) is dict and entry.keys() == _SHORT and type(entry["data"]) is not dict:
-        return entry["task"], Call([entry["data"]]), None, None  # as most are
+        return entry["task"], Call([entry["data"]]), None, None  # the usual case
     if not isinstance(entry, Mapping) or "task" not in entry:
         raise TypeError(f"a job to submit is a dict with at least 'task', not {quoted(entry)}")
     if unknown := [key for key in entry if key not in _JOB_KEYS]:
@@ -94,7 +89,7 @@ def read_job(entry: object) -> tuple[Any, Call, Any, Any]:
 
 
 def check_flags(**flags: object) -> None:
-    """Raise TypeError for an option that is neither True, False nor None."""
+    """Raise TypeError for an option that is not True, False or None."""
     for name, value in flags.items():
         if not isinstance(value, (bool, type(None))):
             raise TypeError(

@@ -1,4 +1,4 @@
-"""From a call of a job to a request that can be delivered; nothing is sent here."""
+"""The builder of requests from calls; nothing is sent here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _Entry = TypeVar("_Entry")
 
 
 class _Target(NamedTuple):
-    """What the calls of one task have in common."""
+    """The common properties of the calls of one task."""
 
     task: str | JobDefinition
     job: JobDefinition | None
@@ -38,11 +38,7 @@ class _Target(NamedTuple):
 
 
 class Preparation:
-    """
-    Makes requests of calls that are submitted together, and reads the settings once for all.
-
-    `options` are those of the client; `explicit` ones go before those, and before the job's.
-    """
+    """A builder of requests for calls that are submitted together; it reads the settings once."""
 
     def __init__(
         self, options: Options, background: bool, waits: bool = True, **explicit: Any
@@ -66,7 +62,7 @@ class Preparation:
         unique: str | bool | None = None,
         priority: str | None = None,
     ) -> JobRequest:
-        """Check a call, and return the request that `deliver` takes."""
+        """Check a call, and return the request for `deliver`."""
         key = task if type(task) is str else id(task)
         target = self._targets.get(key)
         if target is None:
@@ -93,7 +89,7 @@ class Preparation:
     def requests(
         self, entries: Iterable[_Entry], read: Callable[[_Entry], tuple[Any, ...]], source: str
     ) -> list[JobRequest]:
-        """Do what `request` does with what `read` makes of each entry; an error says of which."""
+        """Build a request for each entry, which `read` parses; an error names the entry."""
         found: list[JobRequest] = []
         for place, entry in enumerate(entries):
             try:
@@ -107,7 +103,7 @@ class Preparation:
         return found
 
     def _check_uniques(self, requests: list[JobRequest]) -> None:
-        """Raise ValueError if one unique, of `using()`, would make one job of several."""
+        """Raise ValueError if one unique of `using()` would merge all of several jobs."""
         for target in self._targets.values():
             unique = target.options.unique
             shared = isinstance(unique, str) and unique != ""
@@ -153,7 +149,7 @@ class Preparation:
             options.check_foreground(self._waits)
 
     def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str, str, Call]:
-        """Return the workload, the unique and the id of a call, and the call as it travels."""
+        """Return the workload, the unique and the id of a call, and the call as it is sent."""
         job, serializer = target.job, target.serializer
         job_id, context = f"{next(self._ids):032x}", self._context
         unique = options.unique or job_id
@@ -187,7 +183,7 @@ def _unique_of(job: JobDefinition | None, serializer: Serializer, call: Call) ->
 
 
 def _context() -> dict[str, Any]:
-    """Return what goes with a job: what the running one came with, and what the project adds."""
+    """Return the context of a job: that of the running job, and the entries of the project."""
     outer = current_job()
     own = conf.submission_context()
     return {**outer.context, **own} if outer is not None and outer.context else own
@@ -205,11 +201,7 @@ def _check_external(name: str) -> None:
 
 
 def resolve(task: str | JobDefinition) -> JobDefinition | None:
-    """
-    Return the job that a name means, or None for one that another program serves.
-
-    Raises JobNotRegistered for a name that nobody serves, TypeError for what is no job.
-    """
+    """Return the job of a name, or None for one that another program serves."""
     if isinstance(task, str):
         job = registry.find(task)
         if job is None:

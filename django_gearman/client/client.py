@@ -1,4 +1,4 @@
-"""GearmanClient: submit jobs, and wait for them."""
+"""GearmanClient: it submits jobs, and waits for them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,7 @@ _CONTROLS = ("unique", "priority", "wait_until_complete", "max_retries", "poll_t
 
 
 class GearmanClient:
-    """
-    Submits jobs to the job servers of the settings, or to those of `host_list`.
-
-    Threads and forked processes may share one: it holds no connection itself, and each thread has
-    its own. Making one connects to nothing.
-    """
+    """A client of the job servers in the settings, or of those in `host_list`."""
 
     def __init__(self, host_list: Sequence[Any] | None = None) -> None:
         self._servers = None if host_list is None else parse_servers(host_list, source="host_list")
@@ -45,7 +40,7 @@ class GearmanClient:
         return self._options
 
     def using(self, **options: Any) -> GearmanClient:
-        """Return a client that submits with these `Options`; TypeError for an unknown one."""
+        """Return a client that submits with these `Options`; raise TypeError for an unknown one."""
         return self.having(with_new_names(options, stacklevel=2))
 
     def having(self, options: Mapping[str, Any]) -> GearmanClient:
@@ -105,7 +100,7 @@ class GearmanClient:
         waits: bool = True,
         **options: Any,
     ) -> JobRequest:
-        """Submit a job with ready arguments: what `submit_job` and the methods of jobs come down to."""
+        """Submit a job with ready arguments; `submit_job` and the methods of jobs use this."""
         preparation = Preparation(self._options, background, waits, **options)
         request = preparation.request(task, call)
         wait = waits and not background
@@ -123,12 +118,12 @@ class GearmanClient:
         poll_timeout: float | None = None,
     ) -> list[JobRequest]:
         """
-        Submit many jobs at once: dicts with "task" and, by choice, "data", "unique", "priority",
+        Submit many jobs at once: dicts with "task" and optionally "data", "unique", "priority",
         "args" and "kwargs". The requests come in the same order.
 
-        All are checked before the first is sent. A job that a server refuses has its request
-        JOB_FAILED, with the error as `exception`; the others go on. When a connection breaks before
-        a job is acknowledged, SubmitUncertain is raised, with the requests of all as `requests`.
+        All are checked before the first is sent. If a server refuses a job, its request is
+        JOB_FAILED, with the error as `exception`; the others continue. If a connection breaks
+        before a job is acknowledged, SubmitUncertain is raised, with all requests as `requests`.
         """
         check_flags(background=background, wait_until_complete=wait_until_complete)
         explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
@@ -182,11 +177,11 @@ class GearmanClient:
         **job_kwargs: Any,
     ) -> JobRequest:
         """
-        Submit a background job: it runs whether or not this process lives on.
+        Submit a background job, which runs even if this process ends.
 
-        `arg` is its first argument, `uniq` its unique and `high_priority=True` PRIORITY_HIGH; `data`,
-        `unique`, `priority` and the other options of `submit_job` are understood as well. Returns
-        when the job is queued; raises as `submit_job`.
+        `arg` is its first argument, `uniq` its unique and `high_priority=True` PRIORITY_HIGH.
+        `data`, `unique`, `priority` and the other options of `submit_job` work as well. Returns
+        when the job is queued; raises like `submit_job`.
         """
         controls = {name: job_kwargs.pop(name, None) for name in _CONTROLS}
         if job_kwargs.pop("background", None) not in (None, True):
@@ -217,10 +212,10 @@ class GearmanClient:
         self, requests: Iterable[JobRequest], poll_timeout: float | None = None
     ) -> list[JobRequest]:
         """
-        Wait up to `poll_timeout` seconds in all (None: as `using(wait=...)` says) for every request.
+        Wait up to `poll_timeout` seconds in all (None: the `wait` of `using()`) for every request.
 
-        Returns them; what became of each is told by its `state`, `timed_out` and `exception`. Raises
-        ResultUnavailable, and waits for none, if one has not been submitted.
+        Returns the requests; `state`, `timed_out` and `exception` of each have the outcome. If one
+        has not been submitted, raises ResultUnavailable and does not wait.
         """
         requests = list(requests)
         if wrong := [request for request in requests if not isinstance(request, JobRequest)]:
@@ -232,10 +227,10 @@ class GearmanClient:
 
     def get_job_status(self, request_or_handle: JobRequest | str) -> JobRequest:
         """
-        Ask the job server how far a job is, and return its request with `status` filled.
+        Ask the job server for the progress of a job, and return its request with `status` filled.
 
-        A handle, of this or any process, will do. Raises ValueError for what is no handle, and for a
-        request that has none, because it was not submitted.
+        You may pass a handle, of this or any process. Raises ValueError for an invalid handle, and
+        for a request without one, because it was not submitted.
         """
         if isinstance(request_or_handle, JobRequest):
             request = request_or_handle
@@ -261,12 +256,12 @@ class GearmanClient:
         waits: bool = True,
         **explicit: Any,
     ) -> JobRequest:
-        """Check a call, and return the request that `deliver` takes; nothing is sent."""
+        """Check a call, and return the request for `deliver`; nothing is sent."""
         return Preparation(self._options, background, waits, **explicit).request(task, call)
 
 
 def _limits(max_retries: int | None, poll_timeout: float | None) -> dict[str, Any]:
-    """Return python-gearman's parameters as the options that they are."""
+    """Return python-gearman's parameters as options."""
     check_times("max_retries", max_retries)
     check_seconds_to_wait("poll_timeout", poll_timeout)
     return {"resubmit": max_retries, "wait": poll_timeout}

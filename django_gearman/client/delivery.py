@@ -1,4 +1,4 @@
-"""Hand requests to the job servers: now or on commit, and again where that is asked for."""
+"""Delivery of requests to the job servers: at once or on commit, and again if requested."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ logger = get_logger("django_gearman.jobs")
 Servers = Sequence[Any] | None
 _Send = Callable[[list[JobRequest]], None]
 
-_LEAST_SECONDS = 0.1  # for a submission, however short the caller waits
+_LEAST_SECONDS = 0.1  # for a submission, even if the caller waits for less
 
-#: What resubmit is for: the job may or may not have run.
+#: The errors for which resubmit exists: the job may or may not have run.
 _RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
 
 
@@ -46,10 +46,9 @@ def deliver(
     requests: list[JobRequest], servers: Servers, settings: conf.JobSettings, *, wait: bool
 ) -> None:
     """
-    Submit requests whose options agree on their delivery, and wait for them if asked to.
+    Submit requests with the same delivery options, and wait for them if requested.
 
-    What becomes of each is told by its state and exception. Raises ServerUnavailable when nothing
-    was sent.
+    `state` and `exception` of each have the outcome. Raises ServerUnavailable if nothing was sent.
     """
     options = requests[0].options
     if wait:
@@ -81,7 +80,7 @@ def _through_middleware(send: _Send) -> _Send:
 
 
 def _write_context(request: JobRequest) -> None:
-    """Have a job carry what middleware has added to its context."""
+    """Write the entries that middleware has added to its context into a job."""
     context = {**request.call.context, **request.context}
     if context != request.call.context:
         serializer, spec = request.serializer, request.spec
@@ -120,14 +119,14 @@ def _wait_until(requests: Sequence[JobRequest], deadline: float | None) -> None:
 
 class _Committed:
     """
-    Sends requests when their transaction has committed; at once if there is none.
+    The sender of requests after their transaction has committed; at once if there is none.
 
-    The data is safe by then, the jobs are not: if no server takes them, the project's other callbacks
-    shall run all the same, unless `on_commit_failure` is "raise".
+    At that time the data is safe, but the jobs are not. If no server takes them, the project's
+    other callbacks still run, unless `on_commit_failure` is "raise".
     """
 
     def __init__(self, requests: list[JobRequest], servers: Servers, *, raises: bool) -> None:
-        self.is_now = True  # whoever submits them can be told
+        self.is_now = True  # the submitter can get the error
         self._raises = raises
         self._requests = requests
         self._send = partial(_send_once, servers, None)
@@ -141,7 +140,7 @@ class _Committed:
         except (BackendError, InvalidBackend) as error:
             unsent = [request for request in self._requests if request.state == JOB_PENDING]
             if not unsent:
-                raise  # it is about something that happened later
+                raise  # its cause happened later
             failure = error if isinstance(error, BackendError) else ServerUnavailable(str(error))
             for request in unsent:
                 request.fail(failure)
@@ -209,11 +208,11 @@ def _send_repeatedly(
             if not requests:
                 return
     if unavailable is not None and requests[0].exception is None:
-        raise unavailable  # otherwise an earlier attempt sent it, as its .exception tells
+        raise unavailable  # otherwise an earlier attempt sent it, and its .exception says so
 
 
 def _pause_before(attempt: int, deadline: float | None) -> bool:
-    """Let some time pass; return whether there is time for another attempt."""
+    """Sleep for a moment; return True if there is time for another attempt."""
     seconds = min(2.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0)
     if deadline is not None and monotonic() + seconds >= deadline:
         return False

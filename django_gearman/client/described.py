@@ -15,7 +15,10 @@ from ..serializers import Call
 
 @dataclass
 class GearmanJob:
-    """What was submitted: `data` is the call, as a dict with the keys "args" and "kwargs"."""
+    """
+    The description of a submission: `data` is the call, as a dict with the keys "args" and
+    "kwargs".
+    """
 
     task: str
     unique: str
@@ -33,18 +36,18 @@ class GearmanJob:
 
 
 class Described:
-    """The attributes that say how a job was submitted, under python-gearman's names."""
+    """The attributes of a submission, under python-gearman's names."""
 
-    #: What names the job, in all its attempts; "" if only its handle is known.
+    #: The id of the job in all its attempts; "" if only its handle is known.
     id = ""
     task: str
     spec: JobSpec
     options: Options
     background: bool
     call: Call
-    #: What names the job in `GearmanClient.get_job_status`, also from another process.
+    #: The handle for `GearmanClient.get_job_status`, also from another process.
     handle = ""
-    #: Where it was submitted; None: to the servers of the settings.
+    #: The job servers; None means those of the settings.
     servers: Sequence[Any] | None = None
     #: Known not to be for the worker of the job that waits for it.
     may_wait = False
@@ -63,7 +66,7 @@ class Described:
 
     @cached_property
     def context(self) -> dict[str, Any]:
-        """What travels with the job, which reads it as `current_job().context`."""
+        """The context of the job, which reads it as `current_job().context`."""
         return {name: value for name, value in self.call.context.items() if name != CARRIED}
 
     @property

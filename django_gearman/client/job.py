@@ -19,19 +19,19 @@ from .client import GearmanClient
 from .request import JobRequest
 from .threads import wait_in_thread
 
-_Called = ParamSpec("_Called")  # how the function is called here
-_P = ParamSpec("_P")  # how the job is submitted: without the context
+_Called = ParamSpec("_Called")  # the function's signature for calls
+_P = ParamSpec("_P")  # the signature for submissions: without the context
 _R = TypeVar("_R")
 _R2 = TypeVar("_R2")
 
-_client = GearmanClient()  # of all jobs: each brings its own options
+_client = GearmanClient()  # for all jobs: each adds its own options
 
 
 class Job(JobDefinition, Generic[_Called, _P, _R]):
     """
     A function declared as a job.
 
-    Calling it runs the function, here and now, unchanged. `do` and `do_background` submit it.
+    Calling it runs the function in this process, unchanged. `do` and `do_background` submit it.
     """
 
     func: Callable[_Called, _R]
@@ -45,7 +45,7 @@ class Job(JobDefinition, Generic[_Called, _P, _R]):
         Return a copy of the job that is submitted with these `Options`.
 
         They are priority, unique, wait, run_after, on_commit, on_commit_failure, serializer and
-        resubmit; an option that has no effect on what is called is a ValueError.
+        resubmit. An option without effect on the call raises ValueError.
         """
         job = copy.copy(self)
         job.options = self.options.updated(**with_new_names(options, stacklevel=2))
@@ -55,22 +55,22 @@ class Job(JobDefinition, Generic[_Called, _P, _R]):
         """
         Run the job on a worker and return its result.
 
-        Raises JobFailed (JobRaised with the worker's exception), JobTimeout, JobLost, and what
-        `GearmanClient.submit_job` raises.
+        Raises JobFailed (JobRaised with the worker's exception), JobTimeout, JobLost, and the
+        errors of `GearmanClient.submit_job`.
         """
         result: _R = _client.submit_call(self, Call(args, kwargs)).result
         return result
 
     def do_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
-        """Queue the job and return; raises what `GearmanClient.submit_job` raises."""
+        """Queue the job and return; raise the errors of `GearmanClient.submit_job`."""
         return _client.submit_call(self, Call(args, kwargs), background=True)
 
     def map(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
         """
-        Run the job for each item, all at once; return the results in the order of the items.
+        Run the job for each item in parallel; return the results in the order of the items.
 
-        Waits up to `timeout` seconds in all. When some fail, raises the error of the first of these
-        once all have ended or the time is up.
+        Waits up to `timeout` seconds in all. If some fail, raises the error of the first of these
+        once all have ended or the time is over.
         """
         if isinstance(iterable, (str, bytes)):
             raise TypeError(
@@ -80,27 +80,27 @@ class Job(JobDefinition, Generic[_Called, _P, _R]):
         return [request.result for request in _client.submit_calls(self, calls, wait=timeout)]
 
     async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Do what `do` does, without blocking the event loop."""
+        """Run `do` without blocking the event loop."""
         return await self._wait(partial(self.do, *args, **kwargs), self.options.wait)
 
     async def ado_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
-        """Do what `do_background` does, in the thread that has the transaction."""
+        """Run `do_background` in the thread that has the transaction."""
         return await sync_to_async(self.do_background)(*args, **kwargs)
 
     async def amap(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
-        """Do what `map` does, without blocking the event loop."""
+        """Run `map` without blocking the event loop."""
         seconds = self.options.wait if timeout is None else timeout
         return await self._wait(partial(self.map, iterable, timeout), seconds)
 
     async def _wait(self, call: Callable[[], _R2], seconds: float | None) -> _R2:
         if not use_backend().runs_in_caller:
             return await wait_in_thread(f"job {self.name}", call, seconds)
-        # A job that runs in the calling thread wants the one that has the database connections.
+        # With `eager`, the job must run in the thread that has the database connections.
         token = abandoned.set(leave := threading.Event())
         try:
             return await sync_to_async(call)()
         finally:
-            leave.set()  # once cancelled, the thread has nothing to wait for
+            leave.set()  # after a cancellation, the thread has nothing to wait for
             abandoned.reset(token)
 
 
@@ -108,7 +108,8 @@ class AsyncJob(Job[_Called, _P, _R]):
     """
     A coroutine function declared as a job.
 
-    Calling it gives the coroutine; `do` and its like give what that returns on a worker.
+    Calling it returns the coroutine; `do` and its variants return the coroutine's result on a
+    worker.
     """
 
     if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """
-What a caller is told that waits for a job which nobody will run.
+The warning for a caller that waits for a job which no worker serves.
 
-In production only: in a test, workers run in the process of the test, which knows them.
+It exists in production only. In a test, workers run in the process of the test, which knows them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from .described import Described
 
 logger = get_logger("django_gearman.jobs")
 
-#: Seconds that a caller has waited when it is looked for the first time who serves the job.
+#: Seconds of waiting before the first check for workers of the job.
 PATIENCE = 3.0
-#: Seconds for another worker to register, as when this one has just been started.
+#: Seconds for another worker to register, for example when this one has just started.
 COMING = 1.5
-_LOOK = 1.0  # seconds that a look may take
+_LOOK = 1.0  # limit of a check, in seconds
 _MOST_TOLD = 1000
 
-_told: dict[str, object] = {}  # functions that nobody served; one warning for each
+_told: dict[str, object] = {}  # functions without a worker; one warning for each
 
 
 class Lookout:
-    """The looks of one wait for a job: after `PATIENCE` seconds, and after twice as long each time."""
+    """
+    The checks during one wait for a job: after `PATIENCE` seconds, then after twice as long each
+    time.
+    """
 
     __slots__ = ("_seconds", "_waited")
 
@@ -48,7 +51,7 @@ class Lookout:
     def watch(
         self, submission: Submission, seconds: float | None, request: Described
     ) -> Update | None:
-        """Wait for what comes next, up to so many seconds or to the next look."""
+        """Wait for the next update, up to the given seconds or to the next check."""
         if current().workers_are_here or (seconds is not None and seconds <= self._seconds):
             return submission.next_update(seconds)
         update = submission.next_update(self._seconds)
@@ -66,7 +69,7 @@ class Lookout:
         try:
             rows = get_backend(request.servers).functions()
         except (BackendError, ImproperlyConfigured):
-            return  # whoever waits is told by the wait itself
+            return  # the wait itself reports the error
         finally:
             submit_by.reset(token)
         if any(row.function == function and (row.workers or row.running) for row in rows):
@@ -104,9 +107,9 @@ def refuse_to_wait_for_itself(
     requests: Sequence[Described], servers: Sequence[Any] | None, timeout: float | None
 ) -> None:
     """
-    Raise WaitsForItself in a job that is about to wait for a job which only its own worker serves.
+    Raise WaitsForItself if the current job would wait for one that only its own worker serves.
 
-    A worker runs one job at a time, so it would never get to the second one.
+    A worker runs one job at a time, so it would never start the second one.
     """
     run = running.get()
     if run is None or current().workers_are_here or get_backend_class().runs_in_caller:
@@ -134,5 +137,5 @@ def _serves_alone(backend: BaseBackend, function: str, client_id: str) -> bool:
             return False
         serving = [each for each in backend.workers() if function in each.functions]
     except BackendError:
-        return False  # the submission tells what is wrong with the server
+        return False  # the submission reports the error of the server
     return bool(serving) and all(each.client_id == client_id for each in serving)

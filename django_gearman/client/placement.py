@@ -1,9 +1,9 @@
 """
-Where jobs are declared, and whether workers load them.
+The places of job declarations, and a check that workers load them.
 
-A worker process knows the jobs that Django's start brings in: each `gearman_jobs` module of an
-installed app, and whatever these, models and `AppConfig.ready` import. A job that is declared later,
-by a view or in a shell, exists in that process only: on a real job server it would wait for ever.
+A worker process knows the jobs of Django's start: each `gearman_jobs` module of an installed app,
+and everything that these, models and `AppConfig.ready` import. A job that is declared later, by a
+view or in a shell, exists in that process only. On a real job server it would wait forever.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _EXTERNAL = "If a program of your own serves it, name it in GEARMAN_EXTERNAL_JOB
 
 
 class Misplaced(NamedTuple):
-    """A job that no worker loads, and what to do about that."""
+    """A job that no worker loads, with a remedy."""
 
     place: str
     remedy: str
@@ -60,7 +60,7 @@ def check_set_up() -> None:
 
 
 def check_loaded(job: JobDefinition) -> None:
-    """Raise JobNotRegistered if no worker loads a job that is to go to a real job server."""
+    """Raise JobNotRegistered for a job on a real job server that no worker loads."""
     if not job.is_late or current().workers_are_here or get_backend_class().local:
         return
     if not conf.is_external(job.name):
@@ -125,7 +125,7 @@ def _modules() -> Iterator[tuple[str, Path]]:
 
 def _walk(package: str, directory: Path) -> Iterator[tuple[str, Path]]:
     entries: list[os.DirEntry[str]] = []
-    with suppress(OSError):  # it is in a zip file, or not to be read
+    with suppress(OSError):  # it is in a zip file, or unreadable
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
     for entry in entries:
         if _NO_JOBS.fullmatch(entry.name):
@@ -147,7 +147,7 @@ def _declarations(path: Path, module: str) -> Iterator[tuple[int, str]]:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(source)
     except (OSError, SyntaxError, ValueError):
-        return  # whoever imports it is told
+        return  # importing it reports the error
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             for decorator in node.decorator_list:
@@ -158,7 +158,7 @@ def _declarations(path: Path, module: str) -> Iterator[tuple[int, str]]:
 
 
 def _given_name(decorator: ast.expr) -> str:
-    """Return the name that a decorator gives in plain text; "" where it gives none."""
+    """Return the name that a decorator gives as plain text; "" if it gives none."""
     if not isinstance(decorator, ast.Call):
         return ""
     given = [each.value for each in decorator.keywords if each.arg == "name"]

@@ -1,4 +1,6 @@
-"""JobRequest: a submitted job, as its submitter sees it. Attributes are those of python-gearman."""
+"""
+JobRequest: a submitted job, as its submitter sees it. The attributes are those of python-gearman.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ from ..utils.waiting import seconds_until
 from .described import Described
 from .lookout import Lookout, refuse_to_wait_for_itself
 
-_DRAIN_SECONDS = 0.2  # for what has arrived already when the time is up: a job may send endlessly
+_DRAIN_SECONDS = 0.2  # for data that has already arrived at the deadline: a job may send endlessly
 
 JOB_UNKNOWN = "UNKNOWN"
 JOB_PENDING = "PENDING"
@@ -58,20 +60,20 @@ class JobRequest(Described):
     A submitted job.
 
     `state` is JOB_UNKNOWN (not sent yet, or the connection was lost), JOB_PENDING (to be sent when
-    its transaction commits), JOB_CREATED (the server has it), JOB_COMPLETE or JOB_FAILED;
-    `exception` tells why it failed or could not be sent; `timed_out` whether the last wait ended
-    without an outcome; `status` what is known of its progress; `data_updates` and
-    `warning_updates` hold what the job sent while it ran.
+    its transaction commits), JOB_CREATED (the server has it), JOB_COMPLETE or JOB_FAILED.
+    `exception` is the reason if it failed or could not be sent. `timed_out` is True if the last
+    wait ended without an outcome. `status` is its known progress. `data_updates` and
+    `warning_updates` have the data that the job sent while it ran.
     """
 
-    # As they are at first: what never changes need not be set for each of many requests.
+    # Initial values: many requests never change them, so they are not set on each object.
     connection_attempts = 0
     state = JOB_UNKNOWN
     timed_out = False
     exception: GearmanError | None = None
     _submission: Submission | None = None
-    #: There while more may be said of the job. Of several threads that wait, one has it and takes
-    #: what comes: so it is taken in its order.
+    #: Present while more updates may come. One of the waiting threads holds it and takes the updates,
+    #: so their order is kept.
     _turn: threading.Lock | None = None
     _result: bytes = b""
     _raised: Mapping[str, str] | None = None
@@ -98,13 +100,13 @@ class JobRequest(Described):
         return f"<JobRequest {self.task} {kind} {self.state} {handle}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what waits, for a copy in another process: only the submitter can wait."""
+        """Leave out the submission, for a copy in another process: only the submitter can wait."""
         kept = dict(vars(self))
         for name in ("_submission", "_turn", "servers"):
             kept.pop(name, None)
         return kept
 
-    # Made when there is something to keep, or to look at: a deque is half a kilobyte.
+    # Created at the first use: a deque takes half a kilobyte.
 
     @cached_property
     def status(self) -> dict[str, Any]:
@@ -133,9 +135,9 @@ class JobRequest(Described):
     @property
     def complete(self) -> bool:
         """
-        Whether there is nothing to wait for: a background job is complete once it is queued.
+        True if there is nothing to wait for: a background job is complete once it is queued.
 
-        So it is in python-gearman. `finished` says whether the job has run.
+        This is python-gearman's meaning. `finished` says if the job has run.
         """
         if self.background:
             return self.state == JOB_CREATED
@@ -144,10 +146,11 @@ class JobRequest(Described):
     @property
     def finished(self) -> bool:
         """
-        Whether the job is known to have ended, well or not.
+        True if the job is known to have ended, with success or not.
 
-        Of a background job nothing is known until `GearmanClient.get_job_status(request)` has asked:
-        then it has finished if its job server has it no more. A retry is another job.
+        For a background job, nothing is known until you call
+        `GearmanClient.get_job_status(request)`. It has finished if its job server no longer has it.
+        A retry is another job.
         """
         if self.state == JOB_FAILED:
             return not isinstance(self.exception, BackendError)  # otherwise it never began
@@ -158,14 +161,14 @@ class JobRequest(Described):
     @property
     def result(self) -> Any:
         """
-        What the job returned.
+        The return value of the job.
 
-        Raises JobFailed (JobRaised when the worker told the exception), JobTimeout, JobLost or a
-        BackendError where there is none, ResultUnavailable for a background job and for one that
-        has not finished, SerializationError when the worker's bytes cannot be read.
+        Without one, raises JobFailed (JobRaised if the worker sent the exception), JobTimeout,
+        JobLost or a BackendError. Raises ResultUnavailable for a background job and for an
+        unfinished one, and SerializationError if the worker's bytes are invalid.
         """
         if self.exception is not None:
-            raise self.exception.with_traceback(None)  # or it would grow with each reading
+            raise self.exception.with_traceback(None)  # or its traceback would grow
         if self.background:
             raise ResultUnavailable(
                 f"{self._name} runs in the background: Gearman keeps no results of such jobs; "
@@ -184,14 +187,14 @@ class JobRequest(Described):
         """
         Wait up to `timeout` seconds (None: without limit) for the outcome, and return the request.
 
-        Sets `state`, or `timed_out`. Raises ConnectionLost when the outcome can no longer come, and
-        ResultUnavailable for a job that has not been submitted; what the job itself did is told by
-        `state`, `exception` and `result`.
+        Sets `state`, or `timed_out`. Raises ConnectionLost if the outcome cannot arrive any more,
+        and ResultUnavailable for a job that has not been submitted. The outcome of the job itself
+        is in `state`, `exception` and `result`.
         """
         return self.wait_until(None if timeout is None else monotonic() + timeout)
 
     def wait_until(self, deadline: float | None) -> JobRequest:
-        """Do what `wait` does, until the given time of the monotonic clock (None: without limit)."""
+        """Wait until the given monotonic time (None: without limit), like `wait`."""
         late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
         lookout = self._begin_waiting(deadline)
         while self._next_update(deadline, lookout) is not None:
@@ -223,7 +226,7 @@ class JobRequest(Described):
         return Lookout()
 
     def _next_update(self, deadline: float | None, lookout: Lookout) -> Update | None:
-        """Wait for what the caller is to see next; None once there is nothing to wait for."""
+        """Wait for the caller's next update; return None if there is nothing to wait for."""
         self.timed_out = False
         while (turn := self._turn) is not None:
             update = taken = None
@@ -258,7 +261,7 @@ class JobRequest(Described):
             raise
 
     def check_submitted(self) -> None:
-        """Raise ResultUnavailable if nothing can be waited for, as the job was not submitted here."""
+        """Raise ResultUnavailable unless the job was submitted here."""
         if self._submission is not None or self.complete or self.exception is not None:
             return
         why = "has not been submitted yet"
@@ -269,7 +272,7 @@ class JobRequest(Described):
         raise ResultUnavailable(f"{self._name} {why}")
 
     def take(self, update: Update) -> Update | None:
-        """Note what an update says; return it as the caller should see it, if at all."""
+        """Record an update; return the caller's form of it, or None."""
         reason, self._reason = self._reason, ""
         match update:
             case WorkComplete(data):
@@ -285,7 +288,7 @@ class JobRequest(Described):
             case WorkWarning(data):
                 self._raised = read_error(data)
                 if self._raised:
-                    return None  # our workers' way to tell why the job is about to fail
+                    return None  # our workers send the reason of the failure like this
                 warning = replace(update, data=self._decode(data))
                 self._reason = text_of(warning.data if type(warning.data) is str else data)
                 self.warning_updates.append(warning.data)
@@ -301,7 +304,7 @@ class JobRequest(Described):
         try:
             return (loads or self.serializer.loads_update)(data)
         except SerializationError:
-            return data  # of a worker that is not ours
+            return data  # from a worker in another language
 
     @property
     def _name(self) -> str:
@@ -309,10 +312,10 @@ class JobRequest(Described):
             f"job {self.task} ({self.handle or 'no handle'})" if self.task else f"job {self.handle}"
         )
 
-    # What the client does to it
+    # Changes by the client
 
     def sent(self, submission: Submission) -> None:
-        """Note that a server has the job, or refused it."""
+        """Record that a server has the job, or refused it."""
         self.connection_attempts += 1
         self._submission = submission
         if submission.error is not None:

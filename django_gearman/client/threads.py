@@ -1,8 +1,8 @@
 """
 The threads in which calls of async code wait for their jobs.
 
-They are no loop's default executor: that one has few threads, and name look-ups of the loop need
-them. They are daemons, so that no process hangs at its end for a job that nobody runs.
+They are not the loop's default executor, which has few threads, and which name lookups of the loop
+need. They are daemons, so the exit of a process does not wait for a job without a worker.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ..utils.waiting import abandoned, called_at
 
 _R = TypeVar("_R")
 
-#: Calls that wait at the same time in one process; others wait until it is their turn.
+#: Most calls that wait at the same time in one process; others wait for their turn.
 MOST_THREADS = 64
-_IDLE_SECONDS = 10.0  # until a thread that has nothing to do ends
+_IDLE_SECONDS = 10.0  # until an idle thread ends
 
 _Work = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Waiters:
-    """Threads named gearman-wait-1 and so on, started when they are needed."""
+    """A pool of threads named gearman-wait-1 and so on, started on demand."""
 
     def __init__(self, most: int = MOST_THREADS) -> None:
         self._most = most
@@ -58,7 +58,7 @@ class Waiters:
     def _serve(self, number: int) -> None:
         while (work := self._next(number)) is not None:
             _run(*work)
-            del work  # or an idle thread would keep the last call's job
+            del work  # otherwise an idle thread would keep the last call's job
         close_backends()
 
     def _next(self, number: int) -> _Work | None:
@@ -81,8 +81,8 @@ def _run(future: Future[Any], call: Callable[[], Any]) -> None:
             result = call()
         finally:
             for connection in connections.all(initialized_only=True):
-                connection.close()  # as of a receiver of job_submitted: no request ends here
-    except StopIteration as error:  # which no future takes
+                connection.close()  # for example from a receiver of job_submitted: no request ends here
+    except StopIteration as error:  # no future accepts it
         future.set_exception(RuntimeError(f"the call raised {error!r}"))
     except BaseException as error:  # noqa: BLE001 - it is for who awaits the call
         future.set_exception(error)
@@ -103,9 +103,10 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 async def wait_in_thread(what: str, call: Callable[[], _R], seconds: float | None) -> _R:
     """
-    Return what `call` returns in a thread of ours; JobTimeout if none was free for `seconds`.
+    Return the result of `call` in a thread of the pool; raise JobTimeout if none was free for
+    `seconds`.
 
-    `call` counts its time from now, too. Once the await is cancelled it is given up soon.
+    The time limit of `call` counts from now, too. After the await is cancelled, the call ends soon.
     """
     context, leave = copy_context(), threading.Event()
     context.run(abandoned.set, leave)
@@ -122,5 +123,5 @@ async def wait_in_thread(what: str, call: Callable[[], _R], seconds: float | Non
                 )
         return await awaited
     finally:
-        leave.set()  # once cancelled, the thread has nothing to wait for
+        leave.set()  # after a cancellation, the thread has nothing to wait for
         awaited.cancel()

@@ -56,7 +56,7 @@ class Identity(NamedTuple):
         return int(self.id[:12], 16) / 1000 if _TIMED.fullmatch(self.id) else None
 
     def carried(self) -> Mapping[str, str]:
-        """Return what the context of the job must carry; nothing if its unique says all."""
+        """Return the entry for the context of the job; nothing if its unique says everything."""
         if self.unique == self.id and self.priority is Priority.NORMAL:
             return {}
         return carried(self.id, self.unique, self.priority.value)

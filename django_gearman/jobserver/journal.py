@@ -218,7 +218,7 @@ class Journal:
                 yield self._todo.get_nowait()
 
     def _commit(self, added: Sequence[_Add], removed: Sequence[int]) -> str:
-        """Write a batch, as a whole or not at all; return why it could not be written."""
+        """Write a batch completely or not at all; return the error if it failed."""
         if added and not self._is_there():
             logger.error(
                 "--store %s was removed or replaced; background jobs are refused", self.path

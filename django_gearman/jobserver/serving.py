@@ -161,7 +161,7 @@ async def listen(options: Options) -> tuple[JobServer, str]:
     server = await _prepare(options)
     try:
         addresses = await server.start()
-    except OSError as error:  # another one has been quicker
+    except OSError as error:  # another program was faster
         await server.stop()
         raise _refusal(options, error) from error
     if not is_loopback(options.host) and options.tls_cert is None:

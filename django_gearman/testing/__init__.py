@@ -1,10 +1,10 @@
 """
-Test jobs and their routing without a job server.
+Tests of jobs and their routing without a job server.
 
 With pytest, install the package and use the fixtures `gearman_client`, `gearman_worker` and
-`gearman_server`; elsewhere, `GearmanTestMixin`, `override_gearman` and `capture_jobs`.
+`gearman_server`. Without pytest, use `GearmanTestMixin`, `override_gearman` and `capture_jobs`.
 
-The names are imported when they are first used, because every pytest session imports this.
+Names are imported at their first use, because every pytest session imports this.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What a test may assert of the jobs that were submitted, and what it is told when that fails."""
+"""Assertions on submitted jobs, and their messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Assertions(ABC):
     @property
     @abstractmethod
     def submitted(self) -> list[SubmittedJob]:
-        """What was submitted so far, in order; what a transaction holds back is not, yet."""
+        """The submissions so far, in order, without those that a transaction still holds back."""
 
     def assert_submitted(
         self,
@@ -42,12 +42,13 @@ class Assertions(ABC):
         """
         Fail unless a job like this was submitted, `times` times if given; return the first.
 
-        What is not given may be anything. Arguments are compared all together, as the job gets them,
-        however they were written: write `unittest.mock.ANY` for one that may be anything. Arguments
-        with the names of the options go into `args` or `kwargs`; `args=[]` means no arguments.
+        Options that you leave out are not compared. All arguments are compared as the job gets
+        them, by position or by keyword. Write `unittest.mock.ANY` for an argument with any value.
+        Put arguments with the names of the options into `args` or `kwargs`; `args=[]` means no
+        arguments.
 
-        Raises AssertionError, with everything that was submitted and in what it differs; TypeError
-        or ValueError for what no submission can be like.
+        Raises AssertionError, with all submissions and their differences, and TypeError or
+        ValueError for an impossible expectation.
         """
         __tracebackhide__ = True
         if times is not None and (type(times) is not int or times < 1):
@@ -79,9 +80,10 @@ class Assertions(ABC):
         **others: Any,
     ) -> None:
         """
-        Fail if a job like this was submitted; takes what `assert_submitted` takes, but `times`.
+        Fail if a job like this was submitted; takes the options of `assert_submitted`, except
+        `times`.
 
-        Fails for a name that no job has, and for arguments that the job cannot have, too.
+        Also fails for an unknown job name, and for arguments that the job cannot have.
         """
         __tracebackhide__ = True
         if "times" in others:
@@ -106,7 +108,7 @@ class Assertions(ABC):
         self, *jobs: str | JobDefinition | tuple[str | JobDefinition, *tuple[Any, ...]]
     ) -> list[SubmittedJob]:
         """
-        Fail unless these were submitted one after another, others between them or not; return them.
+        Fail unless these were submitted in this order, perhaps with others in between; return them.
 
         Each is a job, or a tuple of a job and its arguments.
         """
@@ -149,7 +151,7 @@ def _times(number: int | None) -> str:
 
 
 def _report(submitted: Sequence[SubmittedJob], expected: Expectation | None = None) -> str:
-    """List what was submitted: in its order or, given what was expected, nearest first."""
+    """List the submissions in their order or, with an expectation, nearest first."""
     if not submitted:
         return "Nothing was submitted."
     if expected is not None:

@@ -1,4 +1,4 @@
-"""The calls of the code under test in which jobs run, and what failed in them."""
+"""The calls of the code under test in which jobs run, and the failures in them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..protocol.messages import AssignedJob
 from ..utils.text import printable, repr_of
 from .outbox import Outbox, SubmittedJob
 
-_MOST_JOBS = 100_000  # in one call; more are a job that submits itself
+_MOST_JOBS = 100_000  # in one call; more mean a job that submits itself
 
 
 class _Thread(threading.local):
-    """The calls that are going on in a thread, the innermost last."""
+    """The current calls of a thread, the innermost last."""
 
     def __init__(self) -> None:
         self.calls: list[JobsInCall] = []
@@ -27,15 +27,15 @@ class JobsInCall:
     """
     A call of the code under test in which jobs may run, as a context manager.
 
-    At its end it raises what the first of the jobs that failed in it has raised: with `requests` the
-    first of theirs; what else has failed is for the call around, if there is one.
+    At its end it raises the exception of the first failed job: with `requests`, of the first of
+    theirs. Other failures are left to the surrounding call, if there is one.
     """
 
     def __init__(
         self, calls: Calls, thread: _Thread, requests: Sequence[JobRequest] | None
     ) -> None:
         self.failed: list[tuple[str, BaseException]] = []
-        self.count = 0  # of jobs that were begun
+        self.count = 0  # of started jobs
         self._calls = calls
         self._thread = thread
         self._requests = requests
@@ -82,7 +82,7 @@ class JobsInCall:
 
 
 class Calls:
-    """The calls that are going on, in all threads; `raise_failures` says whether they raise."""
+    """The current calls of all threads; `raise_failures` is True if they raise."""
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
@@ -90,12 +90,12 @@ class Calls:
         self._thread = _Thread()
 
     def calling(self, requests: Sequence[JobRequest] | None = None) -> JobsInCall:
-        """Return what is to be around a call in which jobs may run."""
+        """Return a context manager for a call in which jobs may run."""
         return JobsInCall(self, self._thread, requests)
 
     @contextmanager
     def apart(self) -> Iterator[JobsInCall]:
-        """Keep what fails in the block from the call that is going on."""
+        """Keep failures in the block from the current call."""
         call = JobsInCall(self, self._thread, None)
         self._thread.calls.append(call)
         try:
@@ -104,7 +104,7 @@ class Calls:
             self._thread.calls.pop()
 
     def begun(self, job: AssignedJob) -> None:
-        """Note that this thread has a job to run; AssertionError if there are too many of them."""
+        """Note that this thread starts a job; raise AssertionError after too many of them."""
         if not self._thread.calls:
             return
         call = self._thread.calls[-1]

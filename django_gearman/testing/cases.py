@@ -1,4 +1,4 @@
-"""For tests without pytest: a mixin for test cases, and what takes hold of a block or a function."""
+"""Tests without pytest: a mixin for test cases, and helpers for a block or a function."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .strict import complaint
 
 class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's override_settings
     """
-    Choose the transport for a block, a test function or a test case class; with `as`, a client.
+    The backend of a block, a test function or a test case class; with `as`, a client.
 
-    `transport` is "eager", "memory", or "real" for a private job server that runs for as long
-    as the block lasts; or, with `servers=[...]` of your own, "real" too or the name of a transport to
-    them. `options` stands for GEARMAN_OPTIONS, `raise_failures` is that of `RecordingClient`.
+    `transport` is "eager", "memory", or "real" for a private job server during the block. With
+    `servers=[...]`, it is "real" or the name of a transport to your own servers. `options` replaces
+    GEARMAN_OPTIONS, and `raise_failures` is that of `RecordingClient`.
 
-    It holds for all threads. Raises ValueError or TypeError for what is not a transport.
+    It applies to all threads. Raises ValueError or TypeError for an invalid transport.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's overri
 
 
 class CapturedJobs(Assertions, Sequence[SubmittedJob]):
-    """The jobs that were submitted in a block, up to its end."""
+    """The jobs that were submitted in a block."""
 
     def __init__(self, current: Harness) -> None:
         self._harness = current
@@ -95,7 +95,7 @@ class CapturedJobs(Assertions, Sequence[SubmittedJob]):
 
 @contextmanager
 def capture_jobs() -> Iterator[CapturedJobs]:
-    """Yield the jobs that are submitted in the block, by anybody: a sequence that can assert."""
+    """Yield the jobs that any code submits in the block: a sequence with assertions."""
     with asked_harness() as current:
         captured = CapturedJobs(current)
         try:
@@ -106,11 +106,11 @@ def capture_jobs() -> Iterator[CapturedJobs]:
 
 class GearmanTestMixin(Assertions, unittest.TestCase):
     """
-    For test cases: jobs run at once and are recorded, each test for itself, and nothing is reached.
+    A mixin for test cases: each test's jobs run at once and are recorded, without a job server.
 
-    Name it before Django's class. `gearman_transport` is what `override_gearman` takes, "eager"
-    unless something else says which; `gearman_strict` fails a test that leaves jobs queued, or
-    failures that nobody looked at; `gearman_raise_failures` is that of `RecordingClient`.
+    Name it before Django's class. `gearman_transport` is the argument of `override_gearman`,
+    "eager" by default. `gearman_strict` fails a test that leaves jobs queued, or failures that it
+    did not look at. `gearman_raise_failures` is that of `RecordingClient`.
     """
 
     gearman_transport: ClassVar[str | None] = None
@@ -121,15 +121,15 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls._gearman_of_class = None
-        if not isinstance(environment.current(), Harness):  # as pytest's plugin puts one in force
-            # What setUpClass and setUpTestData submit runs at once, and is nobody's record.
+        if not isinstance(environment.current(), Harness):  # as the pytest plugin installs one
+            # Jobs of setUpClass and setUpTestData run at once, and no test records them.
             cls._gearman_of_class = Harness()
             cls.enterClassContext(in_force(cls._gearman_of_class))
             cls.enterClassContext(cls._gearman_of_class.using("eager"))
         super().setUpClass()
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        # Around setUp and tearDown, too, whether or not these call super().
+        # Around setUp and tearDown, too, even if they do not call super().
         result = self.defaultTestResult() if result is None else result
         with ExitStack() as stack:
             try:
@@ -161,7 +161,7 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
 
     @property
     def _harness(self) -> Harness:
-        # Not kept on the test, which has to be picklable for Django's parallel test runner.
+        # Not kept on the test, because Django's parallel test runner must pickle it.
         current = environment.current()
         if not isinstance(current, Harness):
             raise AssertionError("the testing package is in force only while a test runs")
@@ -169,12 +169,12 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
 
     @property
     def gearman_client(self) -> RecordingClient:
-        """A client that knows every job that anybody submits in this test."""
+        """A client that knows every job submitted in this test."""
         return RecordingClient(self._harness)
 
     @property
     def gearman_worker(self) -> ManualWorker:
-        """A worker that runs what is queued when the test says so."""
+        """A worker that runs the queued jobs when the test calls it."""
         return ManualWorker(self._harness)
 
     @property

@@ -1,4 +1,4 @@
-"""What a test holds in its hands: a client that knows all that is submitted, and a worker."""
+"""The client and the worker of a test."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from .stubs import Stub
 
 class RecordingClient(Assertions, GearmanClient):
     """
-    A client that knows every job that anybody submits in this test.
+    A client that knows every job submitted in this test.
 
-    Set `raise_failures` to False to have failing jobs do no more than fail, as in production, where
-    the client that waits is told by `result`, and nobody else is.
+    With `raise_failures` False, jobs only fail, as in production. Then the client that waits sees
+    the error in `result`.
     """
 
     def __init__(self, harness: Harness) -> None:
@@ -43,7 +43,7 @@ class RecordingClient(Assertions, GearmanClient):
 
     @property
     def raise_failures(self) -> bool:
-        """Whether what a job raises reaches the test, with its traceback."""
+        """True if an exception in a job reaches the test, with its traceback."""
         return self._harness.calls.raise_failures
 
     @raise_failures.setter
@@ -62,55 +62,58 @@ class RecordingClient(Assertions, GearmanClient):
         raises: Exception | type[Exception] | None = None,
     ) -> Stub:
         """
-        Answer for a job whose worker is not here: by a function of its arguments, a value or an error.
+        Answer for a job of another program: with a function of its arguments, a value or an error.
 
-        The value goes through the serializer that the submitter chose. An error, be it one that the
-        function raises, reaches the test as what a job raises does; with `raise_failures` False the
-        client that waits gets JobRaised, with no more than its text, as from another language. In force
-        until the test ends, or as a context manager until the block does; so are the faults below.
+        The value goes through the submitter's serializer. An error, also one that the function
+        raises, reaches the test like an exception in a job. With `raise_failures` False, the client
+        that waits gets JobRaised with the text only, as from another language. The stub stays until
+        the test ends, or, as a context manager, until the block ends. The faults below do the same.
 
-        Raises TypeError and ValueError for what cannot be a stub, and JobNotRegistered for a name that
-        is neither a job's nor in GEARMAN_EXTERNAL_JOBS.
+        Raises TypeError and ValueError for an invalid stub, and JobNotRegistered for a name that is
+        neither declared nor in GEARMAN_EXTERNAL_JOBS.
         """
         return Stub(self._harness.stubs.all, job, function, returns, raises)
 
     def server_down(self) -> Fault:
-        """Let no job server be reached: submitting raises ServerUnavailable, workers get no jobs."""
+        """
+        Make all job servers unreachable: submitting raises ServerUnavailable, workers get no jobs.
+        """
         return ServerDown(self._harness.faults.all)
 
     def lose_connection(self, *, after: str = "submit", times: int | None = None) -> Fault:
         """
         Break the connection of each submission, or of `times` of them.
 
-        After "submit" the job has been sent, and will run, but its submitter is never told: submitting
-        raises SubmitUncertain. After "created" waiting for the job raises ConnectionLost. Raises
+        After "submit" the job has been sent, and will run, but it is not acknowledged: submitting
+        raises SubmitUncertain. After "created", waiting for the job raises ConnectionLost. Raises
         ValueError for another `after`.
         """
         return ConnectionBroken(self._harness.faults.all, after, times)
 
     def crash_worker_during(self, job: str | JobDefinition, *, times: int = 1) -> Fault:
         """
-        Have workers die at the end of this job, before they can report anything.
+        Make workers die at the end of this job, before they report anything.
 
-        What becomes of it is as in production: a background job with `retries` has its next attempt
-        after its backoff, another one runs again at once; it fails with WorkerDied when it has no
-        attempts left, and at the third death where it declares none. `times` is how many workers
-        die of each submission. It must be in force when the job runs. Raises JobNotRegistered for
-        an unknown one.
+        The job continues as in production. A background job with `retries` has its next attempt
+        after its backoff; another job runs again at once. It fails with WorkerDied if it has no
+        attempts left, or, without `retries`, at the third crash. `times` is the number of crashes
+        for each submission. Call this before the job runs. Raises JobNotRegistered for an unknown
+        job.
         """
         return WorkerCrash(self._harness.faults.all, job, times)
 
     def deliver_twice(self, job: str | JobDefinition) -> Fault:
         """
-        Have each job of this name run twice, as after a connection that broke: does that do harm?
+        Run each job of this name twice, as after a broken connection, to test that this does no
+        harm.
 
-        It must be in force when the job runs. Raises JobNotRegistered for an unknown one.
+        Call this before the job runs. Raises JobNotRegistered for an unknown job.
         """
         return OutcomeLost(self._harness.faults.all, job)
 
 
 class ManualWorker:
-    """A worker that works when the test says so, in its thread, by the code of the real one."""
+    """A worker that runs when the test calls it, in its thread, with the code of the real one."""
 
     def __init__(self, harness: Harness) -> None:
         self._harness = harness
@@ -122,12 +125,13 @@ class ManualWorker:
         limit: int | None = None,
     ) -> int:
         """
-        Run what is queued, and what that submits, until nothing is left; return how many ran.
+        Run the queued jobs, and those that they submit, until none is left; return the number of
+        runs.
 
-        `queue` is what `gearman_worker -q` takes, one or several; `only` are jobs, or their names;
-        `limit` is how many to run at most. One that is run again, after a crash, counts again. Raises
-        what the first of the jobs that failed has raised, when all have run. Raises ValueError for a
-        queue that no job has, and jobs that are not in it, JobNotRegistered for a name that no job has.
+        `queue` is one value of `gearman_worker -q`, or several. `only` are jobs, or their names.
+        `limit` is the most runs. A job that runs again after a crash counts again. After all have
+        run, raises the exception of the first failed job. Raises ValueError for a queue without
+        jobs, and for jobs that are not in it, and JobNotRegistered for an unknown name.
         """
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit is how many jobs to run, 0 or more, not {limit!r}")
@@ -136,7 +140,7 @@ class ManualWorker:
         if only is not None:
             named = _several(only, (str, Job), "only")
             jobs = [resolve(job) or registry.get(str(job)) for job in named]
-        self._harness.records()  # sends what has been committed
+        self._harness.records()  # sends the committed jobs
         return self._harness.runner.run(queues, jobs, limit)
 
     def run_one(
@@ -144,16 +148,18 @@ class ManualWorker:
         queue: str | Iterable[str] | None = None,
         only: str | JobDefinition | Iterable[str | JobDefinition] | None = None,
     ) -> bool:
-        """Run the next job; return whether there was one. Takes and raises what `run` does."""
+        """
+        Run the next job; return True if there was one. Arguments and exceptions are those of `run`.
+        """
         return self.run(queue, only, limit=1) == 1
 
     def advance(self, delta: datetime.timedelta | None = None, /, **units: float) -> int:
         """
-        Move the clock of the test's job server: jobs that are delayed no longer are due.
+        Move the clock of the test's job server: jobs with at most this delay become due.
 
-        Takes a timedelta, or its arguments: `advance(minutes=5)`. Where jobs run at once, they do,
-        one after another as their times come; on "memory" `run` runs them. Returns how many ran.
-        Raises RuntimeError on real servers, whose clock cannot be moved.
+        Takes a timedelta, or its arguments: `advance(minutes=5)`. On "eager", the due jobs run, in
+        order of their times; on "memory", `run` runs them. Returns the number of runs. Raises
+        RuntimeError on real servers, whose clock cannot be moved.
         """
         if not isinstance(delta, datetime.timedelta | None):
             raise TypeError(f"advance(minutes=5), or by a timedelta; not {delta!r}")
@@ -170,7 +176,7 @@ class ManualWorker:
 
 
 def _several(value: Any, kinds: Any, name: str) -> list[Any]:
-    """Return a list of one or several; TypeError, or ValueError for none."""
+    """Return a list of one or several values; raise TypeError, or ValueError for none."""
     several = [value] if isinstance(value, kinds) or not isinstance(value, Iterable) else [*value]
     if not all(isinstance(each, kinds) for each in several):
         raise TypeError(f"{name}= is a name, or a list of them, not {value!r}")
@@ -181,11 +187,10 @@ def _several(value: Any, kinds: Any, name: str) -> list[Any]:
 
 def perform_job(job: str | JobDefinition, /, *args: Any, **kwargs: Any) -> Any:
     """
-    Run one job here, with these arguments, and return its result; it counts as no submission.
+    Run one job in this process, with these arguments, and return its result; it is not recorded.
 
-    Arguments and result go through the serializer, as on a worker. What the job submits goes where
-    the test's jobs go. Raises what the job raises, TypeError for arguments that it cannot have, and
-    SerializationError.
+    Arguments and result go through the serializer, as on a worker. Jobs that it submits are the
+    test's. Raises the job's exceptions, TypeError for invalid arguments, and SerializationError.
     """
     declared = resolve(job) or registry.get(str(job))
     request = GearmanClient().prepare(declared, Call(args, kwargs), background=False)

@@ -1,4 +1,4 @@
-"""A submission as a test expects it, and in what another one differs from it."""
+"""An expected submission, and its differences from a real one."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ..serializers import Call
 from .describe import describe, describe_call, show
 from .outbox import SubmittedJob
 
-#: What is expected of a submission beside its job and the arguments of that.
+#: The options of an expectation, besides the job and its arguments.
 OPTIONS = ("queue", "background", "priority", "unique", "run_after")
 
-_SAME_TIME = 1.0  # seconds between two ways to write one run_after
+_SAME_TIME = 1.0  # seconds between two equal run_after values
 
 
 class Expectation:
     """
-    What is expected of a submission; what is None (of the options: MISSING) may be anything.
+    An expected submission; None (for options: MISSING) matches anything.
 
-    `impossible` says why nothing can ever be like this: the job is unknown, or has no such arguments.
+    `impossible` is the reason why nothing can match: the job is unknown, or has no such arguments.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Expectation:
         self._call = call
         self._options = {name: value for name, value in options.items() if value is not MISSING}
         unique = self._options.get("unique")
-        if isinstance(unique, str) and unique == "-":  # libgearman's way to say it
+        if isinstance(unique, str) and unique == "-":  # libgearman's value for it
             self._options["unique"] = True
         self.impossible = ""
         try:
@@ -65,7 +65,7 @@ class Expectation:
         kwargs: Mapping[str, Any] | None,
         others: dict[str, Any],
     ) -> Expectation:
-        """Tell the options among the keywords `others` from the job's own arguments."""
+        """Separate the options among the keywords `others` from the job's own arguments."""
         options = {name: others.pop(name) for name in OPTIONS if name in others}
         given = bool(arguments or others) or args is not None or kwargs is not None
         call = collect_call(MISSING, arguments, args, kwargs, others)
@@ -79,7 +79,7 @@ class Expectation:
         return describe(self.name or "any job", arguments, self._options)
 
     def differences(self, record: SubmittedJob) -> list[str]:
-        """Return a line for each thing in which a submission is not as expected."""
+        """Return a line for each difference of a submission."""
         if self.name not in (None, record.name):
             return [f"it is {record.name}, not {self.name}"]
         lines = list(self._call_differences(record))
@@ -92,7 +92,7 @@ class Expectation:
         return [record for record in submitted if not self.differences(record)]
 
     def distance(self, record: SubmittedJob) -> float:
-        """Return a number that is the smaller the more alike they are."""
+        """Return a number that is smaller for more similar submissions."""
         lines = self.differences(record)
         if self.name is None or self.name == record.name:
             return len(lines)
@@ -118,7 +118,7 @@ class Expectation:
 
 
 def describe_submission(record: SubmittedJob) -> str:
-    """Write a submission in a line."""
+    """Return the text of a submission in a line."""
     options: dict[str, Any] = {"queue": record.queue, "background": record.background}
     for name in ("priority", "unique", "run_after"):
         if getattr(record, name) is not None:
@@ -131,7 +131,7 @@ def _line(name: str, got: Any, wanted: Any) -> str:
 
 
 def _by_name(job: JobDefinition | None, call: Call) -> dict[Any, Any]:
-    """Return the arguments by the job's names for them, by position for a job that is not ours."""
+    """Return the arguments by the job's parameter names; by position for an external job."""
     if job is None:
         return {**dict(enumerate(call.args)), **call.kwargs}
     return job.arguments_of(job.check_call(call))
@@ -168,7 +168,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _check_option(name: str, value: Any) -> None:
-    """Raise TypeError or ValueError for what the option of a submission can never be."""
+    """Raise TypeError or ValueError for an impossible value of an option."""
     if type(value).__module__ in ("builtins", "datetime") and not isinstance(value, _KINDS[name]):
         raise TypeError(f"the {name} of a submission is never {value!r}")
     if name == "priority" and isinstance(value, str):

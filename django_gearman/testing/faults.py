@@ -1,4 +1,4 @@
-"""Failures that a test brings about: of the server, of connections, and of workers."""
+"""Failures that a test causes: of the server, of connections, and of workers."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ from .force import InForce
 
 
 class Fault(InForce):
-    """A failure; each kind changes one of these."""
+    """A failure; each subclass overrides one of these methods."""
 
     is_server_down = False
 
     def change(self, submission: Submission) -> Submission:
-        """Return what the submitter gets to see of a job that a server has taken."""
+        """Return the submitter's view of a job that a server has accepted."""
         return submission
 
     def loses(self, job: AssignedJob) -> bool:
-        """Whether the outcome of this run of a job is lost."""
+        """Return True if the outcome of this run is lost."""
         return False
 
     def crashes(self, job: AssignedJob, submission: object) -> int:
-        """Return how many workers have died of a submission with this one, 0 if this one does not."""
+        """
+        Return the number of workers that have died of a submission, with this one; 0 if it does not
+        die.
+        """
         return 0
 
 
 class ServerDown(Fault):
-    """No job server can be reached."""
+    """The failure that no job server can be reached."""
 
     is_server_down = True
 
 
 class ConnectionBroken(Fault):
-    """The connection breaks when jobs have been sent: before or after they are acknowledged."""
+    """The failure of a connection after jobs were sent: before or after they are acknowledged."""
 
     def __init__(self, faults: list[Fault], after: str, times: int | None) -> None:
         if after not in ("submit", "created"):
@@ -77,7 +80,7 @@ class _CutOff(Submission):
 
 
 class _OfJob(Fault):
-    """What happens to a job, `times` times to each submission of it."""
+    """A failure of one job, `times` times for each submission of it."""
 
     def __init__(self, faults: list[Fault], job: str | JobDefinition, times: int = 1) -> None:
         resolve(job)
@@ -88,7 +91,9 @@ class _OfJob(Fault):
         super().__init__(faults)
 
     def _happens(self, job: AssignedJob, submission: object) -> int:
-        """Return how often it has happened to the submission with this time, 0 if it does not."""
+        """
+        Return how often it has happened to the submission, with this time; 0 if it does not happen.
+        """
         with self._lock:
             if job.function != self._function or self._happened[submission] >= self._times:
                 return 0
@@ -97,14 +102,14 @@ class _OfJob(Fault):
 
 
 class WorkerCrash(_OfJob):
-    """Workers die at the end of a job."""
+    """The death of workers at the end of a job."""
 
     def crashes(self, job: AssignedJob, submission: object) -> int:
         return self._happens(job, submission)
 
 
 class OutcomeLost(_OfJob):
-    """Workers lose what came of a job, so that another one runs it again."""
+    """The loss of outcomes, so that another worker runs the job again."""
 
     def loses(self, job: AssignedJob) -> bool:
         return self._happens(job, job.handle) > 0
@@ -117,7 +122,7 @@ def _count(times: int) -> int:
 
 
 class Faults:
-    """The failures that are in force in a test."""
+    """The active failures of a test."""
 
     def __init__(self) -> None:
         self.all: list[Fault] = []

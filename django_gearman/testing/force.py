@@ -1,4 +1,4 @@
-"""What a test puts in force: until a block ends, or the test."""
+"""Faults and stubs that are installed until a block ends, or the test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Self
 
 class InForce:
     """
-    Something that is in force from when it is made.
+    A fault or stub that is installed when it is created.
 
-    As a context manager it ends with the block, otherwise with the test, or by `stop()`; it may be
-    used as one again.
+    As a context manager it ends with the block, otherwise with the test, or by `stop()`. It can be
+    used as a context manager again.
     """
 
     def __init__(self, all_in_force: list[Any]) -> None:
@@ -19,7 +19,7 @@ class InForce:
         self._all.append(self)
 
     def stop(self) -> None:
-        """End it."""
+        """Remove it."""
         if self in self._all:
             self._all.remove(self)
 

@@ -20,19 +20,19 @@ from ..protocol.address import ServerAddress
 from ..utils.clock import monotonic
 from .programs import Program, choose_program, installed_gearmand
 
-_SECONDS = 30.0  # to start
-_ATTEMPTS = 5  # somebody else may take a free port before the server does
+_SECONDS = 30.0  # limit of a start
+_ATTEMPTS = 5  # another program may take a free port first
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
+    """Return a port of the loopback interface on which no program listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _with_this_process() -> list[str]:
-    """Return what has a program end with the test run, where that is killed."""
+    """Return a function that makes a program end together with a killed test run."""
     guard = shutil.which("setpriv")
     # A program that another thread starts would end with that thread.
     is_main = threading.current_thread() is threading.main_thread()
@@ -65,7 +65,7 @@ class GearmanServer:
         return f"127.0.0.1:{self.port}"
 
     def _start_anew(self) -> None:
-        """Start it at another port, of which several may have to be tried."""
+        """Start it at another port; try several if necessary."""
         for attempt in range(_ATTEMPTS):
             self.port = free_port()
             try:
@@ -76,7 +76,7 @@ class GearmanServer:
                     raise
 
     def start(self) -> None:
-        """Start the process, after `kill()`, at the same address."""
+        """Start the process at the same address, after `kill()`."""
         with tempfile.TemporaryFile() as log:
             self.process = subprocess.Popen(
                 [
@@ -98,21 +98,21 @@ class GearmanServer:
         raise RuntimeError(f"{self.name} does not start at {self.address}: {output or 'no answer'}")
 
     def _comes_up(self) -> bool:
-        """Wait until this very process answers: another one may have taken the port."""
+        """Wait until this process answers: another one may have taken the port."""
         deadline = monotonic() + _SECONDS
         while self.process.poll() is None and monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as admin:
                 admin.sendall(b"getpid\n")
                 return admin.recv(100) == f"OK {self.process.pid}\n".encode()
-            time.sleep(0.01)  # it is not listening yet
+            time.sleep(0.01)  # it does not listen yet
         return False
 
     def reset(self) -> None:
         """
-        See to it that it runs and is empty.
+        Make the server run, without jobs and workers.
 
-        Where it does not, or has jobs or workers left, start another one, at another address, where
-        what was left running by an earlier test does not find it.
+        If it does not run, or has jobs or workers left, start another one, at another address,
+        which programs of an earlier test do not know.
         """
         backend = GearmandBackend([ServerAddress("127.0.0.1", self.port)])
         try:
@@ -126,17 +126,17 @@ class GearmanServer:
         self._start_anew()
 
     def kill(self) -> None:
-        """End the process at once, as a crash would; `start()` starts it again, empty."""
+        """Kill the process, like a crash; `start()` starts it again, empty."""
         self.resume()
         self.process.kill()
         self.process.wait()
 
     def pause(self) -> None:
-        """Stop the process where it is: it accepts connections, but does not answer."""
+        """Stop the process: it accepts connections, but does not answer."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the process go on."""
+        """Continue the process."""
         self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:

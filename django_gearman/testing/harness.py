@@ -1,8 +1,9 @@
 """
-What stands between the code under test and the job server: it records, and makes things fail.
+The harness of a test between the code under test and the job server: it records, and causes
+failures.
 
-A `Harness` is in force for one test, in all its threads. It chooses the transport, and sees every
-submission and every word of the workers of this process; what it sees goes into its `Outbox`.
+A `Harness` is installed for one test, in all its threads. It chooses the transport, and sees every
+submission, and every update of the workers in this process. It stores them in its `Outbox`.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ class Harness(State, Environment):
         self._transport: Callable[[], _Transport] | None = None
 
     def end(self) -> None:
-        """End the test: its workers stop, and nothing is left behind."""
+        """End the test: stop its workers, and leave nothing behind."""
         self.has_ended = True
         self._commits.close()
         close_backends(made_under=self)
 
     def ask(self) -> None:
-        """Do what the testing package promises, from now on."""
+        """Activate the testing package's behaviour from now on."""
         if self.is_quiet:
             self.is_quiet, self.calls.raise_failures = False, True
 
@@ -64,7 +65,9 @@ class Harness(State, Environment):
         options: Mapping[str, Any] | None = None,
         raise_failures: bool | None = None,
     ) -> Iterator[None]:
-        """Choose, until the block ends, the transport (None: leave it) and what failures do."""
+        """
+        Choose the transport (None: no change) and the handling of failures, until the block ends.
+        """
         before = self._transport, self.is_quiet, self.calls.raise_failures
         chosen = None if transport is None else _read(transport, servers, options)
         self.ask()
@@ -77,7 +80,7 @@ class Harness(State, Environment):
             self._transport, self.is_quiet, self.calls.raise_failures = before
 
     def records(self) -> list[SubmittedJob]:
-        """Return what was submitted, also what a transaction of the test has held back."""
+        """Return the submissions, after sending those that the test's transaction has held back."""
         self._commits.flush()
         return self.outbox.records()
 
@@ -115,7 +118,7 @@ class Harness(State, Environment):
         self._commits.on_commit(schedule, send, using, at_once=not self.is_quiet)
 
     def _around_run(self, run: Run, proceed: Callable[[], Ending]) -> Ending:
-        """Have the worker die, at the end of the job, where a fault says so."""
+        """Make the worker die at the end of the job if a fault says so."""
         ending = proceed()
         assigned = run.assigned
         [submission, *_] = [*self.outbox.of(assigned.handle), None]
@@ -136,7 +139,7 @@ def _read(
     servers: Sequence[Any] | Callable[[], Sequence[Any]] | None,
     options: Mapping[str, Any] | None,
 ) -> Callable[[], _Transport]:
-    """Return what tells the settings for a transport, checked as far as can be."""
+    """Return a function that reads the settings of a transport, as far as they can be checked."""
     if transport in LOCAL:
         if servers is not None:
             raise TypeError(f"servers= goes with a real transport; {transport!r} has none")
@@ -158,7 +161,7 @@ def _read(
 
 @contextmanager
 def in_force(harness: Harness) -> Iterator[None]:
-    """Put a harness in force until the block ends, which is the end of its test."""
+    """Install a harness until the block ends, which is the end of its test."""
     try:
         with replaced(harness):
             yield
@@ -174,7 +177,7 @@ def asked_harness(
     options: Mapping[str, Any] | None = None,
     raise_failures: bool | None = None,
 ) -> Iterator[Harness]:
-    """Yield the harness in force, or a new one, with this transport until the block ends."""
+    """Yield the installed harness, or a new one, with this transport until the block ends."""
     current = environment.current()
     with ExitStack() as stack:
         if not isinstance(current, Harness):

@@ -1,4 +1,4 @@
-"""Keep tests away from real job servers, and know which the project has."""
+"""Isolation of tests from real job servers, and a record of the project's own ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _SWAPPED = ("GEARMAN_BACKEND", "GEARMAN_OPTIONS")
 
 
 class JobServerForbidden(ServerUnavailable, AssertionError):
-    """A test tried to reach a real job server without having asked for one; nothing was sent."""
+    """
+    The error of a test that tried to reach a real job server without asking for one; nothing was
+    sent.
+    """
 
 
 def forbid(backend: BaseBackend) -> None:
@@ -35,7 +38,7 @@ def forbid(backend: BaseBackend) -> None:
 
 
 class _Project:
-    """The transport that the project's settings name, kept while tests have it replaced."""
+    """The transport of the project's settings, kept while tests have replaced it."""
 
     backend: Any = None
     options: Any = None
@@ -46,11 +49,12 @@ _project = _Project()
 
 def replace_real_backend() -> Callable[[], None]:
     """
-    Set GEARMAN_BACKEND to "eager" if it names real job servers; return how to undo that.
+    Set GEARMAN_BACKEND to "eager" if it names real job servers; return a function that undoes this.
 
-    As Django does with EMAIL_BACKEND: in the settings themselves, so that a test can override it.
+    Like Django with EMAIL_BACKEND, it changes the settings themselves, so that a test can override
+    it.
     """
-    with replaced(Environment()):  # what the settings say, and not the test
+    with replaced(Environment()):  # the project's value, not the test's
         backend, _, options = backend_settings()
         if not _is_real(backend):
             return lambda: None
@@ -84,14 +88,14 @@ def _is_real(backend: object) -> bool:
     try:
         return not import_string(str(backend)).local
     except (ImportError, AttributeError):
-        return False  # whoever uses it is told
+        return False  # its users get the error
 
 
 # Under Django's test runner
 
 
 class UnittestRun(Environment):
-    """What holds for the tests of Django's test runner that have asked for nothing."""
+    """The defaults for tests of Django's test runner that ask for nothing."""
 
     workers_are_here = True
 
@@ -105,10 +109,10 @@ class UnittestRun(Environment):
 
 class _Overrides:
     """
-    How many tests and blocks have overridden GEARMAN_BACKEND: they mean what they say.
+    The number of tests and blocks that override GEARMAN_BACKEND: their value is respected.
 
-    Django tells nobody when a test deletes the setting, or assigns it: then it is another one than the
-    `initial` one of the project.
+    Django sends no signal when a test deletes or assigns the setting. Then its value differs from
+    the project's `initial` one.
     """
 
     depth = 0
@@ -116,7 +120,7 @@ class _Overrides:
 
 
 def isolated(backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
-    """Return these settings; in a run of tests, "eager" in place of the project's job servers."""
+    """Return these settings; in a test run, "eager" in place of the project's job servers."""
     is_projects = _Overrides.depth == 0 and backend == _Overrides.initial
     if is_projects and _is_real(backend) and is_test_run():
         return "eager", servers, {}
@@ -124,23 +128,23 @@ def isolated(backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
 
 
 def is_test_run() -> bool:
-    """Whether Django's `setup_test_environment` is in force, as while its test runner runs."""
+    """Return True while Django's `setup_test_environment` is active, as in its test runner."""
     utils: Any = sys.modules.get("django.test.utils")
     if utils is None:
         return False
     state = getattr(utils, "_TestState", None)
     if state is not None:
         return hasattr(state, "saved_data")
-    # What it is documented to do, should Django keep that state elsewhere one day.
+    # Its documented effect, in case Django stores that state elsewhere one day.
     return hasattr(mail, "outbox") and "testserver" in settings.ALLOWED_HOSTS
 
 
 def isolate_test_runs() -> None:
-    """Keep test cases from the project's job servers as soon as Django's test runner runs."""
+    """Isolate test cases from the project's job servers as soon as Django's test runner runs."""
     run, modules = UnittestRun(), sys.modules
 
     def provide() -> Environment:
-        # Asked several times for each job, and production has not loaded that module.
+        # This runs several times for each job, and production has not loaded that module.
         return run if "django.test.utils" in modules and is_test_run() else PRODUCTION
 
     _Overrides.initial, _, _ = backend_settings()

@@ -1,4 +1,4 @@
-"""What was submitted in a test, and what came of it."""
+"""The submissions of a test, with their outcomes."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ from .describe import describe_call
 
 class SubmittedJob:
     """
-    One submission, as a test sees it: also a background one has a `result` here.
+    One submission, as a test sees it; a background job has a `result` here, too.
 
-    `id` names the job, in all its attempts.
-    `name`, `queue` (None for a job of another program), `background`, `priority`, `unique` and
-    `run_after` are as the submitter gave them; `args` (a list) and `kwargs` as the job receives
-    them, after the whole way through the serializer. `handle` is what the job server calls the job,
-    `request` what its submitter holds. `runs` is how often a worker of this process has begun it,
-    `finished` whether an outcome was reported.
+    `id` names the job, in all its attempts. `name`, `queue` (None for a job of another program),
+    `background`, `priority`, `unique` and `run_after` are the submitter's. `args` (a list) and
+    `kwargs` are the job's, after the whole way through the serializer. `handle` is the job server's
+    name for the job, `request` the submitter's object. `runs` is the number of times a worker of
+    this process has started it. `finished` is True once an outcome was reported.
     """
 
     handle = ""
     runs = 0
     finished = False
-    #: Whether the test, or a client that waited, has learnt of a failure.
+    #: True if the test, or a client that waited, has seen a failure.
     was_seen = False
     _raised: BaseException | None = None
     _traceback: TracebackType | None = None
 
     def __init__(self, request: JobRequest, submitted_at: float, ahead: float) -> None:
         self.request = request
-        #: When it was submitted, in seconds since the epoch.
+        #: The time of the submission, in seconds since the epoch.
         self.submitted_at = submitted_at
-        #: When it was, or is, to run, by the clock that `advance` moves.
+        #: The time to run, by the clock that `advance` moves.
         self.due_at = (request.spec.run_at or submitted_at) + ahead
         self._updates: list[Update] = []  # of the last run
 
@@ -64,7 +63,7 @@ class SubmittedJob:
 
     @property
     def call(self) -> Call:
-        """The arguments, unpacked anew each time: nobody can change them afterwards."""
+        """The arguments, unpacked anew each time, so that no code can change them."""
         return attempt_of(self.request.serializer.loads_call(self.request.spec.workload))
 
     @property
@@ -91,7 +90,7 @@ class SubmittedJob:
     def run_after(self) -> Any:
         return self.request.options.run_after
 
-    # What came of it
+    # The outcome
 
     @property
     def progress(self) -> list[tuple[int, int]]:
@@ -100,20 +99,20 @@ class SubmittedJob:
 
     @property
     def data(self) -> list[Any]:
-        """What the job sent with `send_data`, in order."""
+        """The values that the job sent with `send_data`, in order."""
         return list(self._told().data_updates)
 
     @property
     def warnings(self) -> list[Any]:
-        """What the job sent with `send_warning`, in order."""
+        """The values that the job sent with `send_warning`, in order."""
         return list(self._told().warning_updates)
 
     @property
     def exception(self) -> BaseException | None:
         """
-        Why the job failed: what it raised, or a JobFailed if it did not run in this process.
+        The error of the job: its exception, or a JobFailed if it did not run in this process.
 
-        None for one that succeeded, and for one that has not run.
+        None if it succeeded, or has not run.
         """
         self.was_seen = True
         return self._raised if self._raised is not None else self._told().exception
@@ -121,9 +120,9 @@ class SubmittedJob:
     @property
     def result(self) -> Any:
         """
-        What the job returned, after the way through the serializer.
+        The return value of the job, after the way through the serializer.
 
-        Raises what the job raised, and ResultUnavailable when it has not run.
+        Raises the job's exception, and ResultUnavailable if it has not run.
         """
         self.was_seen = True
         if self._raised is not None:
@@ -138,7 +137,7 @@ class SubmittedJob:
 
     @property
     def raised(self) -> BaseException | None:
-        """What the job raised; asking does not count as looking at it."""
+        """The job's exception; reading it does not mark the failure as seen."""
         return self._raised
 
     @property
@@ -147,7 +146,7 @@ class SubmittedJob:
         return self._raised is not None or isinstance(outcome, (WorkFail, WorkException))
 
     def _told(self) -> JobRequest:
-        """Return what a client that waits for the job has come to know, whether one does or not."""
+        """Return the view of a client that waits for the job, even if none does."""
         request = self.request
         spec = request.spec._replace(background=False, run_at=None)
         client = JobRequest(self.name, request.call, spec, request.serializer, request.options)
@@ -156,11 +155,11 @@ class SubmittedJob:
             client.take(update)
         return client
 
-    # What the outbox does to it
+    # Changes by the outbox
 
     def begin(self) -> None:
         self.runs += 1
-        # What came of an earlier run, nobody has heard, or it would not run again.
+        # No client has seen the outcome of an earlier run; otherwise the job would not run again.
         self.finished, self._raised = False, None
         self._updates = []
 
@@ -171,14 +170,16 @@ class SubmittedJob:
             self.finished = isinstance(update, Outcome)
 
     def client_saw(self, handle: str, update: Update) -> None:
-        """Note what a client was told; of a job that runs elsewhere, it is all there is to know."""
+        """
+        Record an update that a client got; for a job that runs elsewhere, nothing else is known.
+        """
         if self.runs == 0:
             self.take(handle, update)
         if isinstance(update, Outcome):
             self.was_seen = True
 
     def fail(self, handle: str, error: BaseException) -> None:
-        """Keep what the job raised, with its traceback, in place of what is told over the wire."""
+        """Record the job's exception, with its traceback, in place of its text on the wire."""
         if handle == self.handle:
             self._raised, self._traceback = error, error.__traceback__
 
@@ -187,7 +188,7 @@ class SubmittedJob:
 
 
 class Outbox:
-    """Every submission of a test, from all its threads, in their order."""
+    """Every submission of a test, from all its threads, in order."""
 
     def __init__(self) -> None:
         #: Seconds by which the clock of the test's job servers is ahead.
@@ -195,7 +196,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._records: dict[int, SubmittedJob] = {}  # by the identity of their requests
         self._by_handle: dict[str, list[SubmittedJob]] = {}
-        # What workers told that were quicker than the acknowledgement of the job.
+        # Updates that were faster than the acknowledgement of the job.
         self._early: dict[str, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
 
     def now(self) -> float:
@@ -206,7 +207,7 @@ class Outbox:
             return list(self._records.values())
 
     def add(self, request: JobRequest, handle: str) -> SubmittedJob:
-        """Note that a job server has taken a job; again, when it was sent again."""
+        """Record that a job server has accepted a job; again if it was sent again."""
         with self._lock:
             record = self._records.get(id(request))
             if record is None:
@@ -216,7 +217,7 @@ class Outbox:
         return record
 
     def follow(self, handle: str, successor: str, delay: float) -> None:
-        """Note that a job is queued once more, under another handle, to run after `delay` seconds."""
+        """Record that a job is queued again, with another handle, to run after `delay` seconds."""
         with self._lock:
             for record in self._by_handle.get(handle, ()):
                 record.due_at = self.now() + delay
@@ -226,14 +227,14 @@ class Outbox:
         record.handle = handle
         sharing = self._by_handle.setdefault(handle, [])
         if sharing and sharing[0].request.unique != record.request.unique:
-            sharing.clear()  # of a lost job: a server that was started anew gives its handles again
+            sharing.clear()  # of a lost job: a restarted server reuses its handles
         sharing.append(record)
         if self._early:
             for event, arguments in self._early.pop(handle, ()):
                 event(record, *arguments)
 
     def of(self, handle: str) -> list[SubmittedJob]:
-        """Return the submissions of a job: several, where their uniques were equal."""
+        """Return the submissions of a job: several if their uniques were equal."""
         with self._lock:
             return list(self._by_handle.get(handle, ()))
 

@@ -1,10 +1,11 @@
 """
-The pytest plugin. Every session of whoever installs the package imports this module, so it imports
-no Django, and nothing of ours that does, until a test uses the library.
+The pytest plugin.
 
-From the start of the session to its end whatever uses the library finds the `Harness` of the test
-that is running; it is made when it is first used, and quiet until the test asks for something: by a
-fixture, the marker or an option.
+Every pytest session of a project that installs the package imports this module. So it imports no
+Django, and no module of ours that does, until a test uses the library.
+
+During the session, the library uses the `Harness` of the running test. It is created at the first
+use. It is quiet until the test asks for something: by a fixture, the marker or an option.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture
 def gearman_client(request: pytest.FixtureRequest) -> RecordingClient:
-    """A client whose jobs run at once, and which knows every job that anybody submits in this test."""
+    """A client whose jobs run at once, and which knows every job submitted in this test."""
     harness = _test_of(request).asked_harness("eager")
     from .client import RecordingClient
 
@@ -110,7 +111,7 @@ def gearman_client(request: pytest.FixtureRequest) -> RecordingClient:
 
 @pytest.fixture
 def gearman_worker(request: pytest.FixtureRequest) -> ManualWorker:
-    """A worker that runs what is queued when the test says so."""
+    """A worker that runs the queued jobs when the test calls it."""
     harness = _test_of(request).asked_harness()
     from .client import ManualWorker
 
@@ -119,17 +120,17 @@ def gearman_worker(request: pytest.FixtureRequest) -> ManualWorker:
 
 @pytest.fixture
 def gearman_server(request: pytest.FixtureRequest) -> GearmanServer:
-    """A private job server, which is where the jobs of this test go."""
+    """A private job server for the jobs of this test."""
     return _test_of(request).real_server()
 
 
 class _Session:
-    """What the tests of a session share."""
+    """State that the tests of a session share."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.transport: str | None = config.getoption("--gearman")
         self.strict: bool = config.getini("gearman_strict")
-        self.test = _Test(self)  # of what is not of any test: collection, say
+        self.test = _Test(self)  # for code outside of tests, for example collection
         self._required: bool = config.getoption("--gearman-required")
         self._restore: Callable[[], None] | None = None
         self._server: GearmanServer | None = None
@@ -149,9 +150,9 @@ class _Session:
         self.test = _Test(self)
 
     def isolate(self) -> None:
-        """Once Django is set up, take real job servers out of the settings."""
+        """Replace real job servers in the settings, once Django is set up."""
         if self._restore is None and _is_configured():
-            self._restore = lambda: None  # it asks for the settings, too
+            self._restore = lambda: None  # it needs the settings, too
             from .isolation import replace_real_backend
 
             self._restore = replace_real_backend()
@@ -185,7 +186,7 @@ class _Session:
 
 
 class _Test:
-    """One test: what it asks for, and what is in force for it."""
+    """One test, with its options and its harness."""
 
     def __init__(self, session: _Session) -> None:
         self._session = session
@@ -199,7 +200,7 @@ class _Test:
         self._lock = threading.RLock()  # several threads may be the first to use the library
 
     def begin(self, item: pytest.Item) -> None:
-        """Read what the test asks for; it is put in force when the library is first used."""
+        """Parse the test's options; they apply when the library is first used."""
         marked = _read_markers(item)
         fixtures = _FIXTURES.intersection(getattr(item, "fixturenames", ()))
         self._transport = marked.get("transport") or self._transport
@@ -216,7 +217,7 @@ class _Test:
             self._session.isolate()
 
     def harness(self) -> Harness:
-        """Return the test's harness, made when the library is first used."""
+        """Return the test's harness, which is created when the library is first used."""
         if self._harness is not None:
             return self._harness
         with self._lock:
@@ -233,7 +234,9 @@ class _Test:
             return self._harness
 
     def asked_harness(self, default: str | None = None) -> Harness:
-        """Return the harness, of a test that asks for one, on `default` unless it says which."""
+        """
+        Return the harness of a test that asks for one; `default` is its transport if it names none.
+        """
         _set_up_django()
         harness = self.harness()
         if self._transport is None or harness.is_quiet:
@@ -241,7 +244,7 @@ class _Test:
         return harness
 
     def _use(self, transport: str | None) -> None:
-        """Have the test's jobs go by this transport from now on."""
+        """Use this transport for the test's jobs from now on."""
         self._transport = transport
         servers = self._addresses if transport == "real" else None
         using = self.harness().using(transport, servers, raise_failures=self._raise_failures)
@@ -253,7 +256,7 @@ class _Test:
         return [self._server.address]
 
     def real_server(self) -> GearmanServer:
-        """Return the private job server, which is where the test's jobs go from now on."""
+        """Return the private job server, and use it for the test's jobs from now on."""
         if self._server is None:
             self._server = self._session.server()
         self.asked_harness("real")
@@ -292,7 +295,7 @@ def _has_app() -> bool:
 
 
 def _set_up_django() -> None:
-    """Set Django up, where nothing has done so, as without pytest-django."""
+    """Set Django up, unless other code has done so, as without pytest-django."""
     if not _is_configured():
         pytest.fail(
             "this test needs Django: set DJANGO_SETTINGS_MODULE, or call "
@@ -307,7 +310,7 @@ def _set_up_django() -> None:
 
 
 def _read_markers(item: pytest.Item) -> dict[str, Any]:
-    """Return what the test's markers say, the nearest first."""
+    """Return the options of the test's markers; the nearest marker wins."""
     options: dict[str, Any] = {}
     for marker in item.iter_markers("gearman"):
         arguments = dict(zip(("transport",), marker.args, strict=False)) | dict(marker.kwargs)

@@ -1,4 +1,4 @@
-"""Which job server a private one is: gearmand, or the included one where that is not installed."""
+"""The choice of a private job server: gearmand, or the included one if that is not installed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: What GEARMAND names for the included server, also where gearmand is installed.
+#: The value of GEARMAND for the included server, even if gearmand is installed.
 INCLUDED = "gearman_server"
 
-_PLACES = "/usr/sbin:/usr/local/sbin"  # where gearmand is, often not on an ordinary PATH
-_ROOT = Path(__file__).parent.parent.parent  # where a new process finds this package
+_PLACES = "/usr/sbin:/usr/local/sbin"  # gearmand's directories, which an ordinary PATH often lacks
+_ROOT = Path(
+    __file__
+).parent.parent.parent  # the directory in which a new process finds this package
 
 
 class GearmandNotInstalled(unittest.SkipTest):
-    """There is no gearmand on this machine: a test that needs one is skipped."""
+    """The error if there is no gearmand on this machine: a test that needs one is skipped."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,9 @@ class Program:
 
 def find_gearmand() -> str:
     """
-    Return the path of the gearmand that the environment variable GEARMAND names, or of the one on
-    this machine; GearmandNotInstalled if there is none.
+    Return the path of the gearmand in the environment variable GEARMAND, or of this machine's.
+
+    Raises GearmandNotInstalled if there is none.
     """
     chosen = os.environ.get("GEARMAND")
     if chosen == INCLUDED:
@@ -59,7 +62,7 @@ def find_gearmand() -> str:
 
 
 def choose_program() -> Program:
-    """Return gearmand, or the included server where gearmand is not installed or not chosen."""
+    """Return gearmand, or the included server if gearmand is not installed or not chosen."""
     try:
         return installed_gearmand()
     except GearmandNotInstalled:
@@ -67,7 +70,7 @@ def choose_program() -> Program:
 
 
 def installed_gearmand() -> Program:
-    """Return gearmand; GearmandNotInstalled if there is none."""
+    """Return gearmand; raise GearmandNotInstalled if there is none."""
     return Program("gearmand", (find_gearmand(), "--listen=127.0.0.1", "--log-file=stderr"))
 
 

@@ -1,4 +1,4 @@
-"""A transport of a test, and its workers: everything is passed on to those chosen, and recorded."""
+"""A recording transport of a test, with its workers: it passes everything on to the chosen ones."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from .state import State
 from .waiting import WatchedSubmission
 
 _IDLE_SECONDS = 0.05  # of a worker whose server is down, or whose test has ended
-_REQUEUE_LOOKS = 1000  # at the status of a job that the server is about to give to another worker
+_REQUEUE_LOOKS = 1000  # checks of a job that the server is about to give to another worker
 
 
 class Served(Protocol):
-    """What runs the jobs of a test."""
+    """An object that runs the jobs of a test."""
 
     def queued(self, backend: BaseBackend) -> None: ...
 
@@ -47,10 +47,10 @@ class Served(Protocol):
 
 class RecordingBackend(BaseBackend):
     """
-    Stands for a backend: records what is submitted, and suffers the faults in force.
+    A backend that records submissions, and applies the installed faults.
 
-    Clients make one for the `requests` that they submit. Workers have one without: what they submit
-    are the next attempts of the jobs that they run.
+    Clients make one for the `requests` that they submit. Workers have one without: they only submit
+    the next attempts of their jobs.
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class RecordingBackend(BaseBackend):
         self._requests = requests
         self.local = backend.local
         self.supports_delayed = backend.supports_delayed
-        # On real servers who waits for a job runs it, and wants the test's database connections.
+        # On real servers, a waiting client runs its job in its own thread, with the test's database
+        # connections.
         self.runs_in_caller = backend.runs_in_caller or not (state.is_quiet or backend.local)
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
@@ -79,7 +80,7 @@ class RecordingBackend(BaseBackend):
         for request, submission in zip(self._requests, submissions, strict=True):
             if submission.error is None:
                 record = self._state.outbox.add(request, submission.handle)
-                # Where jobs run at once, whoever waits for one has its outcome before it can look.
+                # On "eager", a client gets the outcome before it can read anything.
                 record.was_seen = self._backend.runs_in_caller and not request.background
         self._runner.queued(self._backend)
         if not self._backend.runs_in_caller:
@@ -91,14 +92,14 @@ class RecordingBackend(BaseBackend):
         return self._state.faults.change(submissions)
 
     def _follow(self, spec: JobSpec, submission: Submission) -> None:
-        """Note that the job that runs is queued once more, before the end of this run is reported."""
+        """Record that the running job is queued again, before the end of this run is reported."""
         run = running.get()
         if run is not None and submission.error is None:
             delay = 0.0 if spec.run_at is None else max(0.0, spec.run_at - time.time())
             self._state.outbox.follow(run.job_context.handle, submission.handle, delay)
 
     def register(self, functions: Sequence[str] | None, client_id: str = "") -> RecordingSession:
-        """Make a worker that is recorded; None serves any function, on "eager"."""
+        """Register a recorded worker; None serves any function, on "eager"."""
         make: Callable[[], WorkerSession] = partial(
             self._backend.register,
             functions,  # type: ignore[arg-type]
@@ -128,10 +129,10 @@ class RecordingBackend(BaseBackend):
 
 class RecordingSession(WorkerSession):
     """
-    Passes everything on to a session, tells the outbox of it, and suffers the faults in force.
+    A session that passes everything on, records it in the outbox, and applies the installed faults.
 
     `functions` None serves any. A worker whose outcome is lost leaves, and another one takes its
-    place, as far as the server can see. When the test ends, the worker does no more.
+    place from the server's view. After the test, the worker does nothing.
     """
 
     def __init__(
@@ -177,12 +178,12 @@ class RecordingSession(WorkerSession):
                 f"deliver_twice() or crash_worker_during() is in force for {job.function}"
             )
         self._note_failure(job, update)
-        # First, so that whoever waits for the job finds it here when he goes on.
+        # First, so that a client that waits for the job finds it here when it continues.
         self._state.outbox.tell(job.handle, SubmittedJob.take, job.handle, update)
         self._session.send(job, update)
 
     def _note_failure(self, job: AssignedJob, update: Update) -> None:
-        """Keep what the job has raised, of which only the text travels."""
+        """Record the job's exception, of which only the text is sent."""
         if isinstance(update, WorkFail):
             run = running.get()
             if isinstance(run, Run) and run.handle == job.handle:
@@ -206,7 +207,7 @@ class RecordingSession(WorkerSession):
         return self._session.is_awaited(job)
 
     def lose(self, job: AssignedJob) -> None:
-        """Leave with a job in hand, and come again when the server has queued it."""
+        """Leave with a current job, and come again when the server has queued it."""
         self._session.close()
         for _ in range(_REQUEUE_LOOKS):
             if not self._backend.job_status(job.handle).running:

@@ -1,4 +1,4 @@
-"""Run the jobs of a test: when asked, or because somebody waits for them."""
+"""The workers of a test: they run jobs on request, or when a client waits for them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .recording import RecordingSession
 from .state import State
 from .waiting import NotServed
 
-_GRACE_LOOKS = 25  # about half a second, for a worker that is just coming in another thread
-_SHORT_SECONDS = 1.0  # a client that waits no longer than this is let wait, and told JobTimeout
+_GRACE_LOOKS = 25  # about half a second, for a worker that is starting in another thread
+_SHORT_SECONDS = 1.0  # a client with a shorter limit waits, and gets JobTimeout
 
 
 class Runner:
@@ -32,7 +32,7 @@ class Runner:
         self._eager: dict[int, EagerBackend] = {}  # of each thread that has submitted
 
     def queued(self, backend: BaseBackend) -> None:
-        """Have stubs answer, and remember where delayed jobs may be."""
+        """Run stubs, and remember the servers that may have delayed jobs."""
         if isinstance(backend, EagerBackend):
             self._eager[id(backend)] = backend
         if self._state.stubs.all:
@@ -53,7 +53,7 @@ class Runner:
         only: Collection[JobDefinition] | None = None,
         limit: int | None = None,
     ) -> int:
-        """Work in this thread, as `gearman_worker` does, until idle or `limit` jobs have run."""
+        """Work in this thread, like `gearman_worker`, until idle or `limit` jobs have run."""
         worker = GearmanWorker(queues, clean_connections=False)
         if only is not None:
             worker.jobs = [job for job in worker.jobs if job in only]
@@ -69,9 +69,9 @@ class Runner:
 
     def advance(self, seconds: float) -> int:
         """
-        Move the clock of the test's job servers, and return how many jobs ran.
+        Move the clock of the test's job servers, and return the number of runs.
 
-        Where jobs run at once, time passes from one that is due to the next, until it has passed.
+        On "eager", the clock moves from one due job to the next.
         """
         backends = self._backends()
         if not all(isinstance(backend, MemoryBackend) for backend in backends):
@@ -97,7 +97,7 @@ class Runner:
                     return count
 
     def _backends(self) -> list[BaseBackend]:
-        """Return this thread's backend, and those of other threads with queues of their own."""
+        """Return this thread's backend, and those of other threads with separate queues."""
         backend = get_backend()
         if isinstance(backend, EagerBackend):
             return [backend, *(each for each in self._eager.values() if each is not backend)]
@@ -106,13 +106,13 @@ class Runner:
     # Clients that wait
 
     def serve(self, backend: BaseBackend, spec: JobSpec, handle: str) -> bool:
-        """Have a job that this thread waits for served, and return whether it may be."""
+        """Serve a job that this thread waits for, and return True if this is possible."""
         if self._is_served(backend, spec.function):
             return True
         job = self._job_of(spec)
         if job is None or backend.local or self._state.is_quiet:
             return False
-        # Jobs that were queued before it run first; what they raise is for those who wait for them.
+        # Jobs that were queued before it run first; their waiting clients get their errors.
         with self._state.calls.apart() as call:
             worker = GearmanWorker(clean_connections=False)
             worker.jobs = [job]
@@ -128,11 +128,11 @@ class Runner:
         try:
             rows = [row for row in backend.workers() if function in row.functions]
         except BackendError:
-            return True  # what has become of the server is for the waiting client to tell
+            return True  # the waiting client reports the state of the server
         return len(rows) > busy
 
     def complain(self, spec: JobSpec, timeout: float | None, looks: int) -> None:
-        """Raise NotServed, unless somebody may still come, or the client gives up soon by itself."""
+        """Raise NotServed, unless a worker may still come, or the client's limit is short."""
         if timeout is not None and (self._state.is_quiet or timeout <= _SHORT_SECONDS):
             return
         if looks <= _GRACE_LOOKS and (threading.active_count() > 1 or not get_backend().local):

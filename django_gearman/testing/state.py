@@ -1,4 +1,4 @@
-"""What one test has: what was submitted, its faults and stubs, its workers and calls."""
+"""The state of one test: submissions, faults, stubs, workers and calls."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class State:
     """
     The state of one test.
 
-    `is_quiet` while the test has asked for nothing: then jobs go where the settings say, except to
-    real servers, and do what they do in production.
+    `is_quiet` is True while the test has asked for nothing. Then jobs run as the settings say,
+    except on real servers, and behave as in production.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class State:
         self.workers: set[Worker] = set()
 
     def job_failed(self, handle: str, error: BaseException) -> None:
-        """Note what a job of this process has raised, before its failure is reported."""
+        """Record a job's exception, before its failure is reported."""
         self.outbox.tell(handle, SubmittedJob.fail, handle, error)
         self.calls.failed(handle, error)
 

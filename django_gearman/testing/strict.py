@@ -1,4 +1,4 @@
-"""What a strict test must not leave behind."""
+"""Leftovers, which fail a strict test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from .outbox import SubmittedJob
 
 
 def complaint(harness: Harness) -> str:
-    """Tell what jobs were left queued, and what failures nobody looked at; "" if there were none."""
+    """
+    Describe jobs that were left queued, and failures that nobody looked at; "" if there are none.
+    """
     records = harness.records()
     now = harness.outbox.now()
     seen = {record.handle for record in records if record.was_seen}
@@ -31,9 +33,9 @@ def complaint(harness: Harness) -> str:
 
 
 def _is_left(record: SubmittedJob, now: float) -> bool:
-    """Whether a job that is due still waits on its job server."""
+    """Return True if a due job still waits on its job server."""
     if record.finished or record.due_at > now:
         return False
-    with suppress(BackendError, ValueError):  # a server that is gone, or one of an earlier block
+    with suppress(BackendError, ValueError):  # a stopped server, or one of an earlier block
         return get_backend().job_status(record.handle).known
     return True

@@ -1,4 +1,4 @@
-"""Answers in place of workers that are not ours."""
+"""Stubs, which answer for workers of other programs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes
 from .force import InForce
 
-#: Makes a worker of the named functions.
+#: Registers a worker of the named functions.
 Register = Callable[[list[str]], WorkerSession]
-#: Returns the serializer that the submitter of a job has chosen, by the job's handle.
+#: Returns the submitter's serializer for a job, by its handle.
 SerializerOf = Callable[[str], Serializer]
 
 
 class Stub(InForce):
-    """What answers for a job: a function, a value that is returned, or an error that is raised."""
+    """An answer to a job: a function, a value to return, or an error to raise."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Stub(InForce):
         super().__init__(stubs)
 
     def answer(self, call: Call, serializer: Serializer) -> bytes:
-        """Return the result; raises what the stub is to raise, and SerializationError."""
+        """Return the result; raise the stub's error, or SerializationError."""
         if self._raises is not None:
             raise self._raises
         value = self._returns if self._call is None else self._call(*call.args, **call.kwargs)
@@ -64,10 +64,10 @@ def _is_error(value: object) -> bool:
 
 class Stubs:
     """
-    The stubs of a test; the one that was made last answers.
+    The stubs of a test; the latest one answers.
 
-    They stand for programs that are always there, so they answer as soon as a job is queued. Like
-    workers in other languages they report an error by its text; `failed` is told of the error itself.
+    They stand for programs that always run, so they answer as soon as a job is queued. Like workers
+    in other languages, they report an error by its text; `failed` gets the error itself.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Stubs:
         return any(stub.name == job_name for stub in self.all)
 
     def answer(self, register: Register) -> None:
-        """Answer what is queued."""
+        """Answer the queued jobs."""
         stubs = {stub.function: stub for stub in self.all}
         if not stubs:
             return

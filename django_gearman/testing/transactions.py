@@ -24,7 +24,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class _Waiting:
-    """A callback that runs once, whoever calls it."""
+    """A callback that runs once, for any caller."""
 
     def __init__(self, send: Callable[[], None], connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -38,25 +38,28 @@ class _Waiting:
 
     @property
     def is_rolled_back(self) -> bool:
-        """Whether Django has dropped it, or is about to."""
+        """True if Django has dropped it, or is about to."""
         kept = any(callback is self for _, callback, *_ in self.connection.run_on_commit)
         return not kept or self.connection.needs_rollback
 
 
 class _Thread(threading.local):
-    """Transactions are those of a thread, and so is what waits for them."""
+    """The callbacks of a thread that wait for its transactions."""
 
     def __init__(self) -> None:
         self.waiting: list[_Waiting] = []
 
 
 class CommitWatch:
-    """Sends what waits for a commit as soon as an outermost block of the code under test has ended."""
+    """
+    A watcher that sends waiting jobs as soon as an outermost block of the code under test has
+    ended.
+    """
 
     def __init__(self) -> None:
         self._thread = _Thread()
         self._watched: list[BaseDatabaseWrapper] = []
-        self._released: list[str] = []  # the savepoint whose release a job's failure interrupted
+        self._released: list[str] = []  # the savepoint whose release a failed job interrupted
 
     def on_commit(
         self,
@@ -67,10 +70,10 @@ class CommitWatch:
         at_once: bool,
     ) -> None:
         """
-        Do what `schedule`, which is Django's, would do if there were no test around.
+        Behave like Django's `schedule` without a test around it.
 
-        With `at_once` what is in no block but the test's own is sent, as in production; without, it
-        waits for the commit that never comes, as it does in Django's tests.
+        With `at_once`, a job that is in no block but the test's own is sent, as in production.
+        Without, it waits for the commit that never comes, as in Django's tests.
         """
         connection = transaction.get_connection(using)
         in_no_block = not connection.in_atomic_block or _is_in_tests_own_block(connection)
@@ -87,14 +90,14 @@ class CommitWatch:
     def _watch(self, connection: BaseDatabaseWrapper) -> None:
         if connection not in self._watched:
             self._watched.append(connection)
-            # The first, because Django takes the last one away when somebody's block ends.
+            # The first, because Django removes the last one when another block ends.
             connection.execute_wrappers.insert(0, self._around_sql)
 
     def flush(self) -> None:
         """
-        Send what was committed meanwhile in this thread, and forget what was rolled back.
+        Send jobs that were committed in this thread, and forget those that were rolled back.
 
-        All of it, in its order, although some may fail; then the first failure is raised.
+        All are sent in order, even if some fail; then the first failure is raised.
         """
         committed, still_waiting = [], []
         for waiting in self._thread.waiting:
@@ -127,10 +130,10 @@ class CommitWatch:
         context: dict[str, Any],
     ) -> Any:
         words = sql.split(None, 4)[:4] if isinstance(sql, str) else []
-        if words[:1] == ["ROLLBACK"]:  # Django drops what waited for the block afterwards
+        if words[:1] == ["ROLLBACK"]:  # Django drops the block's callbacks afterwards
             return None if words[-1:] == self._released else execute(sql, params, many, context)
         if words[:2] != ["RELEASE", "SAVEPOINT"]:
-            self.flush()  # what a block without a savepoint left, whose end is told by nothing
+            self.flush()  # jobs of a block without a savepoint, whose end sends no SQL
             return execute(sql, params, many, context)
         if words[-1:] == self._released:
             self._released = []
@@ -139,15 +142,17 @@ class CommitWatch:
         try:
             self.flush()
         except DatabaseError:
-            # A job's, which Django takes for a failure of the release. It is about to roll back to the
-            # savepoint that has just been released, and must not find that it is gone.
+            # A job's error, which Django treats as a failure of the release. It is about to roll back
+            # to the savepoint that has just been released, which must still exist.
             self._released = words[-1:]
             raise
         return result
 
 
 def _commits_by_itself(connection: BaseDatabaseWrapper) -> bool:
-    """Tell without opening the database, which a test that uses none must not do."""
+    """
+    Return True for autocommit, without opening the database, which a test without one must not do.
+    """
     if connection.in_atomic_block or connection.connection is not None:
         return connection.in_atomic_block or bool(connection.autocommit)
     return bool(connection.settings_dict["AUTOCOMMIT"])

@@ -9,19 +9,19 @@ from ..utils.clock import monotonic
 from ..utils.waiting import seconds_until
 from .outbox import Outbox, SubmittedJob
 
-_LOOK_SECONDS = 0.02  # how long a client waits until it looks whether anybody serves its job
+_LOOK_SECONDS = 0.02  # seconds that a client waits before it checks that a worker serves its job
 
 
 class NotServed(AssertionError):
-    """A client waits for a job that no worker of this test serves."""
+    """The error of a client that waits for a job which no worker of this test serves."""
 
 
 class WatchedSubmission(Submission):
     """
-    Passes on what a submission tells, and does not wait for ever for a job that nobody serves.
+    A submission that passes updates on, and does not wait forever for a job without a worker.
 
-    `serve` serves the job, or tells whether somebody may; `complain`, which is told how often nobody
-    did, may raise NotServed.
+    `serve` serves the job, or returns True if a worker may. `complain` gets the number of failed
+    tries, and may raise NotServed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The transport to real job servers, over our own protocol code."""
+"""The transport to real job servers, with our own protocol code."""
 
 from .backend import GearmandBackend
 

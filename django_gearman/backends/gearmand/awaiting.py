@@ -1,4 +1,4 @@
-"""Ask a job server whether somebody waits for a job of another program."""
+"""A question to a job server: does a client wait for a job of another program?"""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from ...protocol.names import MAX_UNIQUE_BYTES, own_handle
 from ...protocol.packets import PacketType, encode, to_bytes
 from ..base import AssignedJob
 
-#: Sends packets, of which the last asks for a status; returns how many clients wait, and the total of
-#: the progress, for each answer.
+#: Sends packets, of which the last asks for a status. Returns the number of waiting clients, and
+#: the total of the progress, for each answer.
 Ask = Callable[[bytes], Iterable[tuple[int, int]]]
 
 
 def ask_awaited(job: AssignedJob, ask: Ask) -> bool | None:
     """
-    Return whether a client waits for a job in hand; None where the server cannot tell.
+    Return True if a client waits for a current job; None if the server cannot say.
 
-    It looks for a unique, whatever the function, and so perhaps at another job. A progress that no
-    other job has proves that it is this one. A client would see that, so the first question is without.
+    The server looks for a unique of any function, so it may find another job. A progress that no
+    other job has proves that it is this one. A client would see that progress, so the first
+    question is without it.
     """
     unique = to_bytes(job.unique)
     if not 0 < len(unique) <= MAX_UNIQUE_BYTES:

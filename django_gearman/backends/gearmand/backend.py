@@ -1,6 +1,4 @@
-"""
-"gearman": real job servers, over our own protocol code.
-"""
+""" "gearman": real job servers, with our own protocol code."""
 
 from __future__ import annotations
 
@@ -51,10 +49,10 @@ _SUBMIT = {
     (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
     (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
 }
-_HEAD_START = 0.25  # seconds that a server has to answer before the next one is tried, too
-_UNIQUE_HEAD_START = 1.0  # where equal uniques should meet
-_LAST_RESORT = 1.0  # until those are tried that have failed lately
-_LATEST = 2.0**62  # of the times that gearmand understands
+_HEAD_START = 0.25  # seconds until the next server is tried as well
+_UNIQUE_HEAD_START = 1.0  # for jobs with a unique, which should merge
+_LAST_RESORT = 1.0  # until servers are tried that failed lately
+_LATEST = 2.0**62  # upper limit of gearmand's times
 
 
 class GearmandBackend(BaseBackend):
@@ -108,7 +106,7 @@ class GearmandBackend(BaseBackend):
                     jobs = [specs[place] for place in batch]
                     sent = channel.submit(jobs, _encode_job, until, is_strict=limit is not None)
                     submissions.update(zip(batch, sent, strict=False))
-                    unsent += batch[len(sent) :]  # the channel has broken; they can go elsewhere
+                    unsent += batch[len(sent) :]  # the channel is broken; they can go elsewhere
         return [submissions[place] for place in range(len(specs))]
 
     def _route(
@@ -132,7 +130,9 @@ class GearmandBackend(BaseBackend):
         return routes
 
     def _preferred(self, spec: JobSpec) -> list[str]:
-        """Order the servers for a job: equal uniques agree, and those that have failed come last."""
+        """
+        Order the servers for a job: equal uniques get the same order, and failed servers come last.
+        """
         seed = spec.unique or str(monotonic())
         return sorted(
             self._servers, key=lambda address: (self._is_passed_over(address), rank(seed, address))
@@ -142,7 +142,7 @@ class GearmandBackend(BaseBackend):
         return servers_standing.passed_over(address, self._options.down_time)
 
     def _live(self, address: str) -> Channel | None:
-        """Return the connection that there is to the server, if it lives."""
+        """Return the open connection to the server, if it is alive."""
         channel = self._channels.get(address)
         if channel is None or channel.is_alive():
             return channel
@@ -156,8 +156,8 @@ class GearmandBackend(BaseBackend):
         """
         Return a connection to the first of the servers that answers.
 
-        The next one is tried as well when one has not answered after a moment, of `head_start`
-        seconds at least; those that have failed lately only after the others.
+        If a server has not answered after a moment, at least `head_start` seconds, the next one is
+        tried as well. Servers that failed lately come last.
         """
         attempts = {address: partial(self._connect, address, until) for address in addresses}
         race = Race(attempts, servers_standing, self._discard)
@@ -193,7 +193,7 @@ class GearmandBackend(BaseBackend):
         return pauses
 
     def _reason(self, race: Race[str, Channel], address: str) -> str:
-        """Say what has become of the attempt to reach a server."""
+        """Return the reason why a server was not reached."""
         if (error := race.errors.get(address)) is not None:
             silences = servers_standing.silences(address)
             return f"{error} ({silences} times in a row)" if silences > 1 else str(error)

@@ -1,8 +1,8 @@
 """
 A client's connection to one real job server, and the jobs submitted over it.
 
-Requests are answered in their order, so the answers find their requests by counting. What workers
-say of jobs comes in between and finds its submission by handle.
+The server answers requests in order, so answers are matched by counting. Updates of jobs come in
+between and are matched by handle.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .forgetting import Released, begin, forget_soon
 from .options import GearmandOptions
 from .submission import GearmandSubmission, StatusQuery
 
-_JOBS_A_WRITE = 50  # so many are encoded while the server works on as many
+_JOBS_A_WRITE = 50  # jobs encoded while the server handles the same number
 _UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
@@ -53,10 +53,10 @@ _Request = GearmandSubmission | StatusQuery
 
 class Channel:
     """
-    A client connection that any number of threads may wait on, of which one reads for all.
+    A client connection for any number of waiting threads, of which one reads for all.
 
-    Whatever goes wrong halfway, be it an exception out of a signal handler, breaks the channel:
-    answers are found by counting, and one lost would give every later job the handle of another.
+    Any failure halfway, also an exception of a signal handler, breaks the channel. Answers are
+    matched by counting, and a lost answer would give every later job the handle of another.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class Channel:
         self._prefix = handle_prefix(server)
         self._connection = options.connect(server, until)
         self._unanswered: deque[_Request] = deque()
-        self._asked_at = 0.0  # when the oldest of them had been sent, or one before it was answered
+        self._asked_at = 0.0  # the time when the oldest was sent, or the one before it answered
         self._running: dict[bytes, deque[GearmandSubmission | Released]] = {}
-        self._dropped: dict[bytes, str] = {}  # functions by handles, of jobs nobody will wait for
+        self._dropped: dict[bytes, str] = {}  # functions by handles, of abandoned jobs
         self._sending = threading.Lock()  # taken before the other one
         self._lock = threading.RLock()
         self._news = threading.Condition(self._lock)  # for the threads that do not read themselves
@@ -78,9 +78,9 @@ class Channel:
         self.broken: BackendError | None = None
 
     def is_alive(self) -> bool:
-        """Take in what has arrived, to learn whether the server has hung up."""
+        """Read what has arrived, and return True unless the server has hung up."""
         if self._connection.inherited:
-            return False  # and the lock may be held for ever
+            return False  # and the lock may be held forever
         try:
             with self._lock:
                 if self.broken is None and (self._someone_reads or not self._connection.has_news()):
@@ -92,7 +92,7 @@ class Channel:
 
     def close(self) -> None:
         if self._connection.inherited:
-            self._connection.close()  # this process's copy; the locks may be held for ever
+            self._connection.close()  # this process's copy; the locks may be held forever
         else:
             self._break(ConnectionLost(f"the connection to job server {self.server} was closed"))
 
@@ -106,16 +106,16 @@ class Channel:
         is_strict: bool,
     ) -> list[Submission]:
         """
-        Send jobs, and wait until each is acknowledged or known never to be; return those sent.
+        Send jobs, and wait until each is acknowledged or lost; return the sent ones.
 
-        While the server works on some, the next are encoded. The time `until` is for all of that;
-        what sending takes is added to it unless `is_strict`.
+        While the server handles some, the next ones are encoded. `until` limits all of this. Unless
+        `is_strict`, the time for sending is added.
         """
         send_until = until if is_strict else math.inf
         submissions: list[GearmandSubmission] = []
         with suppress(BackendError):  # each submission has it as its .error
             for start in range(0, len(jobs), _JOBS_A_WRITE):
-                if self.broken or (start and not self.is_alive()):  # that takes in answers, too
+                if self.broken or (start and not self.is_alive()):  # this reads answers, too
                     break
                 if (began := monotonic()) >= until:
                     break
@@ -141,7 +141,7 @@ class Channel:
         return query.status
 
     def _give_up_waiting(self, submissions: Sequence[GearmandSubmission]) -> None:
-        """Tell those that have no answer; it may come, but nobody waits for it any more."""
+        """Fail the requests without an answer; a late answer is ignored."""
         servers_standing.slow(str(self.server))
         waited = monotonic() - self._asked_at
         error = ConnectionLost(f"job server {self.server} has not answered for {waited:.2g} s")
@@ -161,7 +161,7 @@ class Channel:
     def _request(
         self, slots: Sequence[_Request], chunks: Sequence[bytes], until: float = math.inf
     ) -> bool:
-        """Send something to be answered; answer False where the channel was broken before."""
+        """Send a request; return False if the channel was already broken."""
         with self._sending:
             try:
                 with self._lock:
@@ -171,14 +171,14 @@ class Channel:
                 self._send(chunks, until)
                 with self._lock:
                     if self._unanswered and self._unanswered[0] is slots[0]:
-                        self._asked_at = monotonic()  # only now: a large job takes its time
+                        self._asked_at = monotonic()  # only now: sending a large job takes time
             except BaseException as error:
                 self._give_up(error)
                 raise
         return True
 
     def _send(self, chunks: Sequence[bytes], until: float) -> None:
-        """Send; if the connection breaks, take in what had been acknowledged before."""
+        """Send; if the connection breaks, read earlier acknowledgements."""
         try:
             self._connection.send(*chunks, until=until)
         except ConnectionLost:
@@ -187,7 +187,7 @@ class Channel:
             raise
 
     def wait_answered(self, answered: Callable[[], bool], until: float = math.inf) -> bool:
-        """Wait for an answer until the given time; ConnectionLost when the server falls silent."""
+        """Wait for an answer until the given time; raise ConnectionLost after a long silence."""
         while not self.wait(answered, until=min(self._silent_at, until)):
             if monotonic() >= self._silent_at:
                 servers_standing.failed(str(self.server), self.options.reply_timeout)
@@ -204,18 +204,19 @@ class Channel:
     @property
     def _silent_at(self) -> float:
         """
-        When the server will have left a request without an answer for too long.
+        The time when the server's silence becomes too long.
 
-        Answers to earlier ones count, and large packets on their way; what else it says does not.
+        Answers to earlier requests count as activity, and large incomplete packets; other packets
+        do not.
         """
         return max(self._asked_at, self._connection.moved_at) + self.options.reply_timeout
 
     @undisturbed_between_waits
     def wait(self, ready: Callable[[], bool], *, until: float) -> bool:
         """
-        Take in packets until `ready()` or the given time of the monotonic clock; return `ready()`.
+        Read packets until `ready()` or the given monotonic time; return `ready()`.
 
-        Looks at least once at what has arrived. Raises the BackendError that broke the channel.
+        It reads at least once. Raises the BackendError that broke the channel.
         """
         self._connection.check_process()  # before the lock, which a fork may have left locked
         late = False
@@ -238,12 +239,12 @@ class Channel:
 
     @undisturbed_between_waits
     def _read(self, timeout: float) -> None:
-        """Wait, without the lock, for something to arrive, and hand it out."""
+        """Wait, without the lock, for data to arrive, and distribute it."""
         connection = self._connection
         self._someone_reads = True
         self._lock.release()
         try:
-            # Of many answers one is always there; and who prepares them, needs the processor.
+            # With many requests one answer is always there, and preparing requests needs the CPU.
             waits_for_one = len(self._unanswered) + len(self._running) == 1
             arrived = connection.has_news(timeout, soon=waits_for_one)
         finally:
@@ -269,7 +270,7 @@ class Channel:
     def _hand_out(self, packet: Packet) -> None:
         kind, args = packet
         if (update := _UPDATES.get(kind)) is not None:
-            # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
+            # gearmand adds a NUL to the handle when it converts an exception to a WORK_FAIL
             deliver_update(self._running, args[0].rstrip(b"\0"), update(*args[1:]))
             return
         if not self._unanswered:
@@ -290,7 +291,7 @@ class Channel:
             raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
         self._unanswered.popleft()
 
-    # What nobody waits for any more
+    # Abandoned jobs
 
     def release(self, submission: GearmandSubmission) -> None:
         """Hold the submission no longer than its submitter does."""
@@ -303,9 +304,9 @@ class Channel:
 
     def leave_dropped(self) -> dict[bytes, str] | None:
         """
-        Close, if all that is left are jobs that were dropped; return their functions by handles.
+        Close if only dropped jobs are left; return their functions by handles.
 
-        None where something else needs the connection still.
+        Returns None if something else still needs the connection.
         """
         if self._connection.inherited:
             return {}
@@ -325,17 +326,17 @@ class Channel:
     def _waiting(self, slot: GearmandSubmission) -> GearmandSubmission | Released:
         if slot.error is None:
             return slot
-        begin()  # the answer has come too late
+        begin()  # the answer came too late
         forget_soon(self)
         return Released(slot.spec.function, None, self)
 
     def _give_up(self, error: BaseException) -> None:
-        """Give up the connection because of whatever has gone wrong halfway."""
+        """Close the connection after a failure halfway."""
         cause = error if isinstance(error, BackendError) else None
         self._break(cause or ConnectionLost(f"job server {self.server}: interrupted"))
 
     def _break(self, error: BackendError) -> None:
-        """Give up the connection, and tell every request that is still open."""
+        """Close the connection, and fail every open request."""
         with self._lock:
             if self.broken is None:
                 self.broken = error

@@ -1,9 +1,9 @@
 """
-Have servers forget the foreground jobs that nobody waits for any more.
+Abandoned jobs: servers drop foreground jobs without a waiting client.
 
-gearmand drops a queued foreground job when the connection of its last client closes, and not before
-somebody who serves the function looks at its queue. So the connection is closed as soon as nothing
-else needs it, and the queue is looked at: by PRE_SLEEP, which assigns no job.
+gearmand drops a queued foreground job when the connection of its last client closes, and a worker
+of the function looks at its queue. So the connection is closed as soon as nothing else needs it.
+Then PRE_SLEEP looks at the queue without taking a job.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ..connection import Connection
 from ..remote import WaitingSubmission
 from .options import GearmandOptions
 
-_AGAIN_SECONDS = 0.5  # until a connection that something else needs is looked at again
-_LOOKS = 5  # at a queue, until gearmand has noticed that the client has gone
-_PATIENCE_SECONDS = 2.0  # for a server's answers
+_AGAIN_SECONDS = 0.5  # until a connection that is still needed is checked again
+_LOOKS = 5  # checks of a queue, until gearmand has noticed that the client has gone
+_PATIENCE_SECONDS = 2.0  # limit for a server's answers
 
 
 class Channel(Protocol):
-    """A client's connection, as far as it matters here."""
+    """A client's connection, as this module needs it."""
 
     @property
     def server(self) -> ServerAddress: ...
@@ -40,14 +40,16 @@ class Channel(Protocol):
     def options(self) -> GearmandOptions: ...
 
     def leave_dropped(self) -> dict[bytes, str] | None:
-        """Close, if nothing but dropped jobs needs it; return these: functions by handles."""
+        """Close if only dropped jobs need it; return these: functions by handles."""
 
 
 class Released:
     """
-    Stands for a submission whose wait ended in vain, as long as somebody may wait for it again.
+    A stand-in for a submission whose wait ended without an outcome, while the submitter may wait
+    again.
 
-    It receives what is said of the job, and `on_drop` is told once nobody has the submission.
+    It receives the updates of the job. `on_drop` is called when no reference to the submission is
+    left.
     """
 
     def __init__(
@@ -70,13 +72,13 @@ class Released:
             forget_soon(channel)
 
 
-_channels: SimpleQueue[Channel] = SimpleQueue()  # it may be put into at any time
+_channels: SimpleQueue[Channel] = SimpleQueue()  # other threads may add to it at any time
 _thread: threading.Thread | None = None
 _process = 0
 
 
 def begin() -> None:
-    """Start the thread that forgets, for whoever will call `forget_soon`."""
+    """Start the thread for abandoned jobs, before `forget_soon` is called."""
     global _thread, _process, _channels
     if _thread is None or _process != os.getpid():
         _process, _channels = os.getpid(), SimpleQueue()
@@ -87,7 +89,7 @@ def begin() -> None:
 
 
 def forget_soon(channel: Channel) -> None:
-    """Close the channel, and have its server forget, once all that it is needed for was dropped."""
+    """Close the channel when it is no longer needed, and make its server drop the jobs."""
     _channels.put(channel)
 
 
@@ -96,26 +98,26 @@ def _work(channels: SimpleQueue[Channel]) -> None:
     while True:
         with suppress(Empty):
             waiting.add(channels.get(timeout=_AGAIN_SECONDS if waiting else None))
-            while True:  # what was dropped together is forgotten together
+            while True:  # jobs that were dropped together are handled together
                 waiting.add(channels.get_nowait())
         waiting = {channel for channel in waiting if not _leave(channel)}
 
 
 def _leave(channel: Channel) -> bool:
-    """Return whether the channel is done with."""
+    """Return True if the channel is finished."""
     dropped = channel.leave_dropped()
     if dropped:
-        with suppress(BackendError):  # a server that is down forgets by itself
+        with suppress(BackendError):  # a server that is down drops them itself
             _sweep(channel, dropped)
     return dropped is not None
 
 
 def _sweep(channel: Channel, dropped: dict[bytes, str]) -> None:
-    """Have gearmand look at the queues of the functions of jobs, given by their handles."""
+    """Make gearmand look at the queues of these jobs, which it finds by their handles."""
     until = monotonic() + _PATIENCE_SECONDS
     with closing(channel.options.connect(channel.server, until)) as connection:
         names = {to_bytes(function) for function in dropped.values()}
-        # At once: whoever counts workers sees none here, and no job wakes this one in vain.
+        # At once, so that nobody counts this as a worker, and no job wakes it in vain.
         look = b"".join(
             encode(PacketType.CAN_DO, name)
             + encode(PacketType.PRE_SLEEP)
@@ -132,7 +134,7 @@ def _sweep(channel: Channel, dropped: dict[bytes, str]) -> None:
 
 
 def _is_queued(connection: Connection, until: float) -> bool:
-    """Return whether the next status told is that of a queued job."""
+    """Return True if the next status is that of a queued job."""
     while (packet := connection.receive(max(0.0, until - monotonic()))) is not None:
         if packet.type is PacketType.STATUS_RES:
             return packet.args[1] == b"1" and packet.args[2] == b"0"

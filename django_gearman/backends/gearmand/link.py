@@ -36,15 +36,15 @@ from .options import GearmandOptions
 
 logger = get_logger(__name__)
 
-_OPENING_SECONDS = 0.05  # until a connection that is being opened is looked at; longer later on
-_OPENING_AT_ONCE_SECONDS = 0.2  # that a worker waits for a second connection
+_OPENING_SECONDS = 0.05  # until an opening connection is checked; grows later
+_OPENING_AT_ONCE_SECONDS = 0.2  # limit of a worker's wait for a second connection
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
 
 
 class _Opening(threading.Thread):
-    """A connection that is being opened, while the other servers are served."""
+    """A connection that is opening while the other servers are served."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         super().__init__(name="gearman-connect", daemon=True)
@@ -90,10 +90,10 @@ class _Opening(threading.Thread):
 
 class Link:
     """
-    Down, opening, idle, asked for jobs, or asleep until the server's NOOP.
+    A link that is down, opening, idle, waiting for a job, or asleep until the server's NOOP.
 
-    `held` are the jobs that have been assigned over it, and not begun. `functions` may change while
-    none of theirs is in hand: the server gives those to others.
+    `held` are the assigned jobs that have not begun. `functions` may change while none of their
+    jobs is current: the server gives held jobs to other workers.
     """
 
     def __init__(
@@ -107,19 +107,19 @@ class Link:
     ) -> None:
         self.is_quick = is_quick
         self.server = server
-        self.name = name  # of its socket, for whoever is told of that
+        self.name = name  # of its socket, for the supervisor
         self._prefix = handle_prefix(server)
         self.functions = list(functions)
         self.connection: Connection | None = None
-        self.is_known = False  # the server has answered since it was told what this worker serves
+        self.is_known = False  # the server has answered since the last registration
         self.held: deque[AssignedJob] = deque()
-        self.arriving: AssignedJob | None = None  # a large one, of which some is there
+        self.arriving: AssignedJob | None = None  # a large job that has arrived in part
         self.asked = 0  # GRAB_JOBs without an answer
-        #: How many jobs it was last asked for at once, with an outcome: more while there are always
-        #: some, and 0 after there were none.
+        #: The number of jobs in the last request together with an outcome: more while jobs are
+        #: waiting, and 0 after there were none.
         self.flow = 0
         self.asked_since = math.inf
-        self.asleep_since = math.inf  # when it was told that there are no jobs; until NOOP
+        self.asleep_since = math.inf  # the time of the last NO_JOB; infinity after NOOP
         self._downtime = Downtime(quiet=is_quick)  # the other connection tells
         self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
         self._opening: _Opening | None = None
@@ -128,17 +128,17 @@ class Link:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there is to be a connection: a quick lane is none without functions."""
+        """True if there should be a connection: a quick lane without functions needs none."""
         return bool(self.functions) or not self.is_quick
 
     @property
     def is_idle(self) -> bool:
-        """Whether it may be asked for a job, and is not."""
+        """True if it can request a job and has not done so."""
         return self.connection is not None and not self.asked and self.asleep_since == math.inf
 
     @property
     def next_event(self) -> float:
-        """When `tend` has something to do again."""
+        """The time of the next call of `tend`."""
         if self._opening is not None:
             return self._opening.next_look
         if self.connection is None:
@@ -152,11 +152,11 @@ class Link:
 
     @property
     def opens_first(self) -> bool:
-        """Whether it is not known yet if the server can be reached."""
+        """True until it is known if the server can be reached."""
         return self._opening is not None and not self._downtime.failures
 
     def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
-        """Do what time asks for: reconnect, give up a silent server, end a sleep."""
+        """Run the timers that are due: reconnect, drop silent servers, wake up."""
         if self._opening is None and self.next_event > monotonic():
             return
         if self._opening is not None:
@@ -176,7 +176,7 @@ class Link:
             )
 
     def open_at_once(self) -> None:
-        """Open the connection to a server that has just answered elsewhere, which takes a moment."""
+        """Open the connection to a server that has just answered elsewhere; this takes a moment."""
         self._open()
         self.wait_opened(_OPENING_AT_ONCE_SECONDS)
 
@@ -198,17 +198,17 @@ class Link:
             raise ConnectionLost(f"the connection to job server {self.server} was lost")
         self.connection.send(*packets)
 
-    # What it serves
+    # Functions
 
     def serve(self, functions: list[str]) -> None:
-        """Serve these functions too."""
+        """Add these functions."""
         self.functions += functions
         if self.connection is not None:
             self.connection.send(_packets(PacketType.CAN_DO, functions))
-            self.asleep_since = math.inf  # a sleeper hears nothing of jobs that are there already
+            self.asleep_since = math.inf  # no NOOP comes for jobs that are already queued
 
     def leave(self, functions: list[str]) -> None:
-        """Serve these functions no more; their held jobs are given to others."""
+        """Remove these functions; other workers get their held jobs."""
         self.functions = [name for name in self.functions if name not in functions]
         self.held = deque(job for job in self.held if job.function not in functions)
         if self.connection is not None:
@@ -217,7 +217,7 @@ class Link:
     # Jobs
 
     def asking(self, number: int) -> bytes:
-        """Return what asks for so many jobs; it is to be sent at once."""
+        """Return packets that request this number of jobs; send them at once."""
         if not self.asked:
             self.asked_since = monotonic()
         self.asked += number
@@ -228,7 +228,7 @@ class Link:
         self.send(self.asking(number))
 
     def read(self) -> None:
-        """Take in what has arrived."""
+        """Read data that has arrived."""
         connection = self.connection
         if connection is None:
             return
@@ -270,10 +270,12 @@ class Link:
         job = assigned_job(self._prefix, handle, function, unique, workload)
         if job.function in self.functions:
             self.held.append(job)
-        # Otherwise it was on its way when that was left: another worker has it now.
+        # Otherwise the job was under way when its function was removed: another worker has it now.
 
     def ask_status(self, packets: bytes) -> list[tuple[int, int]]:
-        """Send packets that end with a GET_STATUS_UNIQUE; return the answer as `awaiting.Ask` does."""
+        """
+        Send packets that end with a GET_STATUS_UNIQUE; return the answer as `awaiting.Ask` does.
+        """
         if self.connection is None:
             return []
         self._statuses.clear()
@@ -301,11 +303,11 @@ class Link:
         self.held.clear()
 
     def lose(self, error: BackendError) -> None:
-        """Drop the connection; say so once, and not again until it was back."""
+        """Drop the connection; log it once until it was back."""
         self.disconnect()
         self._downtime.begin(error)
 
 
 def _packets(kind: PacketType, functions: list[str]) -> bytes:
-    """Return packets that register functions, or the contrary, under both of their names."""
+    """Return packets that register or remove functions, under both of their names."""
     return b"".join(encode(kind, name) for name in served_functions(functions))

@@ -16,12 +16,11 @@ class GearmandOptions:
     """
     The time limits of connections to real job servers, in seconds.
 
-    `submit_timeout` is how long a submission may take in all, from the first connect to the last
-    acknowledgement, where the caller sets no limit of its own; the sending of large jobs is not
-    counted. `reply_timeout` is how long the server may leave a request unanswered; `status_interval`
-    how long a waiting client hears nothing of its job before it asks whether the job still exists;
-    `down_time` how long a server that failed is passed over. For one that was silent this is doubled
-    each time, up to 32-fold.
+    `submit_timeout` limits a whole submission, from the first connect to the last acknowledgement,
+    if the caller sets no limit; sending large jobs is not counted. `reply_timeout` limits the
+    server's silence after a request. After `status_interval` without news, a waiting client checks
+    that its job still exists. A server that failed is passed over for `down_time`. After silence
+    this is doubled each time, up to 32-fold.
     """
 
     connect_timeout: float = 5.0
@@ -32,6 +31,6 @@ class GearmandOptions:
     submit_timeout: float = 15.0
 
     def connect(self, server: ServerAddress, until: float = math.inf) -> Connection:
-        """Open a connection, not later than the given time of the monotonic clock."""
+        """Open a connection before the given monotonic time."""
         patience = max(0.001, min(self.connect_timeout, until - monotonic()))
         return open_connection(server, connect_timeout=patience, send_timeout=self.send_timeout)

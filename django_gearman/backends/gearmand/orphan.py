@@ -1,4 +1,4 @@
-"""Report on orphaned jobs, those of a worker whose process has died, over the sockets it had."""
+"""Reports on orphaned jobs, whose worker process has died, over the sockets that it had."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from ..base import AssignedJob, Update, WorkerSession
 from .awaiting import ask_awaited
 from .worker import encode_update
 
-_SECONDS = 10.0  # for the server to take in what it is told
+_SECONDS = 10.0  # for the server to process the report
 _STATUS = rb"\x00\d\0\d\0\d+\0(\d+)\0(\d+)"  # the rest of a STATUS_RES_UNIQUE
-_KEPT = 512  # bytes of what was heard before, in which an answer may have begun
+_KEPT = 512  # bytes of earlier data, in which an answer may have begun
 
 
 class OrphanSession(WorkerSession):
     """
-    The standing of a dead worker with one server: while its sockets are open, its jobs are in hand.
+    The registration of a dead worker with one server: while its sockets are open, it still has its
+    jobs.
 
-    What is said of a job over a socket that does not have it is without effect. What is left of what
-    the server had sent is not understood, because the dead may have read a part of a packet; closing
-    waits for echoes that cannot be mistaken.
+    A report over the wrong socket has no effect. Remaining data of the server cannot be parsed,
+    because the dead process may have read a part of a packet. So closing waits for echoes with
+    unique content.
     """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
@@ -58,7 +59,10 @@ class OrphanSession(WorkerSession):
         return True
 
     def has(self, job: AssignedJob) -> bool:
-        """Whether the server still waits for the outcome; ConnectionLost if it does not answer."""
+        """
+        Return True if the server still waits for the outcome; raise ConnectionLost if it does not
+        answer.
+        """
         handle = own_handle(job.handle)
         ask = encode(PacketType.GET_STATUS, handle)
         answer = re.compile(
@@ -83,7 +87,7 @@ class OrphanSession(WorkerSession):
         return ask_awaited(job, ask)
 
     def close(self) -> None:
-        """Wait until the server has heard it; ConnectionLost if it cannot be known to have."""
+        """Wait until the server has read the report; raise ConnectionLost if that is unknown."""
         try:
             for opened in self._sockets:
                 _hear(opened)
@@ -93,9 +97,10 @@ class OrphanSession(WorkerSession):
 
 def hang_up(sockets: Iterable[socket.socket]) -> None:
     """
-    End connections, so that the server gives the jobs of a dead worker to others.
+    Shut down connections, so that the server gives the jobs of a dead worker to others.
 
-    Closing these duplicates does not: a process that a job has started may hold another one.
+    Closing these duplicates is not enough, because a process that a job started may have another
+    one.
     """
     for opened in sockets:
         with contextlib.suppress(OSError):  # the server has closed it
@@ -104,7 +109,7 @@ def hang_up(sockets: Iterable[socket.socket]) -> None:
 
 
 def _hear(opened: socket.socket, ask: bytes = b"") -> bytes:
-    """Ask something, and for an echo; return the end of what comes until that is there."""
+    """Send a question and an echo; return the end of the data before the echo."""
     token = secrets.token_bytes(16).replace(b"\0", b"0")
     deadline = monotonic() + _SECONDS
     heard = b""

@@ -16,26 +16,26 @@ from __future__ import annotations
 
 #: A function is quick while none of its last runs took longer, in seconds.
 QUICK_SECONDS = 0.005
-#: Longest time that the held jobs may be expected to take, in seconds.
+#: Longest expected time of the held jobs, in seconds.
 HELD_SECONDS = 0.05
-#: Most jobs that are held, however quick: more gain nothing.
+#: Most jobs that are held: more gain nothing.
 MOST_HELD = 50
 
-_RUNS = 100  # that are remembered, or up to twice as many
+_RUNS = 100  # runs that are remembered, up to twice as many
 _FEWEST = 20  # runs after which a function may count as quick
 
 
 class _History:
-    """How long a function's last runs took: the slowest of two batches, the older one first."""
+    """The durations of a function's last runs: the slowest of two batches, the older one first."""
 
     def __init__(self) -> None:
         self._is_known = False
-        self._left = _FEWEST  # runs until something changes, unless one is slower than all so far
+        self._left = _FEWEST  # runs until something changes, unless one is slower than all before
         self._slowest_before = 0.0
         self._slowest_now = 0.0
 
     def add(self, seconds: float) -> bool:
-        """Note a run; answer whether anything has changed by it."""
+        """Record a run; return True if this changed something."""
         self._left -= 1
         if self._left and seconds <= self._slowest_now:
             return False
@@ -56,16 +56,16 @@ class _History:
 
 
 class Pace:
-    """How quick each function has been lately."""
+    """The recent speed of each function."""
 
     def __init__(self) -> None:
         self.quick: set[str] = set()
-        #: How many jobs of the quick functions may be asked for ahead.
+        #: The number of quick jobs to request in advance.
         self.window = 1
         self._histories: dict[str, _History] = {}
 
     def ran(self, function: str, seconds: float) -> bool:
-        """Note a run; answer whether the function has become quick by it, or no longer is."""
+        """Record a run; return True if the function has become quick, or is no longer quick."""
         history = self._histories.get(function)
         if history is None:
             history = self._histories[function] = _History()

@@ -13,7 +13,7 @@ from .options import GearmandOptions
 
 
 class StatusQuery:
-    """A GET_STATUS on its way."""
+    """A GET_STATUS without an answer."""
 
     status: JobStatus | None = None
     error: BackendError | None = None

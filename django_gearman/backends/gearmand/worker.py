@@ -54,13 +54,13 @@ from .prefetch import Pace
 
 _T = TypeVar("_T")
 
-_LOOK_SECONDS = 0.005  # between looks at the other connections, while one has jobs on end
-_TURN_SECONDS = 0.05  # that jobs come from one connection, while another is to be asked
-_TEND_SECONDS = 0.2  # between looks at what time asks for, where nothing is known to be due
+_LOOK_SECONDS = 0.005  # between checks of the other connections, while one has jobs
+_TURN_SECONDS = 0.05  # of jobs from one connection, before another one takes its turn
+_TEND_SECONDS = 0.2  # between checks of the timers, if none is known to be due
 
 
 def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
-    """Return the packet, in parts, by which a worker reports on a job."""
+    """Return the packet, in parts, for a worker's report on a job."""
     match update:
         case WorkComplete(data):
             return frame(PacketType.WORK_COMPLETE, handle + b"\0", data)
@@ -95,19 +95,19 @@ class GearmandWorkerSession(WorkerSession):
         self._links = deque(
             Link(server, str(server), client_id, functions, options) for server in servers
         )
-        self._lanes: dict[Link, Link] = {}  # the quick lane of each, once there is one
+        self._lanes: dict[Link, Link] = {}  # the quick lanes
         self._poller = select.poll()
         self._watched: dict[int, Link] = {}  # by descriptor
         self._client_id = client_id
         self._in_hand = JobsInHand[Link]()
         self._pace = Pace()
         self._began = 0.0
-        self._served: Link | None = None  # whose job was the last one
-        self._turn_ends = 0.0  # when the others are to be asked, too
+        self._served: Link | None = None  # the link of the last job
+        self._turn_ends = 0.0  # the time to ask the other links
         self._look_at = 0.0
         self._tend_at = 0.0
         self._is_to_move = False
-        self._is_arriving = False  # a large job, that was told of
+        self._is_arriving = False  # a large job, which was announced
         self._asks = True
         self._options = options
 
@@ -131,7 +131,7 @@ class GearmandWorkerSession(WorkerSession):
             self._move()
         now = monotonic()
         deadline = math.inf if timeout is None else now + timeout
-        has_looked = now < self._look_at  # at what has arrived over all connections
+        has_looked = now < self._look_at  # at data of all connections
         while True:
             if now >= self._tend_at:
                 self._tend(now)
@@ -154,9 +154,9 @@ class GearmandWorkerSession(WorkerSession):
 
     def _look(self, now: float) -> tuple[Link | None, Link | None, bool]:
         """
-        Return whose job is next, who is to be asked for one, and if an answer may come any moment.
+        Return the link of the next job, the link to ask, and True if an answer may come at once.
 
-        Jobs of quick functions are first, so that none is held behind another.
+        Jobs of quick functions come first, so that none waits behind another.
         """
         held = idle = None
         is_asked = is_lane_asked = False
@@ -178,7 +178,7 @@ class GearmandWorkerSession(WorkerSession):
         return None, None, not self._watched and any(link.opens_first for link in self._links)
 
     def _tend(self, now: float) -> None:
-        """Do what time asks of the connections, and note when it may ask again."""
+        """Run the due timers of the links, and record the next time."""
         for link in self._links:
             if link.is_wanted:
                 self._guard(link, partial(link.tend, self.on_connect))
@@ -187,12 +187,14 @@ class GearmandWorkerSession(WorkerSession):
         self._watch()
 
     def _watch(self) -> None:
-        """Have `_wait` look at the connections that there are now."""
+        """Register the present connections with the poller of `_wait`."""
         self._poller = select.poll()
         self._watched = {}
         for link in self._links:
             if link.connection is not None:
-                with contextlib.suppress(ConnectionLost):  # closed meanwhile: to use it tells
+                with contextlib.suppress(
+                    ConnectionLost
+                ):  # closed meanwhile: its next use reports it
                     self._watched[number := link.connection.fileno()] = link
                     self._poller.register(number, select.POLLIN)
 
@@ -203,7 +205,7 @@ class GearmandWorkerSession(WorkerSession):
         if link is not self._served:
             self._served, self._turn_ends = link, now + _TURN_SECONDS
         if len(self._links) > 1 and not link.held:
-            self._links.remove(link)  # to the end: the others have their turn
+            self._links.remove(link)  # to the end: the others take their turn
             self._links.append(link)
         return job
 
@@ -220,7 +222,7 @@ class GearmandWorkerSession(WorkerSession):
         self._tend_at = 0.0
 
     def _wait(self, until: float, now: float) -> None:
-        """Wait for what servers say, up to the given time or until something is to be done."""
+        """Wait for data of servers, up to the given time or to the next timer."""
         timeout = max(0.0, min(until, self._tend_at) - now)
         if self._watched:
             for number, _ in self._poller.poll(milliseconds(timeout)):
@@ -237,7 +239,9 @@ class GearmandWorkerSession(WorkerSession):
             time.sleep(timeout)
 
     def _announce(self) -> None:
-        """Tell which large job is on its way: again and again, as others may run meanwhile."""
+        """
+        Announce the large job that is arriving; repeat this, because other jobs may run meanwhile.
+        """
         arriving = [link.arriving for link in self._links if link.arriving is not None]
         self._is_arriving = bool(arriving)
         if self.on_arriving is not None:
@@ -265,7 +269,7 @@ class GearmandWorkerSession(WorkerSession):
             self._lose(
                 link, ConnectionLost(f"job {job.handle} is given back to job server {link.server}")
             )
-        return True  # otherwise it is no longer in hand anyway
+        return True  # otherwise it is no longer current anyway
 
     def is_awaited(self, job: AssignedJob) -> bool | None:
         link = self._in_hand.find(job)
@@ -274,7 +278,7 @@ class GearmandWorkerSession(WorkerSession):
         return self._guard(link, partial(ask_awaited, job, link.ask_status))
 
     def _ahead(self, job: AssignedJob, link: Link) -> int:
-        """Return how many jobs are to be asked for with the outcome of this one."""
+        """Return the number of jobs to request together with the outcome of this one."""
         most = self.prefetch
         if most is None:
             if self._pace.ran(job.function, monotonic() - self._began):
@@ -288,7 +292,7 @@ class GearmandWorkerSession(WorkerSession):
         return max(0, link.flow - link.asked - len(link.held))
 
     def _is_due(self, other: Link, link: Link) -> bool:
-        """Whether another connection is to have its turn, before this one is asked for more."""
+        """Return True if another connection must take its turn first."""
         if not other.functions:
             return False
         if other.held or not link.is_quick:
@@ -296,7 +300,7 @@ class GearmandWorkerSession(WorkerSession):
         return other.is_idle and monotonic() >= self._turn_ends
 
     def _move(self) -> None:
-        """Have each function served over the connection for its pace; none of its jobs is in hand."""
+        """Move each function to the connection for its pace; none of its jobs is current."""
         self._is_to_move = False
         self._tend_at = 0.0
         for link in [each for each in self._links if not each.is_quick]:

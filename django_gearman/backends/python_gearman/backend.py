@@ -49,11 +49,13 @@ from .client import AdminClient, BoundSubmission, ClientHandler
 from .worker import BoundWorkerSession
 
 _OTHERS = "gearman", "gearman3", "python3-gearman"  # distributions that install the same modules
-_DOWN_SECONDS = 10.0  # for which a server that could not be reached is passed over
+_DOWN_SECONDS = 10.0  # for which an unreachable server is passed over
 
 
 def check_bindings() -> None:
-    """Raise InvalidBackend if other bindings are installed, too: they overwrite each other's modules."""
+    """
+    Raise InvalidBackend if other bindings are installed too: they overwrite each other's modules.
+    """
     found = []
     for name in _OTHERS:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -71,19 +73,18 @@ check_bindings()
 
 
 def _remaining() -> float | None:
-    """Return how many seconds are left for a submission; None if its caller has set no limit."""
+    """Return the remaining seconds of a submission; None without a limit."""
     limit = submit_by.get()
     return None if limit is None else max(0.0, limit - monotonic())
 
 
 class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type: ignore[misc]
     """
-    Real job servers, over python-gearman.
+    Real job servers, with python-gearman.
 
-    A job goes to the server that its unique chooses, to the next one while that is down.
-    `reply_timeout` is how long a server may be silent with a request open, `status_interval` how
-    long a waiting client hears nothing of its job before it asks whether the job still exists, both
-    in seconds.
+    A job's unique chooses its server. While that is down, the next one serves. `reply_timeout`
+    limits a server's silence after a request. After `status_interval` without news, a waiting
+    client checks that its job still exists. Both are in seconds.
     """
 
     supports_delayed = False
@@ -138,12 +139,12 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         return submissions
 
     def _refresh(self) -> None:
-        """Take in what has arrived, to learn which servers have hung up."""
+        """Read what has arrived, to learn which servers have hung up."""
         with contextlib.suppress(errors.ServerUnavailable):
             self.poll_connections_until_stopped(self.connection_list, lambda _: True, 0)
 
     def establish_request_connection(self, current_request: BoundSubmission) -> Connection:
-        """Choose a job's server: equal uniques agree, and those believed down come last."""
+        """Choose a job's server: equal uniques get the same one, and failed servers come last."""
         unique = current_request.unique or str(monotonic())
 
         def preference(connection: Connection) -> tuple[bool, bytes]:
@@ -174,9 +175,9 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         self, handler: ClientHandler, ready: Callable[[], bool], until: float = math.inf
     ) -> bool:
         """
-        Wait until `ready()` or the given time of the monotonic clock; return `ready()`.
+        Wait until `ready()` or the given monotonic time; return `ready()`.
 
-        Raises the BackendError for which the handler's connection was lost.
+        Raises the BackendError that broke the handler's connection.
         """
         timeout = None if until == math.inf else max(0.0, until - monotonic())
         with contextlib.suppress(errors.ServerUnavailable):
@@ -199,7 +200,7 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
         return answer[0]
 
     def ask_status(self, handler: ClientHandler, own_handle: bytes) -> list[JobStatus]:
-        """Ask for a job's status; wait until the list has it."""
+        """Ask for a job's status, and wait until it is in the list."""
         with self.lock:
             return handler.send_get_status(own_handle)
 

@@ -1,10 +1,10 @@
 """
 The connections of the python-gearman bindings, corrected.
 
-The bindings, pygearman 0.2.6, set no time limits, know no IPv6, never ask for WORK_EXCEPTION packets,
-copy what is left to send again and again, leave forgotten sockets open, wait for ever for a silent
-server, forget why a connection was lost, and bear one thread only. All of that is corrected here by
-subclasses, through the hooks that the bindings have; their modules stay as they are.
+The bindings, pygearman 0.2.6, have these faults. They have no time limits and no IPv6, never ask
+for WORK_EXCEPTION packets, copy unsent data again and again, leave forgotten sockets open, wait
+forever for a silent server, forget the reason of a lost connection, and support one thread only.
+Subclasses correct this with the hooks of the bindings, whose modules stay unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..base import Update, WorkComplete, WorkData, WorkException, WorkFail, Work
 from ..sharing import close_in_child
 from ..sockets import keep_alive
 
-_SLICE_SECONDS = 0.1  # until a thread sees what another one has read for it
+_SLICE_SECONDS = 0.1  # until a thread sees data that another one has read for it
 
 UPDATES: dict[int, type[Update]] = {
     protocol.GEARMAN_COMMAND_WORK_DATA: WorkData,
@@ -42,15 +42,15 @@ UPDATES: dict[int, type[Update]] = {
 }
 
 
-_NOISE = (LookupError, ValueError, struct.error)  # what the bindings make of it
+_NOISE = (LookupError, ValueError, struct.error)  # the bindings' form of it
 
 
 class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
-    """A socket to one server; `error` tells why there is none."""
+    """A socket to one server; `error` is the reason if there is none."""
 
     error: BackendError
     connect_timeout = 5.0
-    heard = 0.0  # when bytes moved last, or a command was queued
+    heard = 0.0  # the time when bytes moved last, or a command was queued
     _outgoing_buffer: Any
 
     @property
@@ -73,7 +73,7 @@ class Connection(gearman.connection.GearmanConnection):  # type: ignore[misc]
             self.set_socket(opened)
         except TimeoutError:
             self.throw_exception(f"no answer in {self.connect_timeout:.3g} s")
-        except (OSError, UnicodeError) as error:  # UnicodeError: no possible host name
+        except (OSError, UnicodeError) as error:  # UnicodeError: an impossible host name
             self.throw_exception(exception=error)
         if not answer.startswith(protocol.MAGIC_RES_STRING):
             self.throw_exception(f"it answers {answer[:20]!r}, which is not Gearman's protocol")
@@ -109,8 +109,8 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
     """
     The connections of a client, a worker or an administrator.
 
-    Its handlers tell whether they are `waiting` for an answer: a server that says nothing for
-    `reply_timeout` seconds meanwhile is given up.
+    While a handler is `waiting` for an answer, a server that is silent for `reply_timeout` seconds
+    is given up.
     """
 
     connection_class = Connection
@@ -128,7 +128,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
 
     @property
     def lock(self) -> threading.Lock:
-        """The lock of all state; not held while polling."""
+        """The lock of all state; released while polling."""
         if os.getpid() != self._process:  # the fork may have left it locked
             self._lock, self._process = threading.Lock(), os.getpid()
         return self._lock
@@ -147,7 +147,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
         callback_fxn: Callable[[bool], bool],
         timeout: float | None = None,
     ) -> bool:
-        """Send and receive until the callback answers False, or the time is up, which is True."""
+        """Send and receive until the callback returns False; return True if the time is over."""
         until = math.inf if timeout is None else monotonic() + timeout
         active = False
         while True:
@@ -175,7 +175,7 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
                 return True
 
     def _guard(self, connection: Connection, action: Callable[[Connection], None]) -> None:
-        """Do something with a live connection; whatever goes wrong halfway ends it."""
+        """Use a live connection; any failure halfway closes it."""
         if not connection.connected:
             return
         try:
@@ -187,15 +187,15 @@ class Manager(gearman.connection_manager.GearmanConnectionManager):  # type: ign
                 f"job server {connection.server}: {error}; is it really a job server?"
             )
             self.handle_error(connection)
-        except MemoryError:  # for a large job: whoever closes the connection gives that to others
+        except MemoryError:  # for a large job: closing the connection gives it to other workers
             raise
-        except BaseException:  # out of a signal handler
+        except BaseException:  # from a signal handler
             connection.error = ConnectionLost(f"job server {connection.server}: interrupted")
             self.handle_error(connection)
             raise
 
     def _check(self, connection: Connection) -> None:
-        """Find out what reading would not: a fork, and a server that does not answer."""
+        """Detect conditions that reading does not: a fork, and a server that does not answer."""
         if os.getpid() != connection.process:
             connection.throw_exception(
                 "the connection belongs to the parent process; open another one after a fork"

@@ -1,10 +1,9 @@
 """
 The client of the python-gearman bindings, corrected: jobs submitted over one connection.
 
-The bindings hold requests weakly, and one for each handle, so that late results and jobs shared by
-their unique are KeyErrors. They understand neither ERROR nor WORK_EXCEPTION packets, nor the NUL
-that gearmand leaves behind a handle. Of their admin client, bytes are compared with str, and a
-client id with a space is an error.
+The bindings hold requests weakly, and one for each handle, so late results and merged jobs raise
+KeyError. They do not understand ERROR and WORK_EXCEPTION packets, nor the NUL that gearmand adds to
+a handle. Their admin client compares bytes with str, and fails for a client id with a space.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Client(Protocol):
 
 
 class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type: ignore[misc]
-    """What a client expects from one connection, until that is `lost`."""
+    """The expectations of a client from one connection, until that is `lost`."""
 
     lost: BackendError | None = None
 
@@ -55,7 +54,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
         current_request.job.data = None  # it may be large, and is in the packet
 
     def send_get_status(self, own_handle: bytes) -> list[JobStatus]:
-        """Ask for a job's status, which will be put into the list."""
+        """Ask for a job's status, which will be added to the list."""
         answer: list[JobStatus] = []
         if self.lost is None:
             self.send_command(protocol.GEARMAN_COMMAND_GET_STATUS, job_handle=own_handle)
@@ -76,7 +75,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
 
     def recv_error(self, error_code: bytes, error_text: bytes) -> bool:
         code, text = to_text(error_code), to_text(error_text)
-        # It takes the place of an answer, and a GET_STATUS is never refused.
+        # It replaces an answer, and a GET_STATUS is never refused.
         submission = self.requests_awaiting_handles.popleft()
         submission.refuse(refusal(self.connection.server, code, text))
         return True
@@ -89,7 +88,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
     def recv_command(self, cmd_type: int, **cmd_args: bytes) -> Any:
         if cmd_type not in UPDATES:
             return super().recv_command(cmd_type, **cmd_args)
-        # gearmand leaves a NUL behind the handle where it makes a WORK_FAIL of an exception
+        # gearmand adds a NUL to the handle when it converts an exception to a WORK_FAIL
         handle = cmd_args.pop("job_handle").rstrip(b"\0")
         arguments: dict[str, Any] = cmd_args
         if UPDATES[cmd_type] is WorkStatus:
@@ -99,7 +98,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
 
 
 class BoundSubmission(gearman.job.GearmanJobRequest, WaitingSubmission):  # type: ignore[misc]
-    """A job submitted by a client; `handler` speaks for the connection that it went over."""
+    """A job submitted by a client; `handler` belongs to its connection."""
 
     handler: ClientHandler
 
@@ -185,4 +184,4 @@ class AdminClient(Manager, gearman.GearmanAdminClient):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.poll_timeout = None  # `Manager` has a time limit, and tells the reason
+        self.poll_timeout = None  # `Manager` has a time limit, and gives the reason

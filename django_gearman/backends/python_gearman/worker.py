@@ -1,10 +1,10 @@
 """
-The worker of the python-gearman bindings, corrected: its standing with all servers.
+The worker of the python-gearman bindings, corrected: its registration with all servers.
 
-The bindings run a job inside the reading of packets, take the next one meanwhile, sleep until the
-server says otherwise (gearmand 1.1 says nothing when a delayed job comes due) and end when a
-connection is lost. Here at most one GRAB_JOB is open at a time, so that no job is assigned here
-while another one runs; only a server that does not answer at once is not waited for.
+The bindings run a job while they read packets, and take the next one meanwhile. They sleep until
+the server wakes them, but gearmand 1.1 sends nothing when a delayed job becomes due. They end when
+a connection is lost. Here at most one GRAB_JOB is open at a time, so no job is assigned while
+another one runs, unless a server does not answer at once.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from .bindings import UPDATES, Connection, Manager
 
 logger = get_logger(__name__)
 
-_CONNECT_SECONDS = 1.0  # for a server to come back, while another one serves
-_REST_SECONDS = 0.1  # while no server is there
+_CONNECT_SECONDS = 1.0  # for a server to return, while another one serves
+_REST_SECONDS = 0.1  # while no server is connected
 _COMMANDS = {update: command for command, update in UPDATES.items()}
 
 
 class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type: ignore[misc]
-    """A worker's standing with one server: waiting for the answer to a GRAB_JOB, asleep or idle."""
+    """A worker's state with one server: waiting for the answer to a GRAB_JOB, asleep or idle."""
 
     waiting = False
     has_answered = False
@@ -109,7 +109,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self._assigned: deque[Any] = deque()
         self._in_hand = JobsInHand[Connection]()
         self.downtimes = {connection: Downtime() for connection in self.connection_list}
-        self._is_arriving = False  # a large job, that was told of
+        self._is_arriving = False  # a large job, which was announced
         for name in served_functions(functions):
             self.register_task(name, None)
         if client_id:
@@ -138,7 +138,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         for connection in self.connection_list:
             if connection.connected or monotonic() < self.downtimes[connection].retry_at:
                 continue
-            # A server that cannot be reached must not keep the others waiting.
+            # A server that cannot be reached must not delay the others.
             others = any(other.connected for other in self.connection_list)
             limit = _CONNECT_SECONDS if others else math.inf
             connection.connect_timeout = min(self.connect_timeout, limit)
@@ -169,13 +169,13 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         return bool(self._assigned) or any(handler.idle for handler in handlers)
 
     def _at_rest(self) -> bool:
-        """Whether nothing is to be done until a server says something."""
+        """Return True if there is no work until a server sends something."""
         now, downtimes = monotonic(), self.downtimes.items()
         reconnect = any(not each.connected and down.retry_at <= now for each, down in downtimes)
         return not reconnect and not self._may_go_on()
 
     def _take(self, job: Any) -> AssignedJob:
-        self.connection_list.remove(job.connection)  # to the end: the other servers have their turn
+        self.connection_list.remove(job.connection)  # to the end: the other servers take their turn
         self.connection_list.append(job.connection)
         assigned = self._job(job.connection, job.handle, job.task, job.unique or b"", job.data)
         self._in_hand.take(assigned, job.connection)
@@ -207,7 +207,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         if connection is not None:
             connection.error = ConnectionLost(f"job {job.handle} is given back")
             self.handle_error(connection)
-        return True  # otherwise it is no longer in hand anyway
+        return True  # otherwise it is no longer current anyway
 
     def handle_read(self, current_connection: Connection) -> None:
         super().handle_read(current_connection)
@@ -217,7 +217,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self._is_arriving = arriving is not None
 
     def _arriving(self, connection: Connection) -> AssignedJob | None:
-        """Return the large job of which some is there, without its workload."""
+        """Return a large job that has arrived in part, without its workload."""
         head = parse_head(connection._incoming_buffer[:MOST_HEAD].tobytes())
         if head is None or head[0].type is not PacketType.JOB_ASSIGN_UNIQ:
             return None
@@ -240,7 +240,7 @@ class BoundWorkerSession(Manager, gearman.GearmanWorker, WorkerSession):  # type
         self.downtimes[lost].begin(lost.error)
 
     def close(self) -> None:
-        """Leave, with an ECHO to each server before: closing at once can lose a result."""
+        """Disconnect, with an ECHO to each server before: closing at once can lose a result."""
         handlers = self.connection_to_handler_map.values()
         for handler in handlers:
             handler.send_command(protocol.GEARMAN_COMMAND_ECHO_REQ, data=b"bye")

@@ -1,7 +1,7 @@
 """
-What every transport must do, as tests that run on any: the contract of `django_gearman.backends.base`.
+The contract of `django_gearman.backends.base`, as tests that run on any transport.
 
-Whoever writes a transport subclasses `TransportContract` in a test module:
+To test a transport, subclass `TransportContract` in a test module:
 
     class TestMyTransport(TransportContract):
         def make_backend(self):
@@ -19,8 +19,8 @@ __all__ = ["TransportContract"]
 
 class TransportContract(JobsContract, QueuesContract, WorkersContract):
     """
-    The tests; a subclass has one method to write, `make_backend`.
+    The tests of a transport; a subclass must define `make_backend`.
 
-    Pytest makes a new instance for each test, so what the job server is may be decided in an autouse
-    fixture of the subclass, which leaves it on `self`.
+    Pytest makes a new instance for each test. So an autouse fixture of the subclass can choose the
+    job server, and store it on `self`.
     """

@@ -1,4 +1,4 @@
-"""What the parts of the contract share."""
+"""Helpers for all parts of the contract."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ...utils.clock import monotonic
 
 Connect = Callable[[], BaseBackend]
 
-PATIENCE = 20.0  # seconds until a test gives up on what should come at once
-PROMPT = 2.0  # seconds that an answer may take which needs no waiting
-QUIET = 0.1  # seconds without a job after which there is none
+PATIENCE = 20.0  # seconds until a test gives up
+PROMPT = 2.0  # limit in seconds of an answer without waiting
+QUIET = 0.1  # seconds without a job after which none is expected
 
 
 class ContractBase(ABC):
-    """Where the tests get their transport from."""
+    """The base of the contract's tests, with the transport under test."""
 
     @abstractmethod
     def make_backend(self) -> BaseBackend:
-        """Return a new backend; within one test, all of them reach one and the same job server."""
+        """Return a new backend; within one test, all of them reach the same job server."""
 
     @pytest.fixture
     def connect(self) -> Iterator[Connect]:
@@ -52,7 +52,7 @@ class ContractBase(ABC):
 
     @pytest.fixture
     def function(self) -> str:
-        """Return the name of a function that no other test uses: a server may be shared by many."""
+        """Return a function name that no other test uses: tests may share a server."""
         return f"contract.{uuid.uuid4().hex}"
 
     @pytest.fixture
@@ -76,7 +76,7 @@ def grab(worker: WorkerSession) -> AssignedJob:
 
 
 def drain(worker: WorkerSession) -> list[bytes]:
-    """Complete the jobs that wait; return their workloads in the order they came."""
+    """Complete the waiting jobs; return their workloads in order of arrival."""
     workloads = []
     while (job := worker.grab_job(QUIET)) is not None:
         workloads.append(job.workload)

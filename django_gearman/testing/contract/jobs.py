@@ -1,4 +1,4 @@
-"""What comes of a job."""
+"""The contract for updates and outcomes of jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ...exceptions import BackendError, JobTimeout, ResultUnavailable
 from ...utils.clock import monotonic
 from .base import PROMPT, QUIET, ContractBase, all_updates, drain, grab, submit
 
-#: What makes a job impossible, and what the error names.
+#: Invalid specs, and the part that the error names.
 IMPOSSIBLE: Any = [
     ({"function": ""}, "function"),
     ({"function": "f\0"}, "NUL"),
@@ -45,7 +45,7 @@ IMPOSSIBLE: Any = [
 
 
 class JobsContract(ContractBase):
-    """What comes of a job."""
+    """The contract for updates and outcomes of jobs."""
 
     @pytest.mark.parametrize(
         "outcome", [WorkComplete(b"done"), WorkComplete(b""), WorkFail(), WorkException(b"oops")]

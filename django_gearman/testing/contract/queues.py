@@ -1,4 +1,4 @@
-"""In what order jobs come, and which are one."""
+"""The contract for the order of jobs, and for merging them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .base import PATIENCE, PROMPT, Connect, ContractBase, all_updates, drain, g
 
 
 class QueuesContract(ContractBase):
-    """In what order jobs come, and which are one."""
+    """The contract for the order of jobs, and for merging them."""
 
     def test_jobs_of_a_function_come_by_priority_then_age(
         self, backend: BaseBackend, worker: WorkerSession, function: str
@@ -55,7 +55,7 @@ class QueuesContract(ContractBase):
         grabbed: list[AssignedJob | None] = []
         sleeper = threading.Thread(target=lambda: grabbed.append(worker.grab_job(PATIENCE)))
         sleeper.start()
-        time.sleep(0.2)  # until it sleeps, of which nothing tells
+        time.sleep(0.2)  # until it sleeps, which nothing reports
         submitted = monotonic()
 
         submit(backend, JobSpec(function, b"work", background=True))

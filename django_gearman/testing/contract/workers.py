@@ -1,4 +1,4 @@
-"""What the server tells of jobs and workers, and what it does when a worker goes."""
+"""The contract for the server's lists of jobs and workers, and for workers that leave."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .base import Connect, ContractBase, all_updates, drain, eventually, grab, s
 
 
 class WorkersContract(ContractBase):
-    """What the server tells of jobs and workers, and what it does when a worker goes."""
+    """The contract for the server's lists of jobs and workers, and for workers that leave."""
 
     def test_status_follows_a_job_through_its_life(
         self, connect: Connect, backend: BaseBackend, worker: WorkerSession, function: str
