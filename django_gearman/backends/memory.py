@@ -40,9 +40,7 @@ from .base import BaseBackend, Submission, UnsentSubmission, WorkerSession, refu
 from .specs import check_specs
 
 _BANDS = {Priority.HIGH: HIGH, Priority.NORMAL: NORMAL, Priority.LOW: LOW}
-_numbers = itertools.count(
-    1
-)  # of the jobs of all servers, so that a handle belongs to one job only
+_numbers = itertools.count(1)  # for the handles of all servers
 
 
 def _make_handle(_: int) -> bytes:

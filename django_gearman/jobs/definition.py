@@ -142,9 +142,7 @@ class JobDefinition:
         option = OLD_NAMES.get(unknown[0], unknown[0])
         if option in vars(self.options):
             return f"{message}; an option is given before: using({option}=...)"
-        if (
-            len(unknown[0]) > 100
-        ):  # the search for similar names takes time in proportion to the length
+        if len(unknown[0]) > 100:  # searching takes time
             return message
         close = difflib.get_close_matches(unknown[0], known, n=1)
         return f"{message}; did you mean {close[0]!r}?" if close else message

@@ -100,9 +100,7 @@ def id_of(function: str, unique: str) -> str:
     """
     if generated := _ATTEMPT.fullmatch(unique):
         return generated[1]
-    plain = unique.replace(
-        "-", ""
-    ).lower()  # the format in which other libraries write generated UUIDs
+    plain = unique.replace("-", "").lower()  # the usual format
     return plain if _ID.fullmatch(plain) else _digest(f"{function}\0{fit_unique(unique)}")
 
 

@@ -313,9 +313,7 @@ class JobTable:
         """Yield the counts of each function."""
         for name, each in self._functions.items():
             high, normal, low = each.queued
-            delayed = (
-                each.total - each.running - high - normal - low
-            )  # and jobs that are being stored
+            delayed = each.total - each.running - high - normal - low  # and stored soon
             queued = high, normal + delayed, low
             yield FunctionCounts(name, each.total, each.running, each.workers, queued)
 

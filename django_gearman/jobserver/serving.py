@@ -197,9 +197,7 @@ def _refusal(options: Options, error: OSError) -> CannotServe:
         return AddressInUse(f"{where} is in use, perhaps by another job server")
     if error.errno == errno.EACCES:
         return CannotServe(f"{where}: this user may not listen there; choose a port above 1023")
-    reason = str(error.strerror or error).rpartition(": ")[
-        2
-    ]  # the text of asyncio starts differently
+    reason = str(error.strerror or error).rpartition(": ")[2]  # asyncio's own text differs
     return CannotServe(f"{where}: {reason}; name an address of this machine")
 
 

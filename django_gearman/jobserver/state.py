@@ -107,7 +107,7 @@ class Function:
             0,
             0,
             0,
-        ]  # waiting jobs, by priority; the queues may also contain dropped ones
+        ]  # waiting jobs, by priority
         self.total = 0
         self.running = 0
         self.workers = 0

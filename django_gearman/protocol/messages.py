@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 class Priority(enum.Enum):
     """The priority of a job among the others of its function."""
 
-    __hash__ = (
-        object.__hash__
-    )  # an Enum's own hash is written in Python, and each look-up would call it
+    __hash__ = object.__hash__  # an Enum's own is slow Python code
 
     LOW = "LOW"
     NORMAL = "NORMAL"

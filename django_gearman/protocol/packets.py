@@ -28,9 +28,7 @@ MOST_HEAD = 1024
 class PacketType(enum.IntEnum):
     """The packet types that this library sends or understands."""
 
-    __hash__ = (
-        int.__hash__
-    )  # an Enum's own hash is written in Python, and each look-up would call it
+    __hash__ = int.__hash__  # an Enum's own is slow Python code
 
     CAN_DO = 1
     CANT_DO = 2

@@ -14,9 +14,7 @@ from pathlib import Path
 INCLUDED = "gearman_server"
 
 _PLACES = "/usr/sbin:/usr/local/sbin"  # gearmand's directories, which an ordinary PATH often lacks
-_ROOT = Path(
-    __file__
-).parent.parent.parent  # the directory in which a new process finds this package
+_ROOT = Path(__file__).parent.parent.parent  # for new processes
 
 
 class GearmandNotInstalled(unittest.SkipTest):

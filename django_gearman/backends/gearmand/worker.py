@@ -192,9 +192,7 @@ class GearmandWorkerSession(WorkerSession):
         self._watched = {}
         for link in self._links:
             if link.connection is not None:
-                with contextlib.suppress(
-                    ConnectionLost
-                ):  # closed meanwhile: its next use reports it
+                with contextlib.suppress(ConnectionLost):  # closed meanwhile
                     self._watched[number := link.connection.fileno()] = link
                     self._poller.register(number, select.POLLIN)
 
