@@ -91,7 +91,7 @@ def gearman_job(
 
     def declare(func: Callable[..., Any]) -> Job[..., ..., Any]:
         if not inspect.isroutine(func):
-            raise TypeError(f"@gearman_job declares functions, not {func!r}")
+            raise TypeError(f"@gearman_job can only declare functions, not {func!r}")
         job_class = AsyncJob if inspect.iscoroutinefunction(func) else Job
         job: Job[..., ..., Any] = job_class(
             func,

@@ -54,7 +54,7 @@ class MemoryServer:
         self.name = name
         self.offset = 0.0  # seconds between its clock and the system time
         self.lock = threading.RLock()  # guards everything here
-        self.changed = threading.Condition(self.lock)  # tells of every change
+        self.changed = threading.Condition(self.lock)  # notified of every change
         self._waiting = 0
         self._table = JobTable(_make_handle)
         self._limits: dict[bytes, int | None] = {}

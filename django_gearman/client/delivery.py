@@ -65,7 +65,7 @@ def deliver(
 
 
 def _through_middleware(send: _Send) -> _Send:
-    """Return what hands requests to `send` through the project's middleware."""
+    """Return a function that passes requests through the project's middleware to `send`."""
     chain = conf.middleware()
     if not chain.around_submit:
         return send

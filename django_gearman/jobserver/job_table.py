@@ -47,7 +47,7 @@ class JobTable:
         self.jobs: dict[bytes, Job] = {}
         self.workers: dict[Worker, None] = {}
         self._functions: dict[bytes, Function] = {}
-        self.ready: dict[bytes, Function] = {}  # those with jobs that wait
+        self.ready: dict[bytes, Function] = {}  # functions with waiting jobs
         self.delayed: list[tuple[float, int, Job]] = []  # a heap
         self._waited_for: dict[Client, dict[bytes, Job]] = {}
         self._places = itertools.count(1)
@@ -109,7 +109,7 @@ class JobTable:
         return worker
 
     def wake_all(self) -> list[Worker]:
-        """Return a sleeper, now awake, of each function with jobs that wait."""
+        """Return a sleeping worker, now awake, of each function with waiting jobs."""
         woken = [self.wake(name) for name in list(self.ready)]
         return [worker for worker in woken if worker is not None]
 
@@ -124,7 +124,9 @@ class JobTable:
 
     @property
     def next_due(self) -> float:
-        """When the next delayed job is due, in seconds since the epoch; infinity if none is left."""
+        """
+        The time of the next delayed job, in seconds since the epoch; infinity if there is none.
+        """
         while self.delayed and self.delayed[0][2].state is not DELAYED:
             heapq.heappop(self.delayed)
         return self.delayed[0][0] if self.delayed else math.inf

@@ -67,7 +67,7 @@ def log(
     try:
         logger.log(level, message, *args, exc_info=exc_info, extra=extra, stacklevel=2)
     except BaseException as error:  # noqa: BLE001 - it may be sys.exit()
-        message += "; a log handler or filter has raised %r"
+        message += "; a log handler or filter raised %r"
         record = logger.makeRecord(
             logger.name, level, __file__, 0, message, (*args, error), None, extra=extra
         )

@@ -57,9 +57,9 @@ class _InlineWorker:
                 fail_unknown(assigned, self.session)
             else:
                 execute(job, assigned, self.session, self._submit)
-        except BackendError as error:  # which only a test can make happen here
+        except BackendError as error:  # only a test can cause this here
             log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
-        except BaseException:  # an interrupt: nobody else would ever end the job
+        except BaseException:  # an interrupt: no other worker would end the job
             with suppress(ConnectionLost):
                 self.session.send(assigned, WorkFail())
             raise

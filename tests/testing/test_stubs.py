@@ -1,4 +1,4 @@
-"""Answers in place of workers that are not ours."""
+"""Stubs, which answer for workers of other programs."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def prefetch(text: str) -> int | None:
         return None
     if not _WHOLE.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"{repr_of(text, 60)} is neither a whole number nor 'auto'"
+            f"expected 'auto' or a number from 0, got {repr_of(text, 60)}"
         )
     if int(text) < 0:
         raise argparse.ArgumentTypeError(f"expected 'auto' or a number from 0, got {text}")
@@ -51,5 +51,5 @@ def add_log_format(parser: argparse.ArgumentParser) -> None:
         "--log-format",
         choices=["text", "json"],
         default="text",
-        help="how to write logs (default: text)",
+        help="the format of log records (default: text)",
     )
