@@ -1,12 +1,12 @@
 """
-Measure this library side by side with the wire and with what one might use instead.
+Benchmarks of this library beside plain sockets and other job queues.
 
     make bench                              # all of it; about ten minutes
     .venv/bin/python -m benchmarks --quick  # a first look: fewer rounds, fewer jobs
 
-Every figure is the median of rounds that take turns: in a round each case is measured on one system
-after the other, so that all of them meet the same moods of the machine; every other round goes
-backwards. Absolute figures differ from machine to machine: compare those of one run.
+Every figure is the median of rounds. In a round, each case is measured on one system after the
+other, so that all have the same conditions; every other round goes backwards. Absolute figures
+differ between machines: compare figures of one run.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def chosen(steps: list[Step], only: list[str] | None) -> list[Step]:
 
 
 def show(text: str, end: str = "\n") -> None:
-    """Tell how far we are, to whoever sits at a terminal."""
+    """Show the progress, if stderr is a terminal."""
     if sys.stderr.isatty():
         print(text, end=f"\033[K{end}", file=sys.stderr)
 
@@ -79,9 +79,12 @@ def measure(results: Results, steps: list[Step], rounds: int) -> None:
 
 
 def main() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):  # what runs is ended on the way out
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # programs that still run are ended on the way out
         signal.signal(number, lambda *_: sys.exit("stopped"))
-    # What is installed has its compiled files; so does what is measured here.
+    # Installed packages have compiled files; compile those of this repository too.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     chosen_options = options()
     quick = chosen_options.quick

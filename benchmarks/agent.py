@@ -1,10 +1,10 @@
 """
-A client in a process of its own, which does what the driver asks: one line of JSON each way.
+A client in a separate process, which follows the driver: one line of JSON each way.
 
     python -m benchmarks.agent benchmarks.ours:Client
 
-The argument names a class. Each request is the name of one of its methods and its arguments; the answer
-is what the method returns. The peers run this in their own environment: it imports nothing else.
+The argument names a class. Each request is the name of one of its methods and its arguments; the
+answer is the return value. The peers run this in their own environment, so it imports nothing else.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import traceback
 from collections.abc import Callable
 from importlib import import_module
 
-BULK = 1000  # jobs that are submitted together, where the system can do that
+BULK = 1000  # jobs that are submitted together, if the system supports this
 
 
 def timed(work: Callable[[], object], count: int) -> list[float]:
-    """Return how many seconds each of so many calls takes."""
+    """Return the seconds of each of `count` calls."""
     clock = time.perf_counter
     times = []
     for _ in range(count):
@@ -38,12 +38,12 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def batches(count: int) -> list[int]:
-    """Return the sizes of the batches in which so many jobs are submitted."""
+    """Return the sizes of the batches for a number of jobs."""
     return [min(BULK, count - start) for start in range(0, count, BULK)]
 
 
 def main(path: str) -> None:
-    # What the libraries print must not come between the answers.
+    # Output of the libraries must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     module, _, name = path.partition(":")

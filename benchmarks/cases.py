@@ -1,9 +1,9 @@
 """
-The cases that are measured, on one system at a time.
+The cases of the benchmark, on one system at a time.
 
-A drain is measured by its jobs: the first and the last of the queue are marked, and a marked job writes
-the time at which it runs. So no system's start or end is counted, nor how a queue is asked for its
-length. The queue is filled before the worker starts; what fills it is measured too.
+A drain is measured by its jobs: the first and the last of the queue are marked, and a marked job
+writes its time. So the start and the end of a system do not count, nor the way to ask for the
+queue's length. The queue is filled before the worker starts; filling it is measured too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def percentile(times: list[float], share: float) -> float:
 
 
 def round_trip(system: System, size: int, count: int) -> Measured:
-    """Call a job that gives its argument back, one call after the other."""
+    """Call a job that returns its argument, one call after the other."""
     with Stage(system) as stage:
         stage.start_worker()
         yield from _calls(stage, size, count)
@@ -46,7 +46,7 @@ def _calls(stage: Stage, size: int, count: int) -> Measured:
 
 
 def background(system: System, size: int, singly: int, in_bulk: int) -> Measured:
-    """Queue jobs that do nothing, one by one and then in bulk, and have one worker run them all."""
+    """Queue jobs that do nothing, one by one and then in bulk, and let one worker run them all."""
     with Stage(system) as stage:
         if system.worker is None:
             yield from _in_process(stage, size, singly, in_bulk)
@@ -55,7 +55,7 @@ def background(system: System, size: int, singly: int, in_bulk: int) -> Measured
 
 
 def peer(system: System, jobs: int, calls: int) -> Measured:
-    """Do with a peer what `background` and `round_trip` do, with one start of its worker."""
+    """Measure a peer like `background` and `round_trip`, with one start of its worker."""
     with Stage(system) as stage:
         yield from _queue(stage, 100, jobs, 0)
         yield from _calls(stage, 100, calls)
@@ -80,7 +80,7 @@ def _queue(stage: Stage, size: int, singly: int, in_bulk: int) -> Measured:
 
 
 def drain(system: System, size: int, count: int) -> Measured:
-    """Measure `background` for what it says of the worker."""
+    """Measure the worker's part of `background`."""
     for title, unit, value in background(system, size, 1, count - 1):
         if title.startswith("drain"):
             yield title, unit, value
@@ -96,7 +96,7 @@ def _in_process(stage: Stage, size: int, singly: int, in_bulk: int) -> Measured:
 
 
 def map_calls(system: System, count: int) -> Measured:
-    """Call a job over two workers: one call after the other, and many at once."""
+    """Call a job on two workers: one call after the other, and many in parallel."""
     with Stage(system) as stage:
         stage.start_worker(2)
         times = stage.call("round_trip", size=100, count=count)
@@ -107,7 +107,7 @@ def map_calls(system: System, count: int) -> Measured:
 
 
 def worker_memory(system: System, calls: int) -> Measured:
-    """Weigh one worker process and five, with the process that keeps them, after some jobs."""
+    """Measure the memory of one worker process and of five, with their parent, after some jobs."""
     for processes in (1, 5):
         with Stage(system) as stage:
             worker = stage.start_worker(processes)
@@ -118,7 +118,7 @@ def worker_memory(system: System, calls: int) -> Measured:
 
 
 def queued(system: System, count: int) -> Measured:
-    """Queue many jobs of 100 B, and see by how much what holds them grows."""
+    """Queue many jobs of 100 B, and measure the growth of the process that holds them."""
     with Stage(system) as stage:
         real = system.worker is not None
         before = stage.server.memory() if real else 0.0

@@ -1,4 +1,4 @@
-"""Clients as the driver has them: processes that take requests and answer."""
+"""Clients of the driver: processes that receive requests and answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Client(Protocol):
     """A process that submits jobs for a measurement."""
 
     def call(self, method: str, **arguments: int) -> Any:
-        """Tell the client to do something; `benchmarks.ours.Client` has the list."""
+        """Run a command of the client; `benchmarks.ours.Client` has the list."""
 
     def __enter__(self) -> Self: ...
 
@@ -77,4 +77,4 @@ class CompiledClient:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is no process to end."""

@@ -1,4 +1,4 @@
-"""The jobs of the benchmark: one that does nothing, and one that gives back what it gets."""
+"""The jobs of the benchmark: one does nothing, and one returns its argument."""
 
 from __future__ import annotations
 

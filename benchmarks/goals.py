@@ -1,4 +1,4 @@
-"""Goals of the library, as ratios within one run, and a check whether it reaches them."""
+"""Goals of the library, as ratios within one run, and a check of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 1
 
 @dataclass(frozen=True)
 class Verdict:
-    """One goal and what was measured; None where it could not be."""
+    """One goal and its measured value; None if it could not be measured."""
 
     case: str
     goal: str

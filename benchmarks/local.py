@@ -1,4 +1,4 @@
-"""Cases without a server: what a job costs in tests, what the plugin costs pytest, and imports."""
+"""Cases without a server: the cost of a job in tests, of the pytest plugin, and of imports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VARIABLES = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "GEARMAN_BACKEND"
 
 
 def job_costs() -> Measured:
-    """See `benchmarks.testing`."""
+    """Measure the costs of `benchmarks.testing`."""
     with Agent(PYTHON, "benchmarks.testing:Client", _VARIABLES) as client:
         costs = client.call("job_costs")
         yield "plain call of a job", MICROSECONDS, costs["call"]
@@ -27,7 +27,7 @@ def job_costs() -> Measured:
 
 
 def session_costs() -> Measured:
-    """See `benchmarks.testing`."""
+    """Measure the sessions of `benchmarks.testing`."""
     with Agent(PYTHON, "benchmarks.testing:Client", _VARIABLES) as client:
         without, more = client.call("sessions")
     yield "pytest session of one empty test", MILLISECONDS, without * 1000
@@ -35,7 +35,7 @@ def session_costs() -> Measured:
 
 
 def imports() -> Measured:
-    """Import in a new process: the package, what a project takes of it, and the plugin."""
+    """Measure imports in a new process: the package, its usual names, and the plugin."""
     names = "from django_gearman import GearmanClient, gearman_job"
     plugin = "import django_gearman.testing.plugin"
     yield "import django_gearman", MILLISECONDS, _import_time("import django_gearman")

@@ -1,8 +1,9 @@
 """
-The moments at which marked jobs run, told to the driver through a file.
+Times of marked jobs, which the driver reads from a file.
 
-A job whose payload is MARK writes the time of the monotonic clock, which all processes of a machine
-share. Every system has such jobs, the peers in their own environment too: this imports nothing else.
+A job whose payload is MARK writes the monotonic time, which is the same for all processes of a
+machine. Every system has such jobs, the peers in their own environment too: this imports nothing
+else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ FILE = "BENCHMARK_MARKS"  # the environment variable that names the file
 
 
 def note(payload: str) -> None:
-    """Tell the time if the job is a marked one."""
+    """Write the time if the job is marked."""
     if payload == MARK:
         with open(os.environ[FILE], "a") as file:
             file.write(f"{time.monotonic()}\n")

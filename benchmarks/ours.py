@@ -1,4 +1,4 @@
-"""Our own client, through the public API only; the transport is that of GEARMAN_BACKEND."""
+"""The client of this library, through the public API only; GEARMAN_BACKEND sets the backend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Client:
         self._serving: GearmanWorker | None = None
 
     def _serve(self) -> None:
-        """Run the jobs of the memory transport, in a thread of this process."""
+        """Run the jobs of the memory backend, in a thread of this process."""
         if settings.GEARMAN_BACKEND == "memory" and self._serving is None:
             self._serving = GearmanWorker()
             threading.Thread(target=self._serving.work, daemon=True).start()
@@ -59,11 +59,11 @@ class Client:
         return time.perf_counter() - started
 
     def drain(self) -> float:
-        """Run queued jobs in this process, for the transport that has them here."""
+        """Run queued jobs in this process, if the backend has them here."""
         return seconds(lambda: GearmanWorker().work(burst=True))
 
     def queue(self, count: int) -> tuple[float, float]:
-        """Queue jobs of 100 B; return the seconds, and by how many MB this process has grown."""
+        """Queue jobs of 100 B; return the seconds, and the growth of this process in MB."""
         before = resident()
         return self.bulk(100, count), resident() - before
 

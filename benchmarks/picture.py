@@ -17,7 +17,7 @@ _PANELS = (ROUND_TRIP, SUBMIT, _BULK, DRAIN)
 
 
 def write_svg(path: Path, results: Results) -> None:
-    """Draw the figures that tell most; the bars of a panel are on a logarithmic scale of its own."""
+    """Draw the main figures; each panel has a separate logarithmic scale."""
     lines: list[str] = []
     top = 10
     for title in _PANELS:

@@ -1,4 +1,4 @@
-"""The plan of a run: cases, the systems they are measured on, and their numbers of jobs."""
+"""The plan of a run: cases, their systems, and their numbers of jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ TURNS = 3
 
 @dataclass(frozen=True)
 class Step:
-    """One measurement; those that depend on where processes run have several turns in a round."""
+    """
+    One measurement; those that depend on the place of processes have several turns in a round.
+    """
 
     case: str
     system: str
@@ -28,7 +30,7 @@ class Step:
 
 
 class Plan:
-    """The steps of a round; `scale` shrinks the numbers of jobs, and notes tell what is left out."""
+    """The steps of a round; `scale` reduces the numbers of jobs, and notes list missing systems."""
 
     def __init__(self, scale: float = 1.0) -> None:
         self.steps: list[Step] = []

@@ -1,4 +1,4 @@
-"""Processes that the benchmark starts, and ends with all that they have started, also on Ctrl-C."""
+"""Processes of the benchmark, which ends them and their children, also on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GUARD = shutil.which("setpriv")
 
 
 def wait_until(ready: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-    """Look every other millisecond; TimeoutError when it takes longer than `seconds`."""
+    """Poll every other millisecond; raise TimeoutError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
@@ -29,7 +29,7 @@ def wait_until(ready: Callable[[], object], what: str, seconds: float = 60.0) ->
 
 
 def tree(process: int) -> list[int]:
-    """Return the process and all that descend from it."""
+    """Return the process and its descendants."""
     found = [process]
     for each in found:
         for children in Path(f"/proc/{each}/task").glob("*/children"):
@@ -50,7 +50,7 @@ def pss(process: int) -> float:
 
 
 class Program:
-    """A running program; leaving the block ends it, politely at first. What it tells is kept."""
+    """A running program; leaving the block ends it, gently at first. Its output is kept."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Program:
         return self.process.pid
 
     def told(self) -> str:
-        """Return the end of what it has written."""
+        """Return the end of its output."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-2000:]
 
@@ -91,7 +91,7 @@ class Program:
             raise RuntimeError(f"{self.name} ended: {self.told()}")
 
     def stop(self) -> None:
-        """Ask it to end, and kill what is left of it."""
+        """Ask it to end, and kill the rest."""
         everything = tree(self.pid)
         if self.process.poll() is None:
             self.process.terminate()

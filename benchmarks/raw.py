@@ -1,9 +1,9 @@
 """
-The floor in Python: sockets, and no more of the protocol than the jobs need.
+The floor in Python: sockets, with the minimum of the protocol.
 
-    python -m benchmarks.raw PORT WINDOW    # a worker that has so many GRAB_JOBs open at once
+    python -m benchmarks.raw PORT WINDOW    # a worker with WINDOW open GRAB_JOBs
 
-A worker of window 1 asks for the next job in the same write that tells the result of the last one.
+A worker of window 1 requests the next job in the same write that reports the last one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def packet(kind: int, *arguments: bytes) -> bytes:
 
 
 class Wire:
-    """A connection that reads packets as they come."""
+    """A connection that returns packets as they arrive."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
@@ -39,7 +39,7 @@ class Wire:
         self._rest = b""
 
     def packets(self) -> Iterator[tuple[int, bytes]]:
-        """Wait for something, and give out what has arrived whole."""
+        """Wait for data, and return the complete packets."""
         data = self.socket.recv(65536)
         if not data:
             raise EOFError("the server closed the connection")

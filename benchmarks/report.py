@@ -23,12 +23,12 @@ _ROW = "{:38} {:22} {:>10} {:>10} {:>10} {:7} {:>6}"
 
 
 def number(value: float) -> str:
-    """Write three or more digits that count."""
+    """Format a number with three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3f}"
 
 
 def table(results: Results) -> str:
-    """Return the table of all figures, what could not be measured, and the goals."""
+    """Return the table of all figures, the missing ones, and the goals."""
     lines = [_ROW.format(*_HEAD).rstrip(), "-" * 110]
     for title in results.titles():
         for place, figure in enumerate(results.of(title)):
@@ -75,7 +75,7 @@ def _short(value: float) -> float:
 
 
 def machine() -> dict[str, str | int | list[str] | None]:
-    """Return what the figures depend on."""
+    """Return the properties of the machine that the figures depend on."""
     return {
         "cores": os.cpu_count(),
         "system": platform.platform(),

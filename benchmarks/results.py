@@ -30,7 +30,7 @@ class Figure:
 
 @dataclass
 class Results:
-    """All figures, and notes on what could not be measured."""
+    """All figures, and notes on those that could not be measured."""
 
     figures: dict[tuple[str, str], Figure] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -56,10 +56,10 @@ class Results:
 
 def ratio(one: Figure | None, other: Figure | None) -> float | None:
     """
-    Return how many times `other` is in `one`: the median of the rounds that have both.
+    Return the ratio of `other` to `one`: the median of the rounds that have both.
 
-    What slows a machine down for a while slows both down, so that the ratio of a round is steadier
-    than that of the medians.
+    A slow period of the machine affects both, so the ratio of a round is steadier than that of the
+    medians.
     """
     if one is None or other is None:
         return None

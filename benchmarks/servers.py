@@ -1,9 +1,10 @@
 """
-Servers, each started for one measurement and ended with it, so that all systems find the same.
+Servers, each started for one measurement and ended with it, so that all systems have the same
+conditions.
 
-gearmand gives its connections to its threads in turn, and whether client and worker share one changes a
-round trip by half. So every measurement opens the same connections in the same order: one that is
-watched by the driver, then the workers, then the client.
+gearmand assigns connections to its threads in turn, and a round trip changes by half if client and
+worker share one. So every measurement opens the same connections in the same order: one for the
+driver, then the workers, then the client.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from .processes import Program, pss, wait_until
 
 @dataclass
 class Server:
-    """A server as a measurement knows it: its address, for clients and workers."""
+    """A server of a measurement: its address, for clients and workers."""
 
     environment: dict[str, str] = field(default_factory=dict)
 
     def wait_for_workers(self, count: int) -> None:
-        """Wait until so many workers are there, if the server can tell."""
+        """Wait for a number of workers, if the server can report it."""
 
     def wait_until_empty(self) -> None:
-        """Wait until no job is left, if the server can tell."""
+        """Wait until no job is left, if the server can report it."""
 
     def memory(self) -> float:
         """Return its resident memory in MB."""
@@ -109,7 +110,7 @@ def no_server() -> Iterator[Server]:
 
 @contextmanager
 def redis() -> Iterator[Server]:
-    """Run a Redis that keeps its data in memory only, as gearmand does."""
+    """Run a Redis that keeps its data in memory only, like gearmand."""
     program = shutil.which("redis-server")
     if program is None:
         raise FileNotFoundError(
@@ -135,7 +136,7 @@ def redis() -> Iterator[Server]:
 
 @contextmanager
 def sqlite(migrate: Sequence[str | Path], variables: Environment) -> Iterator[Server]:
-    """Make a database file, and its tables by the given command."""
+    """Make a database file, with tables by the given command."""
     with TemporaryDirectory() as name:
         environment = {**variables, "BENCHMARK_DATABASE": str(Path(name) / "jobs.sqlite3")}
         with Program(migrate, environment=environment) as process:

@@ -1,4 +1,4 @@
-"""A Django project as small as the benchmark needs; the benchmark says by which servers it works."""
+"""A minimal Django project for the benchmark, which sets its servers."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The systems that are compared: how each is served, asked and worked for."""
+"""The systems of the comparison: servers, clients and workers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ServerMaker = Callable[[], AbstractContextManager[Server]]
 @dataclass(frozen=True)
 class System:
     """
-    One of the systems; `worker`, from the environment and the number of processes, is the command
-    of its workers, and None where jobs run in the client's own process.
+    One of the systems; `worker` returns the command of its workers, from the environment and the
+    number of processes. It is None if jobs run in the client's own process.
     """
 
     name: str
@@ -40,7 +40,7 @@ class System:
 
 
 class Stage:
-    """A system with a server and a client of its own; what is started ends with the block."""
+    """A system with its server and client, which end with the block."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -62,7 +62,7 @@ class Stage:
         return self._client.call(method, **arguments)
 
     def start_worker(self, processes: int = 1, *, wait: bool = True) -> Program | None:
-        """Start the system's worker, if it has any, and wait until it is there."""
+        """Start the system's worker, if it has one, and wait for it."""
         if self.system.worker is None:
             return None
         command = self.system.worker(self.environment, processes)
@@ -72,7 +72,7 @@ class Stage:
         return worker
 
     def marks(self, count: int, worker: Program) -> list[float]:
-        """Wait until so many marked jobs have run, and return when they did."""
+        """Wait for a number of marked jobs, and return their times."""
 
         def all_there() -> bool:
             worker.check()
@@ -86,7 +86,7 @@ class Stage:
 
 
 def compile_floor() -> Path:
-    """Compile the floor in C; FileNotFoundError or RuntimeError where that is not possible."""
+    """Compile the floor in C; raise FileNotFoundError or RuntimeError on failure."""
     compiler = shutil.which("gcc")
     if compiler is None:
         raise FileNotFoundError("gcc is not installed")

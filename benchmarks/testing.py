@@ -1,8 +1,9 @@
 """
-The cost of testing: a job in a test over a call of its function, and the plugin over a session without.
+The cost of testing: a job in a test over a call of its function, and the plugin over a session
+without.
 
-The aims are: a job at most 50 us over a call, the plugin at most 10 ms. That is little beside what a
-session takes, and beside what a busy machine adds to it: of several sessions the quickest counts.
+The goals are: a job at most 50 us over a call, the plugin at most 10 ms. A session takes much
+longer, and a busy machine adds more: so the quickest of several sessions counts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from django_gearman.testing import override_gearman  # noqa: E402
 CALLS = 2000
 PAIRS = 6
 
-#: Plugins that have no part in this.
+#: Plugins that are irrelevant here.
 OTHERS = ["-p", "no:django", "-p", "no:randomly", "-p", "no:hypothesispytest"]
 
 
@@ -54,7 +55,7 @@ class Client:
         return costs
 
     def sessions(self) -> tuple[float, float]:
-        """Return the seconds of a session without the plugin, and how many more one takes with it."""
+        """Return the seconds of a session without the plugin, and the seconds that it adds."""
         without, with_it = [], []
         with tempfile.TemporaryDirectory() as name:
             directory = Path(name)

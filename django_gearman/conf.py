@@ -128,7 +128,7 @@ def check_queue(value: object) -> str:
     name = check_name(value, "queue name")
     if name == "*" or re.search(r":\d*$", name):
         raise ValueError(
-            f"{name!r} is not a queue name: 'gearman_worker -q' takes '*' as all queues, and "
+            f"{name!r} is not a queue name: 'gearman_worker -q' reads '*' as all queues, and "
             "'mail:2' as two processes for queue mail"
         )
     return name

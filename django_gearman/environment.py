@@ -1,10 +1,4 @@
-"""
-Where this process stands: in production, or in a test.
-
-In production the `Environment` below changes nothing. The testing package puts its own in place while
-a test runs, in all threads: it chooses another transport, and stands around submitting and running.
-The pytest plugin imports this module before Django can be imported, so it knows no types of ours.
-"""
+"""The environment of this process: production, or a test."""
 
 from __future__ import annotations
 
@@ -48,7 +42,7 @@ class Environment:
     def on_commit(
         self, schedule: Callable[..., None], send: Callable[[], None], using: str | None
     ) -> None:
-        """Have `schedule`, Django's own, call `send` when the transaction commits."""
+        """Make `schedule`, Django's own, call `send` when the transaction commits."""
         schedule(send, using=using)
 
 
@@ -75,7 +69,7 @@ def replaced(by: Environment | Callable[[], Environment]) -> Iterator[None]:
 
 
 def set_initial(provide: Callable[[], Environment]) -> None:
-    """Have `provide` tell the environment while no other one was put in place."""
+    """Set `provide` as the source of the environment until another one is installed."""
     global _initial, _provide
     if _provide is _initial:
         _provide = provide

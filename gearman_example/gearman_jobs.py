@@ -14,7 +14,7 @@ def reverse(input: str) -> str:
 
 @gearman_job(queue="counting")
 def background_counting(arg: object = None) -> None:
-    """Count to three, without anybody waiting for it."""
+    """Count to three in the background."""
     for number in (1, 2, 3):
         print(f"[worker] job {arg} counts {number}", flush=True)
         time.sleep(0.1)
@@ -22,7 +22,7 @@ def background_counting(arg: object = None) -> None:
 
 @gearman_job(takes_context=True)
 def paint(context: JobContext, fences: int) -> str:
-    """Tell how far the work is."""
+    """Report progress."""
     for done in range(1, fences + 1):
         time.sleep(0.1)
         context.set_status(done, fences)

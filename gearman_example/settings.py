@@ -1,4 +1,4 @@
-"""Settings of the example project: just enough to run its jobs."""
+"""Settings of the example project."""
 
 import os
 

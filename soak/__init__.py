@@ -1,8 +1,8 @@
 """
-Real workers and a real gearmand, killed, stopped, cut off and reloaded under load.
+Soak tests: real workers and a real gearmand, killed, stopped, cut off and reloaded under load.
 
     make soak
     python -m soak --quick kills poison
 
-Each scenario prints its numbers and says whether what the README promises was kept.
+Each scenario prints its numbers, and says if it kept the README's guarantees.
 """

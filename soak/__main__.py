@@ -1,4 +1,6 @@
-"""Run the scenarios, print their numbers, and exit with 1 if one of them fails."""
+"""
+The command that runs the scenarios, prints their numbers, and exits with 1 if one of them fails.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ SCENARIOS = {
 
 
 def soak(name: str, quick: bool, keep: bool, included: bool) -> bool:
-    """Run one scenario; return whether it has passed."""
+    """Run one scenario; return True if it has passed."""
     scenario = SCENARIOS[name]
     print(f"{name}: {scenario.TITLE}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix=f"soak-{name}-"))
@@ -55,8 +57,8 @@ def soak(name: str, quick: bool, keep: bool, included: bool) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--keep", action="store_true", help="keep the logs, whatever happens")
+    parser.add_argument("--quick", action="store_true", help="run a shorter version")
+    parser.add_argument("--keep", action="store_true", help="keep the logs in any case")
     parser.add_argument(
         "--server",
         choices=["gearmand", INCLUDED],
@@ -67,7 +69,7 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.scenarios) - set(SCENARIOS):
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-    # One that is stopped ends what it has started.
+    # A stopped run ends the programs that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     included = given.server == INCLUDED
     if not included:

@@ -28,7 +28,7 @@ _PROJECT = Path(__file__).parent / "project"
 
 
 class JobServer(GearmanServer):
-    """A job server that answers the admin command `status`; `store` is where it keeps jobs."""
+    """A job server that answers the admin command `status`; `store` is its file of jobs."""
 
     def __init__(self, store: Path | None, *, included: bool) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class JobServer(GearmanServer):
             super().__init__()
 
     def stored(self) -> int:
-        """Return how many jobs it has on disk."""
+        """Return the number of jobs on disk."""
         if self.name == INCLUDED:  # which locks its file, and counts the same jobs
             return self.jobs()
         with contextlib.closing(sqlite3.connect(f"file:{self._store}?mode=ro", uri=True)) as queue:
@@ -65,7 +65,7 @@ class JobServer(GearmanServer):
         return {}
 
     def jobs(self) -> int:
-        """Return how many jobs there are, delayed ones included; -1 if the server does not answer."""
+        """Return the number of jobs, delayed ones included; -1 if the server does not answer."""
         totals = self.totals()
         return sum(total for total, _, _ in totals.values()) if totals else -1
 
@@ -74,7 +74,7 @@ class JobServer(GearmanServer):
 
 
 class Worker:
-    """A running gearman_worker, with what it logs."""
+    """A running gearmand_worker with its log."""
 
     def __init__(
         self, log: Path, directory: Path, environment: dict[str, str], arguments: tuple[str, ...]
@@ -100,14 +100,16 @@ class Worker:
         return children(self.pid)
 
     def told(self, words: str) -> Counter[int]:
-        """Count the lines of the log that have these words, by process."""
+        """Count the lines of the log that contain these words, by process."""
         lines = re.findall(
             rf"^\S+ \S+ (\d+) [A-Z]+ .*{re.escape(words)}", self.output, re.MULTILINE
         )
         return Counter(map(int, lines))
 
     def cpu_percent(self, seconds: float) -> tuple[float, float]:
-        """Watch for so long; return the CPU time that all its processes used, and the busiest one."""
+        """
+        Measure for this time; return the CPU time of all its processes, and of the busiest one.
+        """
         before, started = cpu_seconds([self.pid, *self.children]), time.monotonic()
         time.sleep(seconds)
         after, took = cpu_seconds([self.pid, *self.children]), time.monotonic() - started
@@ -125,13 +127,13 @@ class Worker:
             raise Stuck(f"the worker has not exited within {seconds:g} s") from None
 
     def stop(self) -> tuple[int, float]:
-        """Send SIGTERM; return the exit code, and after how many seconds it came."""
+        """Send SIGTERM; return the exit code, and the seconds until it came."""
         started = time.monotonic()
         self.send(signal.SIGTERM)
         return self.wait(), time.monotonic() - started
 
     def close(self) -> None:
-        """Kill what still runs of it."""
+        """Kill its remaining processes."""
         forked = self.children
         self._process.kill()
         self._process.wait()
@@ -142,10 +144,10 @@ class Worker:
 
 class Ground:
     """
-    A directory with releases of the project, as deployments have them: `current` is a link to one.
+    A directory with releases of the project, like a deployment: `current` is a link to one.
 
-    All that was started on it ends with the block that it is the context manager of. With `included`
-    its servers are the included one, which keeps background jobs on disk.
+    As a context manager it ends all programs that were started on it. With `included`, its servers
+    are the included one, which keeps background jobs on disk.
     """
 
     def __init__(self, directory: Path, *, included: bool = False) -> None:
@@ -157,7 +159,7 @@ class Ground:
         self.release(1)
 
     def release(self, number: int, code: str | None = None) -> None:
-        """Deploy a release, whose jobs return its number; `code` stands in place of its module."""
+        """Deploy a release, whose jobs return its number; `code` replaces its module."""
         target = self.directory / f"release-{number}"
         shutil.copytree(_PROJECT, target, ignore=shutil.ignore_patterns("__pycache__"))
         (target / "work" / "number.py").write_text(code or f"RELEASE = {number}\n")
@@ -197,7 +199,7 @@ class Ground:
         return worker
 
     def serving(self, server: JobServer, worker: Worker, number: int) -> None:
-        """Wait until so many processes are registered."""
+        """Wait for this number of registered processes."""
 
         def ready() -> bool:
             return server.workers() == number
@@ -205,7 +207,7 @@ class Ground:
         self.wait(ready, worker, f"{number} processes are registered")
 
     def wait(self, condition: Callable[[], bool], worker: Worker, what: str) -> None:
-        """Wait, but not for a worker that has exited."""
+        """Wait for a condition; fail if the worker exits."""
 
         def holds() -> bool:
             if worker._process.poll() is not None:
@@ -215,7 +217,7 @@ class Ground:
         wait_until(holds, what)
 
     def marks(self) -> dict[str, Counter[int]]:
-        """Return, by its first word, how often each number is on the trail that the jobs leave."""
+        """Return, by its first word, the count of each number on the trail that the jobs leave."""
         marks: dict[str, Counter[int]] = {}
         if self._trail.exists():
             for line in self._trail.read_text().splitlines():

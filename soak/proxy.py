@@ -1,4 +1,4 @@
-"""A TCP proxy whose path can die: nothing is forwarded any more, and nothing is closed."""
+"""A TCP proxy whose path can die: it then forwards nothing, and closes nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import threading
 
 class Proxy:
     """
-    Forwards connections made to `address` to a local port, until `cut()`.
+    A proxy from `address` to a local port, until `cut()`.
 
-    Connections that existed then are dead for good, without either side being told, as when a
-    firewall forgets them. Those made before `mend()` are accepted and dead, too.
+    Connections that exist at that time are dead for good, without a message to either side, as when
+    a firewall drops them. Connections made before `mend()` are accepted, and dead too.
     """
 
     def __init__(self, port: int) -> None:

@@ -1,4 +1,4 @@
-"""The findings of a scenario: numbers, printed as they come, and the goals that they miss."""
+"""The findings of a scenario: numbers, printed at once, and the missed goals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Report:
-    """The numbers of one scenario, and the reasons why it has failed, if it has."""
+    """The numbers of one scenario, and the reasons if it has failed."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -21,12 +21,12 @@ class Report:
         print(f"  {text}", flush=True)
 
     def seconds(self, what: str, values: Sequence[float]) -> None:
-        """Print the middle and the longest of some durations."""
+        """Print the median and the longest of some durations."""
         if values:
             self.number(f"{what}: p50, seconds", round(statistics.median(values), 3))
             self.number(f"{what}: longest, seconds", round(max(values), 3))
 
     def check(self, holds: bool, promise: str, found: object = "") -> None:
-        """Note a failure unless the promise holds."""
+        """Record a failure unless the condition holds."""
         if not holds:
             self.failures.append(f"{promise}: {found}" if found != "" else promise)

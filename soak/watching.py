@@ -1,4 +1,4 @@
-"""Wait for something with a limit, and look at processes from outside."""
+"""Waiting with a limit, and views of processes from outside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Stuck(Exception):
-    """Something did not happen in a very generous time."""
+    """The error of a wait that took much too long."""
 
 
 def wait_until(condition: Callable[[], _T], what: str, seconds: float = 60.0) -> _T:
@@ -27,7 +27,7 @@ def wait_until(condition: Callable[[], _T], what: str, seconds: float = 60.0) ->
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has forked and that have not ended."""
+    """Return the running children of a process."""
     try:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -47,6 +47,6 @@ def _state(pid: int) -> str:
 
 
 def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
-    """Return the CPU time that each of these processes has used since it began."""
+    """Return the total CPU time of each of these processes."""
     used = {pid: _fields(pid)[11:13] for pid in pids}
     return {pid: sum(map(int, ticks)) / _TICKS for pid, ticks in used.items()}

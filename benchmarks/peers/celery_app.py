@@ -1,4 +1,4 @@
-"""Celery on Redis: a job that nobody waits for ignores its result, as its manual advises."""
+"""Celery on Redis: a background job ignores its result, as its manual advises."""
 
 from __future__ import annotations
 

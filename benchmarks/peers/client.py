@@ -17,7 +17,7 @@ class PeerClient(ABC):
 
     @abstractmethod
     def echo(self, payload: str) -> object:
-        """Queue a job that gives its argument back, and wait for that."""
+        """Queue a job that returns its argument, and wait for the result."""
 
     def mark(self) -> None:
         self.enqueue(MARK)

@@ -1,4 +1,4 @@
-"""Dramatiq on Redis: eight threads in its one process, as it has by default."""
+"""Dramatiq on Redis: eight threads in one process, its default."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """
-Huey on Redis: one thread, as it has by default.
+Huey on Redis: one thread, its default.
 
-Whoever waits for a result asks for it again and again, the first time after 0.1 s, unless
-`notify_result` is on: it is, as that is what a user who waits would choose.
+A client polls for its result, the first time after 0.1 s, unless `notify_result` is on. It is on
+here, as a user who waits would choose.
 """
 
 from __future__ import annotations

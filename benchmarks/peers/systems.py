@@ -1,4 +1,4 @@
-"""The peers as systems: each with one worker process and the defaults that it has for production."""
+"""The peers as systems: each with one worker process and its defaults for production."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PYTHON = VENV / "bin" / "python"
 _MANAGE: list[str | Path] = [PYTHON, "-m", "django"]
 _TASKS_DB = {"DJANGO_SETTINGS_MODULE": "benchmarks.peers.tasks_db.settings"}
 
-#: How each worker is started, where jobs are on Redis.
+#: The commands of the workers; jobs are on Redis.
 _WORKERS = {
     "celery": ["-m", "celery", "--app", "benchmarks.peers.celery_app", "worker", "-c", "1"],
     "rq": ["-m", "rq.cli", "worker", "--url", "{REDIS_URL}"],
@@ -24,7 +24,7 @@ _WORKERS = {
     "huey": ["-m", "huey.bin.huey_consumer", "benchmarks.peers.huey_app.huey"],
 }
 
-#: How many jobs are queued and drained, and how many are waited for: what takes a second or two.
+#: The numbers of jobs to drain, and to wait for: each takes a second or two.
 COUNTS = {
     "celery": (2000, 200),
     "rq": (120, 100),
@@ -58,6 +58,6 @@ def _on_sqlite() -> System:
 
 
 def peers() -> list[System]:
-    """Return the peers; FileNotFoundError where they are not installed."""
+    """Return the peers; raise FileNotFoundError if they are not installed."""
     installed()
     return [*map(_on_redis, _WORKERS), _on_sqlite()]

@@ -262,12 +262,12 @@ class JobsInHand(Generic[_T]):
         self._jobs[job.handle] = job, connection
 
     def find(self, job: AssignedJob) -> _T | None:
-        """Return the connection of a job, None if it is no longer in hand."""
+        """Return the connection of a current job, or None."""
         held, connection = self._jobs.get(job.handle, (None, None))
         return connection if held is job or held == job else None
 
     def connection_of(self, job: AssignedJob) -> _T:
-        """Return the connection of a job; ConnectionLost if it is no longer in hand."""
+        """Return the connection of a job; raise ConnectionLost if the job is no longer current."""
         held, connection = self._jobs.get(job.handle, (None, None))
         if connection is None or (held is not job and held != job):
             raise ConnectionLost(

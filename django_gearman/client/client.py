@@ -66,18 +66,7 @@ class GearmanClient:
         **job_kwargs: Any,
     ) -> JobRequest:
         """
-        Submit a job, by name or as declared, and wait for it unless told otherwise.
-
-        Its arguments are `data`, the first one, or any keyword arguments; `args` and `kwargs` take
-        whatever clashes with the names above. For `unique`, `priority`, `max_retries` and
-        `poll_timeout` (seconds to wait) see `Options`. `background=True` returns when the job is
-        queued, and gives no result; `wait_until_complete=False` returns then too, but
-        `JobRequest.wait` can wait for the result later. None means the default everywhere.
-
-        That the job failed is not raised here but by `JobRequest.result`. Raises, before anything
-        is sent: TypeError or ValueError for a call that cannot be meant, JobNotRegistered,
-        SerializationError. Raises BackendError when the servers fail: ServerUnavailable,
-        SubmitUncertain, ServerError, ConnectionLost.
+        Submit a job, by name or by its function, and wait for it unless an option says otherwise.
         """
         call = collect_call(data, arguments, args, kwargs, job_kwargs)
         check_flags(background=background, wait_until_complete=wait_until_complete)

@@ -122,7 +122,7 @@ def refuse_to_wait_for_itself(
             if monotonic() >= until:
                 raise WaitsForItself(
                     f"job {run.job_context.name} waits for job {name}, but the only worker that serves "
-                    "it is the one that runs this job, which would wait for ever; run more processes "
+                    "it is the one that runs this job, which would wait forever; run more processes "
                     "(gearman_worker -w 2), use do_background, or call the function itself"
                 )
             time.sleep(0.1)

@@ -172,7 +172,7 @@ class JobRequest(Described):
         if self.background:
             raise ResultUnavailable(
                 f"{self._name} runs in the background: Gearman keeps no results of such jobs; "
-                "submit it in the foreground, or have the job store what it makes"
+                "submit it in the foreground, or save its result in a model"
             )
         if self.state == JOB_COMPLETE:
             return self.serializer.loads_result(self._result)

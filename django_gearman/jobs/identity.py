@@ -87,7 +87,7 @@ def new_ids() -> Iterator[int]:
 
 
 def carried(job_id: str, unique: str, priority: str) -> dict[str, str]:
-    """Return what the context of such a job must carry."""
+    """Return the entry for the context of a job with these properties."""
     return {CARRIED: f"{job_id}/{priority}/{'' if unique == job_id else unique}"}
 
 

@@ -108,7 +108,7 @@ class Options:
         for name in ("run_after", "on_commit", "on_commit_failure"):
             if getattr(self, name):
                 raise ValueError(
-                    f"{name} is for background jobs, because nobody could wait for the result: "
+                    f"{name} is for background jobs, because no caller could wait for the result: "
                     "use do_background, or background=True"
                 )
 
@@ -116,7 +116,7 @@ class Options:
         """Raise ValueError for options without effect on a background job."""
         if self.wait is not None:
             raise ValueError(
-                f"wait={self.wait:g} has no effect on a background job, because nobody waits for its "
+                f"wait={self.wait:g} has no effect on a background job, because no caller waits for its "
                 "result: leave it out, or use do"
             )
 

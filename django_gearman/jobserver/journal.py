@@ -240,7 +240,7 @@ class Journal:
         return ""
 
     def _is_there(self) -> bool:
-        """Whether a server that starts again would find what is written."""
+        """Return True if a restarted server would find the stored data."""
         with contextlib.suppress(OSError):
             return self.path.stat().st_ino == self._file
         return False

@@ -198,7 +198,7 @@ class Peer(asyncio.Protocol, Recipient):
                 self._held.append(slot)
 
     def _is_function(self, name: bytes) -> bool:
-        """Whether this can be the name of a function; answer with an error if it cannot."""
+        """Return True for a valid function name; otherwise answer with an error."""
         if 0 < len(name) <= _MOST_FUNCTION:
             return True
         self.error(b"ARGUMENT_TOO_LARGE", b"A function name has 1 to %d bytes" % _MOST_FUNCTION)

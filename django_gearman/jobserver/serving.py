@@ -53,14 +53,14 @@ class Options:
             return
         if self.allow_remote is None:
             raise CannotServe(
-                f"--host {self.host} lets other machines connect, and whoever connects may run any job. "
+                f"--host {self.host} lets other machines connect, and anyone who connects may run any job. "
                 "Add --allow-remote if that is meant"
             )
         if self.allow_remote != "insecure" and not self.tls_cert:
             raise CannotServe(
-                f"--host {self.host} --allow-remote: without TLS, everyone on the network reads and "
-                "changes jobs. Name --tls-cert, --tls-key and --tls-ca; or, where a firewall keeps "
-                "others away, write --allow-remote insecure"
+                f"--host {self.host} --allow-remote: without TLS, everyone on the network can "
+                "read and change jobs. Name --tls-cert, --tls-key and --tls-ca. If a "
+                "firewall keeps others away, use --allow-remote insecure"
             )
 
 
@@ -131,7 +131,7 @@ def check_room(options: Options) -> None:
 
 async def _serve(options: Options, announce: Announce) -> None:
     def tell(line: str) -> None:
-        with contextlib.suppress(OSError):  # nobody reads what is written
+        with contextlib.suppress(OSError):  # the output has no reader
             announce(line)
 
     server, greeting = await listen(options)

@@ -1,19 +1,4 @@
-"""
-The scoreboard: memory in which a process tells its parent what it does.
-
-A process can die at any moment: by SIGKILL, for lack of memory, by a fault in a C library. Then it
-cannot say any more which task killed it. So it writes that down beforehand, for every task. The memory
-is shared with the parent, and the kernel keeps it when the process dies. A message through a pipe
-would cost a system call for each task, and could wait for a parent that is busy. Writing here costs a
-fraction of a microsecond.
-
-There is no lock, because a process may die while it holds one. Instead the process writes the phase
-last, after everything that the phase promises.
-
-After a reload a new release reads what processes of the old one write. So the places in this memory
-are a contract between releases: change `LAYOUT` with them. A supervisor that does not know the layout
-gives such a process an empty board, and cannot tell which task it died of.
-"""
+"""The scoreboard: memory in which a process reports its state to its parent."""
 
 from __future__ import annotations
 

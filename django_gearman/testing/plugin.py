@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini(
         "gearman_strict",
-        "fail tests that leave jobs queued, or failures that nobody looked at",
+        "fail tests that leave jobs queued, or failures that the test did not look at",
         type="bool",
         default=False,
     )

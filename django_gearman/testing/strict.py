@@ -13,7 +13,8 @@ from .outbox import SubmittedJob
 
 def complaint(harness: Harness) -> str:
     """
-    Describe jobs that were left queued, and failures that nobody looked at; "" if there are none.
+    Describe jobs that were left queued, and failures that the test did not look at; "" if there are
+    none.
     """
     records = harness.records()
     now = harness.outbox.now()

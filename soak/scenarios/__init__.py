@@ -1,1 +1,1 @@
-"""Trouble for workers; each module has `TITLE` and `run(report, ground, quick)`."""
+"""The scenarios; each module has `TITLE` and `run(report, ground, quick)`."""

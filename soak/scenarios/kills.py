@@ -1,4 +1,4 @@
-"""Kill worker processes at random, and the job server too, while jobs are submitted and run."""
+"""Kills of worker processes at random, and of the job server, while jobs are submitted and run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ WORKERS = 4
 
 
 class Submitting(threading.Thread):
-    """Submits a job for each number, and again until a server has acknowledged it."""
+    """
+    A client that submits a job for each number, again and again until a server has acknowledged it.
+    """
 
     def __init__(self, client: GearmanClient, count: int, seconds: float) -> None:
         super().__init__(daemon=True)
@@ -62,7 +64,7 @@ class Submitting(threading.Thread):
 
 
 class Killer:
-    """Kills the child processes of a worker, at random times."""
+    """A thread that kills the child processes of a worker, at random times."""
 
     def __init__(self, worker: Worker) -> None:
         self.kills = 0
@@ -139,8 +141,8 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.number("seconds until all had run", seconds)
 
     report.check(not missing, "every number is there", f"missing are {missing[:20]}")
-    # What a server had given out when it was killed, it gives out again: a job for each process,
-    # and one whose process had just died.
+    # After a kill, a server assigns current jobs again: one for each process, and one whose process
+    # had just died.
     most = killer.kills + raised.total() + uncertain + restarts * (WORKERS + 1)
     report.check(more <= most, f"at most {most} runs beyond the first", more)
     for number, times in began.items():

@@ -1,4 +1,4 @@
-"""Submit jobs that leave things behind, fork and run out of time, and ordinary ones between them."""
+"""Jobs that leave state behind, fork and run out of time, with ordinary ones between them."""
 
 from __future__ import annotations
 

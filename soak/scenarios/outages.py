@@ -1,4 +1,4 @@
-"""Take the job server away for a while, and hang it for a while."""
+"""Outages of the job server, and a server that hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submit jobs that kill, hang and starve their processes, and see who else notices."""
+"""Jobs that kill, hang and starve their processes, and their effect on other jobs."""
 
 from __future__ import annotations
 

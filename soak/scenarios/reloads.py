@@ -1,4 +1,4 @@
-"""Deploy one release after another with SIGHUP, while clients wait for results."""
+"""Releases deployed with SIGHUP, one after another, while clients wait for results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLIENTS = 6
 
 
 class Waiting(threading.Thread):
-    """A client that submits a job and waits for its result, and again, until told to stop."""
+    """A client that submits a job and waits for its result, again and again until it is stopped."""
 
     def __init__(self, server: JobServer) -> None:
         super().__init__(daemon=True)
@@ -47,7 +47,7 @@ class Waiting(threading.Thread):
 
 
 class Counting(threading.Thread):
-    """Asks the job server again and again how many workers it knows."""
+    """A client that counts the workers of the job server, again and again."""
 
     def __init__(self, server: JobServer) -> None:
         super().__init__(daemon=True)
@@ -88,7 +88,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         ground.wait(replaced, worker, "all processes are replaced")
         took.append(time.monotonic() - started)
         generations.add(frozenset(worker.children))
-        for client in clients:  # whose job was assigned after that, the second time at the latest
+        for client in clients:  # its job was assigned after that, the second time at the latest
             done = client.releases.total()
             wait_until(lambda c=client, d=done: c.releases.total() >= d + 2, "results come in")  # type: ignore[misc]
         found = {client.last for client in clients}

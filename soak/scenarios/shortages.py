@@ -1,4 +1,4 @@
-"""Take descriptors away from a worker, hang the receivers of its signals, and see who else notices."""
+"""A worker without descriptors, and hanging signal receivers, with their effect on other jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .reloads import Waiting
 TITLE = "no descriptors for a while, and receivers that hang: the rest is served meanwhile"
 
 WORKERS = 6
-FILES = 16  # descriptors, which is too few for all processes
+FILES = 16  # descriptors, too few for all processes
 GRACE_SECONDS = 5.0
 
 

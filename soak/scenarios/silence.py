@@ -1,4 +1,4 @@
-"""Cut an idle worker's connection without a word."""
+"""Idle connections that die silently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def wait_noticed(ground: Ground, worker: Worker, times: int) -> None:
 
 
 def wait_served(server: JobServer) -> float:
-    """Submit a job, and return after how many seconds it has run."""
+    """Submit a job, and return the seconds until it has run."""
     started = time.monotonic()
     _ = server.client.submit_job("work.release", 0.0, poll_timeout=SECONDS * 2).result
     return time.monotonic() - started

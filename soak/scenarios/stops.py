@@ -1,4 +1,4 @@
-"""Stop a worker with SIGTERM while it has more than enough to do."""
+"""Stops of a worker with SIGTERM, under load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Submit jobs that break whoever reads, reports or tells of them, and see who else notices."""
+"""Jobs that break reading, reporting and logging, and their effect on other jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TITLE = "jobs that break reading, reporting and telling end, and others are serv
 WORKERS = 3
 MEMORY_MB = 400
 LARGE_BYTES = 150_000_000
-DEPTHS = range(930, 1010)  # at some of these a value can be read, and its repr not be had
+DEPTHS = range(930, 1010)  # at some depths a value can be read, but not its repr
 # function: how often it runs
 EXPECTED = {
     "raises_value": None,  # at some depths it cannot be read
@@ -80,7 +80,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     failed = worker.output.count("job work.raises_value")
     report.check(failed == rounds * len(DEPTHS), "each job of brackets is one record", failed)
     report.check(set(told) == {"WorkerDied"}, "a job that cannot be read fails", told)
-    # Three for each large job, and the one that tells of kills_who_tells.
+    # Three for each large job, and the one that reports kills_who_tells.
     report.check(deaths == rounds * 4, "nothing else costs a process", deaths)
     report.check(not errors, "ordinary jobs are unaffected", errors[:3])
     report.check(code == 0, "the worker exits with 0", code)

@@ -1,4 +1,4 @@
-"""django-tasks-db on SQLite: an idle worker looks for jobs once a second, as it does by default."""
+"""django-tasks-db on SQLite: an idle worker looks for jobs once a second, its default."""
 
 from __future__ import annotations
 

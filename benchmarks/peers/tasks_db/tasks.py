@@ -1,4 +1,4 @@
-"""The jobs, as django-tasks-db has them."""
+"""The jobs of the benchmark for django-tasks-db."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ class Channel:
         query = self.ask_status(handle)
         self.wait_answered(query.answered)
         if query.status is None:
-            raise query.error or ConnectionLost(f"job server {self.server} told no status")
+            raise query.error or ConnectionLost(f"job server {self.server} sent no status")
         return query.status
 
     def _give_up_waiting(self, submissions: Sequence[GearmandSubmission]) -> None:

@@ -117,7 +117,7 @@ def _sweep(channel: Channel, dropped: dict[bytes, str]) -> None:
     until = monotonic() + _PATIENCE_SECONDS
     with closing(channel.options.connect(channel.server, until)) as connection:
         names = {to_bytes(function) for function in dropped.values()}
-        # At once, so that nobody counts this as a worker, and no job wakes it in vain.
+        # At once, so that no list of workers contains it, and no job wakes it in vain.
         look = b"".join(
             encode(PacketType.CAN_DO, name)
             + encode(PacketType.PRE_SLEEP)

@@ -1,4 +1,4 @@
-"""Submit the example's jobs, and show what comes of them."""
+"""A client that submits the example's jobs, and shows their outcomes."""
 
 import threading
 import time
@@ -68,7 +68,7 @@ class Command(BaseCommand):
             divide.do(1, 0)
         except JobRaised as error:
             self.say(f"it failed, and says why: {error}")
-        self.say("done; background jobs go on without this client")
+        self.say("done; the background jobs continue without this client")
 
     def wait_for_background_jobs(self) -> None:
         while any(self.client.get_job_status(job).status["known"] for job in self.background):

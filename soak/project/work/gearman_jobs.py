@@ -1,4 +1,4 @@
-"""Jobs that leave their numbers in the file TRAIL, and jobs that harm their process."""
+"""Jobs that write their numbers to the file TRAIL, and jobs that harm their process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Trouble(Exception):
 
 
 def leave(word: str, number: int) -> None:
-    """Append a line, in one piece whatever the other processes do."""
+    """Append a line with a single write, so that processes do not mix lines."""
     trail = os.open(os.environ["TRAIL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(trail, f"{word} {number}\n".encode())
     os.close(trail)
@@ -38,7 +38,7 @@ def append(number: int, seconds: float) -> None:
 
 @gearman_job(queue="again", retries=30, backoff=0)
 def append_again(number: int, seconds: float, fails: bool) -> None:
-    """As `append`, with attempts to spare; `fails` in the first of them."""
+    """Append like `append`, with attempts to spare; `fails` is the number of failures first."""
     append(number, seconds)
     job = current_job()
     if fails and job is not None and job.attempt == 1:
@@ -81,7 +81,7 @@ def kills_without_retries() -> None:
 
 @gearman_job(timeout=1, retries=1, backoff=0)
 def never_ends() -> None:
-    """Loop in C, where no handler of a signal is run."""
+    """Loop in C, where no signal handler runs."""
     attempt()
     sum(itertools.repeat(1))
 
@@ -92,7 +92,7 @@ def takes_memory() -> None:
     bytearray(1 << 30)
 
 
-# What breaks whoever tells of it
+# Jobs that break the report
 
 
 class Unspeakable(Exception):
@@ -129,7 +129,7 @@ def kill(**named: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-# What hangs whoever hears of it
+# Jobs that block signal receivers
 
 
 @gearman_job(timeout=1)

@@ -1,4 +1,4 @@
-"""Jobs that leave something behind, fork, or run out of time in a transaction."""
+"""Jobs that leave state behind, fork, or run out of time in a transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django_gearman import gearman_job
 
 @gearman_job(name="work.leaves")
 def leaves(number: int) -> None:
-    """Leave one thing after another."""
+    """Leave each kind of state behind."""
     left = number % 6
     if left == 0:
         transaction.atomic().__enter__()
@@ -37,7 +37,7 @@ def double(number: int) -> int:
 
 @gearman_job(name="work.forks", timeout=30)
 def forks(number: int) -> list[int]:
-    """Use a pool, and fork a child that comes back."""
+    """Use a pool, and fork a child that returns."""
     if number % 2:
         child = os.fork()
         if not child:
@@ -49,7 +49,7 @@ def forks(number: int) -> list[int]:
 
 @gearman_job(name="work.writes_rows", timeout=0.05)
 def writes_rows() -> None:
-    """Write rows, each in a transaction, for longer than it may."""
+    """Write rows, each in a transaction, until the time limit is over."""
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS rows (n integer)")
@@ -58,7 +58,7 @@ def writes_rows() -> None:
 
 @gearman_job(name="work.is_clean")
 def is_clean() -> list[str]:
-    """Return what an earlier job has left; use the database, and stay a while for an alarm to come."""
+    """Return the leftovers of an earlier job; use the database, and wait for a possible alarm."""
     found = []
     if connection.in_atomic_block or not connection.get_autocommit():
         found.append("a transaction")
