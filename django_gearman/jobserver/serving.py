@@ -53,8 +53,8 @@ class Options:
             return
         if self.allow_remote is None:
             raise CannotServe(
-                f"--host {self.host} lets other machines connect, and anyone who connects may run any job. "
-                "Add --allow-remote if that is meant"
+                f"--host {self.host} lets other machines connect, and anyone who connects may run any "
+                "job. If you want that, add --allow-remote"
             )
         if self.allow_remote != "insecure" and not self.tls_cert:
             raise CannotServe(
