@@ -54,7 +54,7 @@ class Options:
         if self.allow_remote is None:
             raise CannotServe(
                 f"--host {self.host} lets other machines connect, and anyone who connects may run any "
-                "job. If you want that, add --allow-remote"
+                "job. Add --allow-remote if you want this"
             )
         if self.allow_remote != "insecure" and not self.tls_cert:
             raise CannotServe(
