@@ -90,7 +90,7 @@ class Plain:
     def test_there_is_no_server_to_ask(self):
         out = io.StringIO()
         call_command("gearman_health", stdout=out)
-        self.assertIn("no server to ask", out.getvalue())
+        self.assertIn("no server to check", out.getvalue())
 
 
 class SimpleTests(Plain, SimpleTestCase):
