@@ -13,6 +13,7 @@ import itertools
 import math
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -58,6 +59,7 @@ class MemoryServer:
         self._waiting = 0
         self._table = JobTable(_make_handle)
         self._limits: dict[bytes, int | None] = {}
+        self.abandoned: deque[Inbox] = deque()
         self._prefix = handle_prefix(name)
 
     def wait(self, seconds: float | None) -> None:
@@ -100,11 +102,12 @@ class MemoryServer:
         function, unique = to_bytes(spec.function), wire_unique(spec)
         offer = Offer(function, unique, spec.workload, band, background, run_at)
         with self.lock:
+            self._drop_abandoned()
             if self._limits.get(function) != max_queued:
                 self._limits[function] = max_queued
                 self._table.limit(function, (max_queued,) * 3 if max_queued else UNLIMITED)
             try:
-                job = self._table.submit(None if background else submission, offer)
+                job = self._table.submit(None if background else submission.inbox, offer)
             except QueueFull as error:
                 raise refusal(self.name, "QUEUE_ERROR", str(error)) from None
             if job.state is NEW:
@@ -117,6 +120,7 @@ class MemoryServer:
         """Assign the worker a job of its functions, if there is one in time."""
         deadline = math.inf if timeout is None else monotonic() + timeout
         with self.lock:
+            self._drop_abandoned()
             while True:
                 if self._table.delayed:
                     self._table.due(self.now())
@@ -140,7 +144,7 @@ class MemoryServer:
             if isinstance(update, WorkStatus):
                 job.progress = update.numerator, update.denominator
             for client in self._table.end(job) if isinstance(update, Outcome) else job.clients:
-                cast("MemorySubmission", client).received.append(update)
+                cast("Inbox", client).updates.append(update)
             if self._waiting:
                 self.changed.notify_all()
 
@@ -170,12 +174,17 @@ class MemoryServer:
         """Drop queued foreground jobs without a waiting client."""
         with self.lock:
             for job in list(self._table.jobs.values()):
-                for client in cast("tuple[MemorySubmission, ...]", job.clients):
-                    if client.owner is owner:
-                        client.hung_up = True
-                        self._table.hang_up(client)
+                for inbox in cast("tuple[Inbox, ...]", job.clients):
+                    if inbox.owner is owner:
+                        inbox.hung_up = True
+                        self._table.hang_up(inbox)
             if self._waiting:
                 self.changed.notify_all()
+
+    def _drop_abandoned(self) -> None:
+        """Drop queued jobs whose submitters have timed out and gone, if nobody else waits."""
+        while self.abandoned:
+            self._table.hang_up(self.abandoned.popleft())
 
     def status(self, handle: bytes) -> JobStatus:
         with self.lock:
@@ -186,6 +195,7 @@ class MemoryServer:
 
     def functions(self) -> list[FunctionStatus]:
         with self.lock:
+            self._drop_abandoned()
             return sorted(
                 (
                     FunctionStatus(
@@ -209,13 +219,24 @@ class MemoryServer:
             ]
 
 
+class Inbox:
+    """The updates for one submission; the server holds it, and not the submission."""
+
+    __slots__ = ("hung_up", "owner", "updates")
+
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
+        self.updates: deque[Update] = deque()
+        self.hung_up = False
+
+
 class MemorySubmission(Submission):
     """A job submitted to a memory server."""
 
+    _is_released = False
+
     def __init__(self, server: MemoryServer, owner: object, spec: JobSpec) -> None:
-        self.owner = owner
-        self.received: deque[Update] = deque()
-        self.hung_up = False
+        self.inbox = Inbox(owner)
         self._server = server
         self._background = spec.background
         self._finished = False
@@ -223,21 +244,27 @@ class MemorySubmission(Submission):
     def next_update(self, timeout: float | None = None) -> Update | None:
         if self._background:
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
-        if self.received:
+        if self.inbox.updates:
             return self._take_update()
         deadline = None if timeout is None else monotonic() + timeout
         with self._server.lock:
-            while not (self.received or self._finished or self.hung_up):
+            while not (self.inbox.updates or self._finished or self.inbox.hung_up):
                 if (seconds := seconds_until(deadline)) == 0.0:
                     break
                 self._server.wait(seconds)
-            if self.hung_up and not (self.received or self._finished):
+            if self.inbox.hung_up and not (self.inbox.updates or self._finished):
                 raise ConnectionLost(f"the connection of job {self.handle} was closed")
         return self._take_update()
 
+    def release(self) -> None:
+        if not self._is_released:
+            self._is_released = True
+            # The collector may call it anywhere, also within the server: it only takes a note.
+            weakref.finalize(self, self._server.abandoned.append, self.inbox).atexit = False
+
     def _take_update(self) -> Update | None:
         try:
-            update = self.received.popleft()
+            update = self.inbox.updates.popleft()
         except IndexError:  # the time is over, or another waiting thread was faster
             return None
         self._finished = isinstance(update, Outcome)

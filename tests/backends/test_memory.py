@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
@@ -59,3 +60,31 @@ def test_a_worker_that_has_left_comes_back_when_it_grabs(name):
 
     assert worker.grab_job(0).handle == job.handle
     assert [row.client_id for row in backend.workers()] == ["me"]
+
+
+def test_a_job_that_timed_out_is_forgotten_with_its_submission():
+    backend = MemoryBackend(name="timed-out")
+    [kept, given_up] = backend.submit([JobSpec("f", b"kept"), JobSpec("f", b"given up")])
+    for submission in (kept, given_up):
+        assert submission.next_update(0) is None
+        submission.release()
+    del submission, given_up
+    gc.collect()
+
+    [row] = backend.functions()
+    assert row.total == 1
+    session = backend.register(["f"])
+    assert session.grab_job(0).workload == b"kept"
+    assert session.grab_job(0) is None
+
+
+def test_a_job_that_runs_goes_on_though_nobody_waits():
+    backend = MemoryBackend(name="runs-on")
+    [submission] = backend.submit([JobSpec("f", b"work")])
+    session = backend.register(["f"])
+    job = session.grab_job(0)
+    submission.release()
+    del submission
+    gc.collect()
+
+    session.send(job, WorkComplete(b"done"))
