@@ -45,7 +45,7 @@ class Agent(Program):
             raise TimeoutError(f"{self.name} gave no answer to {method} in {ANSWER_SECONDS:g} s")
         line = answers.readline()
         if not line:
-            raise RuntimeError(f"{self.name} ended: {self.told()}")
+            raise RuntimeError(f"{self.name} ended: {self.last_output()}")
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{self.name}, {method}: {answer['error']}")

@@ -80,7 +80,7 @@ class Program:
     def pid(self) -> int:
         return self.process.pid
 
-    def told(self) -> str:
+    def last_output(self) -> str:
         """Return the end of its output."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-2000:]
@@ -88,7 +88,7 @@ class Program:
     def check(self) -> None:
         """Raise RuntimeError if it has ended."""
         if self.process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended: {self.told()}")
+            raise RuntimeError(f"{self.name} ended: {self.last_output()}")
 
     def stop(self) -> None:
         """Ask it to end, and kill the rest."""

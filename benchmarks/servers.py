@@ -142,5 +142,5 @@ def sqlite(migrate: Sequence[str | Path], variables: Environment) -> Iterator[Se
         with Program(migrate, environment=environment) as process:
             wait_until(lambda: process.process.poll() is not None, "the making of tables")
             if process.process.returncode:
-                raise RuntimeError(f"the tables could not be made: {process.told()}")
+                raise RuntimeError(f"the tables could not be made: {process.last_output()}")
         yield Server(environment)

@@ -99,7 +99,7 @@ class Worker:
     def children(self) -> list[int]:
         return children(self.pid)
 
-    def told(self, words: str) -> Counter[int]:
+    def log_lines(self, words: str) -> Counter[int]:
         """Count the lines of the log that contain these words, by process."""
         lines = re.findall(
             rf"^\S+ \S+ (\d+) [A-Z]+ .*{re.escape(words)}", self.output, re.MULTILINE

@@ -55,11 +55,11 @@ def test_goals_are_met_missed_or_not_measured(results):
 def test_the_table_has_figures_notes_and_goals(results):
     results.note("Redis is not there")
 
-    told = table(results)
+    message = table(results)
 
-    assert "libgearman C                  150        100        200 us" in told
-    assert "Redis is not there" in told
-    assert "goal: <= 1.15 x libgearman C" in told
+    assert "libgearman C                  150        100        200 us" in message
+    assert "Redis is not there" in message
+    assert "goal: <= 1.15 x libgearman C" in message
 
 
 def test_the_picture_is_svg_with_a_bar_for_each_figure(results, tmp_path):

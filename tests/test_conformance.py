@@ -352,8 +352,10 @@ def test_case_comes_to_what_it_should(
     # Then
     wrong = list(differences(stage.want, got))
     if wrong:
-        told = "\n".join([f"{case.id} on {transport}: {case.call}", *wrong, case.want, case.notes])
-        raise AssertionError(told) from got.error
+        message = "\n".join(
+            [f"{case.id} on {transport}: {case.call}", *wrong, case.want, case.notes]
+        )
+        raise AssertionError(message) from got.error
     assert stage.are_workers_alive(), f"{case.id} on {transport}: a worker has died"
 
 

@@ -269,12 +269,12 @@ def test_logs_name_their_job(project):
 
 
 def test_the_numbers_are_those_of_a_whole_soak_that_passed():
-    [told] = blocks("text", DOCS["reliability.md"])
+    [reported] = blocks("text", DOCS["reliability.md"])
     scenarios = [path.stem for path in (ROOT / "soak" / "scenarios").glob("[!_]*.py")]
 
-    assert sorted(re.findall(r"^(\w+): ", told, re.MULTILINE)) == sorted(scenarios)
-    assert told.count("  PASS in ") == len(scenarios)
-    assert "FAIL" not in told
+    assert sorted(re.findall(r"^(\w+): ", reported, re.MULTILINE)) == sorted(scenarios)
+    assert reported.count("  PASS in ") == len(scenarios)
+    assert "FAIL" not in reported
 
 
 CONTRACT = "--ignore=tests/test_my_transport.py"  # which tests/backends runs on each transport
@@ -282,10 +282,10 @@ CONTRACT = "--ignore=tests/test_my_transport.py"  # which tests/backends runs on
 
 @pytest.mark.gearmand
 def test_the_tests_of_the_readme_pass(project):
-    told = run_pytest(project, "--gearman-required")
+    reported = run_pytest(project, "--gearman-required")
 
-    assert re.search(r"\d\d passed", told)
-    assert "skipped" not in told
+    assert re.search(r"\d\d passed", reported)
+    assert "skipped" not in reported
 
 
 @pytest.mark.gearmand
@@ -302,16 +302,16 @@ def test_its_tests_need_no_gearmand(project, monkeypatch):
     )
     monkeypatch.setenv("PATH", "")
 
-    told = run_pytest(project, CONTRACT)
+    reported = run_pytest(project, CONTRACT)
 
-    assert re.search(r"\d\d passed", told)
-    assert "skipped" not in told
+    assert re.search(r"\d\d passed", reported)
+    assert "skipped" not in reported
 
 
 def test_its_test_cases_need_no_pytest(project):
-    told = manage(project, "test")
+    reported = manage(project, "test")
 
-    assert "Ran 3 tests" in told
+    assert "Ran 3 tests" in reported
 
 
 def test_its_deployment_check_passes(project):
@@ -331,7 +331,7 @@ def manage(project: Path, *arguments: str) -> str:
     return run.stdout + run.stderr
 
 
-def test_its_message_is_what_is_told(project):
+def test_its_message_is_what_is_reported(project):
     [message] = blocks("text")
     (project / "test_message.py").write_text(f"""
 import pytest

@@ -34,9 +34,9 @@ def chatty():
 def test_every_record_of_a_job_says_which_job(gearman_client, logged, chatty):
     chatty.do("hello")
 
-    told = [(r.name, r.gearman_job, r.gearman_queue, r.gearman_attempt) for r in logged.records]
+    messages = [(r.name, r.gearman_job, r.gearman_queue, r.gearman_attempt) for r in logged.records]
     job = ("tests.logs.chatty", "chat", 1)
-    assert told == [
+    assert messages == [
         ("django_gearman.jobs", *job),
         ("shop", *job),
         ("django_gearman.jobs", *job),
@@ -51,21 +51,21 @@ def test_json_has_a_line_for_each_record(gearman_client, logged, chatty):
         chatty.do("bad")
 
     lines = [JSONFormatter().format(record) for record in logged.records]
-    told = [json.loads(line) for line in lines]
+    messages = [json.loads(line) for line in lines]
     assert not any("\n" in line for line in lines)
-    assert {each["job"] for each in told} == {"tests.logs.chatty"}
-    assert told[-1]["level"] == "ERROR"
-    assert "ValueError: bad" in told[-1]["traceback"]
-    assert told[1]["message"] == "a word: bad"
+    assert {each["job"] for each in messages} == {"tests.logs.chatty"}
+    assert messages[-1]["level"] == "ERROR"
+    assert "ValueError: bad" in messages[-1]["traceback"]
+    assert messages[1]["message"] == "a word: bad"
 
 
 def test_json_of_a_record_outside_of_jobs():
     record = logging.makeLogRecord({"msg": "%s", "args": (b"\xff",), "levelname": "INFO"})
 
-    told = json.loads(JSONFormatter().format(record))
+    message = json.loads(JSONFormatter().format(record))
 
-    assert told["message"] == "b'\\xff'"
-    assert "job" not in told
+    assert message["message"] == "b'\\xff'"
+    assert "job" not in message
 
 
 class Broken:

@@ -39,7 +39,7 @@ def same(name: str) -> str:
     return "same"
 
 
-def told(messages) -> str:
+def reported(messages) -> str:
     return "\n".join(f"{message.id} {message.msg} {message.hint}" for message in messages)
 
 
@@ -127,15 +127,15 @@ def test_a_check_finds_what_is_wrong(settings, changes, number, words):
 
     [message] = check_settings()  # and no second one about the same fault
 
-    assert number in told([message])
-    assert words in told([message])
+    assert number in reported([message])
+    assert words in reported([message])
 
 
 def test_a_check_finds_a_backoff_that_fails(monkeypatch):
     job = Job(len, name="odd-backoff", retries=1, backoff=lambda attempt: None)
     monkeypatch.setitem(registry._jobs, job.name, job)
 
-    messages = told(check_settings())
+    messages = reported(check_settings())
 
     assert "E010" in messages
     assert "the backoff of job odd-backoff, after attempt 1: TypeError" in messages

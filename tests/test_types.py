@@ -70,9 +70,9 @@ def test_jobs_are_typed(tmp_path):
         check=False,
     )
 
-    told = [line.partition("snippet.py:")[2] for line in run.stdout.splitlines()]
-    revealed = [line.split('"')[1] for line in told if "Revealed type" in line]
-    wrong = {int(line.split(":")[0]) for line in told if "error:" in line}
+    messages = [line.partition("snippet.py:")[2] for line in run.stdout.splitlines()]
+    revealed = [line.split('"')[1] for line in messages if "Revealed type" in line]
+    wrong = {int(line.split(":")[0]) for line in messages if "error:" in line}
     marked = {n for n, line in enumerate(SNIPPET.splitlines(), 1) if "# wrong" in line}
     assert [name.replace("builtins.", "") for name in revealed] == [
         "bool",

@@ -128,8 +128,8 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.number("worker processes killed", killer.kills)
     report.number("... with a job in hand", worker.output.count("; starting another one"))
     for how, words in (("submitted again", "failed in attempt"), ("left to others", "is given to")):
-        told = [line for line in worker.output.splitlines() if words in line and "its" in line]
-        report.number(f"... which was {how}", len(told))
+        lines = [line for line in worker.output.splitlines() if words in line and "its" in line]
+        report.number(f"... which was {how}", len(lines))
     report.number("job server killed", restarts)
     report.number("attempts that raised, and were retried", raised.total())
     report.number("runs", began.total())

@@ -26,11 +26,11 @@ def outage(
     seconds: float,
 ) -> None:
     is_back = f"job server {server.address} is back"
-    lost = worker.told("trying again until it is back")
-    back = worker.told(is_back)
+    lost = worker.log_lines("trying again until it is back")
+    back = worker.log_lines(is_back)
     begin()
     percent, busiest = worker.cpu_percent(seconds)
-    said = worker.told("trying again until it is back") - lost
+    said = worker.log_lines("trying again until it is back") - lost
     report.number(f"{how} for so many seconds", seconds)
     report.number("CPU time of the parent and its four processes, per cent", percent)
     report.number("... of the busiest of them", busiest)
@@ -47,7 +47,7 @@ def outage(
     report.number("then, seconds until the next job has run", time.monotonic() - started)
 
     def all_back() -> bool:
-        return sorted((worker.told(is_back) - back).values()) == [1] * WORKERS
+        return sorted((worker.log_lines(is_back) - back).values()) == [1] * WORKERS
 
     ground.wait(all_back, worker, "each process is back, and says so once")
     took = time.monotonic() - started

@@ -48,11 +48,11 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         waited.append(time.monotonic() - started)
         started = time.monotonic()
     marks = ground.marks()
-    told = ""
+    message = ""
     try:
         _ = server.client.submit_job("work.exits", poll_timeout=60.0).result
     except JobRaised as error:
-        told = error.exception_type
+        message = error.exception_type
     all_took = [seconds for client in ordinary for seconds in client.took[:]]
     for client in ordinary:
         client.stop()
@@ -71,8 +71,8 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.seconds("what they waited before the poison", calm)
     report.seconds("what they waited with it", all_took[len(calm) :])
     report.number("ordinary jobs that failed", len(errors))
-    report.number("a client that waits for poison is told", told.rpartition(".")[2])
+    report.number("a client that waits for poison is told", message.rpartition(".")[2])
 
     report.check(not errors, "ordinary jobs are unaffected", errors[:3])
-    report.check(told.endswith("WorkerDied"), "who waits for a poison job learns of it", told)
+    report.check(message.endswith("WorkerDied"), "who waits for a poison job learns of it", message)
     report.check(code == 0, "the worker exits with 0", code)

@@ -16,7 +16,7 @@ SECONDS = 60.0  # within which a job must start
 
 def wait_noticed(ground: Ground, worker: Worker, times: int) -> None:
     def noticed() -> bool:
-        found = worker.told("has not answered for")
+        found = worker.log_lines("has not answered for")
         return len(found) == WORKERS and min(found.values()) == times
 
     ground.wait(noticed, worker, "every process notices")

@@ -37,14 +37,14 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     ordinary = [Waiting(server) for _ in range(2)]
     time.sleep(2.0)
     calm = [seconds for client in ordinary for seconds in client.took]
-    told = []
+    reasons = []
     waited = []
     for _ in range(rounds):
         started = time.monotonic()
         submit_brackets(server)
         for name in list(EXPECTED)[1:]:
             server.client.submit_job(f"work.{name}", background=True)
-        told.append(why_large_job_fails(server))
+        reasons.append(why_large_job_fails(server))
 
         def ended() -> bool:
             totals = server.totals()
@@ -70,7 +70,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.seconds("what they waited before", calm)
     report.seconds("what they waited with it", all_took[len(calm) :])
     report.number("ordinary jobs that failed", len(errors))
-    report.number("a client that waits for a large job is told", told[0])
+    report.number("a client that waits for a large job is told", reasons[0])
 
     marks = ground.marks()
     for name, runs in EXPECTED.items():
@@ -79,7 +79,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
             report.check(ran == runs * rounds, f"{name} runs {runs} times", ran / rounds)
     failed = worker.output.count("job work.raises_value")
     report.check(failed == rounds * len(DEPTHS), "each job of brackets is one record", failed)
-    report.check(set(told) == {"WorkerDied"}, "a job that cannot be read fails", told)
+    report.check(set(reasons) == {"WorkerDied"}, "a job that cannot be read fails", reasons)
     # Three for each large job, and the one that reports kills_who_tells.
     report.check(deaths == rounds * 4, "nothing else costs a process", deaths)
     report.check(not errors, "ordinary jobs are unaffected", errors[:3])

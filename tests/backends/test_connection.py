@@ -66,7 +66,7 @@ def test_a_server_that_hangs_up_at_once_is_a_lost_connection(end):
         connect(server.address)
 
 
-def test_something_else_than_a_job_server_is_told():
+def test_something_else_than_a_job_server_is_reported():
     def greet(peer):
         peer.raw(b"220 mail.example ESMTP, what can I do for you?\r\n")
         peer._socket.recv(1000)

@@ -124,7 +124,7 @@ def test_a_process_that_ends_says_goodbye_and_its_forks_do_not(tls):
     wait_until(lambda: ends == ["goodbye"], f"the goodbye; seen: {ends}")
 
 
-def test_a_goodbye_waits_for_nobody(serve_tls):
+def test_a_goodbye_waits_for_no_answer(serve_tls):
     done = threading.Event()
     connection = Connection(serve_tls(lambda _: done.wait(PATIENCE)), send_timeout=0.3)
     with pytest.raises(ConnectionLost, match="took no more bytes"):

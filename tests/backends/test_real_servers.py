@@ -57,7 +57,7 @@ def dead() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-def test_no_server_is_told_at_once(connect):
+def test_no_server_is_reported_at_once(connect):
     backend = connect(dead())
 
     for call in (lambda: backend.submit([background()]), backend.functions, backend.workers):
@@ -65,7 +65,7 @@ def test_no_server_is_told_at_once(connect):
             call()
 
 
-def test_a_stopped_server_is_told_in_time(connect, own_gearmand):
+def test_a_stopped_server_is_reported_in_time(connect, own_gearmand):
     fresh, used = connect(own_gearmand.address), connect(own_gearmand.address)
     [waiting] = used.submit([JobSpec("f", b"x")])
     own_gearmand.pause()

@@ -79,8 +79,8 @@ def address(files: Path, tls: dict[str, object]) -> dict[str, object]:
     return {"host": "127.0.0.1", "port": free_port(), "tls": found}
 
 
-@pytest.mark.parametrize(("tls", "told"), WRONG, ids=repr)
-def test_each_start_says_which_argument_is_wrong(settings, files, production, tls, told):
+@pytest.mark.parametrize(("tls", "reported"), WRONG, ids=repr)
+def test_each_start_says_which_argument_is_wrong(settings, files, production, tls, reported):
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [wrong := address(files, tls)]
 
@@ -93,7 +93,9 @@ def test_each_start_says_which_argument_is_wrong(settings, files, production, tl
         lambda: GearmanClient().submit_job("tests.app.echo", 1, background=True),
         lambda: GearmanClient([wrong]).submit_job("tests.app.echo", 1),
     ):
-        with pytest.raises((SystemCheckError, CommandError, InvalidBackend), match=told) as caught:
+        with pytest.raises(
+            (SystemCheckError, CommandError, InvalidBackend), match=reported
+        ) as caught:
             start()
         assert "secret" not in str(caught.value)
         assert "is it running" not in str(caught.value).lower()

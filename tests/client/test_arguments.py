@@ -40,7 +40,7 @@ def test_arguments_reach_the_job(client, args, kwargs, result):
 
 
 @pytest.mark.parametrize(
-    ("args", "kwargs", "told"),
+    ("args", "kwargs", "message"),
     [
         (["tests.app.add", 1, 2, 3], {}, "unique is a string"),
         (["tests.app.add", 1], {"args": [2]}, "args="),
@@ -62,16 +62,16 @@ def test_arguments_reach_the_job(client, args, kwargs, result):
         ([print], {}, "a task is a job's name"),
     ],
 )
-def test_a_call_that_cannot_be_meant_is_refused(memory, client, args, kwargs, told):
+def test_a_call_that_cannot_be_meant_is_refused(memory, client, args, kwargs, message):
     with pytest.raises(TypeError) as caught:
         client.submit_job(*args, **kwargs)
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert get_backend().functions() == [], "something was sent"
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "told"),
+    ("kwargs", "message"),
     [
         ({"priority": "URGENT"}, "'LOW'"),
         ({"max_retries": -1}, "0 or more"),
@@ -79,8 +79,8 @@ def test_a_call_that_cannot_be_meant_is_refused(memory, client, args, kwargs, to
         ({"poll_timeout": float("nan")}, "0 or more"),
     ],
 )
-def test_a_value_out_of_range_is_refused(client, kwargs, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_value_out_of_range_is_refused(client, kwargs, message):
+    with pytest.raises(ValueError, match=message):
         client.submit_job("tests.app.echo", 1, **kwargs)
 
 

@@ -167,7 +167,7 @@ def test_kept_requests_can_be_sent_later(settings, gearman_client):
     assert request.state == "CREATED"
 
 
-def test_who_waits_for_a_kept_request_is_told(settings, gearman_client):
+def test_who_waits_for_a_kept_request_is_reported(settings, gearman_client):
     settings.GEARMAN_MIDDLEWARE = [Keep]
 
     with pytest.raises(ResultUnavailable, match="has not been submitted"):
@@ -203,7 +203,7 @@ def test_it_stands_around_the_call_and_not_the_commit(settings, gearman_client):
     assert len(notes) == 2
 
 
-def test_signals_tell_what_has_been_sent(settings, memory):
+def test_signals_report_sent_jobs(settings, memory):
     handles = []
 
     def note(request, **kwargs):

@@ -122,10 +122,10 @@ def test_settings_are_read_when_used(client):
 
 
 def test_a_signal_tells_of_each_submission(client):
-    told = []
+    messages = []
 
     def receiver(sender, request, **kwargs):
-        told.append((sender, request))
+        messages.append((sender, request))
 
     job_submitted.connect(receiver)
     try:
@@ -133,7 +133,7 @@ def test_a_signal_tells_of_each_submission(client):
     finally:
         job_submitted.disconnect(receiver)
 
-    assert told == [(jobs.echo, request)]
+    assert messages == [(jobs.echo, request)]
 
 
 def test_a_failing_receiver_changes_nothing(client, caplog):

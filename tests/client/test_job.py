@@ -97,17 +97,17 @@ def test_a_method_is_no_job():
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "told"),
+    ("kwargs", "message"),
     [
         ({"pth": "x"}, r"'pth'; did you mean 'path'\?"),
         ({"path": "x", "unique": True}, r"'unique'; an option is given before: using\(unique="),
         ({"path": "x", "colour": 1}, "unexpected keyword argument 'colour'$"),
     ],
 )
-def test_an_argument_that_a_job_lacks_is_named(kwargs, told):
+def test_an_argument_that_a_job_lacks_is_named(kwargs, message):
     def resize(path): ...
 
-    with pytest.raises(TypeError, match=told):
+    with pytest.raises(TypeError, match=message):
         Job(resize, name="resize").check_call(Call((), kwargs))
 
 
@@ -235,7 +235,7 @@ def test_a_context_tells_of_its_job(context):
     assert (context.handle, context.unique, context.attempt) == ("handle", "unique", 2)
 
 
-def test_a_context_sends_what_it_is_told(context):
+def test_a_context_sends_what_it_is_reported(context):
     context.set_status(1, 2**32 - 1)
     context.send_data({"a": (1,)})
     context.send_warning("w")
@@ -247,7 +247,7 @@ def test_a_context_sends_what_it_is_told(context):
 
 
 @pytest.mark.parametrize("numbers", [(0.5, 1), ("1", 2), (True, 1), (None, 1)])
-def test_progress_is_told_in_whole_numbers(context, numbers):
+def test_progress_is_reported_in_whole_numbers(context, numbers):
     with pytest.raises(TypeError, match="whole numbers"):
         context.set_status(*numbers)
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def told():
+def reported():
     """Return what receivers of submit_failed were told; another one fails."""
     found: list[tuple[object, object, object]] = []
 
@@ -49,7 +49,7 @@ def errors(caplog) -> list[str]:
     ]
 
 
-def test_a_down_server_at_commit_is_logged_and_told_and_the_rest_goes_on(down, told, caplog):
+def test_a_down_server_at_commit_is_logged_and_told_and_the_rest_goes_on(down, reported, caplog):
     later: list[int] = []
     with transaction.atomic():
         request = jobs.note.using(on_commit=True).do_background("secret")
@@ -58,7 +58,7 @@ def test_a_down_server_at_commit_is_logged_and_told_and_the_rest_goes_on(down, t
     assert later == [1]
     assert (request.state, request.handle) == (JOB_FAILED, "")
     assert isinstance(request.exception, ServerUnavailable)
-    assert told == [(jobs.note, request, request.exception)]
+    assert reported == [(jobs.note, request, request.exception)]
     [message] = errors(caplog)
     assert message.startswith(
         "job tests.app.note (no handle) was not submitted when its transaction had committed, "
@@ -71,7 +71,7 @@ def test_a_down_server_at_commit_is_logged_and_told_and_the_rest_goes_on(down, t
 
 
 @pytest.mark.parametrize("by", ["option", "setting", "option over setting"])
-def test_it_is_raised_for_whoever_wants_that(settings, down, told, caplog, by):
+def test_it_is_raised_for_callers_that_ask_for_it(settings, down, reported, caplog, by):
     settings.GEARMAN_ON_COMMIT_FAILURE = "raise" if by == "setting" else "log"
     options = {} if by == "setting" else {"on_commit_failure": "raise"}
 
@@ -79,18 +79,18 @@ def test_it_is_raised_for_whoever_wants_that(settings, down, told, caplog, by):
         request = jobs.note.using(on_commit=True, **options).do_background(1)
 
     assert isinstance(request.exception, ServerUnavailable)
-    assert [each[1] for each in told] == [request]
+    assert [each[1] for each in reported] == [request]
     assert len(errors(caplog)) == 1
 
 
-def test_what_is_submitted_outside_of_a_transaction_raises_as_ever(down, told, caplog):
+def test_what_is_submitted_outside_of_a_transaction_raises_as_ever(down, reported, caplog):
     with pytest.raises(ServerUnavailable):
         jobs.note.using(on_commit=True).do_background(1)
 
-    assert (told, errors(caplog)) == ([], [])
+    assert (reported, errors(caplog)) == ([], [])
 
 
-def test_each_of_many_jobs_is_told(down, told):
+def test_each_of_many_jobs_is_reported(down, reported):
     with transaction.atomic():
         requests = (
             GearmanClient()
@@ -100,10 +100,12 @@ def test_each_of_many_jobs_is_told(down, told):
             )
         )
 
-    assert [each[1] for each in told] == requests
+    assert [each[1] for each in reported] == requests
 
 
-def test_what_a_server_refuses_is_told_and_the_others_go_out(settings, told, request, caplog):
+def test_what_a_server_refuses_is_reported_and_the_others_go_out(
+    settings, reported, request, caplog
+):
     settings.GEARMAN_BACKEND = "memory"
     settings.GEARMAN_OPTIONS = {"name": request.node.nodeid, "max_queued": 1}
 
@@ -118,35 +120,35 @@ def test_what_a_server_refuses_is_told_and_the_others_go_out(settings, told, req
 
     assert first.handle
     assert isinstance(second.exception, ServerError)
-    assert [each[1] for each in told] == [second]
+    assert [each[1] for each in reported] == [second]
     assert len(errors(caplog)) == 1
 
 
 @pytest.mark.gearman("eager")
-def test_a_job_that_runs_at_once_and_fails_is_no_failure_to_submit(gearman_client, told):
+def test_a_job_that_runs_at_once_and_fails_is_no_failure_to_submit(gearman_client, reported):
     with pytest.raises(ValueError, match="boom"), transaction.atomic():
         jobs.fail.using(on_commit=True).do_background("boom")
 
-    assert told == []
+    assert reported == []
 
 
-def test_a_server_that_is_down_in_a_test_is_one(gearman_client, told, ran):
+def test_a_server_that_is_down_in_a_test_is_one(gearman_client, reported, ran):
     with gearman_client.server_down(), transaction.atomic():
         request = jobs.note.using(on_commit=True).do_background(1)
         transaction.on_commit(lambda: ran.append("later"))
 
     assert ran == ["later"]
     assert isinstance(request.exception, ServerUnavailable)
-    assert [each[1] for each in told] == [request]
+    assert [each[1] for each in reported] == [request]
 
 
-def test_a_connection_that_breaks_in_a_test_leaves_it_open(gearman_client, told, caplog):
+def test_a_connection_that_breaks_in_a_test_leaves_it_open(gearman_client, reported, caplog):
     with gearman_client.lose_connection(after="submit"), transaction.atomic():
         request = jobs.note.using(on_commit=True).do_background(1)
 
     assert isinstance(request.exception, SubmitUncertain)
     assert "may not have been submitted" in errors(caplog)[-1]
-    assert [each[1] for each in told] == [request]
+    assert [each[1] for each in reported] == [request]
 
 
 def test_a_test_that_must_not_reach_a_server_fails(settings):
@@ -157,7 +159,7 @@ def test_a_test_that_must_not_reach_a_server_fails(settings):
 
 
 @pytest.mark.parametrize("value", ["Raise", None, True, ""])
-def test_a_wrong_setting_is_told_before_the_commit(settings, value):
+def test_a_wrong_setting_is_reported_before_the_commit(settings, value):
     settings.GEARMAN_ON_COMMIT_FAILURE = value
 
     with transaction.atomic(), pytest.raises(ImproperlyConfigured, match="is 'log' or 'raise'"):

@@ -76,26 +76,27 @@ def script(*lines: str, setup: bool = True) -> str:
 
 
 def test_the_check_finds_declarations_that_no_worker_loads(run, tmp_path):
-    told = run("manage.py", "check")
+    message = run("manage.py", "check")
 
-    assert told.returncode == 1
-    errors = [line for line in told.stderr.splitlines() if "E011" in line]
-    assert len(errors) == 2, told.stderr
-    assert f"shop.tasks.lost ({tmp_path}/shop/tasks.py:5)" in told.stderr
+    assert message.returncode == 1
+    errors = [line for line in message.stderr.splitlines() if "E011" in line]
+    assert len(errors) == 2, message.stderr
+    assert f"shop.tasks.lost ({tmp_path}/shop/tasks.py:5)" in message.stderr
     assert (
-        "move it to shop.gearman_jobs, or import its module there: import shop.tasks" in told.stderr
+        "move it to shop.gearman_jobs, or import its module there: import shop.tasks"
+        in message.stderr
     )
-    assert f"mysite.jobs.stray ({tmp_path}/mysite/jobs.py:5)" in told.stderr
-    assert "gearman_jobs.py of an app in INSTALLED_APPS" in told.stderr
+    assert f"mysite.jobs.stray ({tmp_path}/mysite/jobs.py:5)" in message.stderr
+    assert "gearman_jobs.py of an app in INSTALLED_APPS" in message.stderr
 
 
 def test_the_check_is_content_once_gearman_jobs_imports_them(run, tmp_path):
     with (tmp_path / "shop/gearman_jobs.py").open("a") as file:
         file.write("from shop import tasks\nfrom mysite import jobs\n")
 
-    told = run("manage.py", "check")
+    message = run("manage.py", "check")
 
-    assert told.returncode == 0, told.stderr
+    assert message.returncode == 0, message.stderr
 
 
 @pytest.mark.parametrize(
@@ -110,22 +111,22 @@ def test_the_check_is_content_once_gearman_jobs_imports_them(run, tmp_path):
 def test_a_late_job_is_refused_at_submission(run, code, says):
     for submit in ("job.do_background()", "job.do()", "GearmanClient().submit_job(job.name)"):
         lines = ["from django_gearman import GearmanClient", *code.splitlines(), submit]
-        told = run("-c", script(*lines))
+        message = run("-c", script(*lines))
 
-        assert "JobNotRegistered: job " in told.stderr
-        assert "no worker loads that" in told.stderr
+        assert "JobNotRegistered: job " in message.stderr
+        assert "no worker loads that" in message.stderr
         import re
 
-        assert re.search(says, told.stderr)
+        assert re.search(says, message.stderr)
 
 
 @pytest.mark.parametrize("backend", ["memory", "eager"])
 def test_where_jobs_stay_in_the_process_every_declared_job_is_known(run, backend):
     lines = ["from shop.tasks import lost", "lost.do_background(1)"]
 
-    told = run("-c", script(*lines), BACKEND=backend)
+    message = run("-c", script(*lines), BACKEND=backend)
 
-    assert told.returncode == 0, told.stderr
+    assert message.returncode == 0, message.stderr
 
 
 @pytest.mark.parametrize(
@@ -142,9 +143,9 @@ def test_where_jobs_stay_in_the_process_every_declared_job_is_known(run, backend
     ],
 )
 def test_a_job_that_workers_load_is_sent(run, code, environment):
-    told = run("-c", script(*code.splitlines(), "job.do_background()"), **environment)
+    message = run("-c", script(*code.splitlines(), "job.do_background()"), **environment)
 
-    assert "ServerUnavailable" in told.stderr  # there is none: it was about to be sent
+    assert "ServerUnavailable" in message.stderr  # there is none: it was about to be sent
 
 
 def test_a_part_of_gearman_jobs_that_is_not_imported_is_named(run, tmp_path):
@@ -153,19 +154,19 @@ def test_a_part_of_gearman_jobs_that_is_not_imported_is_named(run, tmp_path):
     (tmp_path / "shop/gearman_jobs/__init__.py").write_text("")
     (tmp_path / "shop/gearman_jobs/mail.py").write_text(JOB.format("send"))
 
-    told = run("-c", script("from shop.gearman_jobs.mail import send", "send.do_background()"))
+    message = run("-c", script("from shop.gearman_jobs.mail import send", "send.do_background()"))
     checked = run("manage.py", "check")
 
-    for output in (told.stderr, checked.stderr):
+    for output in (message.stderr, checked.stderr):
         assert "import shop.gearman_jobs.mail in shop/gearman_jobs/__init__.py" in output
 
 
 def test_a_module_under_another_name_is_named(run):
     lines = ["import sys", "sys.path.insert(0, 'shop')", "from gearman_jobs import good"]
 
-    told = run("-c", script(*lines, "good.do_background()"))
+    message = run("-c", script(*lines, "good.do_background()"))
 
-    assert "import it from shop.gearman_jobs, as workers do" in told.stderr
+    assert "import it from shop.gearman_jobs, as workers do" in message.stderr
 
 
 @pytest.mark.parametrize("backend", ["gearman", "memory", "eager"])
@@ -180,18 +181,18 @@ def test_without_the_app_nothing_is_submitted(run, backend, submit):
         submit,
     ]
 
-    told = run("-c", script(*lines), WITHOUT="django_gearman", BACKEND=backend)
+    message = run("-c", script(*lines), WITHOUT="django_gearman", BACKEND=backend)
 
-    assert "NotSetUp: 'django_gearman' is not in INSTALLED_APPS" in told.stderr
+    assert "NotSetUp: 'django_gearman' is not in INSTALLED_APPS" in message.stderr
 
 
 def test_before_django_is_set_up_nothing_is_submitted(run):
     lines = ["from shop.gearman_jobs import good", "good.do_background()"]
 
-    told = run("-c", script(*lines, setup=False))
+    message = run("-c", script(*lines, setup=False))
 
-    assert "NotSetUp: Django has not loaded the apps yet" in told.stderr
-    assert "django.setup()" in told.stderr
+    assert "NotSetUp: Django has not loaded the apps yet" in message.stderr
+    assert "django.setup()" in message.stderr
 
 
 def test_an_app_may_submit_as_soon_as_it_is_ready(run, tmp_path):
@@ -201,17 +202,17 @@ def test_an_app_may_submit_as_soon_as_it_is_ready(run, tmp_path):
         "        print(good.do_background())\n"
     )
 
-    told = run("-c", script(), BACKEND="memory")
+    message = run("-c", script(), BACKEND="memory")
 
-    assert "<JobRequest shop.good background" in told.stdout, told.stderr
+    assert "<JobRequest shop.good background" in message.stdout, message.stderr
 
 
 def test_the_name_of_a_job_whose_app_is_not_installed_says_so(run):
     lines = ["from django_gearman import GearmanClient", "GearmanClient().submit_job('closed.all')"]
 
-    told = run("-c", script(*lines))
+    message = run("-c", script(*lines))
 
-    assert "no app in INSTALLED_APPS is named 'closed'" in told.stderr
+    assert "no app in INSTALLED_APPS is named 'closed'" in message.stderr
 
 
 def test_the_name_of_a_job_in_another_module_of_an_app_says_where_it_belongs(run):
@@ -220,9 +221,9 @@ def test_the_name_of_a_job_in_another_module_of_an_app_says_where_it_belongs(run
         "GearmanClient().submit_job('shop.tasks.f')",
     ]
 
-    told = run("-c", script(*lines))
+    message = run("-c", script(*lines))
 
-    assert "workers load shop.gearman_jobs, and what it imports: not shop.tasks" in told.stderr
+    assert "workers load shop.gearman_jobs, and what it imports: not shop.tasks" in message.stderr
 
 
 def test_what_a_program_of_the_project_serves_is_in_its_place(run, tmp_path):
@@ -234,9 +235,9 @@ def test_what_a_program_of_the_project_serves_is_in_its_place(run, tmp_path):
     (tmp_path / "shop/gearman_jobs.py").write_text(JOB.format("good"))
 
     assert "own-one (" in run("manage.py", "check").stderr
-    told = run("manage.py", "check", EXTERNAL="shop.tasks.* own-* mysite.jobs.stray")
+    message = run("manage.py", "check", EXTERNAL="shop.tasks.* own-* mysite.jobs.stray")
 
-    assert told.returncode == 0, told.stderr
+    assert message.returncode == 0, message.stderr
 
 
 def test_a_check_survives_what_it_cannot_read(run, tmp_path):
@@ -245,7 +246,7 @@ def test_a_check_survives_what_it_cannot_read(run, tmp_path):
     (tmp_path / "shop/dangling.py").symlink_to(tmp_path / "nowhere.py")
     (tmp_path / "shop/loop").symlink_to(tmp_path / "shop")
 
-    told = run("-W", "error", "manage.py", "check")
+    message = run("-W", "error", "manage.py", "check")
 
-    assert "shop.warned.f" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert "shop.warned.f" in message.stderr
+    assert "Traceback" not in message.stderr

@@ -93,8 +93,8 @@ def test_updates_come_as_the_job_sends_them(memory, client):
 
     work_off()
 
-    told = [type(update).__name__ for update in request.updates(20)]
-    assert told == ["WorkStatus", "WorkStatus", "WorkData", "WorkWarning", "WorkComplete"]
+    reported = [type(update).__name__ for update in request.updates(20)]
+    assert reported == ["WorkStatus", "WorkStatus", "WorkData", "WorkWarning", "WorkComplete"]
 
 
 def test_status_is_asked_by_request_or_handle(memory, client):

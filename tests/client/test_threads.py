@@ -112,7 +112,7 @@ def test_the_threads_are_named_and_bounded_and_end(own_waiters):
     assert time.monotonic() - started < 3, "the time was not counted from the call"
 
 
-def test_a_call_that_finds_no_thread_in_its_time_is_told(own_waiters):
+def test_a_call_that_finds_no_thread_in_its_time_is_reported(own_waiters):
     own_waiters._most = 1
 
     async def call_both() -> None:

@@ -84,7 +84,7 @@ def test_a_child_has_no_connection_of_the_worker(worker, client):
 
 
 @pytest.mark.parametrize("how", ["fork", "fork of C", "popen", "spawn"])
-def test_a_job_is_given_to_another_worker_although_what_it_started_lives_on(
+def test_a_job_is_given_to_another_worker_although_what_it_started_keeps_running(
     launch, client, own_gearmand, trail, how
 ):
     worker = launch("gearman_worker")

@@ -110,7 +110,7 @@ def test_the_output_is_not_needed(client, own_gearmand, trail, tmp_path):
 
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("reader", ["sleeps", "gone"])
-def test_output_that_nobody_reads_holds_nothing_up(
+def test_output_without_a_reader_holds_nothing_up(
     client, own_gearmand, trail, tmp_path, form, reader
 ):
     reading, writing = os.pipe()
@@ -173,16 +173,16 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("told", FILES)
+@pytest.mark.parametrize("message", FILES)
 @pytest.mark.parametrize("check", [[], ["--check"]])
-def test_a_health_file_that_is_something_else_is_refused(launch, tmp_path, told, check):
+def test_a_health_file_that_is_something_else_is_refused(launch, tmp_path, message, check):
     path = tmp_path / "health"
-    FILES[told](path)
+    FILES[message](path)
 
     worker = launch("gearman_worker", "--health-file", str(path), *check)
 
     assert worker.process.wait(30) == 1
-    assert f"CommandError: --health-file {path}: {told}" in worker.output
+    assert f"CommandError: --health-file {path}: {message}" in worker.output
     assert os.path.lexists(path)
     if path.is_file():
         assert path.read_text() == "precious"

@@ -25,16 +25,16 @@ def test_an_id_survives_retries_and_deaths(launch, client, trail, backend, uniqu
     )
 
     wait_until(lambda: len(trail()) == 3, "three attempts")
-    told = [line.split("/") for line in trail()]
-    assert [attempt for attempt, *_ in told] == ["1", "2", "3"]
-    [(job_id, its_unique, enqueued_at)] = {tuple(rest) for _, *rest in told}
+    messages = [line.split("/") for line in trail()]
+    assert [attempt for attempt, *_ in messages] == ["1", "2", "3"]
+    [(job_id, its_unique, enqueued_at)] = {tuple(rest) for _, *rest in messages}
     assert (job_id, its_unique) == (request.id, unique or request.id)
     assert float(enqueued_at) > 0
 
 
 @BOTH
 @EACH_UNIQUE
-def test_an_attempt_that_nobody_noted_is_not_doubled(launch, client, trail, backend, unique):
+def test_an_attempt_that_was_not_recorded_is_not_doubled(launch, client, trail, backend, unique):
     launch("gearman_worker", backend=backend)
     args = ["die before it is noted"]
     client.submit_job(IDENTIFY, args=args, unique=unique, background=True)

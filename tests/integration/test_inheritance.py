@@ -63,7 +63,7 @@ def test_no_job_gets_the_rows_of_another(
     assert worker.stop() == 0
 
 
-def test_threads_and_connections_of_the_parent_are_told_of(launch, own_gearmand, opens):
+def test_threads_and_connections_of_the_parent_are_reported(launch, own_gearmand, opens):
     opens("listener", "connection")
     worker = launch("gearman_worker")
     workers_ready(own_gearmand, 1)
@@ -79,7 +79,7 @@ def test_threads_and_connections_of_the_parent_are_told_of(launch, own_gearmand,
     assert worker.stop() == 0
 
 
-def test_nothing_is_told_where_nothing_is_open(launch, own_gearmand):
+def test_nothing_is_reported_where_nothing_is_open(launch, own_gearmand):
     worker = launch("gearman_worker", "-w", "2")
     workers_ready(own_gearmand, 2)
     worker.process.send_signal(signal.SIGHUP)  # the new code has what the old one left it

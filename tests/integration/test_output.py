@@ -35,17 +35,17 @@ def test_each_line_of_a_worker_is_json(launch, client, own_gearmand, monkeypatch
     assert worker.stop() == 0
 
     assert all({"time", "level", "logger", "process", "message"} <= set(r) for r in records(worker))
-    told = messages(worker)
-    assert "1 worker process on" in told
-    assert "tests.integration.mark (queue default)" in told
-    assert "No worker in GEARMAN_WORKERS serves queue" in told
-    assert "printed in parts and on" in told
-    assert "one\ntwo" in told
-    assert "without an end" in told
-    assert "UserWarning: a warning" in told
+    message = messages(worker)
+    assert "1 worker process on" in message
+    assert "tests.integration.mark (queue default)" in message
+    assert "No worker in GEARMAN_WORKERS serves queue" in message
+    assert "printed in parts and on" in message
+    assert "one\ntwo" in message
+    assert "without an end" in message
+    assert "UserWarning: a warning" in message
     by_logger = {record["logger"]: record for record in records(worker)}
     assert by_logger["shop"]["job"] == "tests.integration.make_noise"
-    assert r"uncaught exception in thread odd\nthread: ValueError" in told
+    assert r"uncaught exception in thread odd\nthread: ValueError" in message
     traces = [record["traceback"] for record in records(worker) if "traceback" in record]
     assert all("_fail" in str(trace) for trace in traces)
 
@@ -96,7 +96,7 @@ def test_no_text_of_a_client_makes_a_line_of_its_own(launch, client, own_gearman
 
 
 @pytest.mark.parametrize("arguments", [[], JSON], ids=["text", "json"])
-def test_code_that_cannot_be_loaded_is_told_in_one_record(
+def test_code_that_cannot_be_loaded_is_reported_in_one_record(
     launch, own_gearmand, tmp_path, monkeypatch, arguments
 ):
     (tmp_path / "changing_settings.py").write_text("from tests.integration.settings import *\n")

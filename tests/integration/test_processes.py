@@ -73,7 +73,7 @@ def test_a_worker_of_one_queue_leaves_the_others_alone(launch, client, own_gearm
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_worker_finishes_the_job_in_hand(launch, client, own_gearmand, trail, number):
+def test_a_stopped_worker_finishes_the_current_job(launch, client, own_gearmand, trail, number):
     worker = launch("gearman_worker")
     client.dispatch_background_task("tests.integration.hold", 1.0)
     wait_until(lambda: trail() == ["begun"], "the job has begun")

@@ -52,7 +52,7 @@ def test_a_poison_job_that_declares_no_retries_costs_three_workers(launch, clien
     assert worker.stop() == 0
 
 
-def test_a_poison_job_that_somebody_waits_for_fails_there(launch, client, trail):
+def test_a_poison_job_with_a_waiting_client_fails_there(launch, client, trail):
     worker = launch("gearman_worker")
 
     request = client.submit_job("tests.integration.poison", "kill", poll_timeout=60)
@@ -99,7 +99,7 @@ def test_a_failed_job_is_tried_again_later(launch, client, own_gearmand, trail):
 # How long a process lives
 
 
-def test_sighup_under_load_is_noticed_by_nobody(launch, client, own_gearmand):
+def test_sighup_under_load_is_noticed_by_no_client(launch, client, own_gearmand):
     worker = launch("gearman_worker", "-w", "3")
     workers_ready(own_gearmand, 3)
     fewest, seen, results, is_over = [3], set(), [], threading.Event()
@@ -240,7 +240,7 @@ def test_new_code_is_run_as_soon_as_a_file_changes(launch, own_gearmand, tmp_pat
     worker = launch("gearman_worker", "--autoreload")
     workers_ready(own_gearmand, 1, "changing.old")
 
-    def edit(text: str, told: str) -> None:
+    def edit(text: str, message: str) -> None:
         checking = "checking that the new code can start"
         checks = worker.output.count(checking)
         jobs.write_text(text)
@@ -252,7 +252,9 @@ def test_new_code_is_run_as_soon_as_a_file_changes(launch, own_gearmand, tmp_pat
             return worker.output.count(checking) > checks
 
         wait_until(is_noticed, "the change is noticed")
-        wait_until(lambda: told in worker.output, told)  # each further change would start it anew
+        wait_until(
+            lambda: message in worker.output, message
+        )  # each further change would start it anew
 
     edit("this is no Python", "Reload failed")
     new = "from django_gearman import gearman_job\n\n@gearman_job\ndef new(): pass\n"

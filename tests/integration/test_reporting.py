@@ -32,7 +32,7 @@ def failure(request) -> JobRaised:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ("exits", "Unspeakable: <Unspeakable: its str() raised SystemExit: unspeakable>"),
         ("interrupts", "its str() raised KeyboardInterrupt"),
@@ -45,14 +45,14 @@ def failure(request) -> JobRaised:
         ("huge", "xxx... (5000000 characters)".replace("...", "\n...")),
     ],
 )
-def test_any_failure_is_told_and_costs_no_process(launch, client, trail, how, told):
+def test_any_failure_is_reported_and_costs_no_process(launch, client, trail, how, message):
     worker = launch("gearman_worker")
 
     error = failure(
         client.submit_job("tests.integration.untellable_jobs.fail_as", how, poll_timeout=30)
     )
 
-    assert told in f"{error.exception_type}: {error.message}"
+    assert message in f"{error.exception_type}: {error.message}"
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert trail() == [how, "1"]
     assert worker.stop() == 0
@@ -129,7 +129,7 @@ def test_who_tells_may_die_and_no_attempt_is_doubled(launch, client, own_gearman
     assert trail() == ["ran", "retried", "ran"]
 
 
-def test_a_job_whose_start_cannot_be_told_is_charged(launch, client, trail):
+def test_a_job_whose_start_cannot_be_reported_is_charged(launch, client, trail):
     worker = launch("gearman_worker")
 
     request = client.submit_job(

@@ -60,7 +60,7 @@ def test_the_same_job_for_another_request_is_the_same_job(settings):
 
 
 @pytest.mark.parametrize(
-    ("provider", "told"),
+    ("provider", "message"),
     [
         ("no.such.module", "GEARMAN_CONTEXT_PROVIDER"),
         (5, "a function without arguments"),
@@ -68,9 +68,9 @@ def test_the_same_job_for_another_request_is_the_same_job(settings):
         (lambda: {1: 2}, "names as keys"),
     ],
 )
-def test_a_wrong_provider_is_told_of(settings, gearman_client, provider, told):
+def test_a_wrong_provider_is_reported(settings, gearman_client, provider, message):
     settings.GEARMAN_CONTEXT_PROVIDER = provider
-    with pytest.raises(ImproperlyConfigured, match=told):
+    with pytest.raises(ImproperlyConfigured, match=message):
         jobs.echo.do(1)
 
 

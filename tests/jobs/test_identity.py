@@ -147,7 +147,7 @@ def test_a_workload_has_no_key_that_a_worker_of_1_0_refuses(settings, unique, pr
     attempt=st.integers(1, 2**31),
     background=st.booleans(),
 )
-def test_whoever_gave_a_unique_is_told_apart_from_its_attempts(
+def test_whoever_gave_a_unique_is_reported_apart_from_its_attempts(
     unique, priority, attempt, background
 ):
     identity = Identity(_SOME_ID, unique or _SOME_ID, priority)

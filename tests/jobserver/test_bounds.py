@@ -121,7 +121,7 @@ def test_a_thousand_idle_workers_cost_no_time():
             assert cpu(server.process.pid) - started < 0.5
 
 
-def test_many_queued_jobs_are_small_and_in_nobodys_way():
+def test_many_queued_jobs_are_small_and_harmless():
     with JobServerProcess() as server, Wire(server.port) as client:
         before = memory(server.process.pid)
         count, batch = 100_000, 1000
@@ -154,7 +154,7 @@ chunks = st.one_of(
 )
 
 
-def test_random_bytes_hurt_nobody_else():
+def test_random_bytes_hurt_no_other_connection():
     """Each example talks nonsense over two connections; a third one must have its jobs done."""
     with JobServerProcess() as server:
 

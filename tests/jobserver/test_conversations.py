@@ -457,7 +457,7 @@ class TestAdministration:
             found += wire.socket.recv(1000)
         assert found == expected
 
-    def test_a_browser_is_told_what_this_is(self, connect):
+    def test_a_browser_is_reported_what_this_is(self, connect):
         wire = connect()
         wire.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""

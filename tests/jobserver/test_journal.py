@@ -116,7 +116,7 @@ class TestFull:
                 raise sqlite3.OperationalError("database or disk is full")
             super()._execute(statement, rows)
 
-    def test_what_cannot_be_written_is_told_and_not_kept(self, tmp_path):
+    def test_what_cannot_be_written_is_reported_and_not_kept(self, tmp_path):
         path = tmp_path / "jobs.db"
         journal = self.Journal(path, written := Written())
         journal.start()
@@ -188,7 +188,7 @@ def damaged(path: Path) -> None:
         (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_what_is_no_store_is_told_and_left_as_it_is(tmp_path, make, complaint):
+def test_what_is_no_store_is_reported_and_left_as_it_is(tmp_path, make, complaint):
     path = tmp_path / "jobs.db"
     make(path)
     before = path.read_bytes() if path.is_file() else None
@@ -237,8 +237,8 @@ class Killed(Journal):
             os._exit(9)
 
 
-def write_until_killed(path: Path, statement: int, after: bool, told: str) -> None:
-    acknowledged = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def write_until_killed(path: Path, statement: int, after: bool, message: str) -> None:
+    acknowledged = os.open(message, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def written(jobs: Sequence[Job], error: str) -> None:
         os.write(acknowledged, b"".join(job.handle + b"\n" for job in jobs if not error))
@@ -257,16 +257,16 @@ def write_until_killed(path: Path, statement: int, after: bool, told: str) -> No
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("statement", range(1, 10))
 def test_killed_at_any_statement_it_keeps_what_was_acknowledged(tmp_path, statement, after):
-    path, told = tmp_path / "jobs.db", tmp_path / "acknowledged"
+    path, message = tmp_path / "jobs.db", tmp_path / "acknowledged"
     stored(path)
     process = multiprocessing.get_context("fork").Process(
-        target=write_until_killed, args=(path, statement, after, str(told))
+        target=write_until_killed, args=(path, statement, after, str(message))
     )
     process.start()
     process.join(PATIENCE)
 
     assert process.exitcode == 9
-    acknowledged = told.read_bytes().split() if told.exists() else []
+    acknowledged = message.read_bytes().split() if message.exists() else []
     kept = [handle for _, handle, _ in stored(path)]
     assert set(acknowledged) <= set(kept)
     assert len(kept) <= len(acknowledged) + 1

@@ -69,9 +69,9 @@ def files(tmp_path):
         ("--tls-key {tmp}/one.key", "name the certificate, too"),
     ],
 )
-def test_what_cannot_be_served_is_told(files, arguments, reason):
-    told = refused(*(word.replace("{tmp}", str(files)) for word in arguments.split()))
-    assert re.search(reason, told), told
+def test_what_cannot_be_served_is_reported(files, arguments, reason):
+    message = refused(*(word.replace("{tmp}", str(files)) for word in arguments.split()))
+    assert re.search(reason, message), message
     assert (files / "letter").read_text() == "Dear Ada"
 
 
@@ -115,9 +115,9 @@ def test_it_says_what_it_is_and_what_is_lost(tmp_path):
         assert server.process.returncode == 0
     with JobServerProcess(f"--store={tmp_path / 'jobs.db'}") as server, Wire(server.port) as client:
         client.submit(b"f", kind=PacketType.SUBMIT_JOB_BG)
-        told = server.stop()
-        assert "No job is lost. Background jobs kept in" in told
-        assert told.endswith("jobs.db: 1.\n")
+        message = server.stop()
+        assert "No job is lost. Background jobs kept in" in message
+        assert message.endswith("jobs.db: 1.\n")
 
 
 def test_an_administrator_ends_it():

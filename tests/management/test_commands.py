@@ -87,7 +87,7 @@ def test_wrong_settings_are_an_error_before_anything_starts(settings):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["-q", "mail:0"], "1 process or more"),
         (["-q", "mail:0"], "N must be at least 1"),
@@ -115,9 +115,9 @@ def test_wrong_settings_are_an_error_before_anything_starts(settings):
         (["--health-file", "/no/such/directory/file"], "cannot be written to"),
     ],
 )
-def test_arguments_that_cannot_be_meant_are_refused(settings, arguments, told):
+def test_arguments_that_cannot_be_meant_are_refused(settings, arguments, message):
     settings.GEARMAN_BACKEND = "gearman"
-    with pytest.raises(CommandError, match=told):
+    with pytest.raises(CommandError, match=message):
         run("gearman_worker", *arguments)
 
 
@@ -145,7 +145,7 @@ def test_status_shows_functions_and_workers(server):
 
 
 @pytest.mark.gearmand
-def test_status_is_told_as_json(server):
+def test_status_is_reported_as_json(server):
     [report] = json.loads(run("gearman_status", "--json"))["servers"]
 
     assert (report["server"], report["error"]) == (server.address, None)
@@ -273,9 +273,9 @@ def test_an_error_of_a_server_is_one_line(settings, production):
     ],
 )
 def test_a_worker_tells_how_its_processes_share_the_queues(queues, lines):
-    told = gearman_worker._layout([GearmanWorker(each) for each in queues])
+    message = gearman_worker._layout([GearmanWorker(each) for each in queues])
 
-    assert [line.strip() for line in told] == lines
+    assert [line.strip() for line in message] == lines
 
 
 def test_the_help_says_which_queues_share_processes():

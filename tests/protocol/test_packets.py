@@ -217,7 +217,7 @@ def test_a_damaged_stream_is_a_protocol_error_and_nothing_else(sent, data):
         b"\0RES\xff\xff\xff\xff\0\0\0\0",
     ],
 )
-def test_wrong_magic_and_unknown_types_are_told(noise):
+def test_wrong_magic_and_unknown_types_are_reported(noise):
     reader = PacketReader(source="the server")
 
     for data in (noise, b""):  # and stay wrong
@@ -226,23 +226,23 @@ def test_wrong_magic_and_unknown_types_are_told(noise):
 
 
 @pytest.mark.parametrize(
-    ("noise", "told"),
+    ("noise", "message"),
     [
         (b"x" * 12, "not a Gearman packet"),
         (encode(PacketType.WORK_COMPLETE, magic=RESPONSE), "1 of its 2 arguments"),
     ],
 )
-def test_noise_waits_until_what_came_before_it_was_taken(noise, told):
+def test_noise_waits_until_what_came_before_it_was_taken(noise, message):
     reader = PacketReader()
 
     whole = encode(PacketType.NOOP, magic=RESPONSE)
     assert reader.feed(whole + noise) == [Packet(PacketType.NOOP)]
-    with pytest.raises(ProtocolError, match=told):
+    with pytest.raises(ProtocolError, match=message):
         reader.feed(b"")
 
 
 @pytest.mark.parametrize("kind", [kind for kind, count in ARGUMENTS.items() if count > 1])
-def test_too_few_arguments_are_told(kind):
+def test_too_few_arguments_are_reported(kind):
     packet = encode(kind, *[b"x"] * (ARGUMENTS[kind] - 1), magic=RESPONSE)
 
     with pytest.raises(ProtocolError, match=rf"{kind.name} with \d of its {ARGUMENTS[kind]}"):

@@ -19,7 +19,7 @@ LONG = "died " * 100
 
 
 @pytest.mark.parametrize(
-    ("told", "text"),
+    ("reported", "text"),
     [
         (b"no paper", "no paper"),
         (b"no paper\n\0", "no paper"),
@@ -37,8 +37,8 @@ LONG = "died " * 100
         (b"\x05\x0b\n\x20short", "\\x05\\x0b\n short"),
     ],
 )
-def test_it_is_shown_as_text(told, text):
-    assert text_of(told) == text
+def test_it_is_shown_as_text(reported, text):
+    assert text_of(reported) == text
 
 
 def test_a_flood_of_it_is_cut():
@@ -76,7 +76,7 @@ WARNING, STATUS = PacketType.WORK_WARNING, PacketType.WORK_STATUS
 
 @pytest.mark.gearmand
 @pytest.mark.parametrize(
-    ("packets", "told"),
+    ("packets", "reported"),
     [
         ([(WARNING, b"no paper"), FAIL], "failed: no paper"),
         ([(WARNING, b'"no \\u0070aper"'), FAIL], "failed: no paper"),
@@ -87,10 +87,10 @@ WARNING, STATUS = PacketType.WORK_WARNING, PacketType.WORK_STATUS
         ([FAIL], "failed; its worker did not tell why"),
     ],
 )
-def test_a_warning_just_before_the_failure_is_its_reason(outcome_of, packets, told):
+def test_a_warning_just_before_the_failure_is_its_reason(outcome_of, packets, reported):
     request = outcome_of(*packets)
 
-    with pytest.raises(JobFailed, match=rf"{re.escape(told)}$") as caught:
+    with pytest.raises(JobFailed, match=rf"{re.escape(reported)}$") as caught:
         print(request.result)
     assert not isinstance(caught.value, JobRaised)
     assert len(request.warning_updates) == sum(packet != FAIL for packet in packets) - any(

@@ -106,7 +106,7 @@ def test_what_would_change_is_refused_by_its_path(value):
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (Level.HIGH, "pass its .value"),
         (collections.OrderedDict(), "would come back as a plain dict"),
@@ -122,10 +122,10 @@ def test_what_would_change_is_refused_by_its_path(value):
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_a_refusal_says_what_to_do(value, told):
+def test_a_refusal_says_what_to_do(value, message):
     with pytest.raises(SerializationError) as caught:
         JSON.dumps(value)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_lazy_object_is_refused_without_being_made():

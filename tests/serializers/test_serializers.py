@@ -139,7 +139,7 @@ Point = collections.namedtuple("Point", "x y")
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (Call([1, print]), "args[1]"),
         (Call([], {"when": {"at": [0, object()]}}), "kwargs['when']['at'][1]"),
@@ -153,10 +153,10 @@ Point = collections.namedtuple("Point", "x y")
         (Call([bytearray(b"x")]), "bytearray"),
     ],
 )
-def test_json_names_what_it_cannot_carry(call, told):
+def test_json_names_what_it_cannot_carry(call, message):
     with pytest.raises(SerializationError) as caught:
         JSON.dumps_call(call)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_queryset_is_refused_without_asking_the_database():
@@ -299,7 +299,7 @@ class Packed(JSONSerializer):
         return zlib.compress(super().dumps_call(call))
 
 
-def test_whether_calls_are_equal_is_told_by_their_workloads():
+def test_whether_calls_are_equal_is_reported_by_their_workloads():
     one, other = Call([{"a": 1, "b": 2}]), Call([{"b": 2, "a": 1}])
 
     assert JSON.unique_key(one) == JSON.unique_key(other) != JSON.unique_key(Call([1]))
@@ -332,11 +332,11 @@ def test_an_error_travels_to_the_client():
     try:
         raise ValueError("boom")
     except ValueError as error:
-        told = read_error(dump_error(error))
+        message = read_error(dump_error(error))
 
-    assert told is not None
-    assert (told["exception_type"], told["message"]) == ("ValueError", "boom")
-    assert "raise ValueError" in told["traceback"]
+    assert message is not None
+    assert (message["exception_type"], message["message"]) == ("ValueError", "boom")
+    assert "raise ValueError" in message["traceback"]
 
 
 def test_an_error_whose_text_cannot_be_had_travels_too():
@@ -344,10 +344,10 @@ def test_an_error_whose_text_cannot_be_had_travels_too():
         def __str__(self):
             raise RuntimeError("no text")
 
-    told = read_error(dump_error(Broken()))
+    message = read_error(dump_error(Broken()))
 
-    assert told is not None
-    assert "no text" in told["message"]
+    assert message is not None
+    assert "no text" in message["message"]
 
 
 @given(value=values)

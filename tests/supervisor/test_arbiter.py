@@ -77,8 +77,8 @@ def test_processes_that_die_at_once_are_replaced_more_and_more_slowly(launch):
     wait_until(lambda: len(family.children()) >= 4, "four tries")
 
     assert "RuntimeError: broken" in family.output
-    for told in ("exited with 1; starting another one in 0.1 s", "in 0.2 s", "in 0.4 s"):
-        assert told in family.output
+    for message in ("exited with 1; starting another one in 0.1 s", "in 0.2 s", "in 0.4 s"):
+        assert message in family.output
     assert family.stop() == 0
 
 
@@ -274,7 +274,7 @@ def test_sigquit_shows_where_every_process_is(launch):
 
     family.send(signal.SIGQUIT)
 
-    told = [f"process {child} is here" for child in family.children()]
-    wait_until(lambda: all(each in family.output for each in told), "each is named")
+    messages = [f"process {child} is here" for child in family.children()]
+    wait_until(lambda: all(each in family.output for each in messages), "each is named")
     wait_until(lambda: family.output.count("in run\n") >= 3, "the tracebacks")
     assert family.stop() == 0

@@ -21,12 +21,12 @@ def systemd(tmp_path, monkeypatch):
     monkeypatch.setenv("NOTIFY_SOCKET", path)
 
     def read() -> list[str]:
-        told = []
+        messages = []
         while True:
             try:
-                told += channel.recv(4096).decode().splitlines()
+                messages += channel.recv(4096).decode().splitlines()
             except BlockingIOError:
-                return told
+                return messages
 
     yield read
     channel.close()
@@ -46,7 +46,7 @@ def test_the_file_is_touched_while_all_serve_only(tmp_path):
     assert not file.exists()
 
 
-def test_a_file_that_cannot_be_touched_is_told_of(tmp_path, caplog):
+def test_a_file_that_cannot_be_touched_is_reported(tmp_path, caplog):
     Health(tmp_path / "no" / "such" / "health")(Status(1, 1, False))
 
     assert "--health-file" in caplog.text
@@ -86,7 +86,7 @@ def test_the_watchdog_of_another_process_is_not_ours(systemd, monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["", "no path", "/no/such/socket"])
-def test_without_systemd_nothing_is_told(monkeypatch, address):
+def test_without_systemd_nothing_is_reported(monkeypatch, address):
     monkeypatch.setenv("NOTIFY_SOCKET", address)
 
     Health(None)(Status(1, 1, False))
@@ -121,17 +121,17 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("told", FILES)
-def test_what_is_something_else_is_refused_and_left_alone(tmp_path, told):
+@pytest.mark.parametrize("message", FILES)
+def test_what_is_something_else_is_refused_and_left_alone(tmp_path, message):
     path = tmp_path / "health"
-    FILES[told](path)
+    FILES[message](path)
     before = path.lstat()
 
-    with pytest.raises(ValueError, match=rf"--health-file .*health: .*{told}.*\. Name a file"):
+    with pytest.raises(ValueError, match=rf"--health-file .*health: .*{message}.*\. Name a file"):
         check_health_file(path)
 
     health = Health(path)  # had it come meanwhile
-    if told != "it has 7 bytes":
+    if message != "it has 7 bytes":
         health(Status(1, 1, False))
     health.forget()
     after = path.lstat()
@@ -143,7 +143,7 @@ def test_what_is_something_else_is_refused_and_left_alone(tmp_path, told):
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("/dev/null", "it is a device"),
         ("/no/such/directory/health", "its directory does not exist, or cannot be written to"),
@@ -152,8 +152,8 @@ def test_what_is_something_else_is_refused_and_left_alone(tmp_path, told):
         ("x" * 300, "File name too long"),
     ],
 )
-def test_paths_that_cannot_be_are_refused(path, told):
-    with pytest.raises(ValueError, match=told):
+def test_paths_that_cannot_be_are_refused(path, message):
+    with pytest.raises(ValueError, match=message):
         check_health_file(Path(path))
 
 
@@ -168,7 +168,7 @@ def test_a_symbolic_link_is_not_followed(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
-def test_a_disk_without_room_is_told_of_once(tmp_path, caplog, monkeypatch, number):
+def test_a_disk_without_room_is_reported_once(tmp_path, caplog, monkeypatch, number):
     def fail(*args: object) -> int:
         raise OSError(number, os.strerror(number))
 

@@ -47,7 +47,7 @@ def test_what_a_process_writes_is_there_after_its_death(scoreboard):
 
 
 @given(tasks=st.lists(st.binary(max_size=200), max_size=5))
-def test_the_last_task_is_the_one_in_hand(tasks):
+def test_the_last_task_is_the_one_current(tasks):
     scoreboard = Scoreboard()
     for task in tasks:
         scoreboard.take(task, math.inf)

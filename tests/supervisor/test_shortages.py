@@ -97,7 +97,7 @@ def test_processes_wait_for_descriptors(launch):
     assert len(family.children("stopped")) == 20
 
 
-def test_a_connection_that_cannot_be_shared_is_told_of(launch):
+def test_a_connection_that_cannot_be_shared_is_reported(launch):
     family = launch(
         start="import socket; from django_gearman.supervisor import send_socket, wake_parent\n"
         "    opened = socket.socketpair()\n"
@@ -239,7 +239,7 @@ def test_a_process_that_reports_for_long_is_killed(launch):
     assert family.stop() == 0
 
 
-def test_a_stopped_process_is_told_of_and_not_counted_on(launch):
+def test_a_stopped_process_is_reported_and_not_counted_on(launch):
     family = launch(
         run="scoreboard.take(b'task', float('inf'))" + WAIT_TOO,
         options="report=lambda status: say('serving', status.serving)",

@@ -56,7 +56,7 @@ def test_handlers_that_exist_write_to_the_new_streams():
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_pipe_that_nobody_reads_holds_nothing_up(unbuffered):
+def test_a_pipe_without_a_reader_holds_nothing_up(unbuffered):
     reading, writing = os.pipe()
     code = """
         import sys, logging
@@ -162,7 +162,7 @@ def test_what_has_got_the_number_of_a_closed_stream_is_not_written_to(tmp_path):
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_a_supervisor_lives_on_when_nobody_reads(launch, tmp_path):
+def test_a_supervisor_lives_on_without_a_reader(launch, tmp_path):
     marker = tmp_path / "reading"
     os.mkfifo(marker)
     reading = os.open(marker, os.O_RDONLY | os.O_NONBLOCK)

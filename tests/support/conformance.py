@@ -137,14 +137,14 @@ def look_up(request: object, name: str) -> object:
 
 
 def _told_by_the_file(case: Case) -> Want:
-    told = case.readme_promises if "README promises" in case.want else case.original_did
+    message = case.readme_promises if "README promises" in case.want else case.original_did
     received: list[Received] | None = None
-    if "job_received" in told:
+    if "job_received" in message:
         received = [
             (one["func"], _evaluate(one["args"]), _evaluate(one["kwargs"]))
-            for one in told["job_received"]
+            for one in message["job_received"]
         ]
-    client = told["client"]
+    client = message["client"]
     if "value" in client:
         return Want(value=_evaluate(client["value"]), received=received)
     requests = client.get("requests", [client])
@@ -155,9 +155,9 @@ def _evaluate(text: str) -> Any:
     return eval(text, {"datetime": datetime, "Decimal": Decimal})
 
 
-def _with_our_differences(told: Mapping[str, str]) -> dict[str, object]:
+def _with_our_differences(message: Mapping[str, str]) -> dict[str, object]:
     """Reading a result that is not there raises, where the original gave None."""
-    attributes = {name: _evaluate(text) for name, text in told.items()}
+    attributes = {name: _evaluate(text) for name, text in message.items()}
     if attributes["state"] == "FAILED":
         attributes["result"] = attributes["exception"] = JobRaised
     elif attributes.get("timed_out"):

@@ -155,9 +155,9 @@ def test_a_failure_lists_what_was_submitted_nearest_first(gearman_client):
     jobs.send.using(priority="HIGH").do("ada")
     jobs.send.do_background("bob", subject="Hi")
 
-    told = complaint(gearman_client.assert_submitted, "send-mail", "bob", background=True)
+    message = complaint(gearman_client.assert_submitted, "send-mail", "bob", background=True)
 
-    assert told == (
+    assert message == (
         "send-mail('bob')  background=True was not submitted\n"
         "Submitted were, nearest first:\n"
         "  1. send-mail('bob', subject='Hi')  queue='mail'  background=True\n"
@@ -174,34 +174,34 @@ def test_a_failure_tells_how_often(gearman_client):
     for _ in range(2):
         jobs.note.do_background(1)
 
-    told = complaint(gearman_client.assert_submitted, jobs.note, times=1)
+    message = complaint(gearman_client.assert_submitted, jobs.note, times=1)
 
-    assert told.startswith("tests.app.note(...) was submitted 2 times, not once\n")
+    assert message.startswith("tests.app.note(...) was submitted 2 times, not once\n")
 
 
 def test_a_failure_without_submissions_says_so(gearman_client):
-    told = complaint(gearman_client.assert_submitted, jobs.note)
+    message = complaint(gearman_client.assert_submitted, jobs.note)
 
-    assert told == "tests.app.note(...) was not submitted\nNothing was submitted."
+    assert message == "tests.app.note(...) was not submitted\nNothing was submitted."
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["tests.app.ecko"], "did you mean 'tests.app.echo'"),
         (["send-mail", 1, 2], re.escape("job send-mail(to: 'str', *, subject: 'str' = 'Hello')")),
     ],
 )
-def test_what_can_never_be_submitted_is_told_either_way(gearman_client, arguments, told):
-    assert re.search(told, complaint(gearman_client.assert_submitted, *arguments))
-    assert re.search(told, complaint(gearman_client.assert_not_submitted, *arguments))
+def test_what_can_never_be_submitted_is_reported_either_way(gearman_client, arguments, message):
+    assert re.search(message, complaint(gearman_client.assert_submitted, *arguments))
+    assert re.search(message, complaint(gearman_client.assert_not_submitted, *arguments))
 
 
 def test_what_should_not_be_there_is_shown(gearman_client):
     jobs.note.do_background(1)
 
-    told = complaint(gearman_client.assert_not_submitted, queue="default")
-    assert told == (
+    message = complaint(gearman_client.assert_not_submitted, queue="default")
+    assert message == (
         "tests.app.note(1)  queue='default'  background=True was submitted, and should not be\n"
         "Submitted was:\n"
         "  1. tests.app.note(1)  queue='default'  background=True"
@@ -217,14 +217,14 @@ def test_long_values_and_lists_are_cut(gearman_client):
     for number in range(510):
         jobs.note.do_background("x" * 1000 + str(number))
 
-    told = complaint(gearman_client.assert_submitted, jobs.add)
+    message = complaint(gearman_client.assert_submitted, jobs.add)
 
-    assert "... and 10 more" in told
-    assert max(map(len, told.splitlines())) < 400
+    assert "... and 10 more" in message
+    assert max(map(len, message.splitlines())) < 400
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "told"),
+    ("options", "error", "message"),
     [
         ({"times": 0}, ValueError, "assert_not_submitted"),
         ({"priority": "urgent"}, ValueError, "PRIORITY_HIGH"),
@@ -232,13 +232,13 @@ def test_long_values_and_lists_are_cut(gearman_client):
         ({"kwargs": 5}, TypeError, "kwargs"),
     ],
 )
-def test_a_wrong_assertion_is_an_error(gearman_client, options, error, told):
-    with pytest.raises(error, match=told):
+def test_a_wrong_assertion_is_an_error(gearman_client, options, error, message):
+    with pytest.raises(error, match=message):
         gearman_client.assert_submitted("tests.app.note", **options)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "told"),
+    ("arguments", "options", "message"),
     [
         (["tests.app.note"], {"times": 1}, "takes no times="),
         ([], {"queu": "mail"}, "of which job"),
@@ -249,8 +249,8 @@ def test_a_wrong_assertion_is_an_error(gearman_client, options, error, told):
         ([], {"run_after": 60}, "run_after"),
     ],
 )
-def test_what_no_submission_can_be_like_is_an_error(gearman_client, arguments, options, told):
-    with pytest.raises(TypeError, match=told):
+def test_what_no_submission_can_be_like_is_an_error(gearman_client, arguments, options, message):
+    with pytest.raises(TypeError, match=message):
         gearman_client.assert_not_submitted(*arguments, **options)
 
 
@@ -274,8 +274,8 @@ def test_routes_are_asserted(gearman_client, settings):
     gearman_client.assert_routed()
 
     settings.GEARMAN_WORKERS = ["-q default"]
-    told = complaint(gearman_client.assert_routed)
-    assert "job send-mail -> queue mail: no worker serves it; workers serve: default" in told
+    message = complaint(gearman_client.assert_routed)
+    assert "job send-mail -> queue mail: no worker serves it; workers serve: default" in message
 
     settings.GEARMAN_WORKERS = None
     assert "GEARMAN_WORKERS is not set" in complaint(gearman_client.assert_routed)

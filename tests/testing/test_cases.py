@@ -99,10 +99,10 @@ class StrictMixinTests(unittest.TestCase):
             with replaced(Environment()):
                 self.Strict(name)(result)
 
-        [(test, told)] = result.failures
+        [(test, message)] = result.failures
         self.assertEqual(test._testMethodName, "test_leaves_a_job")
-        self.assertIn("tests.app.note(1)", told)
-        self.assertIn("left queued", told)
+        self.assertIn("tests.app.note(1)", message)
+        self.assertIn("left queued", message)
 
 
 # Blocks
@@ -171,7 +171,7 @@ def test_what_is_no_transport_is_an_error(arguments, options, error):
         pass
 
 
-def test_wrong_options_are_told_when_they_are_used(gearman_client):
+def test_wrong_options_are_reported_when_they_are_used(gearman_client):
     with (
         override_gearman("memory", options={"max_queue": 1}),
         pytest.raises(InvalidBackend, match="max_queue"),
@@ -319,19 +319,19 @@ def run_tests(directory: Path, source: str, *arguments: str) -> str:
 
 
 def test_djangos_test_runner_needs_no_pytest(tmp_path):
-    told = run_tests(tmp_path, TESTS + FAILING)
+    message = run_tests(tmp_path, TESTS + FAILING)
 
-    assert "FAILED (failures=1, errors=2, skipped=1, expected failures=1)" in told, told
-    assert "did you mean 'tests.app.add'" in told
-    assert "'memroy' is not a transport" in told
-    assert "for its own reason" in told
+    assert "FAILED (failures=1, errors=2, skipped=1, expected failures=1)" in message, message
+    assert "did you mean 'tests.app.add'" in message
+    assert "'memroy' is not a transport" in message
+    assert "for its own reason" in message
 
 
 def test_djangos_test_runner_may_use_several_processes(tmp_path):
-    told = run_tests(tmp_path, TESTS, "--parallel=2")
+    message = run_tests(tmp_path, TESTS, "--parallel=2")
 
-    assert "Ran 2 tests" in told
-    assert "OK" in told.splitlines()
+    assert "Ran 2 tests" in message
+    assert "OK" in message.splitlines()
 
 
 def test_outside_of_a_test_there_is_no_harness(production):

@@ -203,7 +203,7 @@ def test_the_error_that_is_raised_tells_of_the_others(gearman_worker):
     assert "ValueError('bang')" in note
 
 
-def test_a_job_that_leaves_the_program_is_told(gearman_client):
+def test_a_job_that_leaves_the_program_is_reported(gearman_client):
     with pytest.raises(SystemExit):
         jobs.leave.do()
 

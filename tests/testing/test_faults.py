@@ -218,7 +218,7 @@ def test_a_fault_can_be_stopped(gearman_client):
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "told"),
+    ("make", "error", "message"),
     [
         (lambda client: client.lose_connection(after="dinner"), ValueError, "'submit'"),
         (lambda client: client.crash_worker_during("nope"), JobNotRegistered, "nope"),
@@ -227,8 +227,8 @@ def test_a_fault_can_be_stopped(gearman_client):
         (lambda client: client.deliver_twice("tests.app.ecko"), JobNotRegistered, "did you mean"),
     ],
 )
-def test_a_fault_that_cannot_be_is_an_error(gearman_client, make, error, told):
-    with pytest.raises(error, match=told):
+def test_a_fault_that_cannot_be_is_an_error(gearman_client, make, error, message):
+    with pytest.raises(error, match=message):
         make(gearman_client)
     assert jobs.add.do(1) == 11
 

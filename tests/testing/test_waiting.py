@@ -20,7 +20,7 @@ PATIENCE = 20.0  # seconds for what takes a moment
 
 @pytest.mark.gearman("memory")
 @pytest.mark.parametrize("options", [{}, {"poll_timeout": 3600}])
-def test_waiting_for_a_job_that_nobody_serves_fails_at_once(gearman_client, options):
+def test_waiting_for_a_job_without_a_worker_fails_at_once(gearman_client, options):
     started = time.monotonic()
 
     with pytest.raises(NotServed, match=r"tests.app.add, but no worker .* gearman_worker.run"):
@@ -97,7 +97,7 @@ def test_on_a_real_server_who_waits_is_served_meanwhile(gearman_client, gearman_
 
 @pytest.mark.gearmand
 @pytest.mark.gearman("real")
-def test_on_a_real_server_a_job_that_is_nobodys_fails_soon(gearman_client):
+def test_on_a_real_server_a_job_that_has_no_worker_fails_soon(gearman_client):
     with pytest.raises(NotServed, match=r"php\.pdf"):
         gearman_client.submit_job("php.pdf", 1)
 
@@ -127,7 +127,7 @@ def test_a_client_in_a_thread_is_served_by_the_tests_worker(gearman_client, gear
 
 
 @pytest.mark.gearman("memory")
-def test_who_waits_for_a_moment_only_is_told_that_it_is_over(gearman_client):
+def test_who_waits_for_a_moment_only_is_reported_that_it_is_over(gearman_client):
     with pytest.raises(JobTimeout):
         jobs.add.using(wait=0.05).do(1)
 

@@ -19,7 +19,7 @@ HOUR = datetime.timedelta(hours=1)
 
 
 @on_queueing_transports
-def test_jobs_run_when_the_worker_is_told_to(transport, gearman_client, gearman_worker, ran):
+def test_jobs_run_when_the_worker_is_reported_to(transport, gearman_client, gearman_worker, ran):
     jobs.note.do_background(1)
     jobs.send.do_background("ada")
     assert ran == []
@@ -69,7 +69,7 @@ def test_jobs_that_have_run_already_do_not_run_again(gearman_client, gearman_wor
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "message"),
     [
         ({"queue": "smss"}, ValueError, "the queues are counting, default"),
         ({"only": "tests.app.ecko"}, JobNotRegistered, "did you mean"),
@@ -83,8 +83,8 @@ def test_jobs_that_have_run_already_do_not_run_again(gearman_client, gearman_wor
         ({"limit": "all"}, ValueError, "0 or more"),
     ],
 )
-def test_a_run_of_what_there_is_not_is_an_error(gearman_worker, arguments, error, told):
-    with pytest.raises(error, match=told):
+def test_a_run_of_what_there_is_not_is_an_error(gearman_worker, arguments, error, message):
+    with pytest.raises(error, match=message):
         gearman_worker.run(**arguments)
 
 
@@ -183,7 +183,7 @@ def test_time_goes_forward(gearman_worker, units):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "units", "told"),
+    ("arguments", "units", "message"),
     [
         ([60], {}, "by a timedelta"),
         (["1h"], {}, "by a timedelta"),
@@ -191,8 +191,8 @@ def test_time_goes_forward(gearman_worker, units):
         ([], {"minute": 1}, "takes weeks, days, hours, minutes and seconds"),
     ],
 )
-def test_time_is_told_as_to_a_timedelta(gearman_worker, arguments, units, told):
-    with pytest.raises(TypeError, match=told):
+def test_time_is_reported_as_to_a_timedelta(gearman_worker, arguments, units, message):
+    with pytest.raises(TypeError, match=message):
         gearman_worker.advance(*arguments, **units)
 
 

@@ -30,32 +30,32 @@ def written():
     "value", [f"x\n{FORGED}", ValueError(f"x\n{FORGED}"), [f"\x1b[2J\n{FORGED}"]]
 )
 def test_an_argument_stays_in_its_line(written, form, value):
-    logger, told = written
+    logger, message = written
 
     logger.warning(f"job {form} failed", value)
 
-    assert told().count("\n") == 1
-    assert "\x1b" not in told()
-    assert r"\n2026" in told()
+    assert message().count("\n") == 1
+    assert "\x1b" not in message()
+    assert r"\n2026" in message()
 
 
 def test_what_is_fine_reaches_handlers_as_it_is(written):
-    logger, told = written
+    logger, message = written
 
     logger.info("%s has %d in %.1f s and %r", "mail", 3, 0.25, "a")
 
-    assert told() == "INFO mail has 3 in 0.2 s and 'a'\n"
+    assert message() == "INFO mail has 3 in 0.2 s and 'a'\n"
 
 
 def test_no_line_of_a_traceback_looks_like_a_record(written):
-    logger, told = written
+    logger, message = written
 
     try:
         raise ValueError(f"no\n{FORGED}\x1b[1A")
     except ValueError as error:
         logger.error("job failed", exc_info=error)
 
-    first, *others = told().splitlines()
+    first, *others = message().splitlines()
     assert first == "ERROR job failed"
     assert all(line.startswith("  | ") for line in others)
     assert f"  | {FORGED}\\x1b[1A" in others
@@ -69,9 +69,9 @@ def test_an_exception_that_cannot_be_shown_is_logged(written, kind):
 
         __repr__ = __str__
 
-    logger, told = written
+    logger, message = written
 
     logger.error("job failed: %s %r", Broken(), Broken(), exc_info=Broken())
 
-    assert told().startswith("ERROR job failed: <")
-    assert "Broken" in told().splitlines()[-1]
+    assert message().startswith("ERROR job failed: <")
+    assert "Broken" in message().splitlines()[-1]

@@ -184,23 +184,23 @@ def test_the_job_sees_what_is_added_to_its_context(settings, gearman_client):
     assert jobs.tell_context.do() == {"shard": 3}
 
 
-def test_it_comes_before_the_outcome_and_that_before_those_who_are_told(
+def test_it_comes_before_the_outcome_and_that_before_those_who_are_reported(
     settings, gearman_client, caplog
 ):
-    told = []
+    messages = []
 
     class Store(Middleware):
         def around_run(self, run, proceed):
-            told.append("middleware")
+            messages.append("middleware")
             ending = proceed()
-            told.append(("stored", gearman_client.submitted[-1].finished))
+            messages.append(("stored", gearman_client.submitted[-1].finished))
             return ending
 
     def started(**kwargs):
-        told.append("started")
+        messages.append("started")
 
     def finished(state, **kwargs):
-        told.append((state, gearman_client.submitted[-1].finished))
+        messages.append((state, gearman_client.submitted[-1].finished))
 
     settings.GEARMAN_MIDDLEWARE = [Store]
     job_started.connect(started)
@@ -212,7 +212,7 @@ def test_it_comes_before_the_outcome_and_that_before_those_who_are_told(
         job_started.disconnect(started)
         job_finished.disconnect(finished)
 
-    assert told == ["started", "middleware", ("stored", False), ("succeeded", True)]
+    assert messages == ["started", "middleware", ("stored", False), ("succeeded", True)]
 
 
 @pytest.mark.parametrize(("failures", "state"), [(0, "succeeded"), (9, "retried")])

@@ -74,7 +74,7 @@ def test_a_job_is_run_with_what_its_workload_says(backend):
 
 
 @pytest.mark.parametrize(
-    ("function", "workload", "told"),
+    ("function", "workload", "message"),
     [
         ("tests.app.echo", b"\xff\x00noise", "SerializationError"),
         ("tests.app.echo", b'{"args": [1, 2], "kwargs": {}}', "too many positional"),
@@ -85,20 +85,22 @@ def test_a_job_is_run_with_what_its_workload_says(backend):
         ("tests.app.try_again", b"5", "RetryJob"),
     ],
 )
-def test_whatever_goes_wrong_fails_the_job_and_says_why(backend, caplog, function, workload, told):
+def test_whatever_goes_wrong_fails_the_job_and_says_why(
+    backend, caplog, function, workload, message
+):
     warning, outcome = run(backend, function, workload)
 
     assert outcome == WorkFail()
     error = read_error(warning.data)
     assert error is not None
-    assert told in f"{error['exception_type']}: {error['message']}"
+    assert message in f"{error['exception_type']}: {error['message']}"
     [record] = caplog.records
     assert record.levelno == logging.ERROR
     assert function in record.getMessage()
     assert record.exc_info, "the traceback is not logged"
 
 
-def test_an_interrupt_goes_on_and_leaves_the_job_in_hand(backend):
+def test_an_interrupt_goes_on_and_leaves_the_current_job(backend):
     def interrupt():
         raise KeyboardInterrupt
 
@@ -113,13 +115,13 @@ def test_an_interrupt_goes_on_and_leaves_the_job_in_hand(backend):
 
 
 def test_signals_surround_a_job(backend):
-    told = []
+    messages = []
 
     def started(sender, context, **kwargs):
-        told.append(("started", sender.name, context.handle != ""))
+        messages.append(("started", sender.name, context.handle != ""))
 
     def finished(sender, context, outcome, exception, seconds, **kwargs):
-        told.append(("finished", type(outcome), type(exception), seconds >= 0))
+        messages.append(("finished", type(outcome), type(exception), seconds >= 0))
 
     job_started.connect(started)
     job_finished.connect(finished)
@@ -129,7 +131,10 @@ def test_signals_surround_a_job(backend):
         job_started.disconnect(started)
         job_finished.disconnect(finished)
 
-    assert told == [("started", "tests.app.fail", True), ("finished", WorkFail, ValueError, True)]
+    assert messages == [
+        ("started", "tests.app.fail", True),
+        ("finished", WorkFail, ValueError, True),
+    ]
 
 
 def test_a_retry_keeps_the_arguments_and_counts(backend, ran):
@@ -143,11 +148,11 @@ def test_a_retry_keeps_the_arguments_and_counts(backend, ran):
     assert again.background
 
 
-def test_a_retry_is_told_apart_from_a_success(backend, ran):
-    told = []
+def test_a_retry_is_reported_apart_from_a_success(backend, ran):
+    messages = []
 
     def finished(exception, **kwargs):
-        told.append(type(exception))
+        messages.append(type(exception))
 
     job_finished.connect(finished)
     try:
@@ -156,10 +161,10 @@ def test_a_retry_is_told_apart_from_a_success(backend, ran):
     finally:
         job_finished.disconnect(finished)
 
-    assert told == [RetryJob, type(None)]
+    assert messages == [RetryJob, type(None)]
 
 
-def test_a_serializer_that_is_wrong_is_told_before_any_job_runs(backend):
+def test_a_serializer_that_is_wrong_is_reported_before_any_job_runs(backend):
     job = Job(lambda: None, name="wrong-serializer", serializer="bogus")
 
     with pytest.raises(ImproperlyConfigured, match="serializer of job wrong-serializer"):
@@ -445,13 +450,13 @@ def test_receivers_may_raise_anything(backend, outcomes_of, caplog, kind, fails)
     def leave(**named):
         raise kind("leaving")
 
-    told = [job_started, job_failed, job_finished]
-    for each in told:
+    messages = [job_started, job_failed, job_finished]
+    for each in messages:
         each.connect(leave)
     try:
-        outcomes = outcomes_of(Job(run, name="told"))
+        outcomes = outcomes_of(Job(run, name="message"))
     finally:
-        for each in told:
+        for each in messages:
             each.disconnect(leave)
 
     assert outcomes == [WorkFail() if fails else WorkComplete(b"null")]
@@ -479,7 +484,7 @@ def test_log_handlers_and_filters_may_raise_anything(backend, outcomes_of, caplo
         added.filter = leave
         jobs_logger.addFilter(added)
     try:
-        outcomes = outcomes_of(Job(fail, name="told"))
+        outcomes = outcomes_of(Job(fail, name="message"))
     finally:
         jobs_logger.removeHandler(added)
         jobs_logger.removeFilter(added)
@@ -490,7 +495,7 @@ def test_log_handlers_and_filters_may_raise_anything(backend, outcomes_of, caplo
     assert f"a log handler or filter raised {kind.__name__}" in record.getMessage()
 
 
-def test_the_outcome_is_out_before_anybody_is_told(backend, caplog):
+def test_the_outcome_is_out_before_a_receiver_is_reported(backend, caplog):
     def fail():
         raise OSError("it failed")
 
@@ -502,9 +507,9 @@ def test_the_outcome_is_out_before_anybody_is_told(backend, caplog):
     for each in (job_failed, job_finished):
         each.connect(look)
     try:
-        backend.submit([JobSpec("told", b"", background=True)])
-        session = backend.register(["told"])
-        execute(Job(fail, name="told"), session.grab_job(0), session, backend.submit)
+        backend.submit([JobSpec("message", b"", background=True)])
+        session = backend.register(["message"])
+        execute(Job(fail, name="message"), session.grab_job(0), session, backend.submit)
     finally:
         for each in (job_failed, job_finished):
             each.disconnect(look)
@@ -519,10 +524,10 @@ def test_a_result_that_cannot_travel_is_a_failure(backend):
                 raise ValueError("it is too much for a Gearman packet")
             super().send(job, update)
 
-    [submission] = backend.submit([JobSpec("told", b"")])
-    session = Narrow(backend.server, ["told"], "")
+    [submission] = backend.submit([JobSpec("message", b"")])
+    session = Narrow(backend.server, ["message"], "")
 
-    outcome = execute(Job(lambda: 1, name="told"), session.grab_job(0), session, backend.submit)
+    outcome = execute(Job(lambda: 1, name="message"), session.grab_job(0), session, backend.submit)
 
     assert outcome == WorkFail()
     assert b"too much" in next(submission.updates(0)).data

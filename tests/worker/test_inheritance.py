@@ -134,22 +134,22 @@ def test_random_numbers_are_not_those_of_the_parent(monkeypatch, name):
 # What is told
 
 
-def told() -> str:
+def message() -> str:
     return " ".join(warnings_of_sharing())
 
 
-def test_threads_are_told_of_by_name():
+def test_threads_are_reported_by_name():
     is_over = threading.Event()
     thread = threading.Thread(target=is_over.wait, name="log writer")
     thread.start()
     try:
-        assert "log writer" in told()
-        assert "Start them in a receiver of the signal" in told()
+        assert "log writer" in message()
+        assert "Start them in a receiver of the signal" in message()
     finally:
         is_over.set()
         thread.join()
 
-    assert "log writer" not in told()
+    assert "log writer" not in message()
 
 
 def test_threads_of_reporters_that_begin_again_are_not_told_of():
@@ -161,7 +161,7 @@ def test_threads_of_reporters_that_begin_again_are_not_told_of():
     work.__module__ = "sentry_sdk.worker"
     thread = threading.Thread(target=work, name="reporter")
     thread.start()
-    found = told()
+    found = message()
     is_over.set()
     thread.join()
 
@@ -169,29 +169,29 @@ def test_threads_of_reporters_that_begin_again_are_not_told_of():
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
-def test_connections_are_told_of_by_where_they_go(tmp_path, family):
+def test_connections_are_reported_by_where_they_go(tmp_path, family):
     name = str(tmp_path / "socket")
     with socket.socket(family) as server, socket.socket(family) as client:
         server.bind(name if family == socket.AF_UNIX else ("127.0.0.1", 0))
         server.listen()
         address = server.getsockname()
         peer = name if family == socket.AF_UNIX else f"127.0.0.1:{address[1]}"
-        assert peer not in told()
+        assert peer not in message()
         client.connect(address)
 
-        assert peer in told()
-        assert "They may get each other's answers" in told()
+        assert peer in message()
+        assert "They may get each other's answers" in message()
 
         client.set_inheritable(True)  # as what this process was started with
-        assert peer not in told()
+        assert peer not in message()
 
 
 def test_other_sockets_are_not_told_of():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as logs, socket.socket() as unused:
-        before = told()
+        before = message()
         logs.connect(("127.0.0.1", 514))
         ours, theirs = socket.socketpair()
 
-        assert told() == before
+        assert message() == before
         for each in (ours, theirs, unused):
             each.close()

@@ -88,11 +88,11 @@ def test_what_the_caller_chooses_is_not_the_jobs(run):
     assert found == [before]
 
 
-def test_who_is_told_is_in_the_context_of_the_run(run):
-    told: list[object] = []
+def test_who_is_reported_is_in_the_context_of_the_run(run):
+    message: list[object] = []
 
     def note(**about):
-        told.append(user.get())
+        message.append(user.get())
 
     for signal in (job_started, job_finished):
         signal.connect(note)
@@ -101,7 +101,7 @@ def test_who_is_told_is_in_the_context_of_the_run(run):
     finally:
         for signal in (job_started, job_finished):
             signal.disconnect(note)
-    assert told == ["nobody", "ada"]
+    assert message == ["nobody", "ada"]
 
 
 def test_a_job_knows_which_it_is(run):

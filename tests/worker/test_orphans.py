@@ -85,7 +85,7 @@ def test_a_next_attempt_that_is_queued_already_is_not_doubled(dead, own_gearmand
 
 
 @pytest.mark.parametrize("unique", ["", "ada"])
-def test_a_next_attempt_is_not_doubled_though_nobody_noted_it(dead, own_gearmand, unique):
+def test_a_next_attempt_is_not_doubled_though_was_not_recorded_it(dead, own_gearmand, unique):
     """The process had queued it, and was killed before it could note that on the board."""
     worker = dead(unique=unique)
     run = Run(registry.get(FUNCTION), worker.job, worker.session, get_backend().submit)
@@ -131,7 +131,7 @@ def test_half_a_result_queues_nothing(dead, own_gearmand, monkeypatch):
     wait_until(lambda: jobs_left(own_gearmand) == {FUNCTION: 1}, "it is queued again")
 
 
-def test_whoever_is_told_hears_it_when_the_server_has(dead, own_gearmand):
+def test_whoever_is_reported_hears_it_when_the_server_has(dead, own_gearmand):
     worker = dead("tests.app.fail", background=False)
     left = []
 

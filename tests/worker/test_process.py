@@ -145,18 +145,18 @@ def test_a_large_job_is_the_same_task_while_it_arrives_and_while_it_runs(scorebo
 def test_what_was_reported_is_on_the_board_until_the_next_job(scoreboard, channel):
     watch = SupervisedWatch(scoreboard, channel, Limits(), None)
     job = AssignedJob("h", "f", "u", b"")
-    told = []
+    messages = []
 
     for _ in range(2):
         watch.began(job, None)
-        told.append(scoreboard.has_reported)
+        messages.append(scoreboard.has_reported)
         watch.returned()
         watch.resubmitted()
-        told.append(scoreboard.has_reported)
+        messages.append(scoreboard.has_reported)
         watch.reported()
-        told.append(scoreboard.has_reported)
+        messages.append(scoreboard.has_reported)
 
-    assert told == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
+    assert messages == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
 
 
 def test_a_worker_that_stops_has_some_seconds_for_that(scoreboard, channel):
@@ -200,7 +200,7 @@ def test_a_process_leaves_when_a_limit_is_reached(scoreboard, channel, limits, c
     assert scoreboard.stage is (Stage.LEAVING if is_over else Stage.STARTING)
 
 
-def test_memory_is_told_in_megabytes():
+def test_memory_is_reported_in_megabytes():
     before = resident_memory()
     held = bytearray(50_000_000)
     held[::4096] = b"x" * len(held[::4096])

@@ -26,7 +26,7 @@ from tests.support.workers import work_off
 
 
 @pytest.fixture
-def told():
+def reported():
     """Collect (signal, attempt, exception) of what the workers tell."""
     log = []
     signals = {"retried": job_retried, "failed": job_failed, "finished": job_finished}
@@ -56,7 +56,7 @@ def work(request, gearman_client, gearman_worker):
         yield after
 
 
-def test_a_failed_job_is_tried_again_after_its_backoff(work, ran, told):
+def test_a_failed_job_is_tried_again_after_its_backoff(work, ran, reported):
     jobs.flaky.do_background(2)
 
     work()
@@ -67,7 +67,7 @@ def test_a_failed_job_is_tried_again_after_its_backoff(work, ran, told):
     assert ran == [1, 2]
     work(61)
     assert ran == [1, 2, 3]
-    assert told == [
+    assert reported == [
         ("retried", 1, "OSError('attempt 1')"),
         ("finished", 1, "OSError('attempt 1')"),
         ("retried", 2, "OSError('attempt 2')"),
@@ -76,7 +76,7 @@ def test_a_failed_job_is_tried_again_after_its_backoff(work, ran, told):
     ]
 
 
-def test_a_job_without_attempts_left_has_failed_for_good(work, ran, told, caplog):
+def test_a_job_without_attempts_left_has_failed_for_good(work, ran, reported, caplog):
     jobs.flaky.do_background(9)
 
     work()
@@ -86,7 +86,7 @@ def test_a_job_without_attempts_left_has_failed_for_good(work, ran, told, caplog
     work(3600)
 
     assert ran == [1, 2, 3]
-    assert ("failed", 3, "OSError('attempt 3')") in told
+    assert ("failed", 3, "OSError('attempt 3')") in reported
     [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "tests.app.flaky" in record.getMessage()
     assert "in attempt 3" in record.getMessage()
@@ -121,7 +121,7 @@ def test_a_retry_gets_the_arguments_as_they_came(work, ran):
     assert ran == [{"id": 7}] * 3
 
 
-def test_a_job_that_spoils_its_arguments_fails_and_no_more(work, told):
+def test_a_job_that_spoils_its_arguments_fails_and_no_more(work, reported):
     @gearman_job(name="spoils-its-arguments")
     def spoil(payload):
         payload["thing"] = object()
@@ -131,7 +131,7 @@ def test_a_job_that_spoils_its_arguments_fails_and_no_more(work, told):
         spoil.do_background({})
         work()
 
-    assert [name for name, *_ in told] == ["failed", "finished"]
+    assert [name for name, *_ in reported] == ["failed", "finished"]
 
 
 def test_a_retry_needs_no_result(work, ran):
@@ -272,7 +272,7 @@ def test_exponential_as_people_know_it():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "told"),
+    ("arguments", "error", "reported"),
     [
         ({"retries": -1}, ValueError, "0 or more"),
         ({"retries": "3"}, TypeError, "how often"),
@@ -291,8 +291,8 @@ def test_exponential_as_people_know_it():
         ({"timeout": float("inf")}, ValueError, "above 0"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_at_the_declaration(arguments, error, told):
-    with pytest.raises(error, match=told):
+def test_what_cannot_be_meant_is_refused_at_the_declaration(arguments, error, reported):
+    with pytest.raises(error, match=reported):
         Job(lambda: None, name="wrong", **arguments)
 
 
@@ -363,10 +363,10 @@ def test_a_number_that_no_attempt_has_is_not_believed(queue, attempt):
     workload = b'{"args":[],"kwargs":{},"attempt":%d}' % attempt
     backend.submit([JobSpec("numbered", workload, background=True)])
     session = backend.register(["numbered"])
-    told = []
+    reported = []
 
     def failed(context, **named):
-        told.append(context.attempt)
+        reported.append(context.attempt)
 
     job_failed.connect(failed)
     try:
@@ -375,4 +375,4 @@ def test_a_number_that_no_attempt_has_is_not_believed(queue, attempt):
     finally:
         job_failed.disconnect(failed)
 
-    assert told == [3]
+    assert reported == [3]

@@ -29,7 +29,7 @@ def test_nothing_is_declared_unless_it_is(settings):
     assert check_routes() == []
 
 
-def test_a_job_that_no_worker_serves_is_told(settings):
+def test_a_job_that_no_worker_serves_is_reported(settings):
     settings.GEARMAN_WORKERS = ["-w 5 -q default -q slow", "-q counting"]
 
     [error] = routing_errors()
@@ -49,7 +49,7 @@ def test_no_worker_at_all_serves_nothing(settings):
     assert all(error.endswith("workers serve: no queue") for error in errors)
 
 
-def test_a_worker_that_could_not_start_is_told(settings):
+def test_a_worker_that_could_not_start_is_reported(settings):
     settings.GEARMAN_WORKERS = ["-w 5", "-q mial"]
 
     assert routing_errors() == [

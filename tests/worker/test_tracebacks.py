@@ -18,7 +18,7 @@ OWN = b'{"args": ["boom"], "kwargs": {}}'
 BARE = b'"boom"'
 
 
-def told(workload: bytes, function: str = "tests.app.fail") -> dict[str, str]:
+def reported(workload: bytes, function: str = "tests.app.fail") -> dict[str, str]:
     """Return what the client of a job that fails is told."""
     backend = get_backend()
     [submission] = backend.submit([JobSpec(function, workload)])
@@ -48,7 +48,7 @@ def told(workload: bytes, function: str = "tests.app.fail") -> dict[str, str]:
 def test_the_settings_and_the_envelope_decide(memory, settings, setting, debug, workload, sent):
     settings.GEARMAN_SEND_TRACEBACKS, settings.DEBUG = setting, debug
 
-    error = told(workload)
+    error = reported(workload)
 
     assert (error["exception_type"], error["message"]) == ("ValueError", "boom")
     assert ("raise ValueError" in error["traceback"]) is sent
@@ -68,25 +68,25 @@ def test_the_settings_and_the_envelope_decide(memory, settings, setting, debug, 
     ids=lambda workload: repr(workload[:40]),
 )
 def test_what_is_no_envelope_is_a_strangers(memory, workload):
-    assert told(workload)["traceback"] == ""
+    assert reported(workload)["traceback"] == ""
 
 
 def test_a_signed_pickle_is_our_own(memory, monkeypatch):
     monkeypatch.setattr(jobs.fail, "serializer", "pickle")
     serializer = get_serializer("pickle").for_function("tests.app.fail")
 
-    assert "raise ValueError" in told(serializer.dumps_call(Call(["boom"])))["traceback"]
-    assert told(BARE)["traceback"] == ""
+    assert "raise ValueError" in reported(serializer.dumps_call(Call(["boom"])))["traceback"]
+    assert reported(BARE)["traceback"] == ""
 
 
 def test_raw_bytes_may_be_anybodys(memory, monkeypatch):
     monkeypatch.setattr(jobs.fail, "serializer", "raw")
 
-    assert told(OWN)["traceback"] == ""
+    assert reported(OWN)["traceback"] == ""
 
 
-def test_a_function_that_nobody_knows(memory, settings):
-    assert told(OWN, "no.such.function")["traceback"] == ""
+def test_a_function_without_a_declaration(memory, settings):
+    assert reported(OWN, "no.such.function")["traceback"] == ""
 
 
 def test_the_words_of_a_worker_stay_in_their_line():

@@ -24,37 +24,37 @@ def memory(settings, request):
 
 class Listener(Watch):
     def __init__(self, most: int | None = None) -> None:
-        self.told: list[object] = []
+        self.message: list[object] = []
         self.most = most
 
     def registered(self, session):
-        self.told.append("registered")
+        self.message.append("registered")
 
     def serving(self):
-        if self.told[-1] != "serving":
-            self.told.append("serving")
+        if self.message[-1] != "serving":
+            self.message.append("serving")
 
     def began(self, assigned, timeout):
-        self.told.append(("began", assigned.function, timeout))
+        self.message.append(("began", assigned.function, timeout))
 
     def returned(self):
-        self.told.append("returned")
+        self.message.append("returned")
 
     def ended(self):
-        self.told.append("ended")
+        self.message.append("ended")
 
     def is_over(self, count):
         return count == self.most
 
 
-def test_a_watch_is_told_of_each_job(ran):
+def test_a_watch_is_reported_each_job(ran):
     GearmanClient().submit_job("tests.app.note", 1, background=True)
     GearmanClient().submit_job("tests.integration.endless", "python", background=True)
     listener = Listener(most=1)
 
     assert GearmanWorker(clean_connections=False).work(watch=listener) == 1
 
-    assert listener.told == [
+    assert listener.message == [
         "registered",
         "serving",
         ("began", "tests.app.note", None),
@@ -69,10 +69,12 @@ def test_a_watch_knows_a_jobs_own_timeout():
 
 
 def test_signals_tell_of_a_workers_life(ran):
-    told = []
+    messages = []
 
     def tell(name):
-        return lambda sender, **about: told.append((name, sender.__name__, set(about) - {"signal"}))
+        return lambda sender, **about: messages.append(
+            (name, sender.__name__, set(about) - {"signal"})
+        )
 
     started, stopping = tell("started"), tell("stopping")
     worker_started.connect(started)
@@ -83,21 +85,21 @@ def test_signals_tell_of_a_workers_life(ran):
         worker_started.disconnect(started)
         worker_stopping.disconnect(stopping)
 
-    assert told == [
+    assert messages == [
         ("started", "GearmanWorker", {"worker"}),
         ("stopping", "GearmanWorker", {"worker"}),
     ]
 
 
 def test_a_watch_knows_that_a_worker_stops_before_receivers_do(ran):
-    told = []
+    messages = []
 
     class Noting(Watch):
         def leaving(self):
-            told.append("leaving")
+            messages.append("leaving")
 
     def stopping(**about):
-        told.append("stopping")
+        messages.append("stopping")
 
     worker_stopping.connect(stopping)
     try:
@@ -105,7 +107,7 @@ def test_a_watch_knows_that_a_worker_stops_before_receivers_do(ran):
     finally:
         worker_stopping.disconnect(stopping)
 
-    assert told == ["leaving", "stopping"]
+    assert messages == ["leaving", "stopping"]
 
 
 def test_a_receiver_that_fails_changes_nothing_for_the_job(ran, caplog):

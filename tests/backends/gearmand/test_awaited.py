@@ -109,7 +109,7 @@ def test_it_is_asked_while_other_jobs_arrive(connect, worker_of, function):
 
 
 @pytest.mark.gearmand
-def test_a_job_that_is_not_in_hand_any_more(connect, worker_of, function):
+def test_a_job_that_is_not_current_any_more(connect, worker_of, function):
     submit(connect(), BACKGROUND, function, b"42")
     session = worker_of(function)
     job = session.grab_job(20)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.gearmand
 # Jobs that gearmand loses
 
 
-def test_a_job_that_gearmand_lost_is_told_to_who_waits(open_backend, worker_of, gearmand):
+def test_a_job_that_gearmand_lost_is_reported_to_who_waits(open_backend, worker_of, gearmand):
     """A client joins a queued job whose only client leaves: gearmand drops it without a word."""
     function = uuid.uuid4().hex
     spec = JobSpec(function, b"work", unique="poisoned")

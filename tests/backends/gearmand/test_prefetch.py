@@ -174,13 +174,13 @@ def test_the_next_job_is_asked_for_with_an_outcome_and_sleep_only_when_there_was
         session.close()
 
     # Then it asks for the next one in the write of each outcome, and sleeps when there is none
-    told = {
+    message = {
         PacketType.GRAB_JOB_UNIQ: "grab",
         PacketType.WORK_COMPLETE: "outcome",
         PacketType.PRE_SLEEP: "sleep",
         PacketType.ECHO_REQ: "|",
     }
-    sent = " ".join(told[packet.type] for packet in server.received if packet.type in told)
+    sent = " ".join(message[packet.type] for packet in server.received if packet.type in message)
     assert sent.startswith("grab outcome grab | outcome grab | sleep grab outcome grab |")
 
 
@@ -320,7 +320,7 @@ def test_a_lost_connection_loses_no_held_job(backend, register, server):
 
 
 @pytest.mark.gearmand
-def test_a_restart_of_the_server_is_told_once_and_survived(backend, register, server, caplog):
+def test_a_restart_of_the_server_is_reported_once_and_survived(backend, register, server, caplog):
     queue(backend, "f", 200)
     session = register("f")
     work(session, 200)
@@ -328,10 +328,10 @@ def test_a_restart_of_the_server_is_told_once_and_survived(backend, register, se
     server.kill()
     wait_until(lambda: session.grab_job(0.1) is None and not session.is_known, "the loss")
     server.start()
-    told = f"{server.address} is back"
-    wait_until(lambda: session.grab_job(0.1) is None and told in caplog.text, "it is back")
+    message = f"{server.address} is back"
+    wait_until(lambda: session.grab_job(0.1) is None and message in caplog.text, "it is back")
 
     assert caplog.text.count("trying again") == 1
-    assert caplog.text.count(told) == 1
+    assert caplog.text.count(message) == 1
     queue(backend, "f", 100)
     assert sorted(map(int, work(session, 100))) == list(range(100))

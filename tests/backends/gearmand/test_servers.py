@@ -138,10 +138,10 @@ def test_an_idle_worker_comes_back_after_a_restart(open_backend, worker_of, own_
     assert grab(worker).workload == b"after the restart"
     [listed] = backend.workers()
     assert (listed.client_id, listed.functions) == ("the-worker", ("f",))
-    told = [record.message for record in caplog.records]
-    assert len(told) == 2, f"not once down, once back: {told}"
-    assert "trying again" in told[0]
-    assert "is back" in told[1]
+    reported = [record.message for record in caplog.records]
+    assert len(reported) == 2, f"not once down, once back: {reported}"
+    assert "trying again" in reported[0]
+    assert "is back" in reported[1]
 
 
 @pytest.mark.parametrize("last_words", [None, PacketType.GRAB_JOB_UNIQ], ids=["connect", "grab"])
@@ -161,7 +161,7 @@ def test_a_worker_does_not_spin_on_a_server_that_throws_it_out(worker_of, last_w
         assert len(caplog.records) == 1, "it is told more than once"
 
 
-def test_a_job_in_hand_is_not_mistaken_for_its_namesake_after_a_restart(
+def test_a_current_job_is_not_mistaken_for_its_namesake_after_a_restart(
     open_backend, worker_of, own_gearmand
 ):
     """gearmand counts handles from 1 again."""

@@ -531,7 +531,7 @@ def test_jobs_of_others_stay_when_those_that_timed_out_are_forgotten(open_backen
     worker.close()
 
 
-def test_a_dead_address_is_told_with_the_others(open_backend):
+def test_a_dead_address_is_reported_with_the_others(open_backend):
     with silent_servers(1) as [silent]:
         dead = f"127.0.0.1:{free_port()}"
         backend = open_backend(dead, silent.address, connect_timeout=0.5)

@@ -97,7 +97,7 @@ def test_a_refused_connection_costs_the_worker_no_time(open_backend, worker_of, 
     assert watch.seconds < 3
 
 
-def test_a_worker_without_any_server_waits_as_long_as_it_is_told(worker_of):
+def test_a_worker_without_any_server_waits_for_the_given_time(worker_of):
     worker = worker_of("f", f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     watch = Stopwatch()
 
@@ -215,7 +215,7 @@ def test_a_large_result_is_not_lost_by_closing_with_unread_packets(
         assert list(submission.updates(PATIENCE)) == [WorkComplete(result)]
 
 
-def test_what_is_no_update_leaves_the_job_in_hand(open_backend, worker_of, gearmand):
+def test_what_is_no_update_leaves_the_current_job(open_backend, worker_of, gearmand):
     function = uuid.uuid4().hex
     [submission] = submit(open_backend(gearmand.address), JobSpec(function, b"work"))
     worker = worker_of(function, gearmand.address)

@@ -29,7 +29,7 @@ def test_asking_is_explained(settings, use):
     with pytest.raises(AssertionError, match="gearman_server.*mark.gearman.*--gearman=real"):
         use()
 
-def test_a_command_is_told_too(settings, capsys):
+def test_a_command_is_reported_too(settings, capsys):
     from django.core.management import CommandError, call_command
     settings.GEARMAN_BACKEND = "gearman"
     with pytest.raises(CommandError, match="gearman_server"):
@@ -86,7 +86,7 @@ def test_the_client_runs_jobs_at_once_whatever_the_settings_say(gearman_client):
     result.assert_outcomes(passed=4)
 
 
-def test_a_broken_setting_is_told_by_those_who_use_it(project):
+def test_a_broken_setting_is_reported_by_those_who_use_it(project):
     project.makepyfile(settings=SETTINGS + "GEARMAN_BACKEND = 'gearmann'")
 
     result = run(

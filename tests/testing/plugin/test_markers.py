@@ -139,7 +139,7 @@ def test_strict():
     send.do_background("ada")
 
 @pytest.mark.gearman("memory", strict=True)
-def test_its_own_failure_is_told():
+def test_its_own_failure_is_reported():
     send.do_background("ada")
     assert RAN == ["no"]
 

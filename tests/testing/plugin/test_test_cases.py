@@ -65,8 +65,8 @@ def test_unchanged(settings):
 
 
 def test_the_help_tells_of_options_and_marker(project):
-    told = project.runpytest_subprocess("--help").stdout.str()
-    assert all(name in told for name in ("--gearman=", "--gearman-required", "gearman_strict"))
+    message = project.runpytest_subprocess("--help").stdout.str()
+    assert all(name in message for name in ("--gearman=", "--gearman-required", "gearman_strict"))
 
-    told = project.runpytest_subprocess("--markers").stdout.str()
-    assert "@pytest.mark.gearman(transport=None, strict=False, raise_failures=True)" in told
+    message = project.runpytest_subprocess("--markers").stdout.str()
+    assert "@pytest.mark.gearman(transport=None, strict=False, raise_failures=True)" in message
