@@ -111,7 +111,7 @@ def _check_retries() -> list[CheckMessage]:
             message = f"the backoff of job {job.name}, after attempt 1: {error!r}"
             found.append(checks.Error(message, id="django_gearman.E010"))
     if delayed and not _has_delays():
-        message = f"{', '.join(delayed)}: the backend has no delayed jobs, so no retry can wait."
+        message = f"{', '.join(delayed)}: the transport has no delayed jobs, so no retry can wait."
         hint = (
             "The first failure of these jobs is final. Use GEARMAN_BACKEND = 'gearman', or "
             "backoff=0."

@@ -148,7 +148,7 @@ def submit_on_commit() -> bool | str:
     value: object = _read("GEARMAN_SUBMIT_ON_COMMIT")
     if not isinstance(value, (bool, str)) or value == "":
         raise ImproperlyConfigured(
-            f"GEARMAN_SUBMIT_ON_COMMIT must be True, False or a database's alias, not {value!r}"
+            f"GEARMAN_SUBMIT_ON_COMMIT is True, False or a database's alias, not {value!r}"
         )
     return value
 
@@ -157,9 +157,7 @@ def on_commit_failure() -> str:
     """Return GEARMAN_ON_COMMIT_FAILURE: "log" or "raise"."""
     value: object = _read("GEARMAN_ON_COMMIT_FAILURE")
     if value not in ON_COMMIT_FAILURE:
-        raise ImproperlyConfigured(
-            f"GEARMAN_ON_COMMIT_FAILURE must be 'log' or 'raise', not {value!r}"
-        )
+        raise ImproperlyConfigured(f"GEARMAN_ON_COMMIT_FAILURE is 'log' or 'raise', not {value!r}")
     return str(value)
 
 
@@ -170,9 +168,7 @@ def send_tracebacks() -> bool | None:
     """
     value: object = _read("GEARMAN_SEND_TRACEBACKS")
     if value is not None and not isinstance(value, bool):
-        raise ImproperlyConfigured(
-            f"GEARMAN_SEND_TRACEBACKS must be True, False or None, not {value!r}"
-        )
+        raise ImproperlyConfigured(f"GEARMAN_SEND_TRACEBACKS is True, False or None, not {value!r}")
     return value
 
 

@@ -45,7 +45,7 @@ def read_delay(value: Any, what: str) -> float:
         value = value.total_seconds()
     check_number(value, f"{what} is a number of seconds or a timedelta")
     if not -math.inf < value <= _LONGEST:
-        raise ValueError(f"{what} must be a number of seconds, not {quoted(value)}")
+        raise ValueError(f"{what} is a number of seconds, not {quoted(value)}")
     return max(0.0, float(value))
 
 

@@ -50,7 +50,7 @@ class JSONSerializer(Serializer):
             raise
         except RecursionError:
             raise SerializationError(
-                f"nested too deeply: {repr_of(data[:60])}, {len(data)} bytes in all"
+                f"nested too deeply to be read: {repr_of(data[:60])}, {len(data)} bytes in all"
             ) from None
         except ValueError as error:
             shown = data if len(data) <= 60 else data[:60] + b"..."

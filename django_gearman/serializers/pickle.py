@@ -31,7 +31,7 @@ def old_pickles() -> str | None:
     if value is None or value == "read" or value == "write":
         return value
     raise ImproperlyConfigured(
-        f"GEARMAN_OLD_PICKLES must be None, 'read' or 'write', not {quoted(value)}"
+        f"GEARMAN_OLD_PICKLES is None, 'read' or 'write', not {quoted(value)}"
     )
 
 

@@ -38,7 +38,7 @@ def prefetch(text: str) -> int | None:
         return None
     if not _WHOLE.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"expected 'auto' or a number from 0, got {repr_of(text, 60)}"
+            f"{repr_of(text, 60)} is neither a whole number nor 'auto'"
         )
     if int(text) < 0:
         raise argparse.ArgumentTypeError(f"expected 'auto' or a number from 0, got {text}")
