@@ -68,7 +68,7 @@ _SHORT = {"task", "data"}
 _JOB_KEYS = ("task", "data", "unique", "priority", "args", "kwargs")
 
 
-def read_job(entry: object) -> tuple[Any, Call, Any, Any]:
+def parse_job(entry: object) -> tuple[Any, Call, Any, Any]:
     """Parse an element of `submit_multiple_jobs`: (task, call, unique, priority)."""
     if type(entry) is dict and entry.keys() == _SHORT and type(entry["data"]) is not dict:
         return entry["task"], Call([entry["data"]]), None, None  # the usual case

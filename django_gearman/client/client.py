@@ -19,7 +19,7 @@ from ..jobs.options import (
 )
 from ..serializers import Call, get_serializer
 from ..utils.text import quoted
-from .arguments import MISSING, check_flags, collect_call, read_job
+from .arguments import MISSING, check_flags, collect_call, parse_job
 from .builder import Preparation
 from .delivery import deliver, wait_for
 from .request import JobRequest
@@ -117,7 +117,7 @@ class GearmanClient:
         check_flags(background=background, wait_until_complete=wait_until_complete)
         explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
         preparation = Preparation(self._options, bool(background), waits, **explicit)
-        requests = preparation.requests(jobs_to_submit, read_job, "jobs_to_submit")
+        requests = preparation.requests(jobs_to_submit, parse_job, "jobs_to_submit")
         return self._submit_many(requests, preparation, waits and not background)
 
     def submit_calls(

@@ -38,7 +38,7 @@ from ..exceptions import (
 from ..jobs.context import running
 from ..jobs.options import Options
 from ..serializers import Call, Serializer
-from ..serializers.failures import read_error
+from ..serializers.failures import parse_error
 from ..serializers.foreign import failure, text_of
 from ..utils.clock import monotonic
 from ..utils.text import printable
@@ -286,7 +286,7 @@ class JobRequest(Described):
                 self.data_updates.append(decoded.data)
                 return decoded
             case WorkWarning(data):
-                self._raised = read_error(data)
+                self._raised = parse_error(data)
                 if self._raised:
                     return None  # our workers send the reason of the failure like this
                 warning = replace(update, data=self._decode(data))

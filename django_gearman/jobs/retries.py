@@ -29,7 +29,7 @@ class RetryJob(Exception):
     """
 
     def __init__(self, delay: float | datetime.timedelta | None = None) -> None:
-        self.delay = None if delay is None else read_delay(delay, "RetryJob: delay")
+        self.delay = None if delay is None else validate_delay(delay, "RetryJob: delay")
         when = "after its backoff" if self.delay is None else f"in {self.delay:g} s"
         super().__init__(
             f"asked to run again {when}, as only a background job with attempts left can"
@@ -39,7 +39,7 @@ class RetryJob(Exception):
         return revive, (type(self), self.args), dict(vars(self))
 
 
-def read_delay(value: Any, what: str) -> float:
+def validate_delay(value: Any, what: str) -> float:
     """Return a delay in seconds; raise TypeError or ValueError if the value is not one."""
     if isinstance(value, datetime.timedelta):
         value = value.total_seconds()
@@ -111,7 +111,7 @@ class RetryPolicy:
                 raise TypeError(
                     f"job {job}: retry_on has classes of exceptions, like (OSError,), not {quoted(kind)}"
                 )
-        return cls(retries, _read_backoff(backoff), kinds)
+        return cls(retries, _validate_backoff(backoff), kinds)
 
     def has_left(self, attempt: int) -> bool:
         """Return True if another attempt may follow this one."""
@@ -119,13 +119,13 @@ class RetryPolicy:
 
     def delay_after(self, attempt: int) -> float:
         """Return the seconds until the attempt after this one."""
-        return read_delay(self.backoff(attempt), "what backoff returns")
+        return validate_delay(self.backoff(attempt), "what backoff returns")
 
 
-def _read_backoff(backoff: object) -> Backoff:
+def _validate_backoff(backoff: object) -> Backoff:
     if backoff is None:
         return exponential()
     if callable(backoff):
         return backoff
-    seconds = read_delay(backoff, "backoff")
+    seconds = validate_delay(backoff, "backoff")
     return lambda attempt: seconds

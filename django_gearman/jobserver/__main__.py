@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 
-from .arguments import add_arguments, read_options
+from .arguments import add_arguments, parse_options
 from .serving import CannotServe, run
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     add_arguments(parser)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     try:
-        run(read_options(vars(parser.parse_args())), lambda line: print(line, flush=True))
+        run(parse_options(vars(parser.parse_args())), lambda line: print(line, flush=True))
     except CannotServe as error:
         sys.exit(f"error: {error}")
 

@@ -68,6 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_options(given: Mapping[str, Any]) -> Options:
+def parse_options(given: Mapping[str, Any]) -> Options:
     """Convert parsed arguments to options."""
     return Options(**{field.name: given[field.name] for field in fields(Options)})

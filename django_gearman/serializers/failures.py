@@ -36,7 +36,7 @@ def _cut(text: str, most: int) -> str:
     return f"{text[:half]}\n... ({len(text)} characters)\n{text[-half:]}"
 
 
-def read_error(data: bytes) -> dict[str, str] | None:
+def parse_error(data: bytes) -> dict[str, str] | None:
     """Return the arguments of JobRaised from the bytes of `dump_error`; None for other bytes."""
     if not data.startswith(_START):
         return None

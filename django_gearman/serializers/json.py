@@ -10,7 +10,7 @@ from ..exceptions import SerializationError
 from ..utils.text import repr_of, str_of
 from .base import Call, Serializer
 from .refusals import refusal
-from .tags import LONG, TAG, WRITERS, CannotPack, read_string, unpack, write
+from .tags import LONG, TAG, WRITERS, CannotPack, parse_string, unpack, write
 
 # The type is Any because typeshed lacks scan_once. It is not strict, so that short and long texts
 # are parsed alike.
@@ -37,7 +37,7 @@ class JSONSerializer(Serializer):
 
     def loads(self, data: bytes) -> Any:
         try:
-            if (string := read_string(data)) is not None:
+            if (string := parse_string(data)) is not None:
                 return string
             text = data.decode()
             decoder = _tagged if "_" in text and TAG in text else _plain  # this search is quick
@@ -89,7 +89,7 @@ class JSONSerializer(Serializer):
     def loads_call(self, workload: bytes) -> Call:
         is_long = len(workload) > LONG and workload.startswith(_CALL_START)
         if is_long and workload.endswith(_CALL_END):  # it may be a single long text
-            string = read_string(workload[len(_CALL_START) : -len(_CALL_END)])
+            string = parse_string(workload[len(_CALL_START) : -len(_CALL_END)])
             if string is not None:
                 return Call([string])
         return super().loads_call(workload)

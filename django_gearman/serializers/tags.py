@@ -58,7 +58,7 @@ def _write_string(value: str) -> str:
     return text
 
 
-def read_string(data: bytes) -> str | None:
+def parse_string(data: bytes) -> str | None:
     """
     Parse a long string without escapes, ten times faster than the decoder; return None for others.
     """

@@ -100,7 +100,7 @@ class Reload:
         if self._checking is not None:
             self._checking.kill()
             self._checking.wait()
-            self._read_output()
+            self._take_output()
         self._checking, self._is_checked = None, False
         self._failures, self._try_at = 0, math.inf
 
@@ -108,7 +108,7 @@ class Reload:
         """Take over if the check has passed. In this case the call does not return."""
         if self._checking is not None and (code := self._checking.poll()) is not None:
             self._checking = None
-            output = self._read_output()
+            output = self._take_output()
             if code == 0:
                 logger.info("the new code takes over")
                 self._is_checked, self._try_at = True, 0.0
@@ -135,10 +135,10 @@ class Reload:
                 stderr=subprocess.STDOUT,
             )
         except OSError as error:
-            self._read_output()
+            self._take_output()
             self._failed(error)
 
-    def _read_output(self) -> str:
+    def _take_output(self) -> str:
         """Return the last output of the check, and delete it."""
         if self._written is None:
             return ""

@@ -16,7 +16,7 @@ from .client import ManualWorker, RecordingClient
 from .gearmand import GearmanServer
 from .harness import Harness, asked_harness, in_force
 from .outbox import SubmittedJob
-from .strict import complaint
+from .strict import leftovers
 
 
 class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's override_settings
@@ -156,7 +156,7 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
 
     def _callTestMethod(self, method: Any) -> None:  # noqa: N802 - of unittest
         super()._callTestMethod(method)  # type: ignore[misc]
-        if self.gearman_strict and (message := complaint(self._harness)):
+        if self.gearman_strict and (message := leftovers(self._harness)):
             self.fail(message)
 
     @property

@@ -11,10 +11,10 @@ from ..backends.base import AssignedJob, Submission, UnsentSubmission, Update
 from ..client.builder import resolve
 from ..exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
 from ..jobs.definition import JobDefinition
-from .force import InForce
+from .installed import Installed
 
 
-class Fault(InForce):
+class Fault(Installed):
     """A failure; each subclass overrides one of these methods."""
 
     is_server_down = False

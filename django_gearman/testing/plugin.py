@@ -201,7 +201,7 @@ class _Test:
 
     def begin(self, item: pytest.Item) -> None:
         """Parse the test's options; they apply when the library is first used."""
-        marked = _read_markers(item)
+        marked = _parse_markers(item)
         fixtures = _FIXTURES.intersection(getattr(item, "fixturenames", ()))
         self._transport = marked.get("transport") or self._transport
         self._strict = marked.get("strict", self._strict)
@@ -266,9 +266,9 @@ class _Test:
 
     def check_strict(self) -> None:
         if self._strict and self._harness is not None:
-            from .strict import complaint
+            from .strict import leftovers
 
-            if message := complaint(self._harness):
+            if message := leftovers(self._harness):
                 pytest.fail(message, pytrace=False)
 
     def close(self) -> None:
@@ -309,7 +309,7 @@ def _set_up_django() -> None:
         django.setup()
 
 
-def _read_markers(item: pytest.Item) -> dict[str, Any]:
+def _parse_markers(item: pytest.Item) -> dict[str, Any]:
     """Return the options of the test's markers; the nearest marker wins."""
     options: dict[str, Any] = {}
     for marker in item.iter_markers("gearman"):

@@ -25,7 +25,7 @@ from ..backends.base import (
 from ..client.request import JobRequest
 from ..exceptions import BackendError, ConnectionLost, JobNotRegistered
 from ..jobs.context import running
-from ..serializers.failures import read_error
+from ..serializers.failures import parse_error
 from ..worker.execution import Run
 from .outbox import SubmittedJob
 from .state import State
@@ -189,8 +189,8 @@ class RecordingSession(WorkerSession):
             if isinstance(run, Run) and run.handle == job.handle:
                 if run.ending is not None and run.ending.exception is not None:
                     self._state.job_failed(job.handle, run.ending.exception)
-            elif told := read_error(self._reason):  # of a job that no worker knows
-                self._state.job_failed(job.handle, JobNotRegistered(told["message"]))
+            elif failure := parse_error(self._reason):  # of a job that no worker knows
+                self._state.job_failed(job.handle, JobNotRegistered(failure["message"]))
         self._reason = update.data if isinstance(update, WorkWarning) else b""
 
     def _is_lost(self, job: AssignedJob) -> bool:

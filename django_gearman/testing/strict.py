@@ -11,7 +11,7 @@ from .harness import Harness
 from .outbox import SubmittedJob
 
 
-def complaint(harness: Harness) -> str:
+def leftovers(harness: Harness) -> str:
     """
     Describe jobs that were left queued, and failures that the test did not look at; "" if there are
     none.
@@ -19,15 +19,15 @@ def complaint(harness: Harness) -> str:
     records = harness.records()
     now = harness.outbox.now()
     seen = {record.handle for record in records if record.was_seen}
-    complaints = {
-        "was left queued, and nobody ran it": [r for r in records if _is_left(r, now)],
+    reasons = {
+        "was left queued, and no worker ran it": [r for r in records if _is_left(r, now)],
         "failed, and nobody looked at that": [
             r for r in records if r.failed and r.handle not in seen
         ],
     }
     lines = [
-        f"job {describe_submission(record)} {complaint}"
-        for complaint, those in complaints.items()
+        f"job {describe_submission(record)} {reason}"
+        for reason, those in reasons.items()
         for record in those
     ]
     return "\n".join(["this strict test is not done:", *lines]) if lines else ""

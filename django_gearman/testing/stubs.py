@@ -12,7 +12,7 @@ from ..exceptions import ConnectionLost
 from ..jobs.definition import JobDefinition
 from ..jobs.registry import registry
 from ..serializers import Call, Serializer, check_bytes
-from .force import InForce
+from .installed import Installed
 
 #: Registers a worker of the named functions.
 Register = Callable[[list[str]], WorkerSession]
@@ -20,7 +20,7 @@ Register = Callable[[list[str]], WorkerSession]
 SerializerOf = Callable[[str], Serializer]
 
 
-class Stub(InForce):
+class Stub(Installed):
     """An answer to a job: a function, a value to return, or an error to raise."""
 
     def __init__(

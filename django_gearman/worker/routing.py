@@ -33,7 +33,7 @@ def declared_workers() -> list[DeclaredWorker] | None:
     return None if elements is None else [_read(element) for element in elements]
 
 
-def read_processes(
+def parse_processes(
     workers: int | None, queues: Sequence[str] | None
 ) -> Iterator[tuple[str, list[str] | None]]:
     """
@@ -41,7 +41,7 @@ def read_processes(
 
     Raises ValueError for invalid combinations.
     """
-    read = [_read_queue(queue) for queue in queues or ()]
+    read = [_parse_queue(queue) for queue in queues or ()]
     shared = [queue for queue, number in read if number is None]
     own: Counter[str] = Counter()
     for queue, number in read:
@@ -61,7 +61,7 @@ def read_processes(
             yield f"worker {queue} {n}", [queue]
 
 
-def _read_queue(text: str) -> tuple[str, int | None]:
+def _parse_queue(text: str) -> tuple[str, int | None]:
     """
     Return the queue of a -q argument, and its number of separate processes.
 
@@ -84,7 +84,7 @@ def _read(element: str) -> DeclaredWorker:
     )
     try:
         given = parser.parse_args(shlex.split(element))
-        served = [queues or ["*"] for _, queues in read_processes(given.workers, given.queues)]
+        served = [queues or ["*"] for _, queues in parse_processes(given.workers, given.queues)]
     except (CommandError, ValueError, SystemExit) as error:  # SystemExit: --help, --version
         raise ImproperlyConfigured(
             f"GEARMAN_WORKERS: {element!r} is not what gearman_worker takes, like '-w 5 -q mail': "

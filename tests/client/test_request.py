@@ -10,7 +10,7 @@ from django.db import transaction
 from django_gearman import JOB_COMPLETE, JOB_CREATED, JOB_FAILED
 from django_gearman.backends.base import WorkComplete
 from django_gearman.exceptions import JobRaised, JobTimeout, ResultUnavailable
-from django_gearman.serializers.failures import read_error
+from django_gearman.serializers.failures import parse_error
 from tests.support.workers import work_off
 
 # Outcomes
@@ -142,9 +142,9 @@ def test_what_is_said_of_a_job_is_taken_in_its_order(memory, client, monkeypatch
         others.append(thread := threading.Thread(target=lambda: request.wait(5)))
         thread.start()
         thread.join(0.2)  # it would end, if it took the failure
-        return read_error(data)
+        return parse_error(data)
 
-    monkeypatch.setattr("django_gearman.client.request.read_error", read_while_another_waits)
+    monkeypatch.setattr("django_gearman.client.request.parse_error", read_while_another_waits)
     request = client.submit_job("tests.app.fail", "boom", wait_until_complete=False)
     work_off()
 

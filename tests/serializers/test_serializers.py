@@ -28,7 +28,7 @@ from django_gearman.serializers import (
     Serializer,
     get_serializer,
 )
-from django_gearman.serializers.failures import dump_error, read_error
+from django_gearman.serializers.failures import dump_error, parse_error
 
 JSON = JSONSerializer()
 PICKLE = PickleSerializer()
@@ -332,7 +332,7 @@ def test_an_error_travels_to_the_client():
     try:
         raise ValueError("boom")
     except ValueError as error:
-        message = read_error(dump_error(error))
+        message = parse_error(dump_error(error))
 
     assert message is not None
     assert (message["exception_type"], message["message"]) == ("ValueError", "boom")
@@ -344,7 +344,7 @@ def test_an_error_whose_text_cannot_be_had_travels_too():
         def __str__(self):
             raise RuntimeError("no text")
 
-    message = read_error(dump_error(Broken()))
+    message = parse_error(dump_error(Broken()))
 
     assert message is not None
     assert "no text" in message["message"]
@@ -352,12 +352,12 @@ def test_an_error_whose_text_cannot_be_had_travels_too():
 
 @given(value=values)
 def test_no_warning_of_a_job_is_taken_for_an_error(value):
-    assert read_error(JSON.dumps(value)) is None
+    assert parse_error(JSON.dumps(value)) is None
 
 
 @given(noise=st.binary())
 def test_noise_is_no_error(noise):
-    assert read_error(b'{"__gearman__":"error",' + noise) is None or noise
+    assert parse_error(b'{"__gearman__":"error",' + noise) is None or noise
 
 
 def test_uuid_is_carried_as_text():

@@ -82,13 +82,13 @@ class Case:
         return eval(compile(ast.Expression(last.value), "<call>", "eval"), namespace)
 
 
-def _read_cases() -> dict[str, Case]:
+def _load_cases() -> dict[str, Case]:
     path = Path(__file__).parents[1] / "conformance.json"
     entries = json.loads(path.read_text(encoding="utf-8"))["cases"]
     return {entry["id"]: Case(**entry) for entry in entries}
 
 
-CASES: Mapping[str, Case] = _read_cases()
+CASES: Mapping[str, Case] = _load_cases()
 
 #: What reached a job's function: its name, and the positional and keyword arguments.
 Received = tuple[str, list[Any], dict[str, Any]]
@@ -204,7 +204,7 @@ def is_refused(raises: type[Exception], says: str, **more: Any) -> Want:
 # What the tables tell: calls in place of those that cannot be made as they are
 
 
-def _read_from_three_queues(client: GearmanClient) -> list[object]:
+def _receive_from_three_queues(client: GearmanClient) -> list[object]:
     requests = [
         client.submit_job(f"capp.{name}", 1, poll_timeout=0.4)
         for name in ("some_job", "other_job", "third_job")
@@ -272,7 +272,7 @@ def _queues(some: object, other: object, third: object) -> Want:
     """One of three jobs in three queues; None where nobody serves the queue."""
     results = (some, other, third)
     outcomes = [(JobTimeout, True) if result is None else (result, False) for result in results]
-    return Want(value=outcomes, call=_read_from_three_queues)
+    return Want(value=outcomes, call=_receive_from_three_queues)
 
 
 _OURS: Mapping[str, Want] = {

@@ -21,7 +21,7 @@ from django_gearman.exceptions import JobAlreadyRegistered
 from django_gearman.jobs.functions import functions_of
 from django_gearman.jobs.registry import registry
 from django_gearman.serializers import JSONSerializer
-from django_gearman.serializers.failures import read_error
+from django_gearman.serializers.failures import parse_error
 from django_gearman.signals import job_failed, job_finished, job_started
 from django_gearman.worker.execution import execute
 from django_gearman.worker.inline import run_queued
@@ -91,7 +91,7 @@ def test_whatever_goes_wrong_fails_the_job_and_says_why(
     warning, outcome = run(backend, function, workload)
 
     assert outcome == WorkFail()
-    error = read_error(warning.data)
+    error = parse_error(warning.data)
     assert error is not None
     assert message in f"{error['exception_type']}: {error['message']}"
     [record] = caplog.records

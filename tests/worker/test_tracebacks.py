@@ -9,7 +9,7 @@ from django_gearman.backends.base import JobSpec, WorkWarning
 from django_gearman.exceptions import JobRaised
 from django_gearman.jobs.registry import registry
 from django_gearman.serializers import Call, get_serializer
-from django_gearman.serializers.failures import read_error
+from django_gearman.serializers.failures import parse_error
 from django_gearman.worker.execution import execute
 from django_gearman.worker.failing import fail_unknown
 from tests.app import gearman_jobs as jobs
@@ -30,7 +30,7 @@ def reported(workload: bytes, function: str = "tests.app.fail") -> dict[str, str
     else:
         execute(job, assigned, session, backend.submit)
     [warning] = [u for u in submission.updates(0) if isinstance(u, WorkWarning)]
-    error = read_error(warning.data)
+    error = parse_error(warning.data)
     assert error is not None
     return error
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ...jobserver.arguments import add_arguments, read_options
+from ...jobserver.arguments import add_arguments, parse_options
 from ...jobserver.serving import CannotServe, run
 from ...logs import show_logs
 from ...utils.records import get_logger
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         show_logs(options["verbosity"], options["log_format"])
         try:
-            run(read_options(options), self._announcer(**options))
+            run(parse_options(options), self._announcer(**options))
         except CannotServe as error:
             raise CommandError(str(error)) from error
 

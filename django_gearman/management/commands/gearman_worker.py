@@ -29,7 +29,7 @@ from ...utils.text import str_of
 from ...worker.inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...worker.orphans import describe, end_orphan
 from ...worker.process import Limits, prepare_worker
-from ...worker.routing import read_processes, undeclared_queues
+from ...worker.routing import parse_processes, undeclared_queues
 from ...worker.worker import GearmanWorker
 from ..autoreload import reload_on_change
 from ..own_server import own_server, slot_of
@@ -137,7 +137,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            processes = list(read_processes(options["workers"], options["queues"]))
+            processes = list(parse_processes(options["workers"], options["queues"]))
             workers = [GearmanWorker(queues) for _, queues in processes]
             server = self._server(**options)
             self._check(workers, options["health_file"])

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 
-class InForce:
+class Installed:
     """
     A fault or stub that is installed when it is created.
 
