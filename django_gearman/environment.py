@@ -32,7 +32,7 @@ class Environment:
         return chain
 
     def answers(self, job_name: str) -> bool:
-        """Tell whether the transport serves a job that is not declared in this process."""
+        """Return True if the transport serves a job that is not declared in this process."""
         return False
 
     def around_call(self, requests: Any) -> AbstractContextManager[object]:

@@ -60,7 +60,7 @@ def own_gearmand() -> Iterator[Gearmand]:
 
 @pytest.fixture
 def ran() -> list[Any]:
-    """Return what the jobs of tests.app leave behind, empty at first."""
+    """Return the list of results of the jobs of tests.app, empty at first."""
     from tests.app.gearman_jobs import RAN  # not before Django is set up
 
     RAN.clear()

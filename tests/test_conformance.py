@@ -107,7 +107,7 @@ class Stage:
         self._served: list[str] = []
 
     def play(self) -> Got:
-        """Start Django and the workers, make the call, and wait until what it queued has run."""
+        """Start Django and the workers, make the call, and wait until its jobs have run."""
         value: object = None
         error: Exception | None = None
         try:
@@ -223,7 +223,7 @@ class Stage:
         return all(thread.is_alive() for _, thread in self.workers)
 
     def clear(self) -> None:
-        """Tell the workers to leave, hang up, and forget the modules."""
+        """Stop the workers, close the connections, and forget the modules."""
         for worker, _ in self.workers:
             worker.stop()
         close_backends()
@@ -234,7 +234,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def leaving() -> Iterator[list[threading.Thread]]:
-    """The threads of workers that were told to stop: waiting for each would take up to a second."""
+    """The threads of stopping workers: waiting for each would take up to a second."""
     threads: list[threading.Thread] = []
     yield threads
     for thread in threads:
@@ -295,7 +295,7 @@ def set_stage(
 
 
 def differences(want: Want, got: Got) -> Iterator[str]:
-    """Tell in what a case did not come to what it should."""
+    """Describe the differences from the expected outcome of a case."""
     if want.raises is not None:
         if not isinstance(got.error, want.raises) or not re.search(want.says, str(got.error)):
             wish = f"{want.raises.__name__} that says {want.says!r}"

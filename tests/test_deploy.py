@@ -1,4 +1,4 @@
-"""The files in docs/deploy, as far as they can be tried without what they are for."""
+"""The files in docs/deploy, as far as they can be tested without a deployment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGES = re.findall(r'^CMD (\[".+"\])$', (DEPLOY / "Dockerfile").read_text(), re
 
 
 def worker_options(words: list[str]) -> Namespace:
-    """Return what gearman_worker understands of a command line; it exits for what it does not."""
+    """Parse a command line like gearman_worker; exit for an invalid one."""
     parser = load_command_class("django_gearman", "gearman_worker").create_parser(
         "", "gearman_worker"
     )

@@ -75,7 +75,7 @@ def environment(settings: str) -> dict[str, str]:
 
 
 def run_pytest(project: Path, *arguments: str) -> str:
-    """Run the tests of a project, which must pass; return what is told."""
+    """Run the tests of a project, which must pass; return the output."""
     plugins = ["-p", "no:randomly", "-p", "no:hypothesispytest"]
     program = [sys.executable, "-m", "pytest", *plugins, "-W", "error", *arguments]
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""GEARMAN_MIDDLEWARE: what it may be, and when it is made."""
+"""GEARMAN_MIDDLEWARE: valid values, and the time of creation."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ class MemoryServer:
                 self.changed.notify_all()
 
     def _drop_abandoned(self) -> None:
-        """Drop queued jobs whose submitters have timed out and gone, if nobody else waits."""
+        """Drop queued jobs whose submitters have timed out and gone, if no other client waits."""
         while self.abandoned:
             self._table.hang_up(self.abandoned.popleft())
 

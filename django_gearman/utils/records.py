@@ -88,7 +88,7 @@ def _hand(record: logging.LogRecord, handler: logging.Handler) -> bool:
     """Pass a record to a handler; return False if the handler raised."""
     try:
         return record.levelno >= handler.level and bool(handler.handle(record))
-    except BaseException:  # noqa: BLE001 - `log` tells the record somewhere else
+    except BaseException:  # noqa: BLE001 - `log` records it elsewhere
         return False
 
 

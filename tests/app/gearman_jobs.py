@@ -14,7 +14,7 @@ RAN: list[Any] = []
 
 @gearman_job
 def echo(value: Any) -> Any:
-    """Return what it was given."""
+    """Return the argument."""
     return value
 
 
@@ -87,7 +87,7 @@ def submit_another(value: Any) -> Any:
 
 @gearman_job(retries=2, backoff=60)
 def flaky(failures: int) -> int:
-    """Fail so many times, then return the number of the attempt."""
+    """Fail a number of times, then return the number of the attempt."""
     job = current_job()
     assert job is not None
     RAN.append(job.attempt)

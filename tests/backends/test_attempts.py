@@ -57,7 +57,7 @@ def runs():
 
 @pytest.fixture
 def declare():
-    """Return what declares a job that fails so many times."""
+    """Return a function that declares a job with a number of failures."""
 
     def make(failures: int, **options: object):
         def fail(label: object = None) -> None:

@@ -52,7 +52,7 @@ def job_server() -> Iterator[JobServerProcess]:
 
 
 class TestJobServer(TransportContract):
-    """Our own job server, in a process of its own."""
+    """The included job server, in a separate process."""
 
     @pytest.fixture(autouse=True)
     def shared_server(self, job_server: JobServerProcess) -> None:

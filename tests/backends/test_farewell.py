@@ -142,7 +142,7 @@ def test_a_goodbye_waits_for_no_answer(serve_tls):
 
 
 def without_options(peer: Peer) -> None:
-    """Answer as geard does: with silence to what it does not know."""
+    """Answer like geard: with silence to unknown packets."""
     while (packet := peer.read()) is not None:
         if packet.type is PacketType.GET_STATUS:
             peer.reply(PacketType.STATUS_RES, packet.args[0], b"0", b"0", b"0", b"0")

@@ -51,7 +51,7 @@ def serve(gearmand) -> Iterator[Worker]:
 
 
 def grab(worker: Connection, seconds: float = 20) -> Packet:
-    """Ask until there is a job, as gearmand 1.1 wakes nobody for a delayed one."""
+    """Ask until there is a job, because gearmand 1.1 wakes no worker for a delayed one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         worker.send(encode(PacketType.GRAB_JOB_UNIQ))

@@ -1,4 +1,4 @@
-"""Callers that wait for a job which nobody will run."""
+"""Callers that wait for a job without a worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.gearmand import wait_until
     params=["memory", pytest.param("gearman", marks=pytest.mark.gearmand)],
 )
 def backend(request, settings, monkeypatch):
-    """A transport as in production, on which nobody works."""
+    """A transport as in production, without workers."""
     settings.GEARMAN_BACKEND = request.param
     settings.GEARMAN_OPTIONS = {}
     if request.param == "memory":
@@ -37,7 +37,7 @@ def backend(request, settings, monkeypatch):
 
 @contextmanager
 def working(number=1, queues=None):
-    """Run workers in threads, each with a name of its own."""
+    """Run workers in threads, each with a different name."""
     workers = [
         GearmanWorker(queues, name=f"worker{n}", clean_connections=False) for n in range(number)
     ]

@@ -1,4 +1,4 @@
-"""A job that no server takes when its transaction has committed: logged and told, or raised."""
+"""A job that no server accepts after its transaction has committed: a record and a signal, or an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def reported():
-    """Return what receivers of submit_failed were told; another one fails."""
+    """Return the calls of a receiver of submit_failed; another receiver fails."""
     found: list[tuple[object, object, object]] = []
 
     def receive(sender, request, exception, **_):

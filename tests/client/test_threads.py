@@ -1,4 +1,4 @@
-"""Calls of async code wait in threads of their own."""
+"""Calls of async code wait in separate threads."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class Process:
-    """manage.py, with what it writes."""
+    """A run of manage.py, with its output."""
 
     def __init__(self, log: Path, address: str, *arguments: str, backend: str = "gearman"):
         self.log = log

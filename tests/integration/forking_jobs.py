@@ -97,7 +97,7 @@ WAYS = {
 
 @gearman_job
 def dies_with_a_grandchild(how: str) -> None:
-    """Leave a process behind that lives on, and die."""
+    """Leave a running process behind, and die."""
     leave("run")
     leave(f"grandchild{STARTS[how]()}")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Jobs that leave something behind, and one that tells what it finds."""
+"""Jobs that leave state behind, and one that reports it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def missing(what: str) -> None:
 
 @pytest.fixture
 def run(server: JobServerProcess) -> Callable[..., str]:
-    """Run a tool of libgearman or gearmand, and return what it writes."""
+    """Run a tool of libgearman or gearmand, and return its output."""
 
     def run_tool(tool: str, *arguments: str, input: str = "", code: int = 0) -> str:
         if (program := shutil.which(tool)) is None:

@@ -17,7 +17,7 @@ JSON = "--log-format", "json"
 
 
 def records(worker: Process) -> list[dict[str, object]]:
-    """Return what a worker has written, which must be JSON in each line."""
+    """Return a worker's output, which must be JSON in each line."""
     return [json.loads(line) for line in worker.output.splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""Failures that are hard to tell, tellers that die, and jobs that cannot even be read."""
+"""Failures that are hard to report, reporters that die, and jobs that cannot be read."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_nested_brackets_stop_nothing(launch, client, own_gearmand, trail, backe
     assert "starting another one" not in worker.output
 
 
-# Whoever tells dies
+# Reporters that die
 
 
 @BOTH

@@ -1,4 +1,4 @@
-"""`make soak` itself works; what it finds is for those who run the whole of it."""
+"""Tests that `make soak` itself works; its findings need a whole run."""
 
 from __future__ import annotations
 

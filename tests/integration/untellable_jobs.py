@@ -1,4 +1,4 @@
-"""Jobs of which it is hard to tell anything, and whose tellers die."""
+"""Jobs that are hard to report, and whose reporters die."""
 
 from __future__ import annotations
 

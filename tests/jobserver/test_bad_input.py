@@ -1,4 +1,4 @@
-"""Odd input from clients, administrators and the machine: told, or ignored, and the server goes on."""
+"""Odd input from clients, administrators and the machine: it is reported or ignored."""
 
 from __future__ import annotations
 

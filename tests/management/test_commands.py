@@ -202,7 +202,7 @@ def test_the_example_says_when_the_server_is_down(settings, production):
         run("gearman_example_client")
 
 
-# Names that nobody checked
+# Unchecked names
 
 HOSTILE = [
     "a\nb",

@@ -1,4 +1,4 @@
-"""Arguments that a job cannot tell apart make one unique."""
+"""Equal arguments make one unique."""
 
 from __future__ import annotations
 

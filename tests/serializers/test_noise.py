@@ -1,4 +1,4 @@
-"""Hostile and broken workloads: they cost little, and raise an error of ours."""
+"""Hostile and broken workloads: they cost little, and raise an error of this library."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def two_jobs(settings, gearman_worker):
 
 
 def send(function, workload):
-    """Send a workload that somebody has seen on the job server, and return the outcome."""
+    """Send a captured workload, and return the outcome."""
     [submission] = get_backend().submit([JobSpec(function, workload)])
     return submission
 

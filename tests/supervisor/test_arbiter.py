@@ -1,4 +1,4 @@
-"""The supervisor, with real processes; each test runs one in a process of its own."""
+"""The supervisor, with real processes; each test runs one in a separate process."""
 
 from __future__ import annotations
 

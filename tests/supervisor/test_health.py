@@ -13,7 +13,7 @@ from django_gearman.supervisor.health import Health, check_health_file
 
 @pytest.fixture
 def systemd(tmp_path, monkeypatch):
-    """Return what reads what is told to systemd."""
+    """Return a function that reads the messages to systemd."""
     path = str(tmp_path / "notify")
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     channel.bind(path)

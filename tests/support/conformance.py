@@ -67,7 +67,7 @@ class Case:
 
     @property
     def is_about_names(self) -> bool:
-        """Tell if the names of functions on the wire matter, so that the case needs its own server."""
+        """Return True if function names on the wire matter, so that the case needs its own server."""
         return self.id.startswith("jobname-") or "GEARMAN_JOB_NAME" in self.settings
 
     def make_call(self, client: GearmanClient, impatiently: bool = False) -> object:
@@ -120,7 +120,7 @@ class Want:
 
 
 def wanted(case: Case, transport: str) -> Want:
-    """Return what the case should come to on a transport."""
+    """Return the expected outcome of the case on a transport."""
     return TABLES[transport].get(case.id) or _told_by_the_file(case)
 
 
@@ -133,7 +133,7 @@ def look_up(request: object, name: str) -> object:
     return type(found) if isinstance(found, Exception) else found
 
 
-# What the file tells
+# The content of the file
 
 
 def _told_by_the_file(case: Case) -> Want:
@@ -171,7 +171,7 @@ def _with_our_differences(message: Mapping[str, str]) -> dict[str, object]:
 
 
 def ran(*args: object, **kwargs: object) -> list[Received]:
-    """Return what the usual job has received."""
+    """Return the arguments of the usual job."""
     return [("my_task_function", list(args), kwargs)]
 
 
@@ -269,7 +269,7 @@ _TOO_MANY = r"job my-task-name\(one, two, three\): too many"
 
 
 def _queues(some: object, other: object, third: object) -> Want:
-    """One of three jobs in three queues; None where nobody serves the queue."""
+    """One of three jobs in three queues; None if no worker serves the queue."""
     results = (some, other, third)
     outcomes = [(JobTimeout, True) if result is None else (result, False) for result in results]
     return Want(value=outcomes, call=_receive_from_three_queues)

@@ -1,4 +1,4 @@
-"""Job servers that do what a real one cannot be made to do: they follow a script, each in a thread."""
+"""Fake job servers, which follow a script, each in a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our own job server in a process of its own, and a bare client for it."""
+"""The included job server in a separate process, and a bare client for it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class JobServerProcess:
         return f"127.0.0.1:{self.port}"
 
     def stop(self, number: int = signal.SIGTERM) -> str:
-        """End it by a signal; return what it wrote since it started."""
+        """End it by a signal; return its output since the start."""
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=PATIENCE)
         return out + err

@@ -1,4 +1,4 @@
-"""A project with jobs, for test sessions in processes of their own."""
+"""A project with jobs, for test sessions in separate processes."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_order_is_asserted_with_or_without_others_between(gearman_client):
     )
 
 
-# What is told
+# Messages
 
 
 def test_a_failure_lists_what_was_submitted_nearest_first(gearman_client):

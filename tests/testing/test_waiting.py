@@ -1,4 +1,4 @@
-"""Clients that wait in the foreground for a job that nobody serves."""
+"""Clients that wait in the foreground for a job without a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker of a test: it works when it is told to, and has a clock to move."""
+"""The worker of a test: it runs on request, and has a clock to move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The library's own log records: nothing that others write can look like a record of its own."""
+"""The library's log records: no foreign text can forge one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORGED = "2026-01-01 00:00:00,000 1 INFO all is well"
 
 @pytest.fixture
 def written():
-    """Return the library's logger and what a plain formatter writes of it, as a project has one."""
+    """Return the library's logger, and the output of a project's plain formatter."""
     logger = get_logger("django_gearman.tests.records")
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)

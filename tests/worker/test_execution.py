@@ -335,7 +335,7 @@ def test_eager_never_touches_database_connections(monkeypatch):
     assert jobs.add.do(1) == 11
 
 
-# What is told of a job changes nothing
+# Logs and signals of a job change nothing
 
 
 class Unspeakable(BaseException):

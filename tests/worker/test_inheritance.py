@@ -24,7 +24,7 @@ from django_gearman.worker.inheritance import (
 
 
 def in_child(check: Callable[[], object]) -> bool:
-    """Tell if this is true in a forked process."""
+    """Return True if this is true in a forked process."""
     pid = os.fork()
     if not pid:
         os._exit(not check())
@@ -131,7 +131,7 @@ def test_random_numbers_are_not_those_of_the_parent(monkeypatch, name):
     assert seeded == [name]
 
 
-# What is told
+# Messages
 
 
 def message() -> str:

@@ -1,4 +1,4 @@
-"""Each run has a context and transactions of its own, where it runs in its caller, too."""
+"""Each run has a separate context and separate transactions, also inside its caller."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def wrapped(func):
 
 @pytest.fixture
 def declare(monkeypatch):
-    """Declare a job whose function does what the test says."""
+    """Declare a job with the test's function."""
 
     def use(func):
         monkeypatch.setattr(jobs.note, "func", func)
@@ -56,7 +56,7 @@ def declare(monkeypatch):
 
 @pytest.fixture(params=["eager", "memory"])
 def run(request, settings, declare):
-    """Run a function as a job in this thread, and return what it appended to the list it is given."""
+    """Run a function as a job in this thread, and return the list that it filled."""
     settings.GEARMAN_BACKEND = request.param
     settings.GEARMAN_OPTIONS = {"name": request.node.nodeid} if request.param == "memory" else {}
 

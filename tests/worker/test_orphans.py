@@ -33,7 +33,7 @@ def backend(own_gearmand, settings):
 
 
 class Dead:
-    """A worker process that has died with a job in hand: its parent holds its connection."""
+    """A worker process that died while it ran a job: its parent holds its connection."""
 
     def __init__(self, backend, function=FUNCTION, background=True, unique="") -> None:
         self.sockets = {}
@@ -50,7 +50,7 @@ class Dead:
 
 @pytest.fixture
 def dead(backend):
-    """Return what makes a worker that has died with a job in hand."""
+    """Return a factory of workers that died while they ran a job."""
     made = []
 
     def make(*arguments, **named) -> Dead:

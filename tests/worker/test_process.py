@@ -71,7 +71,7 @@ def test_the_largest_job_that_is_kept_fits():
     assert decode_task(task) == (job, True)
 
 
-# What is told to the supervisor
+# Reports to the supervisor
 
 
 def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(scoreboard, channel):

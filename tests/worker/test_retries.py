@@ -27,7 +27,7 @@ from tests.support.workers import work_off
 
 @pytest.fixture
 def reported():
-    """Collect (signal, attempt, exception) of what the workers tell."""
+    """Collect (signal, attempt, exception) of the workers' signals."""
     log = []
     signals = {"retried": job_retried, "failed": job_failed, "finished": job_finished}
 
@@ -44,7 +44,7 @@ def reported():
 
 @pytest.fixture(params=["eager", "memory"])
 def work(request, gearman_client, gearman_worker):
-    """Return what lets so many seconds pass, on either transport."""
+    """Return a function that lets a number of seconds pass, on either transport."""
     with override_gearman(request.param):
 
         def after(seconds: float = 0) -> None:
@@ -247,7 +247,7 @@ def test_a_backoff_that_fails_fails_the_job(gearman_client, gearman_worker):
         del registry._jobs[job.name]
 
 
-# What the decorator takes
+# The arguments of the decorator
 
 
 @given(
@@ -323,12 +323,12 @@ def test_what_production_sees_of_a_job_that_waits(gearman_client):
         jobs.flaky.do(1)
 
 
-# What a server or a workload may say
+# Odd servers and workloads
 
 
 @pytest.fixture
 def queue(settings, request):
-    """Return a job server in memory that holds so many jobs of a function."""
+    """Return a job server in memory with a limit of jobs for each function."""
 
     def make(max_queued: int | None = None) -> BaseBackend:
         settings.GEARMAN_BACKEND = "memory"

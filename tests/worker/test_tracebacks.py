@@ -19,7 +19,7 @@ BARE = b'"boom"'
 
 
 def reported(workload: bytes, function: str = "tests.app.fail") -> dict[str, str]:
-    """Return what the client of a job that fails is told."""
+    """Return the error that the client of a failed job gets."""
     backend = get_backend()
     [submission] = backend.submit([JobSpec(function, workload)])
     session = backend.register([function])

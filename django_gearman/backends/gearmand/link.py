@@ -120,7 +120,7 @@ class Link:
         self.flow = 0
         self.asked_since = math.inf
         self.asleep_since = math.inf  # the time of the last NO_JOB; infinity after NOOP
-        self._downtime = Downtime(quiet=is_quick)  # the other connection tells
+        self._downtime = Downtime(quiet=is_quick)  # the other connection reports it
         self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
         self._opening: _Opening | None = None
         self._client_id = client_id

@@ -1,4 +1,4 @@
-"""Jobs of other programs: does anybody wait for one? gearmand is asked, as they do not say."""
+"""Jobs of other programs: gearmand knows if a client waits for one."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def queue(backend, function: str, number: int) -> None:
 
 
 def work(session, number: int, seconds: float = 0.0) -> list[bytes]:
-    """Run so many jobs; return their workloads."""
+    """Run a number of jobs; return their workloads."""
     seen = []
     for _ in range(number):
         job = wait_until(lambda: session.grab_job(0.1), "a job")

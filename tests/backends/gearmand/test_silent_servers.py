@@ -49,7 +49,7 @@ def silent_servers(count: int) -> Iterator[list[FakeServer]]:
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Give what is submitted in the block so many seconds."""
+    """Set a time limit, in seconds, for submissions in the block."""
     token = submit_by.set(monotonic() + seconds)
     try:
         yield
@@ -441,7 +441,7 @@ def test_progress_without_end_does_not_stretch_a_wait(settings, production, own_
     assert request.timed_out
 
 
-# Jobs that nobody waits for any more
+# Abandoned jobs
 
 
 def test_jobs_that_timed_out_are_forgotten_by_client_and_server(open_backend, own_gearmand):

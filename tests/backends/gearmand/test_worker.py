@@ -201,7 +201,7 @@ def test_a_large_result_is_not_lost_by_closing_with_unread_packets(
         [submission] = submit(backend, JobSpec(function, b"work"))
         worker = worker_of(function, gearmand.address)
         job = grab(worker)
-        assert worker.grab_job(0) is None  # asleep now, with a job in hand
+        assert worker.grab_job(0) is None  # asleep now, with a current job
         submit(backend, background(function, b"wake"))  # its NOOP stays unread
 
         worker.send(job, WorkComplete(result))

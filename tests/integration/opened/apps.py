@@ -1,4 +1,4 @@
-"""An app that does at import what it had better not: it opens connections and starts threads."""
+"""An app with bad habits at import: it opens connections and starts threads."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ OPENERS = {
 
 
 class OpenedConfig(AppConfig):
-    """Does what the environment says."""
+    """The app's configuration, which follows the environment."""
 
     name = "tests.integration.opened"
 
