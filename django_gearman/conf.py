@@ -217,7 +217,7 @@ _building = threading.Lock()
 
 
 def middleware() -> Chain:
-    """Return the middleware of GEARMAN_MIDDLEWARE, made when it is first asked for."""
+    """Return the middleware of GEARMAN_MIDDLEWARE, created at its first use."""
     global _built
     setting = _read("GEARMAN_MIDDLEWARE")
     if not setting:

@@ -16,7 +16,7 @@ class Environment:
     workers_are_here = False
 
     def settings(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
-        """Return what stands for GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS."""
+        """Return the values in place of GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS."""
         return backend, servers, options
 
     def transport(self, backend: Any, requests: Any = None) -> Any:
@@ -28,7 +28,7 @@ class Environment:
         return backend
 
     def middleware(self, chain: Any) -> Any:
-        """Return what stands for the project's middleware."""
+        """Return the chain in place of the project's middleware."""
         return chain
 
     def answers(self, job_name: str) -> bool:
@@ -36,7 +36,7 @@ class Environment:
         return False
 
     def around_call(self, requests: Any) -> AbstractContextManager[object]:
-        """Return what stands around submitting requests and waiting for them."""
+        """Return a context manager around submitting requests and waiting for them."""
         return _NOTHING
 
     def on_commit(

@@ -12,7 +12,7 @@ from django_gearman.logs import JobFilter, JSONFormatter, TextFormatter
 
 @pytest.fixture
 def logged(caplog):
-    """Return what captures all that is logged, through the filter."""
+    """Return a handler that captures all log records, through the filter."""
     caplog.set_level(logging.DEBUG)
     caplog.handler.addFilter(handler_filter := JobFilter())
     yield caplog

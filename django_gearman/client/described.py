@@ -51,7 +51,7 @@ class Described:
     servers: Sequence[Any] | None = None
     #: Known not to be for the worker of the job that waits for it.
     may_wait = False
-    _job: GearmanJob | None = None  # made when it is first asked for
+    _job: GearmanJob | None = None  # created at its first use
 
     @property
     def job(self) -> GearmanJob:

@@ -1,4 +1,4 @@
-"""A job that no server accepts after its transaction has committed: a record and a signal, or an error."""
+"""A job that no server accepts after its transaction has committed: it is logged, or raised."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def client(settings, own_gearmand) -> GearmanClient:
 
 @pytest.fixture
 def trail(tmp_path) -> Callable[[], list[str]]:
-    """Return what jobs have written so far, one line each."""
+    """Return the lines that jobs have written so far."""
     path = tmp_path / "trail"
     return lambda: path.read_text().split() if path.exists() else []
 

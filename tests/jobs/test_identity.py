@@ -41,7 +41,7 @@ def seen() -> Iterator[list]:
 
 @pytest.fixture(params=["eager", "memory"])
 def work(request, gearman_client, gearman_worker):
-    """Return what lets seconds pass, on either transport."""
+    """Return a function that lets seconds pass, on either transport."""
     with override_gearman(request.param):
 
         def after(seconds: float = 0) -> None:

@@ -73,7 +73,7 @@ class Family:
         return self._path.read_text()
 
     def lines(self, word: str) -> list[list[str]]:
-        """Return what was said after this word, each time."""
+        """Return the words after this one, for each line that begins with it."""
         lines = [line.split() for line in self.output.splitlines()]
         return [line[1:] for line in lines if line[:1] == [word]]
 

@@ -24,7 +24,7 @@ def fixed(hours, name=None):
 
 
 def described(value):
-    """Return all that can be seen of a date or time."""
+    """Return every visible property of a date or time."""
     zone = value.tzinfo
     return repr(value), value.fold, type(value), type(zone), zone and value.tzname()
 

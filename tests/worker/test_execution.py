@@ -54,7 +54,7 @@ def run(backend, function: str, workload: bytes, background: bool = False):
 
 @pytest.fixture
 def outcomes_of(backend):
-    """Return what runs a background job, and its next attempts, to the end; and their outcomes."""
+    """Return a function that runs a background job and its next attempts, and returns their outcomes."""
 
     def run_all(job: Job) -> list[object]:
         backend.submit([JobSpec(job.name, b"", background=True)])
