@@ -19,6 +19,7 @@ from django_gearman.backends.base import JobSpec, WorkComplete, WorkFail
 from django_gearman.exceptions import JobRaised, SerializationError
 from django_gearman.jobs.context import current_job
 from django_gearman.serializers import Call, JSONSerializer, PickleSerializer, Serializer
+from django_gearman.worker.inline import run_queued
 from tests.support.transports import on_queueing_transports
 
 PICKLE = PickleSerializer()
@@ -65,7 +66,9 @@ def two_jobs(settings, gearman_worker):
 
 def send(function, workload):
     """Send a captured workload, and return the outcome."""
-    [submission] = get_backend().submit([JobSpec(function, workload)])
+    backend = get_backend()
+    [submission] = backend.submit([JobSpec(function, workload)])
+    run_queued(backend)
     return submission
 
 
