@@ -164,7 +164,7 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
         # Not kept on the test, because Django's parallel test runner must pickle it.
         current = environment.current()
         if not isinstance(current, Harness):
-            raise AssertionError("the testing package is in force only while a test runs")
+            raise AssertionError("the testing package works only while a test runs")
         return current
 
     @property

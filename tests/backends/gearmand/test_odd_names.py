@@ -20,7 +20,7 @@ FUNCTION = b"two\nlines\xff"
 
 @pytest.fixture
 def odd(own_gearmand: Gearmand) -> Iterator[Connection]:
-    """A worker of another program, which is as odd as it can be."""
+    """A worker of another program, with unusual names."""
     worker = Connection(ServerAddress.parse(own_gearmand.address))
     worker.send(
         encode(PacketType.SET_CLIENT_ID, b"evil\n\x1b[31m\xff : f"),
