@@ -1,5 +1,5 @@
 """
-Every error this library raises on purpose.
+The errors of this library.
 
     GearmanError
     ├── BackendError                 the job server, or the way to it
@@ -8,12 +8,12 @@ Every error this library raises on purpose.
     │   ├── SubmitUncertain          sent, but never acknowledged: the job may or may not be queued
     │   ├── ServerError              the server answered with an error (.code, .text)
     │   └── ProtocolError            what the server sent is not Gearman's protocol
-    ├── JobError                     one job, and what became of it
+    ├── JobError                     an error of one job
     │   ├── JobFailed                the worker reported a failure
     │   │   └── JobRaised            ... with an exception (.exception_type, .message, .traceback)
     │   ├── JobTimeout               not finished in the time given (also a TimeoutError)
     │   ├── JobLost                  the server no longer knows the job, and sent no outcome
-    │   ├── JobTimeLimitExceeded     raised in a job that runs for longer than its timeout
+    │   ├── JobTimeLimitExceeded     raised in a job that exceeds its timeout
     │   ├── WorkerDied               the worker process ended while it ran the job
     │   ├── WaitsForItself           a job would wait for one that only its own worker serves
     │   └── ResultUnavailable        there is no result to read

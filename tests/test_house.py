@@ -19,7 +19,7 @@ TEST_FILES = {str(path.relative_to(TESTS)): path for path in TESTS.rglob("*.py")
 def test_loggers_are_those_whose_records_cannot_be_forged(module):
     makes_its_own = "logging.getLogger(" in MODULES[module].read_text()
 
-    # The supervisor knows nothing of ours; `logs` sees to its loggers.
+    # The supervisor knows none of our modules; `logs` handles its loggers.
     assert (
         not makes_its_own
         or module in ("utils/records.py", "logs.py")

@@ -29,7 +29,7 @@ class _Thread(threading.local):
     """
 
     def __init__(self) -> None:
-        # This module may be imported before anybody has read the settings: there is none then.
+        # This module may be imported before any code has read the settings.
         opened = connections.all(initialized_only=True) if settings.configured else []
         self.connections = [*opened]
 

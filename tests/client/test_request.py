@@ -192,7 +192,7 @@ def test_finished_tells_whether_a_job_has_ended(memory, client, ran):
     assert [request.finished for request in requests] == [False, False, False]
     assert not client.get_job_status(queued).finished
     work_off()
-    assert not queued.finished  # nobody has asked
+    assert not queued.finished  # no request yet
     assert client.get_job_status(queued).finished
     for request in (waiting, failing):
         assert client.get_job_status(request).finished
