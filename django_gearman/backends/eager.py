@@ -16,7 +16,8 @@ from typing import Any
 
 from ..protocol.address import ServerAddress
 from .base import JobSpec, JobStatus, Submission
-from .memory import MemoryBackend, MemoryServer, MemoryWorkerSession
+from .memory import MemoryBackend, MemoryWorkerSession
+from .memory_server import MemoryServer
 from .specs import check_specs
 
 

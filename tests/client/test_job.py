@@ -21,7 +21,7 @@ from tests.support.workers import work_off
 def test_a_job_stays_the_function_it_was():
     assert jobs.add(1, right=2) == 3
     assert jobs.echo.__name__ == "echo"
-    assert jobs.echo.__doc__ == "Return what it was given."
+    assert jobs.echo.__doc__ == "Return the argument."
     assert jobs.echo.__module__ == "tests.app.gearman_jobs"
     assert jobs.echo.__wrapped__ is jobs.echo.func
 
