@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_gearman.environment import Environment, replaced
-from django_gearman.testing import GearmandNotInstalled
+from django_gearman.testing import GearmandNotInstalled, override_gearman
 from django_gearman.testing.programs import find_gearmand
 from tests.support.gearmand import Gearmand
 
@@ -72,3 +72,17 @@ def memory(settings, request):
     """Queue jobs, without running them."""
     settings.GEARMAN_BACKEND = "memory"
     settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
+
+
+@pytest.fixture(params=["eager", "memory"])
+def work(request, gearman_client, gearman_worker):
+    """Return a function that lets a number of seconds pass, on either transport."""
+    with override_gearman(request.param):
+
+        def after(seconds: float = 0) -> None:
+            if seconds:
+                gearman_worker.advance(seconds=seconds)
+            if request.param == "memory":
+                gearman_worker.run()
+
+        yield after

@@ -39,20 +39,6 @@ def seen() -> Iterator[list]:
     job_started.disconnect(note)
 
 
-@pytest.fixture(params=["eager", "memory"])
-def work(request, gearman_client, gearman_worker):
-    """Return a function that lets seconds pass, on either transport."""
-    with override_gearman(request.param):
-
-        def after(seconds: float = 0) -> None:
-            if seconds:
-                gearman_worker.advance(seconds=seconds)
-            if request.param == "memory":
-                gearman_worker.run()
-
-        yield after
-
-
 @pytest.mark.parametrize("unique", [None, "ada", True, "räport" * 50, "with\nend"])
 @pytest.mark.parametrize("priority", [None, "HIGH", "LOW"])
 def test_all_attempts_are_of_one_job(work, seen, gearman_client, unique, priority):

@@ -42,20 +42,6 @@ def reported():
         signal.disconnect(receivers[name])
 
 
-@pytest.fixture(params=["eager", "memory"])
-def work(request, gearman_client, gearman_worker):
-    """Return a function that lets a number of seconds pass, on either transport."""
-    with override_gearman(request.param):
-
-        def after(seconds: float = 0) -> None:
-            if seconds:
-                gearman_worker.advance(seconds=seconds)
-            if request.param == "memory":
-                gearman_worker.run()
-
-        yield after
-
-
 def test_a_failed_job_is_tried_again_after_its_backoff(work, ran, reported):
     jobs.flaky.do_background(2)
 
