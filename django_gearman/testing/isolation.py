@@ -147,7 +147,8 @@ def isolate_test_runs() -> None:
         # This runs several times for each job, and production has not loaded that module.
         return run if "django.test.utils" in modules and is_test_run() else PRODUCTION
 
-    _Overrides.initial, _, _ = backend_settings()
+    if _Overrides.initial is None:  # a test that changes INSTALLED_APPS makes all apps ready again
+        _Overrides.initial, _, _ = backend_settings()
     setting_changed.connect(_note_override, dispatch_uid="django_gearman.testing")
     set_initial(provide)
 

@@ -9,10 +9,10 @@ import unittest
 from pathlib import Path
 
 import pytest
-from django.test import SimpleTestCase, TestCase
+from django.test import SimpleTestCase, TestCase, override_settings
 
 from django_gearman import GearmanClient
-from django_gearman.backends import get_backend
+from django_gearman.backends import backend_settings, get_backend
 from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.environment import Environment, replaced
@@ -344,3 +344,15 @@ def test_a_plain_test_reaches_no_real_server(settings):
 
     with pytest.raises(JobServerForbidden, match="gearman_server"):
         jobs.add.do(1)
+
+
+# Apps that a test changes
+
+
+def test_a_test_that_changes_the_apps_leaves_the_isolation_of_others_as_it_was(settings):
+    """Django makes every app ready again, while GEARMAN_BACKEND may be the test's."""
+    with override_settings(GEARMAN_BACKEND="gearman", INSTALLED_APPS=settings.INSTALLED_APPS):
+        pass
+
+    del settings.GEARMAN_BACKEND
+    assert backend_settings()[0] == "gearman", "the setting's default, since the test deleted it"
