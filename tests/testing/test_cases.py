@@ -351,7 +351,8 @@ def test_a_plain_test_reaches_no_real_server(settings):
 
 def test_a_test_that_changes_the_apps_leaves_the_isolation_of_others_as_it_was(settings):
     """Django makes every app ready again, while GEARMAN_BACKEND may be the test's."""
-    with override_settings(GEARMAN_BACKEND="gearman", INSTALLED_APPS=settings.INSTALLED_APPS):
+    apps = override_settings(INSTALLED_APPS=settings.INSTALLED_APPS)
+    with override_settings(GEARMAN_BACKEND="gearman"), apps:
         pass
 
     del settings.GEARMAN_BACKEND
