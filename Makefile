@@ -26,7 +26,8 @@ demo: $(READY)  ## Run the example: client and workers in one process, no server
 	@GEARMAN_BACKEND=memory $(BIN)/python manage.py gearman_example_client --workers 2
 
 test: $(READY)  ## Run the tests; those that need gearmand are skipped where it is not installed
-	$(PYTEST) -m "not integration"
+	$(PYTEST) -m "not integration" --ignore=tests/contrib
+	$(PYTEST) -m "not integration" tests/contrib --ds=tests.contrib.settings
 
 integration: $(READY)  ## Run everything that needs a real gearmand, on private ones
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \

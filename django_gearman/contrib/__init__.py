@@ -1,0 +1,1 @@
+"""Optional parts of django-gearman. The core imports none of them."""

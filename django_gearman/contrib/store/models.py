@@ -1,0 +1,145 @@
+"""The tables of the store, the outbox and the schedules."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from .functions import DatabaseTime
+
+#: Seconds for which a new row of the outbox is left to the process that wrote it.
+FAST_PATH_SECONDS = 5
+
+
+class JobRecord(models.Model):
+    """
+    The record of a job, through all its attempts.
+
+    `workload` has the exact bytes of the last attempt, which a retry sends again. `call` and
+    `context` are for people: secrets are replaced by asterisks in both.
+    """
+
+    class Status(models.TextChoices):
+        READY = "READY"
+        RUNNING = "RUNNING"
+        SUCCESSFUL = "SUCCESSFUL"
+        FAILED = "FAILED"
+        CANCELLED = "CANCELLED"
+
+    id = models.CharField(primary_key=True, max_length=63)
+    name = models.CharField(max_length=255)
+    queue = models.CharField(max_length=255, default="")
+    #: An alias of TASKS; "" for jobs of `@gearman_job`.
+    backend = models.CharField(max_length=64, default="")
+    #: The name of the job on the job server.
+    function = models.CharField(max_length=255)
+    status = models.CharField(max_length=10, choices=Status, default=Status.READY)
+    call = models.TextField(default="")
+    #: None if the job keeps no arguments.
+    workload = models.BinaryField(null=True)
+    #: The submitter's unique; "" if there is none.
+    unique = models.CharField(max_length=255, default="")
+    priority = models.SmallIntegerField(default=0)
+    run_after = models.DateTimeField(null=True)
+    context = models.JSONField(default=dict)
+    attempts = models.PositiveIntegerField(default=0)
+    #: The number of claims. Later writes name it, so those of an older claim change nothing.
+    run = models.PositiveIntegerField(default=0)
+    worker_ids = models.JSONField(default=list)
+    #: One entry an attempt: exception, message, traceback, attempt, at, worker.
+    errors = models.JSONField(default=list)
+    #: The class of the last error.
+    exception = models.CharField(max_length=255, default="")
+    #: The same for failures of one job, exception class and place in its code.
+    fingerprint = models.CharField(max_length=16, default="")
+    #: As the job's serializer writes it; None if there is none.
+    result = models.BinaryField(null=True)
+    handle = models.CharField(max_length=255, default="")
+    enqueued_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    last_attempted_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    #: The time from which the row may be deleted; None for a job that has not ended.
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "gearman_jobrecord"
+        verbose_name = "job"
+        permissions = (("view_call", "Can view the arguments of jobs"),)
+        indexes = (
+            models.Index(fields=["expires_at"], name="gearman_jobrecord_expires"),
+            models.Index(fields=["status", "-enqueued_at"], name="gearman_jobrecord_status"),
+            # Not a partial index of the failures: MySQL has none.
+            models.Index(
+                fields=["status", "name", "exception", "fingerprint"],
+                name="gearman_jobrecord_failures",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.id}"
+
+
+class OutboxJob(models.Model):
+    """
+    A job that waits to be sent to the job server.
+
+    It is written in the transaction of its submitter. `job_id` is the job's id, `unique` its unique
+    on the job server.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    job_id = models.CharField(max_length=63, unique=True)
+    unique = models.CharField(max_length=255)
+    function = models.CharField(max_length=512)
+    workload = models.BinaryField()
+    priority = models.SmallIntegerField(default=0)
+    run_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    last_error = models.TextField(default="")
+    next_try_at = models.DateTimeField(
+        db_index=True, db_default=DatabaseTime(seconds=FAST_PATH_SECONDS)
+    )
+    created_at = models.DateTimeField(db_default=DatabaseTime())
+
+    class Meta:
+        db_table = "gearman_outbox"
+        verbose_name = "job in the outbox"
+        verbose_name_plural = "jobs in the outbox"
+
+    def __str__(self) -> str:
+        return f"{self.function} {self.job_id}"
+
+
+class Schedule(models.Model):
+    """A schedule that a scheduler has seen, and its pause."""
+
+    name = models.CharField(primary_key=True, max_length=255)
+    first_seen = models.DateTimeField(db_default=DatabaseTime())
+    #: The name of the user; "" if the schedule is not paused.
+    paused_by = models.CharField(max_length=255, default="")
+    paused_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "gearman_schedule"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tick(models.Model):
+    """A time at which a schedule was due, written with the outbox row of its job."""
+
+    id = models.BigAutoField(primary_key=True)
+    schedule = models.CharField(max_length=255)
+    due_at = models.DateTimeField()
+    job_id = models.CharField(max_length=63)
+    created_at = models.DateTimeField(db_default=DatabaseTime())
+
+    class Meta:
+        db_table = "gearman_tick"
+        constraints = (
+            models.UniqueConstraint(fields=["schedule", "due_at"], name="gearman_tick_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.schedule} {self.due_at}"

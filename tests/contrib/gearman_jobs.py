@@ -1,0 +1,1 @@
+"""Jobs for the tests of the optional parts."""
