@@ -8,7 +8,7 @@ MARKED ?= "gearmand or integration"
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration lint format types check bench peers soak matrix
+.PHONY: help demo test integration docs lint format types check bench peers soak matrix
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 	  echo "$$program is not installed. Debian: apt-get install gearman-job-server gearman-tools" >&2; \
 	  exit 1; }; done
 	$(PYTEST) -m $(MARKED) --gearman-required
+
+docs: $(READY)  ## Build the documentation into docs/_build/html; a warning or a dead link is an error
+	$(BIN)/sphinx-build -q -W --keep-going -n -b dirhtml docs docs/_build/html
+	$(BIN)/python docs/links.py docs/_build/html
 
 lint: $(READY)  ## Check style, formatting and what imports what
 	$(BIN)/ruff check .

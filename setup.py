@@ -23,8 +23,15 @@ TEST = [
     "pytest-xdist>=3.6",
     "trustme>=1.1",
 ]
+DOCS = [
+    "furo>=2025.12.19",
+    "myst-parser>=5.0",
+    "sphinx>=9.0",
+    "sphinx-copybutton>=0.5.2",
+]
 DEV = [
     *TEST,
+    *DOCS,
     "django-stubs>=5.2",
     "import-linter>=2.11",
     "mypy>=1.15",
@@ -45,7 +52,7 @@ setup(
     python_requires=">=3.11",
     install_requires=["Django>=5.2"],
     entry_points={"pytest11": ["django_gearman = django_gearman.testing.plugin"]},
-    extras_require={"python-gearman": PYTHON_GEARMAN, "test": TEST, "dev": DEV},
+    extras_require={"python-gearman": PYTHON_GEARMAN, "test": TEST, "docs": DOCS, "dev": DEV},
     classifiers=[
         "Development Status :: 5 - Production/Stable",
         "Environment :: Web Environment",

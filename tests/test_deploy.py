@@ -1,4 +1,4 @@
-"""The files in docs/deploy, as far as they can be tested without a deployment."""
+"""The files in docs/how-to/deploy, as far as they can be tested without a deployment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.core.management import load_command_class
 
 from tests.support.gearmand import Gearmand
 
-DEPLOY = Path(__file__).parent.parent / "docs" / "deploy"
+DEPLOY = Path(__file__).parent.parent / "docs" / "how-to" / "deploy"
 UNIT = (DEPLOY / "django-gearman.service").read_text()
 STAGES = re.findall(r'^CMD (\[".+"\])$', (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
 

@@ -21,10 +21,12 @@ import pytest
 from tests.support.gearmand import Gearmand, wait_until
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|ini))\n")
 README = (ROOT / "README.md").read_text()
-DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+FOLDER = ROOT / "docs"
+PAGES = [path for path in sorted(FOLDER.rglob("*.md")) if "_build" not in path.parts]
+DOCS = {str(path.relative_to(FOLDER)): path.read_text() for path in PAGES}
 
 SETTINGS = """
 import os
@@ -35,8 +37,13 @@ DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memor
 MANAGE = (ROOT / "manage.py").read_text().replace("gearman_example.settings", "settings")
 
 
+def all_blocks(text: str) -> list[tuple[str, str]]:
+    """Return (language, code) of each block, without the directives of Sphinx."""
+    return [found for found in BLOCK.findall(text) if not found[0].startswith("{")]
+
+
 def blocks(language: str, text: str = README) -> list[str]:
-    return [code for name, code in BLOCK.findall(text) if name == language]
+    return [code for name, code in all_blocks(text) if name == language]
 
 
 def commands() -> list[str]:
@@ -53,7 +60,7 @@ def commands() -> list[str]:
 def project(tmp_path) -> Path:
     """Write the files of the project that README and docs/ are about."""
     files = {"settings.py": SETTINGS, "manage.py": MANAGE, "shop/__init__.py": ""}
-    for _, code in BLOCK.findall("".join((README, *DOCS.values()))):
+    for _, code in all_blocks("".join((README, *DOCS.values()))):
         if named := FILE.match(code):
             files[named[1]] = files.get(named[1], "") + code
     for name, text in files.items():
@@ -91,16 +98,16 @@ def run_pytest(project: Path, *arguments: str) -> str:
 
 
 def test_every_block_is_of_a_kind_that_is_run():
-    assert {name for name, _ in BLOCK.findall(README)} == {"python", "sh", "ini", "text"}
+    assert {name for name, _ in all_blocks(README)} == {"python", "sh"}
     for text in DOCS.values():
-        assert {name for name, _ in BLOCK.findall(text)} <= {"python", "sh", "text"}
+        assert {name for name, _ in all_blocks(text)} <= {"python", "sh", "ini", "text"}
         assert all(FILE.match(code) for code in blocks("python", text)), "they are files"
 
 
 def test_links_lead_somewhere():
     for name, text in DOCS.items():
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / "docs" / target).exists(), f"{name}: {target}"
+            assert (FOLDER / name).parent.joinpath(target).exists(), f"{name}: {target}"
 
 
 def test_the_python_of_the_readme_runs(project):
@@ -269,7 +276,7 @@ def test_logs_name_their_job(project):
 
 
 def test_the_numbers_are_those_of_a_whole_soak_that_passed():
-    [reported] = blocks("text", DOCS["reliability.md"])
+    [reported] = blocks("text", DOCS["explanation/reliability.md"])
     scenarios = [path.stem for path in (ROOT / "soak" / "scenarios").glob("[!_]*.py")]
 
     assert sorted(re.findall(r"^(\w+): ", reported, re.MULTILINE)) == sorted(scenarios)
@@ -332,7 +339,7 @@ def manage(project: Path, *arguments: str) -> str:
 
 
 def test_its_message_is_what_is_reported(project):
-    [message] = blocks("text")
+    [message] = blocks("text", DOCS["how-to/test/pytest.md"])
     (project / "test_message.py").write_text(f"""
 import pytest
 from shop.gearman_jobs import resize, send

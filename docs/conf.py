@@ -1,0 +1,66 @@
+"""Build the documentation with Sphinx: `make docs`. The pages are MyST Markdown, the theme is Furo."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zlib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+os.environ["DJANGO_SETTINGS_MODULE"] = "gearman_example.settings"
+
+import django  # noqa: E402
+
+import django_gearman  # noqa: E402
+
+django.setup()  # autodoc imports modules that read the settings
+
+project = "django-gearman"
+author = "the django-gearman contributors"
+version = release = django_gearman.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx_copybutton"]
+exclude_patterns = ["_build", "inventories", "project"]
+nitpicky = True
+
+# Markdown
+
+myst_enable_extensions = ["attrs_inline", "deflist", "fieldlist"]
+myst_heading_anchors = 4  # [text](page.md#heading) works, and a wrong heading is an error
+copybutton_prompt_text = "$ "
+copybutton_exclude = ".linenos, .gp, .go"
+
+# Docstrings
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+python_use_unqualified_type_names = True
+
+# Links to other documentation. The inventories are short lists in this repository, so that the build
+# gives the same result with and without internet: docs/inventories/README.md.
+
+
+def packed(name: str) -> str:
+    """Write the inventory `inventories/NAME.txt` in Sphinx's packed format, and return its path."""
+    source = HERE / "inventories" / f"{name}.txt"
+    lines = [line for line in source.read_text().splitlines() if line and line[0] != "#"]
+    head = f"# Sphinx inventory version 2\n# Project: {name}\n# Version:\n"
+    head += "# The remainder of this file is compressed using zlib.\n"
+    target = HERE / "_build" / "inventories" / f"{name}.inv"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(head.encode() + zlib.compress("\n".join(lines).encode() + b"\n"))
+    return str(target)
+
+
+intersphinx_mapping = {
+    "django": ("https://docs.djangoproject.com/en/stable/", packed("django")),
+    "python": ("https://docs.python.org/3/", packed("python")),
+}
+
+# The look
+
+html_theme = "furo"
+html_title = f"django-gearman {release}"
