@@ -8,10 +8,12 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 INIT = (HERE / "django_gearman" / "__init__.py").read_text()
 VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1]
+DOCS = "https://django-gearman.readthedocs.io/en/latest/"
 
 PYTHON_GEARMAN = ["pygearman==0.2.6"]  # exactly: what it gets wrong is corrected by subclassing
 TEST = [
     *PYTHON_GEARMAN,
+    "build>=1.2",
     "dynaconf>=3.2",
     "freezegun>=1.5",
     "gear>=0.16",
@@ -39,16 +41,32 @@ DEV = [
     "ruff>=0.12",
 ]
 
+
+def description() -> str:
+    """Return the README, with links that also work outside of the repository."""
+    text = (HERE / "README.md").read_text()
+    text = re.sub(r"\]\((?:docs/)?([\w/-]+)\.md(#[\w-]+)?\)", rf"]({DOCS}\1.html\2)", text)
+    return re.sub(r"\]\(docs/([\w/.-]+)\)", rf"]({DOCS}\1)", text)
+
+
 setup(
     name="django-gearman",
     version=VERSION,
     description="Background jobs for Django on Gearman, which can be tested without a server",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=description(),
     long_description_content_type="text/markdown",
+    author="django-gearman contributors",
+    keywords=["Django", "Gearman", "gearmand", "background jobs", "job queue", "worker", "pytest"],
+    project_urls={
+        "Documentation": DOCS,
+        "Tutorial": f"{DOCS}tutorial/1-first-job.html",
+        "Changelog": f"{DOCS}changelog.html",
+        "Gearman": "https://gearman.org/",
+    },
     license="MPL-1.1 OR GPL-2.0-or-later OR LGPL-2.1-or-later",
     license_files=["LICENSE"],
     packages=find_packages(include=["django_gearman", "django_gearman.*"]),
-    package_data={"django_gearman": ["py.typed"]},
+    include_package_data=True,  # MANIFEST.in says which files
     python_requires=">=3.11",
     install_requires=["Django>=5.2"],
     entry_points={"pytest11": ["django_gearman = django_gearman.testing.plugin"]},
@@ -59,13 +77,18 @@ setup(
         "Framework :: Django",
         "Framework :: Django :: 5.2",
         "Framework :: Django :: 6.0",
+        "Framework :: Django :: 6.1",
         "Framework :: Pytest",
         "Intended Audience :: Developers",
         "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: Implementation :: CPython",
+        "Topic :: Internet :: WWW/HTTP",
+        "Topic :: Software Development :: Testing",
         "Topic :: System :: Distributed Computing",
         "Typing :: Typed",
     ],
