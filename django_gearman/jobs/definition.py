@@ -107,6 +107,11 @@ class JobDefinition:
         return _describe(self.func)
 
     @property
+    def source(self) -> tuple[str, int] | None:
+        """The file and the line of the function; None if there is no Python code."""
+        return _source_of(self.func)
+
+    @property
     def retries(self) -> int | None:
         """The number of retries of a failed background job; None if it is not declared."""
         return self.retry_policy.retries
@@ -197,8 +202,12 @@ def _is_method(func: Callable[..., Any]) -> bool:
     return is_in_class and [*inspect.signature(func).parameters][:1] in (["self"], ["cls"])
 
 
+def _source_of(func: Callable[..., Any]) -> tuple[str, int] | None:
+    code = getattr(inspect.unwrap(func), "__code__", None)
+    return (code.co_filename, code.co_firstlineno) if code else None
+
+
 def _describe(func: Callable[..., Any]) -> str:
-    plain = inspect.unwrap(func)
     place = f"{func.__module__}.{func.__qualname__}"
-    code = getattr(plain, "__code__", None)
-    return f"{place} ({code.co_filename}:{code.co_firstlineno})" if code else place
+    source = _source_of(func)
+    return f"{place} ({source[0]}:{source[1]})" if source else place

@@ -23,17 +23,6 @@ def run(*arguments: str) -> str:
     return output.getvalue()
 
 
-# gearman_list_tasks
-
-
-def test_jobs_are_listed_by_queue_with_their_places():
-    lines = run("gearman_list_tasks").splitlines()
-
-    mail = lines[lines.index("mail:") + 1]
-    assert mail.startswith("  send-mail  tests.app.gearman_jobs.send (")
-    assert "gearman_jobs.py:" in mail
-
-
 # gearman_worker
 
 

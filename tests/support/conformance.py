@@ -246,7 +246,8 @@ def _start_worker(*arguments: str) -> Callable[[GearmanClient], object]:
 def _list_tasks(client: GearmanClient) -> list[str]:
     shown = io.StringIO()
     call_command("gearman_list_tasks", stdout=shown)
-    return [line.split()[0] for line in shown.getvalue().splitlines()]
+    rows = [line.split() for line in shown.getvalue().splitlines()[1:]]  # without the head
+    return [word for job, queue, *_ in rows for word in (queue, job)]
 
 
 def _server_by_default(client: GearmanClient) -> str:
@@ -327,9 +328,9 @@ _OURS: Mapping[str, Want] = {
     ),
     "list-tasks": Want(
         value=[
-            *("default:", "capp.other_job"),
-            *("my-queue-name:", "capp.some_job"),
-            *("third:", "capp.third_job"),
+            *("default", "capp.other_job"),
+            *("my-queue-name", "capp.some_job"),
+            *("third", "capp.third_job"),
         ],
         call=_list_tasks,
         workers=False,
