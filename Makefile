@@ -49,8 +49,9 @@ format: $(READY)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(READY)  ## Check the types
+types: $(READY)  ## Check the types, and what a user's type checker makes of them
 	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 check: lint types test  ## Lint, types and tests
 

@@ -38,6 +38,7 @@ DEV = [
     "import-linter>=2.11",
     "mypy>=1.15",
     "pre-commit>=4.0",
+    "pyright[nodejs]>=1.1.400",
     "ruff>=0.12",
 ]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client.client import GearmanClient
+    from .client.job import Job
     from .client.request import (
         JOB_COMPLETE,
         JOB_CREATED,
@@ -37,6 +38,7 @@ __all__ = [
     "PRIORITY_NONE",
     "GearmanClient",
     "GearmanWorker",
+    "Job",
     "JobContext",
     "JobRequest",
     "RetryJob",
@@ -47,6 +49,7 @@ __all__ = [
 
 _MODULES = {
     "client.client": ["GearmanClient"],
+    "client.job": ["Job"],
     "decorators": ["gearman_job"],
     "jobs.context": ["JobContext", "current_job"],
     "jobs.options": ["PRIORITY_HIGH", "PRIORITY_LOW", "PRIORITY_NONE"],
@@ -68,3 +71,7 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(f".{module}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,43 +5,54 @@ from __future__ import annotations
 import datetime
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Unpack,
+    overload,
+)
 
 from .client.job import AsyncJob, Job
 from .jobs.context import JobContext
-from .jobs.definition import Declared
+from .jobs.definition import Declared, R_co
 from .jobs.registry import registry
 from .jobs.retries import Backoff, exponential
 from .serializers import Serializer
 
+if TYPE_CHECKING:
+    from .client.job import AsyncContextJob, ContextJob
+
 __all__ = ["exponential", "gearman_job"]
 
 _P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 
 class _Plain(Protocol):
     @overload
-    def __call__(self, func: Callable[_P, Coroutine[Any, Any, _R]], /) -> AsyncJob[_P, _P, _R]: ...
+    def __call__(self, func: Callable[_P, Coroutine[Any, Any, R_co]], /) -> AsyncJob[_P, R_co]: ...
     @overload
-    def __call__(self, func: Callable[_P, _R], /) -> Job[_P, _P, _R]: ...
+    def __call__(self, func: Callable[_P, R_co], /) -> Job[_P, R_co]: ...
 
 
 class _WithContext(Protocol):
     @overload
     def __call__(
-        self, func: Callable[Concatenate[JobContext, _P], Coroutine[Any, Any, _R]], /
-    ) -> AsyncJob[Concatenate[JobContext, _P], _P, _R]: ...
+        self, func: Callable[Concatenate[JobContext, _P], Coroutine[Any, Any, R_co]], /
+    ) -> AsyncContextJob[_P, R_co]: ...
     @overload
     def __call__(
-        self, func: Callable[Concatenate[JobContext, _P], _R], /
-    ) -> Job[Concatenate[JobContext, _P], _P, _R]: ...
+        self, func: Callable[Concatenate[JobContext, _P], R_co], /
+    ) -> ContextJob[_P, R_co]: ...
 
 
 @overload
-def gearman_job(queue: Callable[_P, Coroutine[Any, Any, _R]], /) -> AsyncJob[_P, _P, _R]: ...
+def gearman_job(queue: Callable[_P, Coroutine[Any, Any, R_co]], /) -> AsyncJob[_P, R_co]: ...
 @overload
-def gearman_job(queue: Callable[_P, _R], /) -> Job[_P, _P, _R]: ...
+def gearman_job(queue: Callable[_P, R_co], /) -> Job[_P, R_co]: ...
 @overload
 def gearman_job(
     queue: str = "default",
@@ -89,11 +100,11 @@ def gearman_job(
     arguments.
     """
 
-    def declare(func: Callable[..., Any]) -> Job[..., ..., Any]:
+    def declare(func: Callable[..., Any]) -> Job[..., Any]:
         if not inspect.isroutine(func):
             raise TypeError(f"@gearman_job can only declare functions, not {func!r}")
         job_class = AsyncJob if inspect.iscoroutinefunction(func) else Job
-        job: Job[..., ..., Any] = job_class(
+        job: Job[..., Any] = job_class(
             func,
             queue="default" if callable(queue) else queue,
             name=name,

@@ -8,14 +8,13 @@ from typing import Any
 from ..backends import parse_servers, use_backend
 from ..backends.base import JobSpec
 from ..exceptions import BackendError, SubmitUncertain
-from ..jobs.definition import JobDefinition
+from ..jobs.definition import JobDefinition, R_co
 from ..jobs.options import (
     DEFAULT,
     PRIORITY_HIGH,
-    Options,
+    PriorityName,
     check_seconds_to_wait,
     check_times,
-    with_new_names,
 )
 from ..serializers import Call, get_serializer
 from ..utils.text import quoted
@@ -23,39 +22,26 @@ from .arguments import MISSING, check_flags, collect_call, parse_job
 from .builder import Preparation
 from .delivery import deliver, wait_for
 from .request import JobRequest
+from .using import HasOptions
 
 #: The keywords of submit_job that dispatch_background_task takes too.
 _CONTROLS = ("unique", "priority", "wait_until_complete", "max_retries", "poll_timeout")
 
 
-class GearmanClient:
+class GearmanClient(HasOptions):
     """A client of the job servers in the settings, or of those in `host_list`."""
 
     def __init__(self, host_list: Sequence[Any] | None = None) -> None:
         self._servers = None if host_list is None else parse_servers(host_list, source="host_list")
-        self._options = DEFAULT
-
-    @property
-    def options(self) -> Options:
-        return self._options
-
-    def using(self, **options: Any) -> GearmanClient:
-        """Return a client that submits with these `Options`; raise TypeError for an unknown one."""
-        return self.having(with_new_names(options, stacklevel=2))
-
-    def having(self, options: Mapping[str, Any]) -> GearmanClient:
-        """Return a client that submits with these `Options`, by their present names."""
-        client = GearmanClient(self._servers)
-        client._options = self._options.updated(**options)
-        return client
+        self.options = DEFAULT
 
     def submit_job(
         self,
-        task: str | JobDefinition,
+        task: str | JobDefinition[R_co],
         /,
         data: Any = MISSING,
         unique: str | bool | None = None,
-        priority: str | None = None,
+        priority: PriorityName | None = None,
         background: bool | None = None,
         wait_until_complete: bool | None = None,
         max_retries: int | None = None,
@@ -64,7 +50,7 @@ class GearmanClient:
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **job_kwargs: Any,
-    ) -> JobRequest:
+    ) -> JobRequest[R_co]:
         """
         Submit a job, by name or by its function, and wait for it unless an option says otherwise.
         """
@@ -82,15 +68,15 @@ class GearmanClient:
 
     def submit_call(
         self,
-        task: str | JobDefinition,
+        task: str | JobDefinition[R_co],
         call: Call,
         *,
         background: bool = False,
         waits: bool = True,
         **options: Any,
-    ) -> JobRequest:
+    ) -> JobRequest[R_co]:
         """Submit a job with ready arguments; `submit_job` and the methods of jobs use this."""
-        preparation = Preparation(self._options, background, waits, **options)
+        preparation = Preparation(self.options, background, waits, **options)
         request = preparation.request(task, call)
         wait = waits and not background
         deliver([request], self._servers, preparation.settings, wait=wait)
@@ -116,20 +102,20 @@ class GearmanClient:
         """
         check_flags(background=background, wait_until_complete=wait_until_complete)
         explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
-        preparation = Preparation(self._options, bool(background), waits, **explicit)
+        preparation = Preparation(self.options, bool(background), waits, **explicit)
         requests = preparation.requests(jobs_to_submit, parse_job, "jobs_to_submit")
         return self._submit_many(requests, preparation, waits and not background)
 
     def submit_calls(
         self,
-        task: str | JobDefinition,
+        task: str | JobDefinition[R_co],
         calls: Iterable[Call],
         *,
         background: bool = False,
         **options: Any,
-    ) -> list[JobRequest]:
+    ) -> list[JobRequest[R_co]]:
         """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
-        preparation = Preparation(self._options, background, **options)
+        preparation = Preparation(self.options, background, **options)
         requests = preparation.requests(calls, lambda call: (task, call), "items")
         return self._submit_many(requests, preparation, not background)
 
@@ -155,7 +141,7 @@ class GearmanClient:
 
     def dispatch_background_task(
         self,
-        func: str | JobDefinition,
+        func: str | JobDefinition[R_co],
         /,
         arg: Any = MISSING,
         uniq: str | bool | None = None,
@@ -164,7 +150,7 @@ class GearmanClient:
         args: Sequence[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **job_kwargs: Any,
-    ) -> JobRequest:
+    ) -> JobRequest[R_co]:
         """
         Submit a background job, which runs even if this process ends.
 
@@ -211,10 +197,10 @@ class GearmanClient:
             raise TypeError(f"JobRequests are waited for, not {quoted(wrong[0])}")
         for request in requests:
             request.check_submitted()
-        wait_for(requests, self._options.wait if poll_timeout is None else poll_timeout)
+        wait_for(requests, self.options.wait if poll_timeout is None else poll_timeout)
         return requests
 
-    def get_job_status(self, request_or_handle: JobRequest | str) -> JobRequest:
+    def get_job_status(self, request_or_handle: JobRequest[R_co] | str) -> JobRequest[R_co]:
         """
         Ask the job server for the progress of a job, and return its request with `status` filled.
 
@@ -227,7 +213,7 @@ class GearmanClient:
                 raise ValueError(f"{request!r} has no status: no job server has it")
         elif isinstance(request_or_handle, str):
             spec = JobSpec("", b"", background=True)
-            request = JobRequest("", Call(), spec, get_serializer("json"), self._options)
+            request = JobRequest("", Call(), spec, get_serializer("json"), self.options)
             request.handle = request_or_handle
         else:
             raise TypeError(
@@ -239,14 +225,14 @@ class GearmanClient:
 
     def prepare(
         self,
-        task: str | JobDefinition,
+        task: str | JobDefinition[R_co],
         call: Call,
         background: bool,
         waits: bool = True,
         **explicit: Any,
-    ) -> JobRequest:
+    ) -> JobRequest[R_co]:
         """Check a call, and return the request for `deliver`; nothing is sent."""
-        return Preparation(self._options, background, waits, **explicit).request(task, call)
+        return Preparation(self.options, background, waits, **explicit).request(task, call)
 
 
 def _limits(max_retries: int | None, poll_timeout: float | None) -> dict[str, Any]:

@@ -35,6 +35,45 @@ class GearmanJob:
         }
 
 
+class Status(dict[str, Any]):
+    """
+    The progress of a job, as far as this process knows.
+
+    The keys are python-gearman's, and each is an attribute, too. It is empty as long as nothing is
+    known: no progress has come, and you have not called `GearmanClient.get_job_status`. Then
+    `known` is None and the numbers are 0. `known` is False if the job server no longer has the job.
+    `time_received` is in seconds since the epoch.
+    """
+
+    @property
+    def handle(self) -> str:
+        handle: str = self.get("handle", "")
+        return handle
+
+    @property
+    def known(self) -> bool | None:
+        return self.get("known")
+
+    @property
+    def running(self) -> bool:
+        running: bool = self.get("running", False)
+        return running
+
+    @property
+    def numerator(self) -> int:
+        numerator: int = self.get("numerator", 0)
+        return numerator
+
+    @property
+    def denominator(self) -> int:
+        denominator: int = self.get("denominator", 0)
+        return denominator
+
+    @property
+    def time_received(self) -> float | None:
+        return self.get("time_received")
+
+
 class Described:
     """The attributes of a submission, under python-gearman's names."""
 

@@ -2,70 +2,74 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 
 from ..backends import use_backend
-from ..jobs.definition import JobDefinition
-from ..jobs.options import with_new_names
+from ..jobs.context import JobContext
+from ..jobs.definition import JobDefinition, R_co
 from ..serializers import Call
 from ..utils.waiting import abandoned
 from .client import GearmanClient
 from .request import JobRequest
 from .threads import wait_in_thread
+from .using import HasOptions
 
-_Called = ParamSpec("_Called")  # the function's signature for calls
-_P = ParamSpec("_P")  # the signature for submissions: without the context
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec
+
+    _P = ParamSpec("_P", default=...)  # the parameters of a submission: without the context
+else:
+    from typing import ParamSpec
+
+    _P = ParamSpec("_P")
+
+_Item_contra = TypeVar("_Item_contra", contravariant=True)
+_Result_co = TypeVar("_Result_co", covariant=True)
 _R = TypeVar("_R")
-_R2 = TypeVar("_R2")
+_T = TypeVar("_T")
 
 _client = GearmanClient()  # for all jobs: each adds its own options
 
 
-class Job(JobDefinition, Generic[_Called, _P, _R]):
+class _TakesItem(Protocol[_Item_contra, _Result_co]):
+    """A job that one argument is enough for, for the type of `map`."""
+
+    def do(self, item: _Item_contra, /) -> _Result_co: ...
+
+
+class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
     """
     A function declared as a job.
 
-    Calling it runs the function in this process, unchanged. `do` and `do_background` submit it.
+    Calling it runs the function in this process, unchanged. `do` and `do_background` submit it. For
+    type checkers it is a `Job[[str, int], bool]`: by its parameters and its result.
     """
-
-    func: Callable[_Called, _R]
 
     if TYPE_CHECKING:
 
-        def __call__(self, /, *args: _Called.args, **kwargs: _Called.kwargs) -> _R: ...
+        def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> R_co: ...
 
-    def using(self, **options: Any) -> Job[_Called, _P, _R]:
-        """
-        Return a copy of the job that is submitted with these `Options`.
-
-        They are priority, unique, wait, run_after, on_commit, on_commit_failure, serializer and
-        resubmit. An option without effect on the call raises ValueError.
-        """
-        job = copy.copy(self)
-        job.options = self.options.updated(**with_new_names(options, stacklevel=2))
-        return job
-
-    def do(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def do(self, /, *args: _P.args, **kwargs: _P.kwargs) -> R_co:
         """
         Run the job on a worker and return its result.
 
         Raises JobFailed (JobRaised with the worker's exception), JobTimeout, JobLost, and the
         errors of `GearmanClient.submit_job`.
         """
-        result: _R = _client.submit_call(self, Call(args, kwargs)).result
-        return result
+        return _client.submit_call(self, Call(args, kwargs)).result
 
-    def do_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
+    def do_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest[R_co]:
         """Queue the job and return; raise the errors of `GearmanClient.submit_job`."""
         return _client.submit_call(self, Call(args, kwargs), background=True)
 
-    def map(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
+    def map(
+        self: _TakesItem[_T, _R], iterable: Iterable[_T], timeout: float | None = None
+    ) -> list[_R]:
         """
         Run the job for each item in parallel; return the results in the order of the items.
 
@@ -77,22 +81,26 @@ class Job(JobDefinition, Generic[_Called, _P, _R]):
                 f"map takes an iterable of items, not one item: map([{iterable!r:.50}])"
             )
         calls = (Call((item,)) for item in iterable)
-        return [request.result for request in _client.submit_calls(self, calls, wait=timeout)]
+        job = cast("Job[Any, _R]", self)
+        return [request.result for request in _client.submit_calls(job, calls, wait=timeout)]
 
-    async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> R_co:
         """Run `do` without blocking the event loop."""
         return await self._wait(partial(self.do, *args, **kwargs), self.options.wait)
 
-    async def ado_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest:
+    async def ado_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest[R_co]:
         """Run `do_background` in the thread that has the transaction."""
         return await sync_to_async(self.do_background)(*args, **kwargs)
 
-    async def amap(self, iterable: Iterable[Any], timeout: float | None = None) -> list[_R]:
+    async def amap(
+        self: _TakesItem[_T, _R], iterable: Iterable[_T], timeout: float | None = None
+    ) -> list[_R]:
         """Run `map` without blocking the event loop."""
-        seconds = self.options.wait if timeout is None else timeout
-        return await self._wait(partial(self.map, iterable, timeout), seconds)
+        job = cast("Job[Any, _R]", self)
+        seconds = job.options.wait if timeout is None else timeout
+        return await job._wait(partial(job.map, iterable, timeout), seconds)
 
-    async def _wait(self, call: Callable[[], _R2], seconds: float | None) -> _R2:
+    async def _wait(self, call: Callable[[], _R], seconds: float | None) -> _R:
         if not use_backend().runs_in_caller:
             return await wait_in_thread(f"job {self.name}", call, seconds)
         # With `eager`, the job must run in the thread that has the database connections.
@@ -104,7 +112,7 @@ class Job(JobDefinition, Generic[_Called, _P, _R]):
             abandoned.reset(token)
 
 
-class AsyncJob(Job[_Called, _P, _R]):
+class AsyncJob(Job[_P, R_co]):
     """
     A coroutine function declared as a job.
 
@@ -115,7 +123,22 @@ class AsyncJob(Job[_Called, _P, _R]):
     if TYPE_CHECKING:
 
         def __call__(  # type: ignore[override]
-            self, /, *args: _Called.args, **kwargs: _Called.kwargs
-        ) -> Coroutine[Any, Any, _R]: ...
+            self, /, *args: _P.args, **kwargs: _P.kwargs
+        ) -> Coroutine[Any, Any, R_co]: ...
 
-        def using(self, **options: Any) -> AsyncJob[_Called, _P, _R]: ...
+
+if TYPE_CHECKING:
+
+    class ContextJob(Job[_P, R_co]):
+        """A job whose function takes a context first, and whose submissions do not."""
+
+        def __call__(  # type: ignore[override]
+            self, context: JobContext, /, *args: _P.args, **kwargs: _P.kwargs
+        ) -> R_co: ...
+
+    class AsyncContextJob(ContextJob[_P, R_co]):
+        """A coroutine function that takes a context first."""
+
+        def __call__(  # type: ignore[override]
+            self, context: JobContext, /, *args: _P.args, **kwargs: _P.kwargs
+        ) -> Coroutine[Any, Any, R_co]: ...

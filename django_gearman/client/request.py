@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, Self
 
 from ..backends.base import (
     JobSpec,
@@ -36,6 +36,7 @@ from ..exceptions import (
     SerializationError,
 )
 from ..jobs.context import running
+from ..jobs.definition import R_co
 from ..jobs.options import Options
 from ..serializers import Call, Serializer
 from ..serializers.failures import parse_error
@@ -43,7 +44,7 @@ from ..serializers.foreign import failure, text_of
 from ..utils.clock import monotonic
 from ..utils.text import printable
 from ..utils.waiting import seconds_until
-from .described import Described
+from .described import Described, Status
 from .lookout import Lookout, refuse_to_wait_for_itself
 
 _DRAIN_SECONDS = 0.2  # for data that has already arrived at the deadline: a job may send endlessly
@@ -55,7 +56,7 @@ JOB_FAILED = "FAILED"
 JOB_COMPLETE = "COMPLETE"
 
 
-class JobRequest(Described):
+class JobRequest(Described, Generic[R_co]):
     """
     A submitted job.
 
@@ -109,8 +110,8 @@ class JobRequest(Described):
     # Created at the first use: a deque takes half a kilobyte.
 
     @cached_property
-    def status(self) -> dict[str, Any]:
-        return {}
+    def status(self) -> Status:
+        return Status()
 
     @property
     def data_updates(self) -> deque[Any]:
@@ -129,7 +130,7 @@ class JobRequest(Described):
         return kept
 
     @property
-    def server_status(self) -> dict[str, Any]:
+    def server_status(self) -> Status:
         return self.status
 
     @property
@@ -159,7 +160,7 @@ class JobRequest(Described):
         )
 
     @property
-    def result(self) -> Any:
+    def result(self) -> R_co:
         """
         The return value of the job.
 
@@ -175,7 +176,8 @@ class JobRequest(Described):
                 "submit it in the foreground, or save its result in a model"
             )
         if self.state == JOB_COMPLETE:
-            return self.serializer.loads_result(self._result)
+            result: R_co = self.serializer.loads_result(self._result)
+            return result
         if self.timed_out:
             raise JobTimeout(
                 f"{self._name} has not finished in the time given; it may still be queued or running "
@@ -183,7 +185,7 @@ class JobRequest(Described):
             )
         raise ResultUnavailable(f"{self._name} has not finished; call wait() first")
 
-    def wait(self, timeout: float | None = None) -> JobRequest:
+    def wait(self, timeout: float | None = None) -> Self:
         """
         Wait up to `timeout` seconds (None: without limit) for the outcome, and return the request.
 
@@ -193,7 +195,7 @@ class JobRequest(Described):
         """
         return self.wait_until(None if timeout is None else monotonic() + timeout)
 
-    def wait_until(self, deadline: float | None) -> JobRequest:
+    def wait_until(self, deadline: float | None) -> Self:
         """Wait until the given monotonic time (None: without limit), like `wait`."""
         late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
         lookout = self._begin_waiting(deadline)
@@ -332,11 +334,11 @@ class JobRequest(Described):
         self.state, self.exception, self._turn = JOB_FAILED, error, None
 
     def set_status(self, status: JobStatus) -> None:
-        self.status = {
-            "handle": self.handle,
-            "known": status.known,
-            "running": status.running,
-            "numerator": status.numerator,
-            "denominator": status.denominator,
-            "time_received": time.time(),
-        }
+        self.status = Status(
+            handle=self.handle,
+            known=status.known,
+            running=status.running,
+            numerator=status.numerator,
+            denominator=status.denominator,
+            time_received=time.time(),
+        )

@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, TypedDict
 
 from ..conf import check_name, check_queue
 from ..exceptions import SerializationError
@@ -17,6 +17,16 @@ from ..utils.numbers import check_seconds
 from ..utils.text import quoted
 from .options import DEFAULT, OLD_NAMES, Options
 from .retries import Backoff, RetryPolicy
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    #: The type of a job's result. A type without one, `Job` or `JobRequest`, means Any.
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R_co = TypeVar("R_co", covariant=True)
 
 
 class Declared(TypedDict, total=False):
@@ -29,7 +39,7 @@ class Declared(TypedDict, total=False):
     retry_on: type[BaseException] | Iterable[type[BaseException]] | None
 
 
-class JobDefinition:
+class JobDefinition(Generic[R_co]):
     """
     A function declared as a job, with its name, queue, signature and options for running.
 

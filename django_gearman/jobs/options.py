@@ -6,7 +6,7 @@ import datetime
 import difflib
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, Literal
 
 from django.utils import timezone
 
@@ -16,9 +16,11 @@ from ..serializers import Serializer
 from ..utils.numbers import check_number
 from ..utils.text import quoted
 
-PRIORITY_NONE = None
-PRIORITY_LOW = "LOW"
-PRIORITY_HIGH = "HIGH"
+PRIORITY_NONE: Final = None
+PRIORITY_LOW: Final = "LOW"
+PRIORITY_HIGH: Final = "HIGH"
+
+PriorityName = Literal["LOW", "HIGH"]
 
 _PRIORITIES = {
     PRIORITY_NONE: Priority.NORMAL,
@@ -84,12 +86,12 @@ class Options:
         """
         Return a copy with the changes that are not None; raise TypeError for an unknown option.
         """
-        changes = {name: value for name, value in changes.items() if value is not None}
-        if not changes:
-            return self
         known = vars(self)
         if unknown := [name for name in changes if name not in known]:
             raise TypeError(_unknown(unknown[0], changes[unknown[0]], list(known)))
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if not changes:
+            return self
         if changes.get("unique") == "-":  # libgearman's value for it
             changes["unique"] = True
         return replace(self, **changes)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import threading
 
 import pytest
@@ -95,6 +98,33 @@ def test_updates_come_as_the_job_sends_them(memory, client):
 
     reported = [type(update).__name__ for update in request.updates(20)]
     assert reported == ["WorkStatus", "WorkStatus", "WorkData", "WorkWarning", "WorkComplete"]
+
+
+def test_the_parts_of_a_status_are_attributes_too(client):
+    request = client.submit_job("tests.app.report", 2)
+
+    status = request.status
+    assert (status.numerator, status.denominator) == (2, 2)
+    assert {name: getattr(status, name) for name in status} == status
+    assert request.server_status is status
+
+
+def test_a_status_without_news_is_empty(client):
+    status = client.submit_job("tests.app.echo", 1).status
+
+    assert status == {}
+    assert not status
+    assert (status.numerator, status.denominator, status.running) == (0, 0, False)
+    assert (status.known, status.time_received, status.handle) == (None, None, "")
+
+
+def test_a_status_can_be_written_as_json_and_copied(memory, client):
+    request = client.get_job_status(client.submit_job("tests.app.echo", 1, background=True))
+
+    assert json.loads(json.dumps(request.status)) == request.status
+    for copied in (copy.copy(request.status), pickle.loads(pickle.dumps(request.status))):
+        assert copied == request.status
+        assert copied.known is True
 
 
 def test_status_is_asked_by_request_or_handle(memory, client):

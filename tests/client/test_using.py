@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import inspect
 import re
 import warnings
 
 import pytest
 
 from django_gearman import GearmanClient
+from django_gearman.jobs.options import Options
 from tests.app import gearman_jobs as jobs
 
 SOON = datetime.timedelta(seconds=1)
@@ -21,6 +24,38 @@ def test_wait_and_resubmit_are_the_names():
     assert jobs.add.using(wait=5, resubmit=2).do(1) == 11
     request = GearmanClient().using(wait=5, resubmit=2).submit_job(jobs.add, 1)
     assert request.max_connection_attempts == 3
+
+
+@pytest.mark.parametrize("subject", [jobs.add, GearmanClient()], ids=["job", "client"])
+def test_the_options_are_shown_by_name(subject):
+    named = {
+        name
+        for name, parameter in inspect.signature(subject.using).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+    assert named == {field.name for field in dataclasses.fields(Options)}
+
+
+def test_a_copy_is_changed_and_the_original_is_not():
+    client = GearmanClient()
+
+    changed = client.using(wait=5).using(priority="LOW", wait=None)
+
+    assert (changed.options.wait, changed.options.priority) == (5, "LOW")
+    assert client.options == Options()
+
+
+def test_the_copy_of_a_tests_client_still_knows_the_jobs(gearman_client):
+    gearman_client.using(unique="x").submit_job(jobs.add, 1)
+
+    [job] = gearman_client.using(wait=1).submitted
+    assert (job.name, job.unique) == ("tests.app.add", "x")
+
+
+def test_an_unknown_option_without_a_value_is_an_error_too():
+    with pytest.raises(TypeError, match="did you mean 'unique'"):
+        jobs.add.using(uniqe=None)
 
 
 @pytest.mark.parametrize("subject", [jobs.add, GearmanClient()], ids=["job", "client"])
