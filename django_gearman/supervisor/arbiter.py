@@ -23,6 +23,7 @@ from functools import partial
 
 from .forking import NOT_NOW, delay_after
 from .listening import has_terminal, listening
+from .overview import send_overview
 from .process import (
     LEAVE_SECONDS,
     UNKNOWN_CODE,
@@ -47,6 +48,7 @@ CANNOT_START = 3
 _TROUBLE_SECONDS = 0.1  # pause after an error in the supervisor itself
 _LOOK_SECONDS = 0.5  # between two rounds of the loop
 _MOST_TASKS = 1000  # tasks with a crash count
+_UNKNOWN = (NOT_NOW, UNKNOWN_CODE)  # exit codes after which another process may start
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Supervisor:
     stops, because the next process would fail too; a lack of resources is no such failure. A
     process that declares itself done is not replaced. When all are done, the supervisor ends. If
     the system has no room for a process or a socket, the supervisor tries again with growing
-    delays. Services start before the other processes, and stop after the last of them.
+    delays. Services start before the other processes, and stop after the last of them. An attendant
+    stops after the last worker. Its failures stop nothing.
 
     If a process dies while it runs a task, a separate process calls `on_death` with the exit.
     `describe` returns a text for a task. `report` gets the status every half second. `in_child` is
@@ -93,11 +96,9 @@ class Supervisor:
         in_child: Callable[[], object] = lambda: None,
     ) -> None:
         self._slots = sorted(slots, key=lambda slot: not slot.is_service)
-        self._workers = [slot for slot in self._slots if not slot.is_service]
+        self._workers = [slot for slot in self._slots if slot.is_worker]
         self._grace_period = grace_period
-        self._on_death = on_death
-        self._words = describe
-        self._report = report
+        self._on_death, self._words, self._report = on_death, describe, report
         self._in_child = in_child
         self._reload = reload or Reload(None)
         self._processes: list[Process] = []
@@ -150,14 +151,15 @@ class Supervisor:
         return not self._processes and self._is_work_over()
 
     def _is_work_over(self) -> bool:
-        """Return True if only services are left, and no other process will start."""
+        """Return True if no worker is left, and none will start."""
         unfilled = any(slot.vacant_until < float("inf") for slot in self._workers)
-        idle = all(process.is_service for process in self._processes) and not self._reporters
+        idle = not any(process.is_worker for process in self._processes) and not self._reporters
         return idle and (self._is_stopping or not unfilled)
 
     def _look(self) -> None:
         for process in list(self._processes):
-            process.listen()
+            if process.listen():
+                send_overview(process.channel, self._processes)
             code = process.reap()
             if code is not None:
                 self._ended(process, code)
@@ -176,9 +178,8 @@ class Supervisor:
             logger.error("stopping now: killing the processes that have not finished")
             if tasks := self._running_tasks():
                 logger.error("interrupted, to run again on another worker: %s", tasks)
-            for process in self._processes:
-                if process.is_leaving:
-                    process.kill()
+            for process in filter(lambda each: each.is_leaving, self._processes):
+                process.kill()
             self._reporters.kill()
         if self._is_work_over():
             self._stop_services()
@@ -189,7 +190,7 @@ class Supervisor:
                 self._reload.look(self._processes)
 
     def _report_status(self) -> None:
-        counted = [p for p in self._processes if not p.is_leaving and not p.is_service]
+        counted = [p for p in self._processes if not p.is_leaving and p.is_worker]
         serving = sum(process.is_serving for process in counted)
         self._report(Status(len(self._workers), serving, self._is_stopping))
 
@@ -226,15 +227,15 @@ class Supervisor:
     def _stop(self) -> None:
         self._kill_at = time.monotonic() + self._grace_period
         self._reload.cancel()
-        for process in self._processes:
-            if not process.is_service:
-                process.stop()
+        for process in filter(lambda each: each.is_worker, self._processes):
+            process.stop()
         if tasks := self._running_tasks():
             message = "stopping: waiting for %s, at most %g s; a second signal stops at once"
             logger.info(message, tasks, self._grace_period)
 
     def _stop_services(self) -> None:
-        for process in self._processes:
+        """Stop the attendant, and the services after it."""
+        for process in [p for p in self._processes if p.is_attendant] or self._processes:
             if not process.is_leaving:
                 self._kill_at = time.monotonic() + LEAVE_SECONDS
                 process.stop()
@@ -251,12 +252,14 @@ class Supervisor:
             return "a task"
 
     def _renew(self) -> None:
-        self._old = [p for p in self._processes if not p.is_leaving and not p.is_service]
+        self._old = [p for p in self._processes if not p.is_leaving and p.is_worker]
+        for process in filter(lambda each: each.is_attendant, self._processes):
+            process.stop()
 
     # Start processes
 
     def _fill_slots(self) -> None:
-        filled = [process.slot for process in self._processes if not process.is_leaving]
+        filled = [p.slot for p in self._processes if p.is_attendant or not p.is_leaving]
         for slot in self._slots:
             if slot not in filled and slot.vacant_until <= time.monotonic():
                 self._spawn(slot)
@@ -331,8 +334,8 @@ class Supervisor:
             message = "%s: process %d was killed: it did not exit in time"
             logger.error(message, slot.name, process.pid)
             return
-        is_hopeless = code not in (NOT_NOW, UNKNOWN_CODE) and not slot.has_started
-        if code > 0 and stage is Stage.STARTING and is_hopeless:
+        is_needed = not (slot.has_started or slot.is_attendant)
+        if is_needed and stage is Stage.STARTING and code > 0 and code not in _UNKNOWN:
             logger.error("%s: process %d could not start; stopping", slot.name, process.pid)
             self._failed = True
             self._stop()

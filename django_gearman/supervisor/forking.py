@@ -45,6 +45,7 @@ _SHORTAGES = {
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 30.0
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _libc = ctypes.CDLL(None)
 
 
@@ -128,6 +129,12 @@ def reset_signals(on_stop: Callable[..., Any]) -> None:
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # stderr is no file
         faulthandler.register(signal.SIGQUIT, all_threads=True)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+
+def name_process(name: str) -> None:
+    """Set the name of this process for `ps -o comm` and `top`, if the platform supports this."""
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_NAME, name.encode()[:15])
 
 
 def _die_with(parent: int) -> None:

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 LEAVE_SECONDS = 10.0
 #: The exit code of a process if another program has waited for it.
 UNKNOWN_CODE = 256
+#: The message of a process that asks for the scoreboards of all.
+ASK = b"?"
 
 # Seconds without a heartbeat after which a process no longer counts as serving: while it is idle,
 # and while it reports the outcome of its task.
@@ -44,15 +46,21 @@ class Slot:
     A place for one process at a time; `name` is for people.
 
     A service is a process that the others need. It starts before them and stops after them. A
-    reload keeps it.
+    reload keeps it. An attendant is a process that the others do not need. There is one at a time,
+    until the others have ended, and a reload replaces it.
     """
 
     name: str
     start: Start
     is_service: bool = False
+    is_attendant: bool = False
     quick_deaths: int = 0
     has_started: bool = False
     vacant_until: float = 0.0
+
+    @property
+    def is_worker(self) -> bool:
+        return not (self.is_service or self.is_attendant)
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,14 @@ class Process:
         return self.slot is not None and self.slot.is_service
 
     @property
+    def is_attendant(self) -> bool:
+        return self.slot is not None and self.slot.is_attendant
+
+    @property
+    def is_worker(self) -> bool:
+        return self.slot is None or self.slot.is_worker
+
+    @property
     def is_serving(self) -> bool:
         """Return True if the process does its work, or waits for some."""
         if self.scoreboard.stage is not Stage.STARTED or self.is_stopped:
@@ -114,13 +130,18 @@ class Process:
             self.scoreboard.phase, math.inf
         )
 
-    def listen(self) -> None:
-        """Receive duplicates of sockets that the process has sent."""
+    def listen(self) -> bool:
+        """
+        Receive duplicates of sockets that the process has sent; return True if it asks for an
+        overview.
+        """
+        asks = False
         with contextlib.suppress(OSError):  # nothing more to read
             while True:
                 name, descriptors, flags, _ = socket.recv_fds(self.channel, _MOST_BYTES, 1)
                 if not name:
-                    return
+                    break
+                asks = asks or name == ASK
                 if flags & socket.MSG_CTRUNC:
                     message = (
                         "no descriptor is left to share a connection of process %d; "
@@ -133,6 +154,7 @@ class Process:
                 for descriptor in descriptors:
                     os.set_inheritable(descriptor, False)
                     self.sockets[name.decode()] = socket.socket(fileno=descriptor)
+        return asks
 
     def reap(self) -> int | None:
         """

@@ -39,7 +39,7 @@ PROGRAM = """
         say("died", death.task.decode(), *about)
         {on_death}
 
-    slots = [Slot(f"slot {{n}}", start) for n in range({processes})]
+    slots = [Slot(f"slot {{n}}", start) for n in range({processes})] + [{slots}]
     if "--check" in sys.argv:
         sys.exit(0)
     reload = Reload([sys.executable, *sys.orig_argv[1:]], ["--check"], slots)
@@ -112,9 +112,15 @@ def launch(tmp_path) -> Iterator[Callable[..., Family]]:
         *,
         before: str = "",
         on_death: str = "pass",
+        slots: str = "",
         command: Sequence[str] = (),
     ) -> Family:
-        """Start a program; `before` is its code before all else, `command` a program to start it by."""
+        """
+        Start a program.
+
+        `before` is its code before all else, `slots` are more slots, `command` a program to start it
+        by.
+        """
         family = Family(
             tmp_path,
             [*command],
@@ -124,6 +130,7 @@ def launch(tmp_path) -> Iterator[Callable[..., Family]]:
             options=options,
             before=before,
             on_death=on_death,
+            slots=slots,
         )
         families.append(family)
         return family

@@ -26,6 +26,7 @@ from ...supervisor import Reload, Slot, Supervisor
 from ...supervisor.health import Health, check_health_file
 from ...utils.records import get_logger
 from ...utils.text import str_of
+from ...worker.attendant import attendant
 from ...worker.inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...worker.orphans import describe, end_orphan
 from ...worker.process import Limits, prepare_worker
@@ -189,6 +190,8 @@ class Command(BaseCommand):
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
         start = partial(prepare_worker, limits, **own)
         slots = services + [Slot(name, partial(start, queues)) for name, queues in processes]
+        if not options["burst"]:
+            slots += attendant()
         close_backends()
         close_shared()
         for warning in warnings_of_sharing():
