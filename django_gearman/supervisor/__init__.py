@@ -2,15 +2,18 @@
 A supervisor of processes: it keeps a number of them running. It knows no Gearman and no Django.
 """
 
-from .arbiter import Status, Supervisor
+from .account import Account, Status
+from .arbiter import Supervisor
 from .attendant import Attendant, Service, attendant_slot
 from .process import Slot, WorkerExit, send_socket, wake_parent
 from .reload import Reload
-from .scoreboard import Reported, Scoreboard, Stage
+from .scoreboard import Ended, Reported, Scoreboard, Stage, Tally
 from .streams import protect_streams
 
 __all__ = [
+    "Account",
     "Attendant",
+    "Ended",
     "Reload",
     "Reported",
     "Scoreboard",
@@ -19,6 +22,7 @@ __all__ = [
     "Stage",
     "Status",
     "Supervisor",
+    "Tally",
     "WorkerExit",
     "attendant_slot",
     "protect_streams",

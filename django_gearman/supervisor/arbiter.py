@@ -18,9 +18,9 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+from .account import Account, Status
 from .forking import NOT_NOW, delay_after
 from .listening import has_terminal, listening
 from .overview import send_overview
@@ -49,19 +49,6 @@ _TROUBLE_SECONDS = 0.1  # pause after an error in the supervisor itself
 _LOOK_SECONDS = 0.5  # between two rounds of the loop
 _MOST_TASKS = 1000  # tasks with a crash count
 _UNKNOWN = (NOT_NOW, UNKNOWN_CODE)  # exit codes after which another process may start
-
-
-@dataclass(frozen=True)
-class Status:
-    """The status of all processes: `serving` of `wanted` processes do their work."""
-
-    wanted: int
-    serving: int
-    is_stopping: bool
-
-    @property
-    def is_ready(self) -> bool:
-        return self.serving >= self.wanted and not self.is_stopping
 
 
 class Supervisor:
@@ -103,7 +90,8 @@ class Supervisor:
         self._reload = reload or Reload(None)
         self._processes: list[Process] = []
         self._old: list[Process] = []  # the processes to replace
-        self._reporters = Reporters(in_child)
+        self.account = Account()
+        self._reporters = Reporters(in_child, self.account)
         self._times: Counter[bytes] = Counter()  # crashes, by a digest of the task
         self._kill_at: float | None = None  # set when the processes are stopping
         self._failed = False
@@ -114,7 +102,7 @@ class Supervisor:
         """Run until a signal stops the supervisor; return the exit code: 0, or CANNOT_START."""
         gc.collect()
         gc.freeze()  # memory that is loaded now stays shared with the processes
-        self._processes = self._reload.adopt()
+        self._processes = self._reload.adopt(self.account)
         self._renew()
         with listening() as wake:
             try:
@@ -178,8 +166,10 @@ class Supervisor:
             logger.error("stopping now: killing the processes that have not finished")
             if tasks := self._running_tasks():
                 logger.error("interrupted, to run again on another worker: %s", tasks)
-            for process in filter(lambda each: each.is_leaving, self._processes):
-                process.kill()
+            for process in self._processes:
+                if process.is_leaving:
+                    self.account.interrupted += bool(process.scoreboard.task)
+                    process.kill()
             self._reporters.kill()
         if self._is_work_over():
             self._stop_services()
@@ -187,7 +177,7 @@ class Supervisor:
             self._fill_slots()
             self._replace_old()
             if not self._reporters:  # the new code would not know these
-                self._reload.look(self._processes)
+                self._reload.look(self._processes, self.account)
 
     def _report_status(self) -> None:
         counted = [p for p in self._processes if not p.is_leaving and p.is_worker]
@@ -306,14 +296,14 @@ class Supervisor:
         if task and self._on_death is not None:
             key, reported = hashlib.blake2b(task).digest(), board.has_reported
             self._times[key] += 1
-            death = WorkerExit(how, task, process.sockets, self._times[key], is_overdue, reported)
+            times = self._times[key]
+            death = WorkerExit(how, task, process.sockets, times, is_overdue, reported, board.count)
             self._reporters.add(self._describe(task), partial(self._on_death, death), process)
             if len(self._times) > _MOST_TASKS:
                 del self._times[next(iter(self._times))]
         self._replace(process, code, how, task)
         if process not in self._reporters.dead:
-            process.hang_up()
-            process.forget()
+            self.account.close(process)
 
     def _replace(self, process: Process, code: int, how: str, task: bytes) -> None:
         """Log that a process has ended, and schedule its replacement if it needs one."""

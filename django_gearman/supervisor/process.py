@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .forking import delay_after, fork, reset_signals
-from .scoreboard import Phase, Reported, Scoreboard, Stage
+from .scoreboard import Ended, Phase, Reported, Scoreboard, Stage
 from .streams import has_room
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class WorkerExit:
 
     `sockets` are duplicates of the sockets that the process had opened, by name. `times` is the
     number of processes of this supervisor that ended with this task. `reported` is the part of the
-    outcome that the process had reported.
+    outcome that the process had reported. `count` adds the task to the tally of the process.
     """
 
     how: str
@@ -79,6 +79,7 @@ class WorkerExit:
     times: int
     is_overdue: bool
     reported: Reported = Reported.NOTHING
+    count: Callable[[Ended], object] = lambda ended: None
 
 
 @dataclass

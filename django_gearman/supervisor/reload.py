@@ -27,9 +27,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from .account import Account
 from .forking import HANDLED, delay_after, insist, is_shortage
 from .process import Process, Slot
 from .scoreboard import LAYOUT, Scoreboard, memory_file
@@ -55,6 +56,12 @@ def is_taking_over() -> bool:
     return _VARIABLE in os.environ
 
 
+def previous_release() -> Mapping[str, Any]:
+    """Return what the program that this one has replaced told about itself; {} for an older one."""
+    about: Mapping[str, Any] = json.loads(os.environ[_VARIABLE]).get("about", {})
+    return about
+
+
 class CheckFailed(Exception):
     """The new code cannot start; the text is the output of the check."""
 
@@ -64,7 +71,8 @@ class Reload:
     A way to load new code: `command` is the program with its arguments, None if there is none.
 
     With the arguments `check`, the program only checks that it can start. The new program adopts
-    the processes of the old one into `slots`, by name.
+    the processes of the old one into `slots`, by name. `about` describes this release for the next
+    one, in values that JSON knows.
     """
 
     def __init__(
@@ -72,10 +80,12 @@ class Reload:
         command: Sequence[str] | None,
         check: Sequence[str] = (),
         slots: Sequence[Slot] = (),
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self._command = command
         self._check = check
         self._slots = slots
+        self._about = about or {}
         self._directory = _logical_directory()
         self._checking: subprocess.Popen[bytes] | None = None
         self._written: IO[bytes] | None = None  # written by the check
@@ -104,7 +114,7 @@ class Reload:
         self._checking, self._is_checked = None, False
         self._failures, self._try_at = 0, math.inf
 
-    def look(self, processes: Sequence[Process]) -> None:
+    def look(self, processes: Sequence[Process], account: Account) -> None:
         """Take over if the check has passed. In this case the call does not return."""
         if self._checking is not None and (code := self._checking.poll()) is not None:
             self._checking = None
@@ -121,7 +131,7 @@ class Reload:
         if self._try_at <= time.monotonic():
             self._try_at = math.inf
             if self._is_checked:
-                self._take_over(processes)
+                self._take_over(processes, account)
             else:
                 self._check_code()
 
@@ -158,11 +168,17 @@ class Reload:
         self._try_at = time.monotonic() + delay
         logger.error("the reload must wait: %s; trying again in %g s", error, delay)
 
-    def _take_over(self, processes: Sequence[Process]) -> None:
+    def _take_over(self, processes: Sequence[Process], account: Account) -> None:
         for process in processes:
             process.listen()
         left = [_leave(process) for process in processes]
-        environment = {**os.environ, _VARIABLE: json.dumps({"layout": LAYOUT, "processes": left})}
+        state = {
+            "layout": LAYOUT,
+            "processes": left,
+            "account": account.dump(),
+            "about": self._about,
+        }
+        environment = {**os.environ, _VARIABLE: json.dumps(state)}
         # Block signals until the new program has set its handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         command = list(self._command or ())
@@ -183,12 +199,13 @@ class Reload:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             self._failed(error)
 
-    def adopt(self) -> list[Process]:
-        """Return the processes of the previous program, if there was one."""
+    def adopt(self, account: Account) -> list[Process]:
+        """Return the processes of the previous program, if there was one; load its account."""
         state = os.environ.pop(_VARIABLE, None)
         if state is None:
             return []
         left = json.loads(state)
+        account.load(left.get("account", {}))
         slots = {slot.name: slot for slot in self._slots}
         has_boards = left["layout"] == LAYOUT
         return [_adopt(each, slots, has_boards) for each in left["processes"]]

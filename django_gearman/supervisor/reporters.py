@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from .account import Account
 from .forking import delay_after
 from .process import Process, spawn_once
 
@@ -41,8 +42,9 @@ class _Report:
 class Reporters:
     """The pending and the running reports."""
 
-    def __init__(self, in_child: Callable[[], object]) -> None:
+    def __init__(self, in_child: Callable[[], object], account: Account) -> None:
         self._in_child = in_child
+        self._account = account
         self._reports: list[_Report] = []
 
     def __len__(self) -> int:
@@ -92,8 +94,7 @@ class Reporters:
 
     def _drop(self, report: _Report) -> None:
         self._reports.remove(report)
-        report.dead.hang_up()  # a killed report has not done this
-        report.dead.forget()
+        self._account.close(report.dead)  # a killed report has not hung up
 
     def _start(self, report: _Report, processes: Iterable[Process]) -> None:
         others = [dead for dead in self.dead if dead is not report.dead]

@@ -10,17 +10,20 @@ import os
 import struct
 import tempfile
 import time
+from typing import NamedTuple
 
 #: Change this number with the layout below, so that new code does not misread old scoreboards.
 LAYOUT = 1
 #: Longest description of a task, in bytes.
 MAX_TASK = 1 << 18
 
-_STAGE, _PHASE, _REPORTED, _BEAT, _DEADLINE, _LENGTH, _LEAVE_BY = 0, 1, 2, 8, 16, 24, 32
+_STAGE, _PHASE, _REPORTED, _BEAT, _DEADLINE, _LENGTH, _LEAVE_BY, _ENDED = 0, 1, 2, 8, 16, 24, 32, 40
 _TASK = 64
 _SIZE = _TASK + MAX_TASK
 _float = struct.Struct("=d")
 _length = struct.Struct("=I")
+_number = struct.Struct("=Q")
+_numbers = struct.Struct("=QQQ")
 
 
 class Stage(enum.IntEnum):
@@ -46,6 +49,25 @@ class Reported(enum.IntEnum):
     NOTHING = 0
     NEXT = 1  # the task that follows this one
     ALL = 2
+
+
+class Ended(enum.IntEnum):
+    """How a task has ended."""
+
+    DONE = 0
+    FAILED = 1
+    RETRIED = 2  # it failed, and another task tries again
+
+
+class Tally(NamedTuple):
+    """The numbers of ended tasks, in the order of `Ended`."""
+
+    done: int = 0
+    failed: int = 0
+    retried: int = 0
+
+    def plus(self, other: Tally) -> Tally:
+        return Tally(*map(sum, zip(self, other, strict=True)))
 
 
 class Scoreboard:
@@ -113,6 +135,11 @@ class Scoreboard:
         """Record which part of the outcome has been reported."""
         self._memory[_REPORTED] = what
 
+    def count(self, ended: Ended) -> None:
+        """Count a task that has ended."""
+        place = _ENDED + ended * _number.size
+        _number.pack_into(self._memory, place, _number.unpack_from(self._memory, place)[0] + 1)
+
     def drop(self) -> None:
         """Record that there is no current task."""
         self._memory[_PHASE] = Phase.IDLE
@@ -134,6 +161,11 @@ class Scoreboard:
     @property
     def has_reported(self) -> Reported:
         return Reported(self._memory[_REPORTED])
+
+    @property
+    def tally(self) -> Tally:
+        """The numbers of tasks that the process has ended."""
+        return Tally(*_numbers.unpack_from(self._memory, _ENDED))
 
     @property
     def beat_at(self) -> float:

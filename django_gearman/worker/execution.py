@@ -70,7 +70,7 @@ def execute(
         ending = run.perform(seconds)
         watch.returned()
         ending = run.report(ending, watch)
-        watch.reported()
+        watch.reported(ending.state)
         tell_ended(run, ending)
         tell_finished(run, ending)
         return ending.outcome

@@ -33,7 +33,7 @@ from ..supervisor import Reported, WorkerExit
 from ..utils.records import get_logger, log
 from .execution import Run
 from .failing import fail_unknown, report_failure
-from .process import HARD_LIMIT_SECONDS, decode_task
+from .process import ENDED, HARD_LIMIT_SECONDS, decode_task
 from .reporting import log_ended, send_ended, tell_ended
 from .runs import Ending
 
@@ -84,19 +84,23 @@ def _end(
         session.close()
     elif death.reported is Reported.NEXT:
         session.send(assigned, WorkComplete(b""))
+        death.count(ENDED["retried"])
         session.close()
     elif job is None:
         fail_unknown(assigned, session)
+        death.count(ENDED["failed"])
         session.close()
     elif has_workload and may_run_again(job, assigned, death):
         run = Run(job, assigned, session, get_backend().submit)
         ending = fail_orphan(run, death)
+        death.count(ENDED[ending.state])
         session.close()  # before receivers and log handlers, which may end this process too
         tell_ended(run, ending)
     else:
         # Report the end before reading the workload: reading it may be what kills the processes.
         error = error_of(job, death)
         report_failure(assigned, session, dump_error(error, with_traceback=False))
+        death.count(ENDED["failed"])
         session.close()
         ending = Ending(WorkFail(), error)
         submit = get_backend().submit

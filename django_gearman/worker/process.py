@@ -17,7 +17,7 @@ from functools import partial
 
 from .. import conf
 from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
-from ..supervisor import Reported, Scoreboard, Stage, send_socket, wake_parent
+from ..supervisor import Ended, Reported, Scoreboard, Stage, send_socket, wake_parent
 from ..utils.records import get_logger, log
 from .forks import WorkerForks
 from .process_state import ProcessState
@@ -33,6 +33,9 @@ REPORT_SECONDS = 60.0
 #: Seconds for receivers of `worker_stopping` and for closing connections; a server that hangs takes
 #: ten.
 STOP_SECONDS = 20.0
+
+#: The states of `Ending`, for the supervisor.
+ENDED = {"succeeded": Ended.DONE, "failed": Ended.FAILED, "retried": Ended.RETRIED}
 
 # The share by which limits are lowered at random, so that processes do not all exit together.
 _SPLAY = 0.1
@@ -117,7 +120,8 @@ class SupervisedWatch(Watch):
     def resubmitted(self) -> None:
         self._scoreboard.reported(Reported.NEXT)
 
-    def reported(self) -> None:
+    def reported(self, state: str) -> None:
+        self._scoreboard.count(ENDED[state])
         self._scoreboard.reported(Reported.ALL)
 
     def lost(self, assigned: AssignedJob) -> None:

@@ -34,8 +34,8 @@ class Watch:
         Note that the job's next attempt is queued, but the end of this one is not reported yet.
         """
 
-    def reported(self) -> None:
-        """Note that the outcome was sent to the server."""
+    def reported(self, state: str) -> None:
+        """Note that the outcome was sent to the server; `state` is that of `Ending`."""
 
     def lost(self, assigned: AssignedJob) -> None:
         """Note that the outcome could not be reported; raise if the job has caused that."""

@@ -164,6 +164,7 @@ class GearmanWorker:
         try:
             if job is None:
                 fail_unknown(assigned, session)
+                watch.reported("failed")
             else:
                 execute(job, assigned, session, retry, watch)
         except BackendError as error:

@@ -14,7 +14,7 @@ import pytest
 # A program whose processes say what happens to them; what is in braces, a test fills in.
 PROGRAM = """
     import logging, os, signal, sys, time
-    from django_gearman.supervisor import Reload, Reported, Slot, Supervisor
+    from django_gearman.supervisor import Ended, Reload, Reported, Slot, Supervisor
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
     VERSION = 1
@@ -43,9 +43,12 @@ PROGRAM = """
     if "--check" in sys.argv:
         sys.exit(0)
     reload = Reload([sys.executable, *sys.orig_argv[1:]], ["--check"], slots)
-    sys.exit(
-        Supervisor(slots, reload=reload, on_death=on_death, describe=bytes.decode, {options}).run()
+    parent = Supervisor(
+        slots, reload=reload, on_death=on_death, describe=bytes.decode, {options}
     )
+    code = parent.run()
+    say("account", *parent.account.tally, parent.account.interrupted)
+    sys.exit(code)
 """
 WAIT = """
             while not stopping:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_gearman.supervisor.scoreboard import MAX_TASK, Phase, Scoreboard, Stage
+from django_gearman.supervisor.scoreboard import MAX_TASK, Ended, Phase, Scoreboard, Stage, Tally
 
 
 @pytest.fixture
@@ -104,3 +104,16 @@ def test_another_program_reads_it_by_its_descriptor(scoreboard):
 
     assert (again.task, again.deadline) == (b"task", 5.0)
     again.close()
+
+
+def test_a_board_counts_the_tasks_that_ended(scoreboard):
+    assert scoreboard.tally == Tally(0, 0, 0)
+
+    for ended in (Ended.DONE, Ended.RETRIED, Ended.DONE, Ended.FAILED, Ended.DONE):
+        scoreboard.count(ended)
+    scoreboard.take(b"a task of any length " * 100, 123.0)
+
+    assert scoreboard.tally == Tally(done=3, failed=1, retried=1)
+    with_another = Scoreboard(os.dup(scoreboard.descriptor))
+    assert with_another.tally == scoreboard.tally
+    with_another.close()

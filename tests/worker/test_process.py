@@ -153,10 +153,11 @@ def test_what_was_reported_is_on_the_board_until_the_next_job(scoreboard, channe
         watch.returned()
         watch.resubmitted()
         messages.append(scoreboard.has_reported)
-        watch.reported()
+        watch.reported("succeeded")
         messages.append(scoreboard.has_reported)
 
     assert messages == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
+    assert scoreboard.tally.done == 2
 
 
 def test_a_worker_that_stops_has_some_seconds_for_that(scoreboard, channel):

@@ -1,0 +1,57 @@
+"""What a supervisor tells others: the state of its processes, and what they have done so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .process import Process
+from .scoreboard import Tally
+
+
+@dataclass(frozen=True)
+class Status:
+    """The status of all processes: `serving` of `wanted` processes do their work."""
+
+    wanted: int
+    serving: int
+    is_stopping: bool
+
+    @property
+    def is_ready(self) -> bool:
+        return self.serving >= self.wanted and not self.is_stopping
+
+
+class Account:
+    """
+    The ended tasks of all processes: also of those that were replaced, and of earlier programs.
+
+    `interrupted` tasks were killed with their process when the supervisor stopped.
+    """
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.tally = Tally()
+        self.interrupted = 0
+
+    def close(self, process: Process) -> None:
+        """Count the tasks of a process that has ended, and close all that connects to it."""
+        self.tally = self.tally.plus(process.scoreboard.tally)
+        process.hang_up()
+        process.forget()
+
+    @property
+    def seconds(self) -> float:
+        """The time since the first program began."""
+        return time.monotonic() - self.began
+
+    def dump(self) -> dict[str, Any]:
+        """Return the account for the next program, after a reload."""
+        return {"began": self.began, "tally": self.tally}
+
+    def load(self, left: Mapping[str, Any]) -> None:
+        """Continue the account of the previous program; an older release has left none."""
+        self.began = left.get("began", self.began)
+        self.tally = Tally(*left.get("tally", ()))
