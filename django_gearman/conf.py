@@ -61,7 +61,7 @@ def _source() -> object:
 
 class JobSettings:
     """
-    The settings that each submission and each run needs, read at one moment, and not checked.
+    The settings that each submission needs, read at one moment, and not checked.
 
     `transport` is GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS.
     """
@@ -84,6 +84,13 @@ class JobSettings:
         self.context_provider = getattr(source, "GEARMAN_CONTEXT_PROVIDER", None)
         self.middleware = getattr(source, "GEARMAN_MIDDLEWARE", ())
         self.transport = transport(source)
+
+
+def run_settings() -> tuple[Any, Any]:
+    """Return GEARMAN_SERIALIZER and GEARMAN_MIDDLEWARE, the settings that each run needs, unchecked."""
+    source = _source()
+    serializer = getattr(source, "GEARMAN_SERIALIZER", DEFAULTS["GEARMAN_SERIALIZER"])
+    return serializer, getattr(source, "GEARMAN_MIDDLEWARE", ())
 
 
 def transport(source: Any = None) -> tuple[Any, Any, Any]:

@@ -47,30 +47,32 @@ class Environment:
 
 
 PRODUCTION = Environment()
-_initial: Callable[[], Environment] = lambda: PRODUCTION  # noqa: E731 - it is replaced
-_provide = _initial
 
 
-def current() -> Environment:
-    """Return the environment of all threads of this process."""
-    return _provide()
+def _production() -> Environment:
+    return PRODUCTION
+
+
+#: Returns the environment of all threads of this process.
+current: Callable[[], Environment] = _production
+_initial = current
 
 
 @contextmanager
 def replaced(by: Environment | Callable[[], Environment]) -> Iterator[None]:
     """Put an environment in place until the block ends; a callable is asked for it each time."""
-    global _provide
-    before, was_initial = _provide, _provide is _initial
-    _provide = (lambda: by) if isinstance(by, Environment) else by
+    global current
+    before, was_initial = current, current is _initial
+    current = (lambda: by) if isinstance(by, Environment) else by
     try:
         yield
     finally:
-        _provide = _initial if was_initial else before
+        current = _initial if was_initial else before
 
 
 def set_initial(provide: Callable[[], Environment]) -> None:
     """Set `provide` as the source of the environment until another one is installed."""
-    global _initial, _provide
-    if _provide is _initial:
-        _provide = provide
+    global _initial, current
+    if current is _initial:
+        current = provide
     _initial = provide

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from .. import conf
-from ..environment import Environment, current
+from .. import conf, environment
+from ..environment import Environment
 from ..exceptions import InvalidBackend
 from ..protocol.address import ServerAddress
 from .base import BaseBackend
@@ -46,7 +46,9 @@ def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
     `servers` replaces GEARMAN_SERVERS.
     """
     backend, configured, options = conf.transport()
-    return current().settings(backend, configured if servers is None else servers, options)
+    return environment.current().settings(
+        backend, configured if servers is None else servers, options
+    )
 
 
 def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[ServerAddress, ...]:
@@ -72,24 +74,24 @@ def get_backend(
     `settings` are those of the transport, if the caller has read them already. Raises
     InvalidBackend for wrong settings.
     """
-    environment = current()
+    current = environment.current()
     path, configured, options = settings or conf.transport()
     chosen = configured if servers is None else servers
-    wanted = environment.settings(path, chosen, options)
+    wanted = current.settings(path, chosen, options)
     for made_under, made_for, backend in _state.backends:
-        if made_under is environment and made_for == wanted:
+        if made_under is current and made_for == wanted:
             return backend
     source = "GEARMAN_SERVERS" if servers is None else "host_list"
     backend = _make(wanted[1], source)
     # A copy, because the project may change its lists in place. Few, because settings may change often.
-    made = (environment, copy.deepcopy(wanted), backend)
+    made = (current, copy.deepcopy(wanted), backend)
     _state.backends = [*_state.backends[-_KEPT + 1 :], made]
     return backend
 
 
 def use_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
     """Return the backend to use now: this thread's, or in a test what stands for it."""
-    backend: BaseBackend = current().transport(get_backend(servers))
+    backend: BaseBackend = environment.current().transport(get_backend(servers))
     return backend
 
 

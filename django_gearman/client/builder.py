@@ -8,10 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.apps import apps
 
-from .. import conf
+from .. import conf, environment
 from ..backends import get_backend_class
 from ..backends.base import JobSpec, Priority
-from ..environment import current
 from ..exceptions import GearmanError, JobNotRegistered, SerializationError
 from ..jobs.context import current_job, running
 from ..jobs.definition import JobDefinition
@@ -206,7 +205,7 @@ def resolve(task: str | JobDefinition) -> JobDefinition | None:
         job = registry.find(task)
         if job is None:
             conf.check_name(task, "job name")
-            if not current().answers(task):
+            if not environment.current().answers(task):
                 _check_external(task)
         return job
     job = registry.find(getattr(task, "name", ""))

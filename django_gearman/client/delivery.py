@@ -9,9 +9,8 @@ from typing import Any
 
 from django.db import transaction
 
-from .. import conf
+from .. import conf, environment
 from ..backends import get_backend
-from ..environment import current
 from ..exceptions import (
     BackendError,
     ConnectionLost,
@@ -100,7 +99,7 @@ def _send_on_commit(servers: Servers, requests: list[JobRequest]) -> None:
     alias = options.on_commit if isinstance(options.on_commit, str) else None
     failure = options.on_commit_failure or conf.on_commit_failure()
     committed = _Committed(requests, servers, raises=failure == "raise")
-    current().on_commit(transaction.on_commit, committed, alias)
+    environment.current().on_commit(transaction.on_commit, committed, alias)
     committed.is_now = False
 
 
@@ -176,7 +175,7 @@ def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
             limit = max(deadline, monotonic() + _LEAST_SECONDS)
     token = submit_by.set(limit)
     try:
-        with current().around_call(requests):
+        with environment.current().around_call(requests):
             if options.resubmit:
                 _send_repeatedly(requests, send, deadline, wait)
                 return
@@ -223,7 +222,7 @@ def _send_once(
     servers: Servers, settings: tuple[Any, Any, Any] | None, requests: list[JobRequest]
 ) -> None:
     backend = get_backend(servers, settings)
-    transport = current().transport(backend, requests)
+    transport = environment.current().transport(backend, requests)
     submissions = transport.submit([request.spec for request in requests])
     tells = bool(job_submitted.receivers)
     for request, submission in zip(requests, submissions, strict=True):

@@ -13,9 +13,9 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from .. import environment
 from ..backends import get_backend, get_backend_class
 from ..backends.base import BaseBackend, FunctionStatus, Submission, Update
-from ..environment import current
 from ..exceptions import BackendError, WaitsForItself
 from ..jobs.context import running
 from ..jobs.registry import registry
@@ -52,7 +52,9 @@ class Lookout:
         self, submission: Submission, seconds: float | None, request: Described
     ) -> Update | None:
         """Wait for the next update, up to the given seconds or to the next check."""
-        if current().workers_are_here or (seconds is not None and seconds <= self._seconds):
+        if environment.current().workers_are_here or (
+            seconds is not None and seconds <= self._seconds
+        ):
             return submission.next_update(seconds)
         update = submission.next_update(self._seconds)
         if update is None:
@@ -112,7 +114,7 @@ def refuse_to_wait_for_itself(
     A worker runs one job at a time, so it would never start the second one.
     """
     run = running.get()
-    if run is None or current().workers_are_here or get_backend_class().runs_in_caller:
+    if run is None or environment.current().workers_are_here or get_backend_class().runs_in_caller:
         return
     worker = run.session
     functions = {r.spec.function: r.task for r in requests if r.spec.function in worker.functions}

@@ -22,9 +22,8 @@ from typing import NamedTuple
 from django.apps import apps
 from django.conf import settings
 
-from .. import conf
+from .. import conf, environment
 from ..backends import get_backend_class
-from ..environment import current
 from ..exceptions import JobNotRegistered, NotSetUp
 from ..jobs.definition import JobDefinition, default_name
 from ..jobs.registry import registry
@@ -61,7 +60,7 @@ def check_set_up() -> None:
 
 def check_loaded(job: JobDefinition) -> None:
     """Raise JobNotRegistered for a job on a real job server that no worker loads."""
-    if not job.is_late or current().workers_are_here or get_backend_class().local:
+    if not job.is_late or environment.current().workers_are_here or get_backend_class().local:
         return
     if not conf.is_external(job.name):
         remedy = _remedy(job.func.__module__, Path(_file(job)))

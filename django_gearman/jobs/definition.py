@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict
 
 from ..conf import check_name, check_queue
 from ..exceptions import SerializationError
-from ..serializers import Call, Serializer, get_serializer
+from ..serializers import BUILT_IN, Call, Serializer, get_serializer
 from ..utils.numbers import check_seconds
 from ..utils.text import quoted
 from .options import DEFAULT, OLD_NAMES, Options
@@ -90,6 +90,7 @@ class JobDefinition(Generic[R_co]):
             self._signature = self._without_context(self._signature)
         self._positional = _positional_counts(self._signature)
         self.is_async = inspect.iscoroutinefunction(func)
+        self._known_serializer: tuple[object, str, Serializer] = None, "", BUILT_IN["json"]
 
     def _without_context(self, signature: inspect.Signature) -> inspect.Signature:
         parameters = list(signature.parameters.values())
@@ -129,6 +130,18 @@ class JobDefinition(Generic[R_co]):
     def serializer_over(self, default: object) -> Serializer:
         """Return the serializer that the job declares, or else the one of the settings."""
         return get_serializer(self.serializer or default, f"serializer of job {self.name}")
+
+    def serializer_for(self, function: str, default: object) -> Serializer:
+        """Return the serializer for the job's function on the job server."""
+        spec = self.serializer or default
+        known_spec, known_function, serializer = self._known_serializer
+        if spec is not known_spec or function != known_function:
+            chosen = self.serializer_over(default)
+            serializer = chosen.for_function(function)
+            if chosen is spec or spec in BUILT_IN:
+                # Another class may depend on further settings when an object is made.
+                self._known_serializer = spec, function, serializer
+        return serializer
 
     def check_call(self, call: Call) -> Call:
         """

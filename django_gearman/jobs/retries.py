@@ -5,18 +5,23 @@ from __future__ import annotations
 import datetime
 import math
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..exceptions import revive
+from ..protocol.messages import JobSpec, Priority
+from ..serializers import Call
 from ..utils.numbers import check_number
 from ..utils.text import quoted
+from .identity import CARRIED
 
 #: A function from the number of the failed attempt, 1 for the first, to the seconds until the next.
 Backoff: TypeAlias = Callable[[int], float]
 
 _LONGEST = 10 * 366 * 86_400.0  # seconds; a longer delay would mean "never"
+_MOST_ATTEMPTS = 2**31  # other numbers in a workload are not believed
 
 
 class RetryJob(Exception):
@@ -129,3 +134,18 @@ def _validate_backoff(backoff: object) -> Backoff:
         return backoff
     seconds = validate_delay(backoff, "backoff")
     return lambda attempt: seconds
+
+
+def attempt_of(arrived: Call) -> Call:
+    """Return a call as the job sees it, with a valid number of the attempt."""
+    if not (type(arrived.attempt) is int and 0 < arrived.attempt <= _MOST_ATTEMPTS):
+        arrived = arrived._replace(attempt=1)
+    if arrived.context and CARRIED in arrived.context:
+        context = {name: value for name, value in arrived.context.items() if name != CARRIED}
+        return arrived._replace(context=context)
+    return arrived
+
+
+def delayed(spec: JobSpec, seconds: float) -> JobSpec:
+    """Return a delayed job. It has no priority, because gearmand's delayed jobs have none."""
+    return spec._replace(run_at=time.time() + seconds, priority=Priority.NORMAL)

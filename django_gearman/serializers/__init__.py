@@ -26,6 +26,7 @@ from .pickle import PickleSerializer, old_pickles
 from .raw import RawSerializer
 
 __all__ = [
+    "BUILT_IN",
     "BareCall",
     "Call",
     "JSONSerializer",
@@ -38,7 +39,8 @@ __all__ = [
     "old_pickles",
 ]
 
-_BUILT_IN: Mapping[str, Serializer] = {
+#: The serializers that have a short name.
+BUILT_IN: Mapping[str, Serializer] = {
     "json": JSONSerializer(),
     "pickle": PickleSerializer(),
     "raw": RawSerializer(),
@@ -69,8 +71,8 @@ def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializ
     Return the serializer that a setting or a job names; raise ImproperlyConfigured for an unknown
     one.
     """
-    if type(spec) is str and spec in _BUILT_IN:
-        return _BUILT_IN[spec]
+    if type(spec) is str and spec in BUILT_IN:
+        return BUILT_IN[spec]
     if isinstance(spec, Serializer):
         return spec
     if isinstance(spec, str):
@@ -78,7 +80,7 @@ def get_serializer(spec: object, source: str = "GEARMAN_SERIALIZER") -> Serializ
             spec = import_string(spec)
         except ImportError as error:
             raise ImproperlyConfigured(
-                f"{source}: {quoted(spec)} is none of {', '.join(_BUILT_IN)}, and not a dotted "
+                f"{source}: {quoted(spec)} is none of {', '.join(BUILT_IN)}, and not a dotted "
                 f"path ({error})"
             ) from error
     if isinstance(spec, type) and issubclass(spec, Serializer):

@@ -22,7 +22,7 @@ from ..middleware import Chain
 from ..supervisor import WorkerExit
 from ..worker.execution import Run
 from ..worker.orphans import fail_orphan, is_last_run
-from ..worker.reporting import tell_ended
+from ..worker.reporting import tell_failed
 from ..worker.runs import Ending, RunLost
 from .isolation import forbid, isolated, real_transport
 from .outbox import SubmittedJob
@@ -128,7 +128,7 @@ class Harness(State, Environment):
         how = f"died, as crash_worker_during() is in force for {run.job.name}"
         death = WorkerExit(how, b"", {}, deaths, is_overdue=False)
         if is_last_run(run.job, assigned, True, death):
-            tell_ended(run, fail_orphan(run, death))
+            tell_failed(run, fail_orphan(run, death))
         elif isinstance(run.session, RecordingSession):
             run.session.lose(assigned)
         raise RunLost(f"the worker of job {assigned.handle} {how}")

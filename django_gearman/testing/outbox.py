@@ -12,8 +12,8 @@ from ..backends.base import Outcome, Update, WorkException, WorkFail
 from ..client.request import JobRequest
 from ..exceptions import ResultUnavailable
 from ..jobs.registry import registry
+from ..jobs.retries import attempt_of
 from ..serializers import Call
-from ..worker.attempts import attempt_of
 from .describe import describe_call
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from .. import environment
 from ..backends.base import AssignedJob, BaseBackend, WorkerSession, WorkFail
 from ..backends.eager import EagerBackend
-from ..environment import current
 from ..exceptions import BackendError, ConnectionLost
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.registry import registry
 from ..utils.records import get_logger, log
 from .execution import Submit, execute
-from .failing import fail_unknown
+from .reporting import fail_unknown
 
 logger = get_logger(__name__)
 
@@ -42,7 +42,7 @@ class _InlineWorker:
     """The worker of one level of the transport, for all jobs."""
 
     def __init__(self, level: EagerBackend) -> None:
-        transport = current().transport(level)
+        transport = environment.current().transport(level)
         self.session: WorkerSession = transport.register(None, "eager")
         self._submit: Submit = transport.submit
         self._functions: dict[str, JobDefinition] = {}  # of the jobs that were declared meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_PLAIN = {type(None), bool, int, float, str, bytes, list, tuple, dict}  # the usual results
 
 
 def _forget_caches(setting: str, **named: Any) -> None:
@@ -72,16 +74,29 @@ def call(
     func: Callable[..., Any],
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    *,
-    seconds: float | None,
-    is_async: bool,
+    seconds: float | None = None,
+    is_async: bool = False,
     names: tuple[str, str] = ("", ""),
 ) -> Any:
-    """Call the function with a time limit in seconds, and return its result."""
+    """
+    Call the function with a time limit in seconds, and return its result.
+
+    `names`, of the job and its handle, are for the log.
+    """
     process = os.getpid()
     blocks = open_blocks()
+    ends = math.inf if seconds is None else monotonic() + seconds
     try:
-        result = _call(func, args, kwargs, seconds, is_async)
+        if is_async:
+            result = async_to_sync(within)(seconds, func, args, kwargs)
+        elif seconds is None:
+            result = func(*args, **kwargs)
+        else:
+            result = limited(seconds, func, args, kwargs)
+        # Otherwise it may come from a coroutine function that a plain one wraps.
+        if type(result) not in _PLAIN and hasattr(type(result), "__await__"):
+            remaining = None if seconds is None else max(0.0, ends - monotonic())
+            result = async_to_sync(within)(remaining, _wait_for, [result], {})
     except BaseException as error:
         end_if_forked(process, error)
         raise
@@ -92,27 +107,6 @@ def call(
         for alias in end_blocks(blocks):
             message = "job %s (%s) has left a transaction open, which was rolled back: database %r"
             log(logger, logging.ERROR, message, *names, alias)
-
-
-def _call(
-    func: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    seconds: float | None,
-    is_async: bool,
-) -> Any:
-    if is_async:
-        return async_to_sync(within)(seconds, func, args, kwargs)
-    if seconds is None:
-        result = func(*args, **kwargs)
-        remaining = None
-    else:
-        ends = monotonic() + seconds
-        result = limited(seconds, func, args, kwargs)
-        remaining = max(0.0, ends - monotonic())
-    if hasattr(type(result), "__await__"):  # of a coroutine function that another one wraps
-        return async_to_sync(within)(remaining, _wait_for, [result], {})
-    return result
 
 
 async def _wait_for(result: Any) -> Any:

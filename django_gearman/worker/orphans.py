@@ -32,9 +32,8 @@ from ..serializers.failures import dump_error
 from ..supervisor import Reported, WorkerExit
 from ..utils.records import get_logger, log
 from .execution import Run
-from .failing import fail_unknown, report_failure
 from .process import ENDED, HARD_LIMIT_SECONDS, decode_task
-from .reporting import log_ended, send_ended, tell_ended
+from .reporting import fail_unknown, log_failed, report_failure, signal_failed, tell_failed
 from .runs import Ending
 
 logger = get_logger("django_gearman.jobs")
@@ -95,7 +94,7 @@ def _end(
         ending = fail_orphan(run, death)
         death.count(ENDED[ending.state])
         session.close()  # before receivers and log handlers, which may end this process too
-        tell_ended(run, ending)
+        tell_failed(run, ending)
     else:
         # Report the end before reading the workload: reading it may be what kills the processes.
         error = error_of(job, death)
@@ -106,8 +105,8 @@ def _end(
         submit = get_backend().submit
         unread = Run(job, assigned._replace(workload=b""), session, submit)
         unread.identity = identity_of(assigned, 1, None)
-        log_ended(unread, ending)
-        send_ended(Run(job, assigned, session, submit) if has_workload else unread, ending)
+        log_failed(unread, ending)
+        signal_failed(Run(job, assigned, session, submit) if has_workload else unread, ending)
 
 
 def is_last_run(

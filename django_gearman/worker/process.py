@@ -20,8 +20,8 @@ from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
 from ..supervisor import Ended, Reported, Scoreboard, Stage, send_socket, wake_parent
 from ..utils.records import get_logger, log
 from .forks import WorkerForks
+from .observer import WorkerObserver
 from .process_state import ProcessState
-from .watch import Watch
 from .worker import GearmanWorker
 
 logger = get_logger("django_gearman.jobs")
@@ -60,7 +60,7 @@ def _chance() -> float:
     return random.uniform(1 - _SPLAY, 1)
 
 
-class SupervisedWatch(Watch):
+class SupervisedObserver(WorkerObserver):
     """An observer that reports the worker's state to the supervisor, and checks the limits."""
 
     ends_jobs = True
@@ -98,8 +98,10 @@ class SupervisedWatch(Watch):
         else:
             self._scoreboard.take(encode_task(assigned, has_workload=False), math.inf)
 
-    def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
-        seconds = self._timeout if timeout is None else timeout
+    def time_limit(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else timeout
+
+    def began(self, assigned: AssignedJob, seconds: float | None) -> None:
         deadline = math.inf
         if seconds is not None:
             deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
@@ -110,7 +112,6 @@ class SupervisedWatch(Watch):
             self._state = ProcessState()
         if self._begun == self._limits.max_jobs and self._session is not None:
             self._session.ask_no_more()  # for example with the last outcome
-        return seconds
 
     def returned(self) -> None:
         if self._state is not None:
@@ -203,11 +204,11 @@ def prepare_worker(
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Create the worker of this process; return the functions that run and stop it."""
     worker = GearmanWorker(queues, name=name, prefetch=prefetch)
-    supervised = SupervisedWatch(scoreboard, channel, limits, conf.job_timeout())
+    supervised = SupervisedObserver(scoreboard, channel, limits, conf.job_timeout())
 
     def run() -> None:
         WorkerForks(channel.close, scoreboard.close).install()
-        worker.work(burst=burst, watch=supervised)
+        worker.work(burst=burst, observer=supervised)
         if burst and scoreboard.stage is not Stage.LEAVING:
             scoreboard.done()
 

@@ -1,7 +1,7 @@
 """
-Log records and signals about a run.
+Log records and signals about a run, and the report of a failure to the clients.
 
-Nothing here raises, even if receivers, log handlers or the job's exceptions do: the outcome of a
+Telling never raises, even if receivers, log handlers or the job's exceptions do: the outcome of a
 job does not depend on them.
 """
 
@@ -14,9 +14,11 @@ from typing import Any
 
 from django.dispatch import Signal
 
-from .. import signals
-from ..backends.base import AssignedJob
+from .. import conf, signals
+from ..backends.base import AssignedJob, WorkerSession, WorkFail, WorkWarning
+from ..exceptions import JobNotRegistered
 from ..jobs.retries import RetryJob
+from ..serializers.failures import dump_error
 from ..signals import job_failed, job_finished, job_retried, job_started
 from ..utils.interrupts import brief
 from ..utils.records import get_logger, log
@@ -59,43 +61,12 @@ def tell_started(run: RunAttributes) -> None:
         _log(run, logging.INFO, "job %s (%s) started")
 
 
-def tell_ended(run: RunAttributes, ending: Ending) -> None:
-    """Log, and signal, that the job has succeeded, has failed or will run again."""
-    log_ended(run, ending)
-    send_ended(run, ending)
-
-
-def log_ended(run: RunAttributes, ending: Ending) -> None:
-    error = ending.exception
-    if error is None:
-        if logger.isEnabledFor(logging.INFO):
-            _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
-    elif ending.handle:
-        _log_retry(run, error, round(ending.delay, 3))
-    else:
-        message = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
-        about = run.call.attempt, run.digest, error
-        _log(run, logging.ERROR, message, *about, error=error)
-
-
-def send_ended(run: RunAttributes, ending: Ending) -> None:
-    if ending.handle:
-        about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.exception}
-        send(job_retried, run.job, context=run.job_context, **about)
-    elif ending.exception is not None:
-        send(job_failed, run.job, context=run.job_context, exception=ending.exception)
-
-
-def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
-    if issubclass(type(error), RetryJob):
-        _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
-        return
-    message = "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r"
-    about = run.call.attempt, (run.job.retries or 0) + 1, delay, error
-    _log(run, logging.WARNING, message, *about, error=error)
-
-
 def tell_finished(run: RunAttributes, ending: Ending) -> None:
+    """Log, and signal, the end of a run in this worker."""
+    if ending.exception is not None:
+        tell_failed(run, ending)
+    elif logger.isEnabledFor(logging.INFO):
+        _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
     if job_finished.receivers:
         send(
             job_finished,
@@ -108,9 +79,37 @@ def tell_finished(run: RunAttributes, ending: Ending) -> None:
         )
 
 
-def tell_unknown(assigned: AssignedJob, error: Exception) -> None:
-    message = "job %s (%s) failed: %r"
-    log(logger, logging.ERROR, message, assigned.function, assigned.handle, error)
+def tell_failed(run: RunAttributes, ending: Ending) -> None:
+    """Log, and signal, that the job has failed, or that it runs again."""
+    log_failed(run, ending)
+    signal_failed(run, ending)
+
+
+def log_failed(run: RunAttributes, ending: Ending) -> None:
+    error = ending.exception
+    if error is not None and ending.handle:
+        _log_retry(run, error, round(ending.delay, 3))
+    else:
+        message = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
+        about = run.call.attempt, run.digest, error
+        _log(run, logging.ERROR, message, *about, error=error)
+
+
+def signal_failed(run: RunAttributes, ending: Ending) -> None:
+    if ending.handle:
+        about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.exception}
+        send(job_retried, run.job, context=run.job_context, **about)
+    else:
+        send(job_failed, run.job, context=run.job_context, exception=ending.exception)
+
+
+def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
+    if issubclass(type(error), RetryJob):
+        _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
+        return
+    message = "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r"
+    about = run.call.attempt, (run.job.retries or 0) + 1, delay, error
+    _log(run, logging.WARNING, message, *about, error=error)
 
 
 def _log(
@@ -118,3 +117,18 @@ def _log(
 ) -> None:
     names = run.job.name, run.assigned.handle
     log(logger, level, message, *names, *about, exc_info=error, extra=run.log_fields)
+
+
+def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
+    """Fail a job of a function that this process does not know, instead of keeping it forever."""
+    error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
+    shows = conf.sends_traceback(to_own_client=False)
+    report_failure(assigned, session, dump_error(error, with_traceback=shows))
+    message = "job %s (%s) failed: %r"
+    log(logger, logging.ERROR, message, assigned.function, assigned.handle, error)
+
+
+def report_failure(assigned: AssignedJob, session: WorkerSession, reason: bytes) -> None:
+    """Send the error and the failure of a job to the clients that wait for it."""
+    session.send(assigned, WorkWarning(reason))
+    session.send(assigned, WorkFail())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -35,10 +35,20 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-_elsewhere: weakref.WeakKeyDictionary[BaseDatabaseWrapper, threading.Thread] = (
-    weakref.WeakKeyDictionary()  # of other threads than the main one
-)
-_lock = threading.Lock()
+
+
+class _Elsewhere:
+    """The connections of other threads than the main one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads: weakref.WeakKeyDictionary[BaseDatabaseWrapper, threading.Thread] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.is_used = False  # asking the dictionary takes longer
+
+
+_elsewhere = _Elsewhere()
 
 
 def _note(sender: object, connection: BaseDatabaseWrapper, **named: Any) -> None:
@@ -48,20 +58,26 @@ def _note(sender: object, connection: BaseDatabaseWrapper, **named: Any) -> None
     if connection not in _thread.connections:
         _thread.connections.append(connection)
     if threading.current_thread() is not threading.main_thread():
-        with _lock:
-            _elsewhere[connection] = threading.current_thread()
+        with _elsewhere.lock:
+            _elsewhere.threads[connection] = threading.current_thread()
+            _elsewhere.is_used = True
 
 
 connection_created.connect(_note, dispatch_uid=__name__)
 
 
+def opened_here() -> Sequence[BaseDatabaseWrapper]:
+    """Return the connections that this thread has opened; some may be closed by now."""
+    return _thread.connections
+
+
 def open_blocks() -> Blocks:
     """Return the connections of this thread that are in a transaction, with the depth."""
-    return {
-        connection: _State(len(connection.atomic_blocks), connection.needs_rollback)
-        for connection in _thread.connections
-        if _is_open(connection)
-    }
+    blocks = {}
+    for connection in _thread.connections:
+        if _is_open(connection):
+            blocks[connection] = _State(len(connection.atomic_blocks), connection.needs_rollback)
+    return blocks
 
 
 def _is_open(connection: BaseDatabaseWrapper) -> bool:
@@ -71,13 +87,19 @@ def _is_open(connection: BaseDatabaseWrapper) -> bool:
     return connection.connection is not None and connection.autocommit != usual
 
 
-def end_blocks(before: Blocks) -> Iterator[str]:
+def end_blocks(before: Blocks) -> Sequence[str]:
     """
-    Roll back newer transactions, and yield the names of these databases.
+    Roll back newer transactions, and return the names of these databases.
 
     If there was no transaction before, the connection is dropped. Connections of ended threads are
     closed.
     """
+    if not (_thread.connections or _elsewhere.is_used):  # no database is used
+        return ()
+    return [*_end_blocks(before)]
+
+
+def _end_blocks(before: Blocks) -> Iterator[str]:
     for connection in _thread.connections:
         if not _is_open(connection):
             continue
@@ -88,7 +110,7 @@ def end_blocks(before: Blocks) -> Iterator[str]:
         elif len(connection.atomic_blocks) > state.depth:
             _roll_back(connection, state)
             yield connection.alias
-    if _elsewhere:
+    if _elsewhere.is_used:
         yield from _close_of_ended_threads()
 
 
@@ -120,14 +142,14 @@ def _drop(connection: BaseDatabaseWrapper) -> None:
 
 
 def _close_of_ended_threads() -> Iterator[str]:
-    with _lock:
+    with _elsewhere.lock:
         ended = [
             connection
-            for connection, thread in _elsewhere.items()
+            for connection, thread in _elsewhere.threads.items()
             if not thread.is_alive() and not connection.allow_thread_sharing
         ]
         for connection in ended:
-            del _elsewhere[connection]
+            del _elsewhere.threads[connection]
     for connection in ended:
         connection.inc_thread_sharing()  # its own thread cannot close it any more
         if _is_open(connection):

@@ -12,9 +12,9 @@ from functools import partial
 
 from django import db
 
+from .. import environment
 from ..backends import get_backend
 from ..backends.base import AssignedJob, BaseBackend, WorkerSession
-from ..environment import current
 from ..exceptions import BackendError
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
@@ -23,11 +23,10 @@ from ..signals import worker_started, worker_stopping
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
 from .execution import Submit, execute
-from .failing import fail_unknown
 from .forks import end_if_forked
-from .reporting import send
-from .transactions import Blocks, end_blocks, open_blocks
-from .watch import NOBODY, Watch
+from .observer import NO_OBSERVER, WorkerObserver
+from .reporting import fail_unknown, send
+from .transactions import Blocks, end_blocks, open_blocks, opened_here
 
 logger = get_logger(__name__)
 
@@ -69,6 +68,7 @@ class GearmanWorker:
         self._clean_connections = clean_connections
         self._session: WorkerSession | None = None
         self._blocks: Blocks = {}
+        self._process = 0
 
     @property
     def client_id(self) -> str:
@@ -90,7 +90,7 @@ class GearmanWorker:
         burst: bool = False,
         limit: int | None = None,
         backend: BaseBackend | None = None,
-        watch: Watch = NOBODY,
+        observer: WorkerObserver = NO_OBSERVER,
     ) -> int:
         """
         Run jobs until `stop` is called, or until `limit` jobs have run, or with `burst` until none
@@ -98,28 +98,29 @@ class GearmanWorker:
 
         Returns the number of runs. It includes jobs that another worker must run again because the
         connection was lost. If a job server is down, the worker waits. An error in a job never ends
-        the work. `backend` replaces the backend of the settings. `watch` observes the worker.
+        the work. `backend` replaces the backend of the settings. `observer` is informed of all of this.
         """
+        self._process = os.getpid()
         self._blocks = open_blocks()  # for example of a test case around it; they are not its jobs'
         functions = functions_of(self.jobs)
-        backend, names = current().transport(backend or get_backend()), list(functions)
+        backend, names = environment.current().transport(backend or get_backend()), list(functions)
         session: WorkerSession = backend.register(names, self.client_id)
         session.client_id, session.functions = self.client_id, frozenset(names)
         session.prefetch = self.prefetch if limit is None else 0
         self._session = session
-        run = partial(self._run, functions, session, backend.submit, watch)
+        run = partial(self._run, functions, session, backend.submit, observer)
         count = 0
         was_idle = True
         now = worked_at = monotonic()
         told_at = -math.inf
-        watch.registered(session)
+        observer.registered(session)
         try:
             send(worker_started, type(self), worker=self)
-            while not self.is_stopping and count != limit and not watch.is_over(count):
+            while not self.is_stopping and count != limit and not observer.is_over(count):
                 wants_none = burst and session.is_known
                 assigned = session.grab_job(0 if wants_none else IDLE_SECONDS)
                 if now - told_at >= TELL_SECONDS and session.is_known:
-                    watch.serving()
+                    observer.serving()
                     told_at = now
                 if assigned is not None:
                     if was_idle:
@@ -141,12 +142,12 @@ class GearmanWorker:
                 run(assigned)
                 count += 1
         except BaseException:
-            watch.leaving()
+            observer.leaving()
             send(worker_stopping, type(self), worker=self)
-            if not watch.ends_jobs:
+            if not observer.ends_jobs:
                 session.close()
             raise
-        watch.leaving()
+        observer.leaving()
         send(worker_stopping, type(self), worker=self)
         session.close()
         return count
@@ -156,22 +157,21 @@ class GearmanWorker:
         functions: Mapping[str, JobDefinition],
         session: WorkerSession,
         retry: Submit,
-        watch: Watch,
+        observer: WorkerObserver,
         assigned: AssignedJob,
     ) -> None:
         job = functions.get(assigned.function)
-        process = os.getpid()
         try:
             if job is None:
                 fail_unknown(assigned, session)
-                watch.reported("failed")
+                observer.reported("failed")
             else:
-                execute(job, assigned, session, retry, watch)
+                execute(job, assigned, session, retry, observer)
         except BackendError as error:
             log(logger, logging.WARNING, "job %s: %s", assigned.handle, error)
-            watch.lost(assigned)
-        end_if_forked(process)
-        watch.ended()  # after any other exception it is still current, and the crash is charged to it
+            observer.lost(assigned)
+        end_if_forked(self._process)
+        observer.ended()  # after any other exception it is still current, and the crash is charged to it
         self._clean()
 
     def _clean(self) -> None:
@@ -182,7 +182,7 @@ class GearmanWorker:
                     "a receiver has left a transaction open, which was rolled back: database %r"
                 )
                 log(logger, logging.ERROR, message, alias)
-            for connection in db.connections.all(initialized_only=True):
+            for connection in opened_here():
                 connection.queries_log.clear()
                 connection.close_if_unusable_or_obsolete()
 

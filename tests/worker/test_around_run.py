@@ -14,8 +14,8 @@ from django_gearman.exceptions import JobRaised, JobTimeLimitExceeded
 from django_gearman.middleware import Middleware
 from django_gearman.signals import job_finished, job_started
 from django_gearman.worker.inline import run_queued
+from django_gearman.worker.observer import WorkerObserver
 from django_gearman.worker.runs import RunLost
-from django_gearman.worker.watch import Watch
 from tests.app import gearman_jobs as jobs
 from tests.support.transports import on_each_transport
 
@@ -231,8 +231,8 @@ def test_signals_tell_the_state(failures, state, gearman_client):
     assert states == [state]
 
 
-class Limited(Watch):
-    def began(self, assigned, timeout):
+class Limited(WorkerObserver):
+    def time_limit(self, timeout):
         return 0.05
 
 
@@ -247,7 +247,7 @@ def test_the_time_limit_stops_the_job_and_no_middleware(notes, memory, settings)
     settings.GEARMAN_MIDDLEWARE = [Slow, *settings.GEARMAN_MIDDLEWARE]
     jobs.slow.do_background(60)
 
-    assert GearmanWorker(clean_connections=False).work(burst=True, watch=Limited()) == 1
+    assert GearmanWorker(clean_connections=False).work(burst=True, observer=Limited()) == 1
 
     assert notes[1:] == [("a", "failed", None, JobTimeLimitExceeded), "saved"]
 

@@ -13,7 +13,7 @@ from django_gearman.supervisor import Scoreboard
 from django_gearman.supervisor.scoreboard import MAX_TASK, Reported, Stage
 from django_gearman.worker.process import (
     Limits,
-    SupervisedWatch,
+    SupervisedObserver,
     decode_task,
     encode_task,
     resident_memory,
@@ -75,85 +75,85 @@ def test_the_largest_job_that_is_kept_fits():
 
 
 def test_a_job_with_a_timeout_has_a_deadline_some_seconds_later(scoreboard, channel):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), None)
 
-    assert watch.began(AssignedJob("h", "f", "u", b""), 10.0) == 10.0
+    observer.began(AssignedJob("h", "f", "u", b""), 10.0)
 
     assert 14 < scoreboard.deadline - time.monotonic() <= 15
-    watch.returned()
+    observer.returned()
     assert 14 < scoreboard.deadline - time.monotonic() <= 15
-    watch.ended()
+    observer.ended()
     assert (scoreboard.task, scoreboard.deadline) == (b"", math.inf)
 
 
 def test_receivers_have_some_seconds_after_a_job_that_took_all_its_time(scoreboard, channel):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
-    watch.began(AssignedJob("h", "f", "u", b""), 1e-6)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), None)
+    observer.began(AssignedJob("h", "f", "u", b""), 1e-6)
     time.sleep(1.1)
 
-    watch.returned()
+    observer.returned()
 
     assert 4 < scoreboard.deadline - time.monotonic() <= 5
 
 
 def test_receivers_of_a_job_without_a_timeout_have_a_minute(scoreboard, channel):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
-    watch.began(AssignedJob("h", "f", "u", b""), None)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), None)
+    observer.began(AssignedJob("h", "f", "u", b""), None)
 
-    watch.returned()
+    observer.returned()
 
     assert 55 < scoreboard.deadline - time.monotonic() <= 60
 
 
 @pytest.mark.parametrize(("default", "own", "seconds"), [(7.0, None, 7.0), (7.0, 3.0, 3.0)])
 def test_a_jobs_own_timeout_wins(scoreboard, channel, default, own, seconds):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), default)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), default)
 
-    assert watch.began(AssignedJob("h", "f", "u", b""), own) == seconds
+    assert observer.time_limit(own) == seconds
 
 
 def test_a_job_without_a_timeout_has_no_deadline(scoreboard, channel):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), None)
 
-    assert watch.began(AssignedJob("h", "f", "u", b""), None) is None
+    observer.began(AssignedJob("h", "f", "u", b""), observer.time_limit(None))
     assert scoreboard.deadline == math.inf
 
 
 def test_a_job_that_arrives_is_on_the_board_until_it_has(scoreboard, channel):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), 10.0)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), 10.0)
     job = AssignedJob("h", "f", "u", b"", True)
 
-    watch.arriving(job)
+    observer.arriving(job)
 
     assert decode_task(scoreboard.task) == (job._replace(background=None), False)
     assert scoreboard.deadline == math.inf
-    watch.arriving(None)
+    observer.arriving(None)
     assert scoreboard.task == b""
 
 
 def test_a_large_job_is_the_same_task_while_it_arrives_and_while_it_runs(scoreboard, channel):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), None)
     job = AssignedJob("h", "f", "u", b"x" * 200_000, True)
 
-    watch.arriving(job._replace(workload=b""))
+    observer.arriving(job._replace(workload=b""))
     before = scoreboard.task
-    watch.began(job, None)
+    observer.began(job, None)
 
     assert scoreboard.task == before
 
 
 def test_what_was_reported_is_on_the_board_until_the_next_job(scoreboard, channel):
-    watch = SupervisedWatch(scoreboard, channel, Limits(), None)
+    observer = SupervisedObserver(scoreboard, channel, Limits(), None)
     job = AssignedJob("h", "f", "u", b"")
     messages = []
 
     for _ in range(2):
-        watch.began(job, None)
+        observer.began(job, None)
         messages.append(scoreboard.has_reported)
-        watch.returned()
-        watch.resubmitted()
+        observer.returned()
+        observer.resubmitted()
         messages.append(scoreboard.has_reported)
-        watch.reported("succeeded")
+        observer.reported("succeeded")
         messages.append(scoreboard.has_reported)
 
     assert messages == [Reported.NOTHING, Reported.NEXT, Reported.ALL] * 2
@@ -161,7 +161,7 @@ def test_what_was_reported_is_on_the_board_until_the_next_job(scoreboard, channe
 
 
 def test_a_worker_that_stops_has_some_seconds_for_that(scoreboard, channel):
-    SupervisedWatch(scoreboard, channel, Limits(), None).leaving()
+    SupervisedObserver(scoreboard, channel, Limits(), None).leaving()
 
     assert 15 < scoreboard.deadline - time.monotonic() <= 20
 
@@ -195,9 +195,9 @@ def test_limits_are_splayed_so_that_not_all_leave_at_once():
     ],
 )
 def test_a_process_leaves_when_a_limit_is_reached(scoreboard, channel, limits, count, is_over):
-    watch = SupervisedWatch(scoreboard, channel, limits, None)
+    observer = SupervisedObserver(scoreboard, channel, limits, None)
 
-    assert watch.is_over(count) is is_over
+    assert observer.is_over(count) is is_over
     assert scoreboard.stage is (Stage.LEAVING if is_over else Stage.STARTING)
 
 

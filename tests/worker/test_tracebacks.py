@@ -11,7 +11,7 @@ from django_gearman.jobs.registry import registry
 from django_gearman.serializers import Call, get_serializer
 from django_gearman.serializers.failures import parse_error
 from django_gearman.worker.execution import execute
-from django_gearman.worker.failing import fail_unknown
+from django_gearman.worker.reporting import fail_unknown
 from tests.app import gearman_jobs as jobs
 
 OWN = b'{"args": ["boom"], "kwargs": {}}'

@@ -10,7 +10,7 @@ from django.db import connections
 from django_gearman import GearmanClient, GearmanWorker
 from django_gearman.signals import job_started, worker_started, worker_stopping
 from django_gearman.worker import worker
-from django_gearman.worker.watch import Watch
+from django_gearman.worker.observer import WorkerObserver
 from tests.app import gearman_jobs as jobs
 from tests.integration.gearman_jobs import endless
 from tests.support.gearmand import wait_until
@@ -22,7 +22,7 @@ def memory(settings, request):
     settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
 
 
-class Listener(Watch):
+class Listener(WorkerObserver):
     def __init__(self, most: int | None = None) -> None:
         self.message: list[object] = []
         self.most = most
@@ -34,8 +34,8 @@ class Listener(Watch):
         if self.message[-1] != "serving":
             self.message.append("serving")
 
-    def began(self, assigned, timeout):
-        self.message.append(("began", assigned.function, timeout))
+    def began(self, assigned, seconds):
+        self.message.append(("began", assigned.function, seconds))
 
     def returned(self):
         self.message.append("returned")
@@ -47,12 +47,12 @@ class Listener(Watch):
         return count == self.most
 
 
-def test_a_watch_is_reported_each_job(ran):
+def test_an_observer_is_reported_each_job(ran):
     GearmanClient().submit_job("tests.app.note", 1, background=True)
     GearmanClient().submit_job("tests.integration.endless", "python", background=True)
     listener = Listener(most=1)
 
-    assert GearmanWorker(clean_connections=False).work(watch=listener) == 1
+    assert GearmanWorker(clean_connections=False).work(observer=listener) == 1
 
     assert listener.message == [
         "registered",
@@ -63,7 +63,7 @@ def test_a_watch_is_reported_each_job(ran):
     ]
 
 
-def test_a_watch_knows_a_jobs_own_timeout():
+def test_an_observer_knows_a_jobs_own_timeout():
     assert jobs.note.timeout is None
     assert endless.timeout == 0.3
 
@@ -91,10 +91,10 @@ def test_signals_tell_of_a_workers_life(ran):
     ]
 
 
-def test_a_watch_knows_that_a_worker_stops_before_receivers_do(ran):
+def test_an_observer_knows_that_a_worker_stops_before_receivers_do(ran):
     messages = []
 
-    class Noting(Watch):
+    class Noting(WorkerObserver):
         def leaving(self):
             messages.append("leaving")
 
@@ -103,7 +103,7 @@ def test_a_watch_knows_that_a_worker_stops_before_receivers_do(ran):
 
     worker_stopping.connect(stopping)
     try:
-        GearmanWorker(clean_connections=False).work(burst=True, watch=Noting())
+        GearmanWorker(clean_connections=False).work(burst=True, observer=Noting())
     finally:
         worker_stopping.disconnect(stopping)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..backends.base import AssignedJob, WorkerSession
 
 
-class Watch:
+class WorkerObserver:
     """An observer of a worker; this one does nothing."""
 
     #: True if another process ends the current job if the worker dies; then nothing is closed before.
@@ -20,11 +20,16 @@ class Watch:
     def arriving(self, assigned: AssignedJob | None) -> None:
         """Note that a large job is about to be read; None when it is complete."""
 
-    def began(self, assigned: AssignedJob, timeout: float | None) -> float | None:
+    def time_limit(self, timeout: float | None) -> float | None:
         """
-        Note that a job is about to run, and return its time limit in seconds (None: no limit).
+        Return the time limit in seconds of a job that declares this timeout; None is no limit.
+
+        By default no job has a limit, because only the main thread of a process can set one.
         """
         return None
+
+    def began(self, assigned: AssignedJob, seconds: float | None) -> None:
+        """Note that a job with this time limit is about to run."""
 
     def returned(self) -> None:
         """Note that the job's function has ended, and that its outcome is about to be reported."""
@@ -51,4 +56,4 @@ class Watch:
         """Note that the worker runs no more jobs, and is about to disconnect."""
 
 
-NOBODY = Watch()
+NO_OBSERVER = WorkerObserver()
