@@ -8,10 +8,10 @@ MARKED ?= "gearmand or integration"
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration docs lint format types check bench peers soak matrix
+.PHONY: help demo test integration django-tasks docs lint format types check bench peers soak matrix
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -68,6 +68,9 @@ $(PEERS)/.ready: benchmarks/peers/requirements.txt
 
 soak: $(READY)  ## Kill, stop, reload and cut off real workers under load, and print the numbers
 	@$(BIN)/python -m soak $(if $(SERVER),--server $(SERVER)) $(SCENARIOS)
+
+django-tasks:  ## Run Django's own tests of tasks on our backend, with Django 6.0 and 6.1
+	@RUN='python -m tests.upstream' ./matrix 3.12:6.0 3.13:6.1
 
 matrix:  ## Run the tests on each supported pair of Python and Django that this machine has
 	@./matrix 3.11:5.2 3.12:6.0 3.13:6.1

@@ -11,8 +11,10 @@ VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1]
 DOCS = "https://django-gearman.readthedocs.io/en/latest/"
 
 PYTHON_GEARMAN = ["pygearman==0.2.6"]  # exactly: what it gets wrong is corrected by subclassing
+TASKS = ["django-tasks>=0.12"]  # only Django 5.2 needs it
 TEST = [
     *PYTHON_GEARMAN,
+    *TASKS,
     "build>=1.2",
     "dynaconf>=3.2",
     "freezegun>=1.5",
@@ -71,7 +73,13 @@ setup(
     python_requires=">=3.11",
     install_requires=["Django>=5.2"],
     entry_points={"pytest11": ["django_gearman = django_gearman.testing.plugin"]},
-    extras_require={"python-gearman": PYTHON_GEARMAN, "test": TEST, "docs": DOCS, "dev": DEV},
+    extras_require={
+        "python-gearman": PYTHON_GEARMAN,
+        "tasks": TASKS,
+        "test": TEST,
+        "docs": DOCS,
+        "dev": DEV,
+    },
     classifiers=[
         "Development Status :: 5 - Production/Stable",
         "Environment :: Web Environment",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from importlib import import_module
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 
@@ -34,3 +37,14 @@ class DjangoGearmanConfig(AppConfig):
         checks.register(check_placement, "gearman")
         checks.register(check_routes, "gearman", deploy=True)
         autodiscover_modules("gearman_jobs")
+        _load_task_backends()
+
+
+def _load_task_backends() -> None:
+    """Import the backends of Django's TASKS: ours adds its jobs to the registry."""
+    tasks = getattr(settings, "TASKS", None)
+    for params in tasks.values() if isinstance(tasks, dict) else ():
+        path = params.get("BACKEND") if isinstance(params, dict) else None
+        if isinstance(path, str) and not path.startswith("django.tasks."):
+            with suppress(ImportError):  # Django reports it
+                import_module(path.rpartition(".")[0])

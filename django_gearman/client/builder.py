@@ -160,7 +160,7 @@ class Preparation:
                     context = context | carried(job_id, unique, options.priority or "NORMAL")
                 elif unique is not job_id:
                     job_id = id_of(target.function, unique)
-            sent = Call(call.args, call.kwargs, 1, context) if context else call
+            sent = call._replace(context=context) if context else call
             dumps = serializer.dumps_external if job is None else serializer.dumps_call
             workload = check_bytes(dumps(sent), serializer)
         except SerializationError as error:

@@ -46,6 +46,11 @@ class JobDefinition(Generic[R_co]):
     `options` apply when the job is submitted.
     """
 
+    #: True if `for_call` returns another definition.
+    varies = False
+    #: A function that gets each run of the job and its ending, when the ending is reported.
+    on_ended: Callable[[Any, Any], None] | None = None
+
     def __init__(
         self,
         func: Callable[..., Any],
@@ -142,6 +147,10 @@ class JobDefinition(Generic[R_co]):
                 # Another class may depend on further settings when an object is made.
                 self._known_serializer = spec, function, serializer
         return serializer
+
+    def for_call(self, call: Call) -> tuple[JobDefinition[Any], Call]:
+        """Return the definition that runs a call, and its arguments; raise TypeError for wrong ones."""
+        return self, self.check_call(call)
 
     def check_call(self, call: Call) -> Call:
         """

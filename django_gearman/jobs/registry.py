@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Iterable
+from typing import Protocol
 
 from django.apps import apps
 
@@ -12,10 +13,25 @@ from ..exceptions import JobAlreadyRegistered, JobNotRegistered
 from .definition import JobDefinition
 
 
+class JobSource(Protocol):
+    """A source of jobs that are not declared with `@gearman_job`."""
+
+    def find(self, name: str) -> JobDefinition | None:
+        """Return the job of this name, or None."""
+
+    def jobs(self) -> Iterable[JobDefinition]:
+        """Return all jobs."""
+
+    def jobs_of(self, queue: str) -> Iterable[JobDefinition]:
+        """Return the jobs of a queue that `jobs` does not name, for a worker that asks for it."""
+
+
 class JobRegistry:
     """The declared jobs, by name."""
 
     def __init__(self) -> None:
+        #: Where jobs without a declaration come from.
+        self.sources: list[JobSource] = []
         self._jobs: dict[str, JobDefinition] = {}
         self._lock = threading.Lock()
 
@@ -41,11 +57,15 @@ class JobRegistry:
 
     def find(self, name: str) -> JobDefinition | None:
         """Return the job of this name, or None."""
-        return self._jobs.get(name)
+        job = self._jobs.get(name)
+        if job is None and self.sources:
+            found = (source.find(name) for source in self.sources)
+            return next((each for each in found if each is not None), None)
+        return job
 
     def get(self, name: str) -> JobDefinition:
         """Return the job of this name; otherwise raise JobNotRegistered, with similar names."""
-        job = self._jobs.get(name)
+        job = self.find(name)
         if job is None:
             raise JobNotRegistered(f"no job is named {name!r}{self._hint(name)}")
         return job
@@ -73,7 +93,10 @@ class JobRegistry:
     def queues(self) -> dict[str, list[JobDefinition]]:
         """Return the jobs of each queue, both sorted by name."""
         queues: dict[str, list[JobDefinition]] = {}
-        for _, job in sorted(self._jobs.items()):
+        jobs = [*self._jobs.values()]
+        for source in self.sources:
+            jobs += source.jobs()
+        for job in sorted(jobs, key=lambda job: job.name):
             queues.setdefault(job.queue, []).append(job)
         return dict(sorted(queues.items()))
 
@@ -89,6 +112,10 @@ class JobRegistry:
         declared.
         """
         known = self.queues()
+        for name in queues or () if self.sources else ():
+            more = [job for source in self.sources for job in source.jobs_of(name)]
+            if more:
+                known[name] = [*known.get(name, ()), *more]
         if not known:
             raise ValueError(
                 "no jobs are declared: write them into gearman_jobs.py of an app in INSTALLED_APPS"

@@ -122,8 +122,10 @@ class RetryPolicy:
         """Return True if another attempt may follow this one."""
         return self.retries is not None and attempt <= self.retries
 
-    def delay_after(self, attempt: int) -> float:
-        """Return the seconds until the attempt after this one."""
+    def delay_after(self, attempt: int, error: BaseException | None = None) -> float | None:
+        """
+        Return the seconds until the attempt after this one, which raised `error`; None for no other.
+        """
         return validate_delay(self.backoff(attempt), "what backoff returns")
 
 

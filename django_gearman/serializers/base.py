@@ -16,15 +16,19 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 class Call(NamedTuple):
     """
     The arguments of one run of a job, with the number of the attempt and the submitter's context.
+
+    `header` has what else a job's own serializer carries.
     """
 
     args: Sequence[Any] = ()
     kwargs: Mapping[str, Any] = _NOTHING
     attempt: int = 1
     context: Mapping[str, Any] = _NOTHING
+    header: Mapping[str, Any] = _NOTHING
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Call, (self.args, dict(self.kwargs), self.attempt, dict(self.context))
+        mappings = dict(self.context), dict(self.header)
+        return Call, (self.args, dict(self.kwargs), self.attempt, *mappings)
 
 
 class BareCall(Call):

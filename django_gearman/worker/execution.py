@@ -68,6 +68,9 @@ def execute(
     seconds = observer.time_limit(job.timeout)
     observer.began(assigned, seconds)
     run = Run(job, assigned, session, submit)
+    if job.varies:
+        seconds = observer.time_limit(run.job.timeout)
+        observer.limited(assigned, seconds)
     token = running.set(run)
     try:
         tell_started(run)
@@ -102,7 +105,7 @@ class Run(RunAttributes):
             self._is_our_clients = type(arrived) is not BareCall
             self.call = attempt_of(arrived)
             self._came_with = self.call.attempt, arrived.context
-            self._checked = job.check_call(self.call)
+            self.job, self._checked = job.for_call(self.call)
         except BaseException as error:  # noqa: BLE001 - decoding may run code of the project's
             self._unreadable = error
             self.call = self._checked = Call()
@@ -204,10 +207,10 @@ class Run(RunAttributes):
             if policy.retries is None:
                 return asked or 0.0
             if policy.has_left(attempt):
-                return policy.delay_after(attempt) if asked is None else asked
+                return policy.delay_after(attempt, error) if asked is None else asked
             return None
         if died or (self.was_called and issubclass(kind, policy.retry_on)):
-            return policy.delay_after(attempt) if policy.has_left(attempt) else None
+            return policy.delay_after(attempt, error) if policy.has_left(attempt) else None
         return None
 
     def _is_awaited(self) -> bool:

@@ -31,6 +31,9 @@ class WorkerObserver:
     def began(self, assigned: AssignedJob, seconds: float | None) -> None:
         """Note that a job with this time limit is about to run."""
 
+    def limited(self, assigned: AssignedJob, seconds: float | None) -> None:
+        """Note that the arguments of the job choose this time limit."""
+
     def returned(self) -> None:
         """Note that the job's function has ended, and that its outcome is about to be reported."""
 

@@ -74,6 +74,8 @@ def _end(
             session.close()  # sent data is lost unless the server has read it
         return
     job = functions_of(registry.jobs()).get(assigned.function)
+    if job is not None and job.varies and has_workload and death.times < MOST_DEATHS:
+        job = Run(job, assigned, session or OrphanSession([]), get_backend().submit).job
     is_last = job is None or is_last_run(job, assigned, has_workload, death)
     if session is None or not (is_last or death.reported is Reported.NEXT):
         message = "job %s (%s) is given to another worker: its process %s"

@@ -101,11 +101,14 @@ class SupervisedObserver(WorkerObserver):
     def time_limit(self, timeout: float | None) -> float | None:
         return self._timeout if timeout is None else timeout
 
-    def began(self, assigned: AssignedJob, seconds: float | None) -> None:
+    def limited(self, assigned: AssignedJob, seconds: float | None) -> None:
         deadline = math.inf
         if seconds is not None:
             deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
         self._scoreboard.take(encode_task(assigned), deadline)
+
+    def began(self, assigned: AssignedJob, seconds: float | None) -> None:
+        self.limited(assigned, seconds)
         self._begun += 1
         self._job = assigned.function, assigned.handle
         if self._state is None:

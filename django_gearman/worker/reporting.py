@@ -65,8 +65,11 @@ def tell_finished(run: RunAttributes, ending: Ending) -> None:
     """Log, and signal, the end of a run in this worker."""
     if ending.exception is not None:
         tell_failed(run, ending)
-    elif logger.isEnabledFor(logging.INFO):
-        _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
+    else:
+        if logger.isEnabledFor(logging.INFO):
+            _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
+        if run.job.on_ended is not None:
+            run.job.on_ended(run, ending)
     if job_finished.receivers:
         send(
             job_finished,
@@ -96,6 +99,8 @@ def log_failed(run: RunAttributes, ending: Ending) -> None:
 
 
 def signal_failed(run: RunAttributes, ending: Ending) -> None:
+    if run.job.on_ended is not None:
+        run.job.on_ended(run, ending)
     if ending.handle:
         about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.exception}
         send(job_retried, run.job, context=run.job_context, **about)

@@ -9,3 +9,13 @@ INSTALLED_APPS = [
     "django_gearman.contrib.store",
     "tests.contrib",
 ]
+_TASK_BACKEND = "django_gearman.contrib.tasks_backend.GearmanTaskBackend"
+TASKS = {
+    "default": {"BACKEND": _TASK_BACKEND, "QUEUES": ["default", "mail"]},
+    "open": {"BACKEND": _TASK_BACKEND, "QUEUES": []},
+    "patient": {
+        "BACKEND": _TASK_BACKEND,
+        "QUEUES": ["patient"],
+        "OPTIONS": {"MAX_ATTEMPTS": 2, "TIMEOUT": 30},
+    },
+}

@@ -1,0 +1,246 @@
+"""GearmanTaskBackend, the backend for `TASKS`."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from django.core.checks import CheckMessage
+from django.utils import timezone
+
+from ...backends import get_backend
+from ...client.builder import Preparation
+from ...client.delivery import deliver
+from ...client.request import JOB_PENDING, JobRequest
+from ...exceptions import BackendError
+from ...jobs.options import DEFAULT, PRIORITY_HIGH, PRIORITY_LOW, Options
+from ...serializers import Call
+from ...utils.text import quoted
+from ...worker.worker import GearmanWorker
+from .checks import check_backend
+from .compat import (
+    BaseTaskBackend,
+    InvalidTask,
+    Task,
+    TaskResult,
+    TaskResultDoesNotExist,
+    TaskResultStatus,
+    task_enqueued,
+)
+from .declaring import GearmanTask, validate_policy
+from .local import LocalResults, copy_of, local_results
+from .policy import Policy, policy_of_options
+from .queues import TaskQueue, header_of, task_queue, used_queues
+from .serializer import as_json
+
+_HIGH, _LOW = DEFAULT.updated(priority=PRIORITY_HIGH), DEFAULT.updated(priority=PRIORITY_LOW)
+_DEEP = (dict, list)
+
+
+class GearmanTaskBackend(BaseTaskBackend):
+    """
+    A backend of `TASKS` that runs tasks on Gearman; `gearman_worker` serves them.
+
+    A priority above 0 is Gearman's HIGH, and one below 0 is LOW. Results are kept if
+    `django_gearman.contrib.store` is installed, and on transports inside this process.
+
+    OPTIONS has MAX_ATTEMPTS, BACKOFF and TIMEOUT for tasks that declare none.
+    """
+
+    task_class = GearmanTask
+    supports_defer = True
+    supports_async_task = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: dict[str, Any]) -> None:
+        super().__init__(alias, params)
+        self.params = params
+
+    @property
+    def supports_get_result(self) -> bool:  # type: ignore[override]
+        """True if results can be read."""
+        return get_backend().local
+
+    @cached_property
+    def default_policy(self) -> Policy:
+        """The policy in OPTIONS; raises TypeError, ValueError or ImportError if it is wrong."""
+        return policy_of_options(self.options)
+
+    def queue_jobs(self) -> list[TaskQueue]:
+        """Return the jobs that serve the queues, those that are known for QUEUES: []."""
+        if not self.queues:
+            return used_queues(self.alias)
+        return [task_queue(self.alias, queue) for queue in sorted(self.queues)]
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        return check_backend(self.alias, self.params)
+
+    # Enqueuing
+
+    def validate_task(self, task: Task[..., Any]) -> None:
+        """Raise InvalidTask unless this backend can run the task."""
+        when, priority = task.run_after, task.priority
+        if when is not None and not isinstance(when, datetime.datetime):
+            raise InvalidTask(
+                f"run_after must be an aware datetime, like timezone.now() + timedelta(minutes=5), "
+                f"not {quoted(when)}."
+            )
+        if not isinstance(priority, (int, float)) or priority != priority:
+            raise InvalidTask("priority must be a whole number between -100 and 100.")
+        if not isinstance(task.queue_name, str):
+            raise InvalidTask(f"Queue {quoted(task.queue_name)} is not valid for backend.")
+        super().validate_task(task)
+        validate_policy(task, self.default_policy)
+        try:
+            task_queue(self.alias, task.queue_name)
+        except ValueError as error:
+            raise InvalidTask(
+                f"Queue {task.queue_name!r} is not valid for backend: {error}."
+            ) from None
+
+    def enqueue(
+        self, task: Task[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> TaskResult[Any]:
+        """
+        Queue a task, and return its result: READY, or final if it has run in this process.
+
+        Raises InvalidTask for a wrong task, TypeError or ValueError for arguments that are not
+        JSON, and ServerUnavailable, SubmitUncertain or another BackendError if no job server has
+        it.
+        """
+        self.validate_task(task)
+        check_importable(task)
+        enqueued_at = timezone.now()
+        result: TaskResult[Any] = TaskResult(
+            task=task,
+            id="",
+            status=TaskResultStatus.READY,
+            enqueued_at=enqueued_at,
+            started_at=None,
+            finished_at=None,
+            last_attempted_at=None,
+            args=list(args),
+            kwargs=kwargs,
+            backend=self.alias,
+            errors=[],
+            worker_ids=[],
+        )
+        _make_equal_to_workers(result)
+        call = Call(result.args, result.kwargs, header=header_of(task, self.alias, enqueued_at))
+        preparation = Preparation(_options_of(task, enqueued_at), background=True)
+        request = preparation.request(task_queue(self.alias, task.queue_name), call)
+        object.__setattr__(result, "id", request.id)
+        if get_backend().local:
+            return self._enqueue_here(result, request, preparation)
+        self._send(request, preparation)
+        task_enqueued.send_robust(type(self), task_result=result)
+        return result
+
+    def _send(self, request: JobRequest[Any], preparation: Preparation) -> None:
+        deliver([request], None, preparation.settings, wait=False)
+        if isinstance(request.exception, BackendError):
+            raise request.exception
+
+    def _enqueue_here(
+        self, result: TaskResult[Any], request: JobRequest[Any], preparation: Preparation
+    ) -> TaskResult[Any]:
+        """Queue a task on a transport inside this process, which may run it at once."""
+        results = local_results(self.alias)
+        results.add(result)
+        task_enqueued.send_robust(type(self), task_result=result)
+        try:
+            self._send(request, preparation)
+        except BaseException:
+            if not request.handle and request.state != JOB_PENDING:
+                results.drop(result.id)
+            raise
+        return copy_of(result)
+
+    # Results
+
+    def get_result(self, result_id: str) -> TaskResult[Any]:
+        """
+        Return the result with this id.
+
+        Raises TaskResultDoesNotExist for an unknown id, and NotImplementedError if results are not
+        kept.
+        """
+        if not self.supports_get_result:
+            return super().get_result(result_id)
+        found = local_results(self.alias).find(result_id)
+        if found is None:
+            raise TaskResultDoesNotExist(result_id)
+        return copy_of(found)
+
+    # Tests
+
+    @property
+    def results(self) -> list[TaskResult[Any]]:
+        """The results of all tasks that this process has enqueued, the newest last."""
+        return self._local_results().copies()
+
+    def clear(self) -> None:
+        """Forget all results; tasks that are still queued will not run."""
+        self._local_results().clear()
+
+    def run_all(self, *, raise_failures: bool = False) -> int:
+        """
+        Run the queued tasks, and those that they enqueue; return the number of runs.
+
+        With `raise_failures`, raises the exception of the first task that has failed for good, once
+        all have run. Deferred tasks run when their time has come.
+        """
+        results, backend = self._local_results(), get_backend()
+        jobs = self.queue_jobs()
+        worker = GearmanWorker([job.queue for job in jobs], clean_connections=False)
+        worker.jobs = list(jobs)
+        raised: list[BaseException] = []
+        results.raised = raised
+        try:
+            count = worker.work(burst=True, backend=backend)
+        finally:
+            results.raised = None
+        if raise_failures and raised:
+            first, *more = raised
+            for error in more:
+                first.add_note(f"Another task has failed, too: {error!r}")
+            raise first
+        return count
+
+    def _local_results(self) -> LocalResults:
+        if not get_backend().local:
+            raise RuntimeError(
+                "results, clear() and run_all() are for tests: they need GEARMAN_BACKEND = 'memory' "
+                "or 'eager', whose tasks stay in this process"
+            )
+        return local_results(self.alias)
+
+
+def check_importable(task: Task[..., Any]) -> None:
+    """Raise InvalidTask for a task that no worker could find by its path."""
+    func = task.func
+    found = getattr(sys.modules.get(func.__module__), func.__qualname__, None)
+    if not isinstance(found, Task) or found.func.__qualname__ != func.__qualname__:
+        raise InvalidTask(
+            f"a worker finds no task at {task.module_path}: decorate the function itself with @task, "
+            "and keep its name."
+        )
+
+
+def _make_equal_to_workers(result: TaskResult[Any]) -> None:
+    """Make the arguments in a result those that the worker gets: JSON has text as keys."""
+    if any(type(value) in _DEEP for value in (*result.args, *result.kwargs.values())):
+        object.__setattr__(result, "args", as_json(result.args))
+        object.__setattr__(result, "kwargs", as_json(result.kwargs))
+
+
+def _options_of(task: Task[..., Any], now: datetime.datetime) -> Options:
+    """Return the options of the job; a job that waits for its time has no priority."""
+    if task.run_after is not None and task.run_after.timestamp() > now.timestamp():
+        return DEFAULT.updated(run_after=task.run_after)
+    if task.priority:
+        return _HIGH if task.priority > 0 else _LOW
+    return DEFAULT

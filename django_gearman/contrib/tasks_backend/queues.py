@@ -1,0 +1,75 @@
+"""The queues of TASKS: each is one job on the job server."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from ...exceptions import SerializationError
+from ...jobs.definition import JobDefinition
+from ...serializers import Call
+from ...worker.runs import Ending, RunAttributes
+from .compat import Task
+from .running import TaskRun, fail_unread
+from .serializer import SERIALIZER
+
+PREFIX = "django.tasks"
+
+
+def _not_called(*args: Any, **kwargs: Any) -> None:
+    raise RuntimeError("the tasks of a queue are run by their own definitions")
+
+
+class TaskQueue(JobDefinition):
+    """All tasks of one queue of a backend, as one job: so priority counts among them."""
+
+    varies = True
+
+    def __init__(self, alias: str, queue: str) -> None:
+        name = f"{PREFIX}:{alias}:{queue}"
+        super().__init__(_not_called, queue=queue, name=name, serializer=SERIALIZER)
+        self.alias = alias
+
+    @property
+    def location(self) -> str:
+        return f"TASKS[{self.alias!r}]"
+
+    def check_call(self, call: Call) -> Call:
+        return call
+
+    def for_call(self, call: Call) -> tuple[JobDefinition, Call]:
+        if not call.header:
+            raise SerializationError("the workload names no task")
+        return TaskRun(self.alias, self.queue, call), call
+
+    def on_ended(self, run: RunAttributes, ending: Ending) -> None:
+        fail_unread(self.alias, run, ending)
+
+
+def header_of(task: Task[..., Any], alias: str, enqueued_at: datetime.datetime) -> dict[str, Any]:
+    """Return the fields of a task's workload."""
+    return {
+        "task": task.module_path,
+        "priority": task.priority,
+        "queue_name": task.queue_name,
+        "backend": alias,
+        "run_after": None if task.run_after is None else task.run_after.isoformat(),
+        "enqueued_at": enqueued_at.isoformat(),
+    }
+
+
+_made: dict[str, TaskQueue] = {}
+
+
+def task_queue(alias: str, queue: str) -> TaskQueue:
+    """Return the job of a queue; raise ValueError for a name that cannot be one on the job server."""
+    name = f"{PREFIX}:{alias}:{queue}"
+    found = _made.get(name)
+    if found is None:
+        found = _made.setdefault(name, TaskQueue(alias, queue))
+    return found
+
+
+def used_queues(alias: str) -> list[TaskQueue]:
+    """Return the queues of a backend that this process has used."""
+    return [queue for queue in list(_made.values()) if queue.alias == alias]

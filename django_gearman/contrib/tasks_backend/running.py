@@ -1,0 +1,262 @@
+"""The run of a task by a worker."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from inspect import iscoroutinefunction
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.module_loading import import_string
+
+from ...jobs.context import JobContext
+from ...jobs.definition import JobDefinition
+from ...jobs.options import DEFAULT
+from ...serializers import Call
+from ...utils.records import format_error
+from ...utils.text import quoted
+from ...worker.reporting import send
+from ...worker.runs import Ending, RunAttributes
+from .compat import (
+    InvalidTask,
+    Task,
+    TaskContext,
+    TaskError,
+    TaskResult,
+    TaskResultStatus,
+    normalize_json,
+    task_backends,
+    task_finished,
+    task_started,
+)
+from .local import local_results
+from .policy import TaskRetries, declared_policy
+from .serializer import SERIALIZER, as_json
+
+_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+_PLAIN = (str, int, bool, type(None))
+_UNKNOWN_WORKER = "unknown"
+
+
+class TaskRun(JobDefinition):
+    """One run of a task, as the definition of the job that a worker runs."""
+
+    takes_context = True
+    is_late = False
+    is_async = False  # until the task is known
+
+    def __init__(self, alias: str, queue: str, call: Call) -> None:
+        # Not that of JobDefinition, which inspects the function's signature.
+        self.task = load_task(alias, queue, call.header)
+        self.alias = alias
+        self.name = self.task.module_path
+        self.queue = self.task.queue_name
+        self.serializer = SERIALIZER
+        self.options = DEFAULT
+        self.is_async = iscoroutinefunction(self.task.func)
+        self.func = self._acall if self.is_async else self._call
+        backend: Any = self.task.get_backend()
+        self._backend = type(backend)
+        policy = declared_policy(self.task).over(backend.default_policy)
+        self.timeout = policy.timeout
+        self.retry_policy = TaskRetries.of(policy, self._failed)
+        self._call_args = call
+        self._result: TaskResult[Any] | None = None
+        self._noted: BaseException | None = None
+        self._has_started = False
+
+    @property
+    def location(self) -> str:
+        code = self.task.func.__code__
+        return f"{self.name} ({code.co_filename}:{code.co_firstlineno})"
+
+    # The call
+
+    def _call(self, context: JobContext, /, *args: Any, **kwargs: Any) -> Any:
+        arguments = self._start(context, args)
+        return None if arguments is None else _normalized(self.task.func(*arguments, **kwargs))
+
+    async def _acall(self, context: JobContext, /, *args: Any, **kwargs: Any) -> Any:
+        arguments = self._start(context, args)
+        if arguments is None:
+            return None
+        return _normalized(await self.task.func(*arguments, **kwargs))
+
+    def _start(self, context: JobContext, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Note that the task starts; return its positional arguments, None if it must not run."""
+        if local_results(self.alias).is_cleared(context.id):
+            return None
+        result = self._result = self._result_of(context.id, context.attempt - 1)
+        now = timezone.now()
+        if result.started_at is None:
+            _set(result, started_at=now)
+        result.worker_ids.append(worker_id())
+        _set(result, status=TaskResultStatus.RUNNING, last_attempted_at=now)
+        self._has_started = True
+        send(task_started, self._backend, task_result=result)
+        return (TaskContext(task_result=result), *args) if self.task.takes_context else args
+
+    def _result_of(self, job_id: str, attempts: int) -> TaskResult[Any]:
+        """Return the result after a number of attempts, as far as it is known here."""
+        found = local_results(self.alias).find(job_id)
+        if found is not None:
+            return found
+        header, call = self._call_args.header, self._call_args
+        return TaskResult(
+            task=self.task,
+            id=job_id,
+            status=TaskResultStatus.READY,
+            enqueued_at=_time(header.get("enqueued_at")),
+            started_at=None,
+            finished_at=None,
+            last_attempted_at=None,
+            args=list(call.args),
+            kwargs=dict(call.kwargs),
+            backend=self.alias,
+            errors=[],
+            worker_ids=[_UNKNOWN_WORKER] * attempts,
+        )
+
+    # The ending
+
+    def _failed(self, error: BaseException) -> TaskResult[Any]:
+        """Note that this attempt has raised, and return the result with that."""
+        result = self._result
+        if result is None:
+            raise RuntimeError("the task has not started")
+        if self._noted is not None and self._noted is not error:
+            result.errors.pop()  # the later error has the earlier one as its context
+        if self._noted is not error:
+            result.errors.append(error_of(error))
+            self._noted = error
+        _set(result, status=TaskResultStatus.FAILED)
+        return result
+
+    def on_ended(self, run: RunAttributes, ending: Ending) -> None:
+        if local_results(self.alias).is_cleared(run.id):
+            return
+        if self._result is None:  # it was not called: its process died, or a middleware answered
+            self._result = self._result_of(run.id, run.attempt)
+        result, error = self._result, ending.exception
+        if error is not None:
+            self._failed(error)
+        if ending.handle:
+            _set(result, status=TaskResultStatus.READY)
+        elif self._has_started or error is not None:
+            finish(self._backend, result, ending)
+
+
+def load_task(alias: str, queue: str, header: Mapping[str, Any]) -> Task[..., Any]:
+    """
+    Return the task that a workload names, with the options that it was enqueued with.
+
+    Raises SuspiciousOperation if the path leads to anything but a task, ImportError if it leads to
+    nothing, and InvalidTask if the backend would not accept the task.
+    """
+    path = header.get("task")
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise SuspiciousOperation(f"{quoted(path)} is not the path of a task")
+    meant = header.get("backend"), header.get("queue_name")
+    if meant != (alias, queue):
+        raise SuspiciousOperation(
+            f"task {path} was enqueued for TASKS[{quoted(meant[0])}], queue {quoted(meant[1])}, and "
+            f"came to TASKS[{alias!r}], queue {queue!r}"
+        )
+    if not isinstance(header.get("priority"), int):
+        raise InvalidTask(
+            f"priority of the task is {quoted(header.get('priority'))}, not a number."
+        )
+    try:
+        found = import_string(path)
+    except Exception as error:
+        raise ImportError(f"task {path} cannot be imported: {error!r}") from error
+    if not isinstance(found, Task):
+        raise SuspiciousOperation(
+            f"{path} is not a task, so it is not called: declare it with @task"
+        )
+    if found.module_path != path:
+        raise SuspiciousOperation(
+            f"{path} leads to the task {found.module_path}, which is run by that name only"
+        )
+    return _with_options(found, alias, header)
+
+
+def _with_options(task: Task[..., Any], alias: str, header: Mapping[str, Any]) -> Task[..., Any]:
+    queue, priority, run_after = (
+        header.get("queue_name"),
+        header.get("priority"),
+        header.get("run_after"),
+    )
+    if (queue, priority, run_after, alias) == (task.queue_name, task.priority, None, task.backend):
+        return task  # validated when it was declared
+    when = None
+    if run_after is not None and (when := _time(run_after)) is None:
+        raise InvalidTask(f"run_after of the task is {quoted(run_after)}, which is not a time.")
+    return task.using(queue_name=queue, priority=priority, run_after=when, backend=alias)
+
+
+def finish(sender: object, result: TaskResult[Any], ending: Ending) -> None:
+    """Note the final outcome of a task, and send `task_finished`."""
+    error = ending.exception
+    _set(result, finished_at=timezone.now())
+    if error is None:
+        _set(result, _return_value=ending.result, status=TaskResultStatus.SUCCESSFUL)
+        send(task_finished, sender, task_result=result)
+        return
+    _set(result, status=TaskResultStatus.FAILED)
+    local_results(result.backend).failed(error)
+    traceback = error.__traceback__
+    try:
+        raise error  # receivers find it in sys.exc_info(), as with Django's backends
+    except BaseException:  # noqa: BLE001 - it is reported, not handled
+        send(task_finished, sender, task_result=result)
+    finally:
+        with suppress(Exception):
+            error.__traceback__ = traceback
+
+
+def fail_unread(alias: str, run: RunAttributes, ending: Ending) -> None:
+    """Note that a task has failed which could not be loaded, if its result is known here."""
+    results, error = local_results(alias), ending.exception
+    if error is None:
+        return
+    result = results.find(run.id)
+    if result is None:
+        results.failed(error)
+        return
+    result.errors.append(error_of(error))
+    finish(type(task_backends[alias]), result, ending)
+
+
+def error_of(error: BaseException) -> TaskError:
+    kind = type(error)
+    path = f"{kind.__module__}.{kind.__qualname__}"
+    return TaskError(exception_class_path=path, traceback=format_error(error)[0])
+
+
+def worker_id() -> str:
+    """Return the id of this worker process, of at most 64 characters."""
+    return f"{socket.gethostname()[:48]}/{os.getpid()}"
+
+
+def _normalized(value: Any) -> Any:
+    """Return a task's return value as JSON has it; raise TypeError or ValueError if it cannot."""
+    return value if type(value) in _PLAIN else as_json(normalize_json(value))
+
+
+def _time(value: object) -> datetime.datetime | None:
+    with suppress(ValueError):
+        return parse_datetime(value) if isinstance(value, str) else None
+    return None
+
+
+def _set(result: TaskResult[Any], **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(result, name, value)
