@@ -83,7 +83,11 @@ class JobSettings:
         self.on_commit = getattr(source, "GEARMAN_SUBMIT_ON_COMMIT", False)
         self.context_provider = getattr(source, "GEARMAN_CONTEXT_PROVIDER", None)
         self.middleware = getattr(source, "GEARMAN_MIDDLEWARE", ())
-        self.transport = transport(source)
+        self.transport = (
+            getattr(source, "GEARMAN_BACKEND", default["GEARMAN_BACKEND"]),
+            getattr(source, "GEARMAN_SERVERS", default["GEARMAN_SERVERS"]),
+            getattr(source, "GEARMAN_OPTIONS", default["GEARMAN_OPTIONS"]),
+        )
 
 
 def run_settings() -> tuple[Any, Any]:
@@ -91,20 +95,6 @@ def run_settings() -> tuple[Any, Any]:
     source = _source()
     serializer = getattr(source, "GEARMAN_SERIALIZER", DEFAULTS["GEARMAN_SERIALIZER"])
     return serializer, getattr(source, "GEARMAN_MIDDLEWARE", ())
-
-
-def transport(source: Any = None) -> tuple[Any, Any, Any]:
-    """
-    Return GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS as the project sets them.
-
-    `source` is the object that has the settings, if it is known already.
-    """
-    source = _source() if source is None else source
-    return (
-        getattr(source, "GEARMAN_BACKEND", DEFAULTS["GEARMAN_BACKEND"]),
-        getattr(source, "GEARMAN_SERVERS", DEFAULTS["GEARMAN_SERVERS"]),
-        getattr(source, "GEARMAN_OPTIONS", DEFAULTS["GEARMAN_OPTIONS"]),
-    )
 
 
 def check_name(value: object, what: str) -> str:

@@ -45,7 +45,7 @@ def backend_settings(servers: object = None) -> tuple[Any, Any, Any]:
 
     `servers` replaces GEARMAN_SERVERS.
     """
-    backend, configured, options = conf.transport()
+    backend, configured, options = conf.JobSettings().transport
     return environment.current().settings(
         backend, configured if servers is None else servers, options
     )
@@ -75,7 +75,7 @@ def get_backend(
     InvalidBackend for wrong settings.
     """
     current = environment.current()
-    path, configured, options = settings or conf.transport()
+    path, configured, options = settings or conf.JobSettings().transport
     chosen = configured if servers is None else servers
     wanted = current.settings(path, chosen, options)
     for made_under, made_for, backend in _state.backends:

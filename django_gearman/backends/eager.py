@@ -41,7 +41,13 @@ class EagerBackend(MemoryBackend):
         check_specs(specs)
         free = self.free_level()
         busy = free if free is self else free._around or self
-        return [(busy if spec.background else free).queue(spec) for spec in specs]
+        submissions = []
+        for spec in specs:
+            level = (
+                self._outermost if spec.run_at is not None else busy if spec.background else free
+            )
+            submissions.append(level.queue(spec))
+        return submissions
 
     def free_level(self) -> EagerBackend:
         """Return the outermost level at which no job is running."""
@@ -63,10 +69,6 @@ class EagerBackend(MemoryBackend):
             self._inner = EagerBackend()
             self._inner._around, self._inner._outermost = self, self._outermost
         return self._inner
-
-    def queue(self, spec: JobSpec) -> Submission:
-        """Queue a job at this level."""
-        return MemoryBackend._take(self if spec.run_at is None else self._outermost, spec)
 
     def job_status(self, handle: str) -> JobStatus:
         status = super().job_status(handle)

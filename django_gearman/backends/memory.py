@@ -35,41 +35,39 @@ class MemorySubmission(Submission):
     """A job submitted to a memory server."""
 
     _is_released = False
+    _finished = False
 
     def __init__(self, server: MemoryServer, owner: object, spec: JobSpec) -> None:
-        self.inbox = Inbox(owner)
+        self.inbox = None if spec.background else Inbox(owner)
         self._server = server
-        self._background = spec.background
-        self._finished = False
 
     def next_update(self, timeout: float | None = None) -> Update | None:
-        if self._background:
+        inbox = self.inbox
+        if inbox is None:
             raise ResultUnavailable(f"background job {self.handle} sends no updates")
-        if self.inbox.updates:
-            return self._take_update()
-        deadline = None if timeout is None else monotonic() + timeout
-        with self._server.lock:
-            while not (self.inbox.updates or self._finished or self.inbox.hung_up):
-                if (seconds := seconds_until(deadline)) == 0.0:
-                    break
-                self._server.wait(seconds)
-            if self.inbox.hung_up and not (self.inbox.updates or self._finished):
-                raise ConnectionLost(f"the connection of job {self.handle} was closed")
-        return self._take_update()
-
-    def release(self) -> None:
-        if not self._is_released:
-            self._is_released = True
-            # The collector may call it anywhere, also within the server: it only takes a note.
-            weakref.finalize(self, self._server.abandoned.append, self.inbox).atexit = False
-
-    def _take_update(self) -> Update | None:
+        if not inbox.updates:
+            self._wait(inbox, None if timeout is None else monotonic() + timeout)
         try:
-            update = self.inbox.updates.popleft()
+            update = inbox.updates.popleft()
         except IndexError:  # the time is over, or another waiting thread was faster
             return None
         self._finished = isinstance(update, Outcome)
         return update
+
+    def _wait(self, inbox: Inbox, deadline: float | None) -> None:
+        with self._server.lock:
+            while not (inbox.updates or self._finished or inbox.hung_up):
+                if (seconds := seconds_until(deadline)) == 0.0:
+                    break
+                self._server.wait(seconds)
+            if inbox.hung_up and not (inbox.updates or self._finished):
+                raise ConnectionLost(f"the connection of job {self.handle} was closed")
+
+    def release(self) -> None:
+        if self.inbox is not None and not self._is_released:
+            self._is_released = True
+            # The collector may call it anywhere, also within the server: it only takes a note.
+            weakref.finalize(self, self._server.abandoned.append, self.inbox).atexit = False
 
 
 class MemoryWorkerSession(WorkerSession):
@@ -138,9 +136,10 @@ class MemoryBackend(BaseBackend):
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         check_specs(specs)
-        return [self._take(spec) for spec in specs]
+        return [self.queue(spec) for spec in specs]
 
-    def _take(self, spec: JobSpec) -> Submission:
+    def queue(self, spec: JobSpec) -> Submission:
+        """Queue a checked job."""
         submission = MemorySubmission(self.server, self, spec)
         try:
             submission.handle = self.server.submit(submission.inbox, spec, self.max_queued)

@@ -87,10 +87,10 @@ class MemoryServer:
 
     def has_work(self) -> bool:
         """Return True if a job waits for a worker."""
-        with self.lock:
-            if self._table.delayed:
+        if self._table.delayed:
+            with self.lock:
                 self._table.due(self.now())
-            return bool(self._table.ready)
+        return bool(self._table.ready)
 
     def advance(self, seconds: float) -> None:
         """Move the server's clock: jobs with at most this delay become due."""
@@ -99,24 +99,27 @@ class MemoryServer:
             if self._waiting:
                 self.changed.notify_all()
 
-    def submit(self, inbox: Inbox, spec: JobSpec, max_queued: int | None) -> str:
+    def submit(self, inbox: Inbox | None, spec: JobSpec, max_queued: int | None) -> str:
         """
         Accept a job, or merge it with an equal one; return its handle.
+
+        A background job has no inbox.
 
         Raises ServerError if its function has too many.
         """
         # The submitter uses the system time, and means "this many seconds from now".
         run_at = None if spec.run_at is None else spec.run_at + self.offset
-        band, background = _BANDS[spec.priority], spec.background
-        function, unique = to_bytes(spec.function), wire_unique(spec)
-        offer = Offer(function, unique, spec.workload, band, background, run_at)
+        function = to_bytes(spec.function)
+        band, unique = _BANDS[spec.priority], wire_unique(spec)
+        offer = Offer(function, unique, spec.workload, band, spec.background, run_at)
         with self.lock:
-            self._drop_abandoned()
+            if self.abandoned:
+                self._drop_abandoned()
             if self._limits.get(function) != max_queued:
                 self._limits[function] = max_queued
                 self._table.limit(function, (max_queued,) * 3 if max_queued else UNLIMITED)
             try:
-                job = self._table.submit(None if background else inbox, offer)
+                job = self._table.submit(inbox, offer)
             except QueueFull as error:
                 raise refusal(self.name, "QUEUE_ERROR", str(error)) from None
             if job.state is NEW:
@@ -129,7 +132,8 @@ class MemoryServer:
         """Assign the worker a job of its functions, if there is one in time."""
         deadline = math.inf if timeout is None else monotonic() + timeout
         with self.lock:
-            self._drop_abandoned()
+            if self.abandoned:
+                self._drop_abandoned()
             while True:
                 if self._table.delayed:
                     self._table.due(self.now())

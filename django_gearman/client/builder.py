@@ -133,13 +133,13 @@ class Preparation:
                 f"job {name} is declared here, so @gearman_job(serializer=...) sets its serializer; "
                 "using(serializer=...) is for jobs of other programs"
             )
+        function = name if settings.job_name is None else conf.function_name(name)
         if job is not None:
-            serializer = job.serializer_over(settings.serializer)
+            serializer = job.serializer_for(function, settings.serializer)
         else:
             chosen = options.serializer or settings.serializer
-            serializer = get_serializer(chosen, f"serializer of job {name}")
-        function = name if settings.job_name is None else conf.function_name(name)
-        return _Target(task, job, name, function, serializer.for_function(function), options)
+            serializer = get_serializer(chosen, f"serializer of job {name}").for_function(function)
+        return _Target(task, job, name, function, serializer, options)
 
     def _check(self, options: Options) -> None:
         if self._background:
@@ -162,7 +162,9 @@ class Preparation:
                     job_id = id_of(target.function, unique)
             sent = call._replace(context=context) if context else call
             dumps = serializer.dumps_external if job is None else serializer.dumps_call
-            workload = check_bytes(dumps(sent), serializer)
+            workload = dumps(sent)
+            if type(workload) is not bytes:
+                workload = check_bytes(workload, serializer)
         except SerializationError as error:
             raise SerializationError(f"job {target.name}: {error}") from error
         if not workload and self._background:

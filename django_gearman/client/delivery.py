@@ -20,6 +20,7 @@ from ..exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
+from ..jobs.context import running
 from ..jobs.registry import registry
 from ..serializers import check_bytes, digest_of
 from ..signals import job_submitted, submit_failed
@@ -50,7 +51,7 @@ def deliver(
     `state` and `exception` of each have the outcome. Raises ServerUnavailable if nothing was sent.
     """
     options = requests[0].options
-    if wait:
+    if wait and running.get() is not None:
         refuse_to_wait_for_itself(requests, servers, options.wait)
     send: _Send = partial(_send_once, servers, settings.transport)
     if options.on_commit:

@@ -52,9 +52,7 @@ class Lookout:
         self, submission: Submission, seconds: float | None, request: Described
     ) -> Update | None:
         """Wait for the next update, up to the given seconds or to the next check."""
-        if environment.current().workers_are_here or (
-            seconds is not None and seconds <= self._seconds
-        ):
+        if seconds is not None and seconds <= self._seconds:
             return submission.next_update(seconds)
         update = submission.next_update(self._seconds)
         if update is None:
@@ -65,7 +63,7 @@ class Lookout:
         self._waited += self._seconds
         self._seconds = self._waited
         function = request.spec.function
-        if function in _told:
+        if function in _told or environment.current().workers_are_here:
             return
         token = submit_by.set(monotonic() + seconds)
         try:

@@ -193,6 +193,8 @@ class JobTable:
 
     def _next_for(self, worker: Worker) -> Job | None:
         functions: Iterable[Function]
+        if not self.ready:
+            return None
         if worker.serves_all:
             functions = self.ready.values()
         elif len(self.ready) < len(worker.functions):
@@ -209,10 +211,11 @@ class JobTable:
     def _unqueue(self, job: Job) -> None:
         function = job.function
         function.queued[job.band] -= 1
-        if not sum(function.queued):
+        if not any(function.queued):
             self.ready.pop(function.name, None)
-            for queue in function.queues:
-                queue.clear()  # of dropped jobs
+            if any(function.queues):  # they have only dropped jobs
+                for queue in function.queues:
+                    queue.clear()
 
     def leave(self, worker: Worker) -> list[Worker]:
         """Forget a worker, and queue its jobs again; return the workers to wake."""
@@ -269,12 +272,13 @@ class JobTable:
         del self.jobs[job.handle]
         if job.key:
             del function.by_key[job.key]
-        for client in job.clients:
-            if (waiting := self._waited_for.get(client)) is not None:
-                waiting.pop(job.handle, None)
-                if not waiting:
-                    del self._waited_for[client]
-        job.clients = ()
+        if job.clients:
+            for client in job.clients:
+                if (waiting := self._waited_for.get(client)) is not None:
+                    waiting.pop(job.handle, None)
+                    if not waiting:
+                        del self._waited_for[client]
+            job.clients = ()
 
     def hang_up(self, client: Client) -> None:
         """
