@@ -8,7 +8,7 @@ MARKED ?= "gearmand or integration"
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test integration django-tasks docs lint format types check bench peers soak matrix
+.PHONY: help demo demo-web test integration django-tasks docs lint format types check bench peers soak matrix
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -25,9 +25,12 @@ $(READY): setup.py pyproject.toml
 demo: $(READY)  ## Run the example: client and workers in one process, no server needed
 	@GEARMAN_BACKEND=memory $(BIN)/python manage.py gearman_example_client --workers 2
 
+demo-web: $(READY)  ## Run a small site with jobs in a browser: pictures, an import, a list of jobs
+	@$(BIN)/python -m gearman_example.shop $(if $(FREE_PORTS),--free-ports)
+
 test: $(READY)  ## Run the tests; those that need gearmand are skipped where it is not installed
-	$(PYTEST) -m "not integration" --ignore=tests/contrib
-	$(PYTEST) -m "not integration" tests/contrib --ds=tests.contrib.settings
+	$(PYTEST) -m "not integration" --ignore=tests/contrib --ignore=tests/example
+	$(PYTEST) -m "not integration" tests/contrib tests/example --ds=tests.contrib.settings
 
 integration: $(READY)  ## Run everything that needs a real gearmand, on private ones
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \

@@ -12,6 +12,7 @@ DOCS = "https://django-gearman.readthedocs.io/en/latest/"
 
 PYTHON_GEARMAN = ["pygearman==0.2.6"]  # exactly: what it gets wrong is corrected by subclassing
 TASKS = ["django-tasks>=0.12"]  # only Django 5.2 needs it
+EXAMPLE = ["pillow>=11.0"]  # the thumbnails of gearman_example.shop
 TEST = [
     *PYTHON_GEARMAN,
     *TASKS,
@@ -20,11 +21,13 @@ TEST = [
     "freezegun>=1.5",
     "gear>=0.16",
     "hypothesis>=6.100",
+    *EXAMPLE,
     "psycopg[binary,pool]>=3.2",
     "pytest>=8.2",
     "pytest-django>=4.9",
     "pytest-randomly>=3.15",
     "pytest-xdist>=3.6",
+    "selenium>=4.30",
     "trustme>=1.1",
 ]
 DOCS = [
@@ -76,6 +79,7 @@ setup(
     extras_require={
         "python-gearman": PYTHON_GEARMAN,
         "tasks": TASKS,
+        "example": EXAMPLE,
         "test": TEST,
         "docs": DOCS,
         "dev": DEV,

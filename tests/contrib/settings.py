@@ -1,4 +1,4 @@
-"""Settings of the tests of the optional parts: the store is installed."""
+"""Settings of the tests of the optional parts and of the example: store and shop are installed."""
 
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS
@@ -7,6 +7,9 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     *INSTALLED_APPS,
     "django_gearman.contrib.store",
+    "django.contrib.humanize",
+    "django.contrib.staticfiles",
+    "gearman_example.shop",
     "tests.contrib",
 ]
 _TASK_BACKEND = "django_gearman.contrib.tasks_backend.GearmanTaskBackend"

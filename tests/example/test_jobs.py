@@ -1,0 +1,97 @@
+"""The record of the site's jobs, and the page that shows it."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from django_gearman import JobContext
+from gearman_example.shop.models import Job, Picture
+
+
+def page_of(client, path: str = "/jobs/") -> str:
+    return client.get(path).content.decode()
+
+
+def test_a_job_that_fails_is_shown_with_its_error(client):
+    client.post("/jobs/fail")
+
+    job = Job.objects.get()
+    assert (job.state, job.attempt, str(job)) == (Job.State.FAILED, 1, "fail")
+    assert job.finished_at is not None
+    assert "RuntimeError: This job fails on purpose." in page_of(client)
+
+
+def test_a_job_that_is_retried_is_one_row(client, gearman_worker):
+    client.post("/jobs/retry")
+    assert "Attempt 1 failed. ConnectionError: The other site does not answer." in page_of(client)
+    assert "data-active" in page_of(client)
+
+    gearman_worker.advance(seconds=10)
+
+    job = Job.objects.get()
+    assert (job.state, job.attempt) == (Job.State.DONE, 3)
+    assert "The other site has answered." in page_of(client)
+    assert "data-active" not in page_of(client)
+
+
+@pytest.mark.gearman("memory")
+def test_a_queued_job_is_shown_until_it_has_run(client, gearman_worker):
+    client.post("/sample")
+    assert '<span class="state queued">Queued</span>' in page_of(client, "/")
+
+    gearman_worker.run()
+
+    assert "Thumbnail of A fractal" in page_of(client, "/")
+
+
+def test_a_running_job_shows_its_progress(client, monkeypatch):
+    shown: list[str] = []
+    set_status = JobContext.set_status
+
+    def report(context: JobContext, numerator: int, denominator: int) -> None:
+        set_status(context, numerator, denominator)
+        shown.append(page_of(client))
+
+    monkeypatch.setattr(JobContext, "set_status", report)
+    monkeypatch.setattr("gearman_example.shop.gearman_jobs.BATCH", 1000)
+    client.post("/imports/sample")
+
+    assert '<progress max="9998" value="0"' in shown[0]
+    assert '<progress max="9998" value="3000"' in shown[3]
+    assert "3,000 of 9,998" in shown[3]
+    assert "<progress" not in page_of(client)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_no_server_took_has_failed(client, gearman_client):
+    with gearman_client.server_down():
+        with transaction.atomic():
+            client.post("/sample")
+        page = page_of(client, "/")
+
+    assert Picture.objects.count() == 1
+    assert Job.objects.get().state == Job.State.FAILED
+    assert "Failed" in page
+
+
+def test_pages_are_safe(client):
+    response = client.get("/")
+
+    assert response["Content-Security-Policy"] == "default-src 'self'; frame-ancestors 'none'"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    page = response.content.decode()
+    assert "style=" not in page
+    assert "onclick" not in page
+    assert 'src="http' not in page
+
+
+@pytest.mark.parametrize("path", ["/sample", "/imports/sample", "/jobs/fail", "/jobs/retry"])
+def test_only_a_post_does_something(client, path):
+    assert client.get(path).status_code == 405
+    assert not Job.objects.exists()
+
+
+def test_what_does_not_exist_is_not_found(client):
+    for path in ("/imports/99/", "/jobs/other"):
+        assert client.get(path).status_code == 404
