@@ -35,9 +35,15 @@ copybutton_exclude = ".linenos, .gp, .go"
 # Docstrings
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
+autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+default_role = "literal"  # docstrings write `code` as Markdown does
+nitpick_ignore_regex = [  # types in signatures that have no entry of their own
+    ("py:.*", r"(.*[.~])?_\w+"),
+    ("py:.*", r".*[\[\]].*"),
+    ("py:.*", r"django_gearman\..*|JobAlreadyRegistered|R_co|P"),
+]
 
 # Links to other documentation. The inventories are short lists in this repository, so that the build
 # gives the same result with and without internet: docs/inventories/README.md.

@@ -44,7 +44,8 @@ def test_no_test_file_is_too_long_to_read(name):
 
 def test_contributors_find_every_room_and_each_path_that_is_named():
     text = (TESTS.parent / "CONTRIBUTING.md").read_text()
-    files = [f"/{path}" for path in (*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"))]
+    places = (PACKAGE, TESTS, TESTS.parent / "docs" / "project")
+    files = [f"/{path}" for place in places for path in place.rglob("*.py")]
 
     rooms = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
     assert [room for room in rooms if f"`{room}/`" not in text] == []
