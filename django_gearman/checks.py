@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from . import backends, conf
 from .client.placement import misplaced_jobs
@@ -18,6 +19,9 @@ from .jobs.functions import check_serializers, name_functions
 from .jobs.registry import registry
 from .serializers import old_pickles
 from .worker.routing import declared_workers, routing_errors
+
+#: The app that has the tables of the optional parts.
+STORE = "django_gearman.contrib.store"
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -36,6 +40,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E013", ImproperlyConfigured, old_pickles),
         *_errors("E014", ImproperlyConfigured, conf.on_commit_failure),
         *_errors("E015", ImproperlyConfigured, conf.middleware),
+        *_errors("E016", ImproperlyConfigured, _check_outbox),
         *_check_old_pickles(),
         *_check_retries(),
     ]
@@ -82,6 +87,24 @@ def _check_on_commit() -> None:
     if isinstance(alias, str) and alias not in connections:
         raise ImproperlyConfigured(
             f"GEARMAN_SUBMIT_ON_COMMIT is {alias!r}, but DATABASES has {', '.join(connections)}"
+        )
+
+
+def _check_outbox() -> None:
+    setting = conf.outbox()
+    if isinstance(setting, str) and setting not in connections:
+        raise ImproperlyConfigured(
+            f"GEARMAN_OUTBOX is {setting!r}, but DATABASES has {', '.join(connections)}"
+        )
+    if setting and not apps.is_installed(STORE):
+        raise ImproperlyConfigured(
+            f"GEARMAN_OUTBOX needs a table: add {STORE!r} to INSTALLED_APPS, and run manage.py migrate"
+        )
+    alias = setting if isinstance(setting, str) else DEFAULT_DB_ALIAS
+    if setting and not router.allow_migrate_model(alias, apps.get_model("gearman_store.OutboxJob")):
+        raise ImproperlyConfigured(
+            f"GEARMAN_OUTBOX is {setting!r}, but DATABASE_ROUTERS keep the table out of database "
+            f"{alias!r}: let allow_migrate return None or True for the app gearman_store"
         )
 
 

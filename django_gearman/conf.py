@@ -34,6 +34,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_JOB_TIMEOUT": None,
     "GEARMAN_SUBMIT_ON_COMMIT": False,
     "GEARMAN_ON_COMMIT_FAILURE": "log",
+    "GEARMAN_OUTBOX": False,
     "GEARMAN_SEND_TRACEBACKS": None,
     "GEARMAN_CONTEXT_PROVIDER": None,
     "GEARMAN_MIDDLEWARE": (),
@@ -71,6 +72,7 @@ class JobSettings:
         "job_name",
         "middleware",
         "on_commit",
+        "outbox",
         "serializer",
         "transport",
     )
@@ -81,6 +83,7 @@ class JobSettings:
         self.serializer = getattr(source, "GEARMAN_SERIALIZER", default["GEARMAN_SERIALIZER"])
         self.job_name = getattr(source, "GEARMAN_JOB_NAME", None)
         self.on_commit = getattr(source, "GEARMAN_SUBMIT_ON_COMMIT", False)
+        self.outbox = getattr(source, "GEARMAN_OUTBOX", False)
         self.context_provider = getattr(source, "GEARMAN_CONTEXT_PROVIDER", None)
         self.middleware = getattr(source, "GEARMAN_MIDDLEWARE", ())
         self.transport = (
@@ -146,6 +149,16 @@ def submit_on_commit() -> bool | str:
     if not isinstance(value, (bool, str)) or value == "":
         raise ImproperlyConfigured(
             f"GEARMAN_SUBMIT_ON_COMMIT is True, False or a database's alias, not {value!r}"
+        )
+    return value
+
+
+def outbox() -> bool | str:
+    """Return GEARMAN_OUTBOX: True, the alias of the outbox's database, or False."""
+    value: object = _read("GEARMAN_OUTBOX")
+    if not isinstance(value, (bool, str)) or value == "":
+        raise ImproperlyConfigured(
+            f"GEARMAN_OUTBOX is True, False or a database's alias, not {quoted(value)}"
         )
     return value
 

@@ -45,6 +45,16 @@ class Environment:
         """Make `schedule`, Django's own, call `send` when the transaction commits."""
         schedule(send, using=using)
 
+    def is_in_transaction(self, connection: Any) -> bool:
+        """
+        Return True if this thread's database connection is in a transaction of the code that runs.
+
+        This opens no connection.
+        """
+        if connection.in_atomic_block or connection.connection is not None:
+            return connection.in_atomic_block or not connection.autocommit
+        return not connection.settings_dict["AUTOCOMMIT"]
+
 
 PRODUCTION = Environment()
 

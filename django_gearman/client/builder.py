@@ -122,8 +122,11 @@ class Preparation:
             options = task.options.over(options)
         if options is not DEFAULT:
             self._check(options)
-        if self._background and settings.on_commit is not False and options.on_commit is None:
-            options = options.updated(on_commit=conf.submit_on_commit() or None)
+        if self._background and options.on_commit is None:
+            if settings.on_commit is not False:
+                options = options.updated(on_commit=conf.submit_on_commit() or None)
+            if settings.outbox is not False and options.on_commit is None:
+                options = options.updated(on_commit=conf.outbox() or None)
         if options.on_commit_failure and not options.on_commit:
             raise ValueError("on_commit_failure has no effect without on_commit=True")
         if self._explicit:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, transaction
 
 from .. import conf, environment
 from ..backends import get_backend
@@ -42,12 +43,30 @@ _LEAST_SECONDS = 0.1  # for a submission, even if the caller waits for less
 _RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
 
 
+#: A function that sends the requests, servers and alias of a transaction, with the last argument. It
+#: keeps them in the database until they are sent.
+Outbox = Callable[[list[JobRequest], Servers, str, _Send], None]
+_outbox: Outbox | None = None
+
+
+def use_outbox(outbox: Outbox) -> None:
+    """Make this the outbox of GEARMAN_OUTBOX; an app calls this when Django starts."""
+    global _outbox
+    _outbox = outbox
+
+
 def deliver(
-    requests: list[JobRequest], servers: Servers, settings: conf.JobSettings, *, wait: bool
+    requests: list[JobRequest],
+    servers: Servers,
+    settings: conf.JobSettings,
+    *,
+    wait: bool,
+    durable: bool = False,
 ) -> None:
     """
     Submit requests with the same delivery options, and wait for them if requested.
 
+    With `durable`, jobs that are sent on commit go through the outbox even without GEARMAN_OUTBOX.
     `state` and `exception` of each have the outcome. Raises ServerUnavailable if nothing was sent.
     """
     options = requests[0].options
@@ -55,7 +74,8 @@ def deliver(
         refuse_to_wait_for_itself(requests, servers, options.wait)
     send: _Send = partial(_send_once, servers, settings.transport)
     if options.on_commit:
-        send = partial(_send_on_commit, servers)
+        is_durable = durable or settings.outbox is not False
+        send = partial(_send_through_outbox if is_durable else _send_on_commit, servers)
     if settings.middleware:
         send = _through_middleware(send)
     if options.on_commit:
@@ -102,6 +122,21 @@ def _send_on_commit(servers: Servers, requests: list[JobRequest]) -> None:
     committed = _Committed(requests, servers, raises=failure == "raise")
     environment.current().on_commit(transaction.on_commit, committed, alias)
     committed.is_now = False
+
+
+def _send_through_outbox(servers: Servers, requests: list[JobRequest]) -> None:
+    setting, on_commit = conf.outbox(), requests[0].options.on_commit
+    if _outbox is None:
+        raise ImproperlyConfigured(
+            "GEARMAN_OUTBOX needs a table: add 'django_gearman.contrib.store' to INSTALLED_APPS, and "
+            "run manage.py migrate"
+        )
+    for request in requests:
+        request.state = JOB_PENDING
+    own = setting if isinstance(setting, str) else DEFAULT_DB_ALIAS
+    alias = on_commit if isinstance(on_commit, str) else own
+    send = partial(_send_once, servers, None)
+    _outbox(requests, servers, alias, partial(_send, send=send, wait=False))
 
 
 def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:

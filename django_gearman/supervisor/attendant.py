@@ -62,12 +62,17 @@ class Service:
 
 
 class Attendant:
-    """The services of this process, and what they see of it and of the other processes."""
+    """
+    The services of this process.
+
+    `channel` leads to the supervisor. Without one, a program runs these services alone: there are no
+    other processes to see, and none to end with.
+    """
 
     def __init__(
         self,
         services: Sequence[Service],
-        channel: socket.socket,
+        channel: socket.socket | None,
         tidy: Tidy = lambda failed: None,
     ) -> None:
         self._services = services
@@ -90,8 +95,10 @@ class Attendant:
     @contextlib.contextmanager
     def processes(self) -> Iterator[list[Seen]]:
         """Yield the supervisor's processes with their scoreboards, which are open in this block."""
-        with self._asking:
-            seen = ask_overview(self._channel)
+        seen: list[Seen] = []
+        if self._channel is not None:
+            with self._asking:
+                seen = ask_overview(self._channel)
         try:
             yield seen
         finally:
@@ -108,8 +115,9 @@ class Attendant:
             thread.start()
         poller = select.poll()
         poller.register(self._wake, select.POLLIN)
-        while not poller.poll(_LOOK_SECONDS * 1000) and os.getppid() == self._parent:
-            pass
+        while not poller.poll(_LOOK_SECONDS * 1000):
+            if self._channel is not None and os.getppid() != self._parent:
+                break
         self._stopping.set()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in threads:

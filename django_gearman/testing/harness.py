@@ -117,6 +117,11 @@ class Harness(State, Environment):
     ) -> None:
         self._commits.on_commit(schedule, send, using, at_once=not self.is_quiet)
 
+    def is_in_transaction(self, connection: Any) -> bool:
+        if not self.is_quiet and self._commits.is_in_tests_own_block(connection):
+            return False
+        return super().is_in_transaction(connection)
+
     def _around_run(self, run: Run, proceed: Callable[[], Ending]) -> Ending:
         """Make the worker die at the end of the job if a fault says so."""
         ending = proceed()

@@ -87,6 +87,10 @@ class CommitWatch:
             self._thread.waiting.append(waiting)
             self._watch(connection)
 
+    def is_in_tests_own_block(self, connection: BaseDatabaseWrapper) -> bool:
+        """Return True in the test's own transaction, outside of blocks of the code under test."""
+        return _is_in_tests_own_block(connection)
+
     def _watch(self, connection: BaseDatabaseWrapper) -> None:
         if connection not in self._watched:
             self._watched.append(connection)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from ...client.delivery import use_outbox
+from ...worker.attendant import add_service
+
 
 class StoreConfig(AppConfig):
     """The app `django_gearman.contrib.store`, with the label `gearman_store`."""
@@ -12,3 +15,10 @@ class StoreConfig(AppConfig):
     label = "gearman_store"
     verbose_name = "Gearman"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from .outbox.service import make_service  # noqa: PLC0415 - the models are loaded now
+        from .outbox.submitting import submit  # noqa: PLC0415
+
+        use_outbox(submit)
+        add_service("outbox", make_service)

@@ -83,21 +83,28 @@ class OutboxJob(models.Model):
     """
     A job that waits to be sent to the job server.
 
-    It is written in the transaction of its submitter. `job_id` is the job's id, `unique` its unique
-    on the job server.
+    It is written in the transaction of its submitter. Several rows may have the same job id and
+    unique: jobs with the same unique share one job on the job server, and perhaps their id.
     """
 
     id = models.BigAutoField(primary_key=True)
-    job_id = models.CharField(max_length=63, unique=True)
-    unique = models.CharField(max_length=255)
+    job_id = models.CharField(max_length=63)
     function = models.CharField(max_length=512)
+    unique = models.CharField(max_length=63)
     workload = models.BinaryField()
+    #: -1, 0 or 1.
     priority = models.SmallIntegerField(default=0)
-    run_at = models.DateTimeField(null=True)
+    #: The time to run, in seconds since the epoch.
+    run_at = models.FloatField(null=True)
+    #: The job is for workers of another program.
+    external = models.BooleanField(default=False)
+    #: The job servers of the client, as JSON; "" for those of the settings.
+    servers = models.TextField(default="")
     attempts = models.PositiveIntegerField(default=0)
     last_error = models.TextField(default="")
+    #: The time from which a relay sends the row; None for a row that is stuck.
     next_try_at = models.DateTimeField(
-        db_index=True, db_default=DatabaseTime(seconds=FAST_PATH_SECONDS)
+        null=True, db_index=True, db_default=DatabaseTime(seconds=FAST_PATH_SECONDS)
     )
     created_at = models.DateTimeField(db_default=DatabaseTime())
 
@@ -111,10 +118,16 @@ class OutboxJob(models.Model):
 
 
 class Schedule(models.Model):
-    """A schedule that a scheduler has seen, and its pause."""
+    """
+    A schedule that a scheduler has seen, and its pause.
+
+    `starts` has a time for each timing of the schedule, by its digest, in seconds since the epoch.
+    Ticks up to that time are not made up: the timing was not known then, or the schedule was paused.
+    """
 
     name = models.CharField(primary_key=True, max_length=255)
     first_seen = models.DateTimeField(db_default=DatabaseTime())
+    starts = models.JSONField(default=dict)
     #: The name of the user; "" if the schedule is not paused.
     paused_by = models.CharField(max_length=255, default="")
     paused_at = models.DateTimeField(null=True)

@@ -15,17 +15,21 @@ class Migration(migrations.Migration):
             name="OutboxJob",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("job_id", models.CharField(max_length=63, unique=True)),
-                ("unique", models.CharField(max_length=255)),
+                ("job_id", models.CharField(max_length=63)),
                 ("function", models.CharField(max_length=512)),
+                ("unique", models.CharField(max_length=63)),
                 ("workload", models.BinaryField()),
                 ("priority", models.SmallIntegerField(default=0)),
-                ("run_at", models.DateTimeField(null=True)),
+                ("run_at", models.FloatField(null=True)),
+                ("external", models.BooleanField(default=False)),
+                ("servers", models.TextField(default="")),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("last_error", models.TextField(default="")),
                 (
                     "next_try_at",
-                    models.DateTimeField(db_default=DatabaseTime(seconds=5), db_index=True),
+                    models.DateTimeField(
+                        db_default=DatabaseTime(seconds=5), db_index=True, null=True
+                    ),
                 ),
                 ("created_at", models.DateTimeField(db_default=DatabaseTime())),
             ],
@@ -40,6 +44,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
                 ("first_seen", models.DateTimeField(db_default=DatabaseTime())),
+                ("starts", models.JSONField(default=dict)),
                 ("paused_by", models.CharField(default="", max_length=255)),
                 ("paused_at", models.DateTimeField(null=True)),
             ],

@@ -1,0 +1,38 @@
+"""The error for a database without the migrations of this app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
+
+_POSTGRESQL, _MYSQL, _SQLITE = "42P01", (1146,), "no such table"
+
+
+class TableMissing(ImproperlyConfigured):
+    """The error if a database does not have the tables of the store."""
+
+
+@contextmanager
+def naming_missing_tables(alias: str) -> Iterator[None]:
+    """Raise TableMissing, with the remedy, in place of a database's error for a missing table."""
+    try:
+        yield
+    except DatabaseError as error:
+        if _is_missing_table(error):
+            raise TableMissing(
+                f"The database {alias!r} lacks a table of django_gearman.contrib.store ({error}). "
+                f"Run: manage.py migrate gearman_store --database {alias}"
+            ) from error
+        raise
+
+
+def _is_missing_table(error: DatabaseError) -> bool:
+    cause = error.__cause__
+    return (
+        getattr(cause, "sqlstate", None) == _POSTGRESQL
+        or getattr(cause, "args", ())[:1] == _MYSQL
+        or _SQLITE in str(error)
+    )
