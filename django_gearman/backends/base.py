@@ -34,6 +34,7 @@ from ..protocol.messages import (
     JobStatus,
     Outcome,
     Priority,
+    ServerAnswer,
     Update,
     WorkComplete,
     WorkData,
@@ -54,6 +55,7 @@ __all__ = [
     "JobStatus",
     "Outcome",
     "Priority",
+    "ServerAnswer",
     "Submission",
     "UnsentSubmission",
     "Update",
@@ -247,6 +249,10 @@ class BaseBackend(ABC):
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
         """Check that each server answers within `timeout` seconds; return the errors."""
         return {}
+
+    def probe(self, timeout: float) -> Mapping[str, ServerAnswer]:
+        """Ping each server, measure how soon it answers, and ask for its software."""
+        return {name: ServerAnswer(error=error) for name, error in self.ping(timeout).items()}
 
     def close(self) -> None:  # noqa: B027 - what opens nothing has nothing to close
         """Close every connection; a later use opens new ones."""

@@ -198,22 +198,22 @@ class Connection:
         """The socket, if packets are sent over it without TLS."""
         return None if self._is_tls else self._socket
 
-    def ask(self, command: str, timeout: float) -> str:
+    def ask(self, command: str, timeout: float, *, is_line: bool = False) -> str:
         """
-        Run an admin command whose answer ends with a full stop; return the lines.
+        Run an admin command whose answer ends with a full stop, or after one line; return the lines.
 
         Raises ConnectionLost if the answer is incomplete after `timeout` seconds.
         """
         self.send(f"{command}\r\n".encode())
         deadline = monotonic() + timeout
         answer = b""
-        while not (answer == b".\n" or answer.endswith(b"\n.\n")):
+        while not (answer == b".\n" or answer.endswith(b"\n" if is_line else b"\n.\n")):
             remaining = deadline - monotonic()
             data = self._read(remaining) if remaining > 0 else None
             if data is None:
                 raise self._lost(f"no answer to the admin command {command!r} in {timeout:g} s")
             answer += data
-        return answer[:-2].decode(errors="replace")
+        return answer.removesuffix(b".\n").decode(errors="replace")
 
     @waits
     def has_news(self, timeout: float = 0.0, *, soon: bool = False) -> bool:

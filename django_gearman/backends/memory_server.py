@@ -209,15 +209,11 @@ class MemoryServer:
     def functions(self) -> list[FunctionStatus]:
         with self.lock:
             self._drop_abandoned()
-            return sorted(
-                (
-                    FunctionStatus(
-                        self.name, to_text(each.name), each.total, each.running, each.workers
-                    )
-                    for each in self._table.counts()
-                ),
-                key=lambda row: row.function,
-            )
+            rows = [
+                FunctionStatus(self.name, to_text(name), total, running, workers, delayed)
+                for name, total, running, workers, _, delayed in self._table.counts()
+            ]
+            return sorted(rows, key=lambda row: row.function)
 
     def workers(self) -> list[WorkerStatus]:
         with self.lock:

@@ -11,6 +11,8 @@ from typing import Any
 
 from ..exceptions import BackendError, ConnectionLost
 from ..protocol.address import ServerAddress
+from ..protocol.admin import parse_software
+from ..protocol.messages import ServerAnswer
 from ..utils.clock import monotonic
 from .connection import Connection
 from .reach import Race, Standing, at_once
@@ -18,6 +20,7 @@ from .sockets import Address
 
 _HEAD_START = 0.25  # seconds until the next address is tried as well
 _PASSED_OVER = 10.0  # seconds for which a silent address is tried last, at first
+_SOFTWARE_SECONDS = 0.5  # for an answer that is not important
 _LOOK_UPS = 8  # of one name at the same time: each lasts until the system's own limit
 
 #: The addresses that were silent, of names with several.
@@ -93,10 +96,37 @@ def ping_all(servers: Iterable[ServerAddress], timeout: float) -> dict[str, Back
 
 def ping(server: ServerAddress, timeout: float) -> BackendError | None:
     """Check that a server answers; return the error, or None if it answered in time."""
-    deadline = monotonic() + timeout
+    return probe(server, timeout, asks_software=False).error
+
+
+def probe_all(servers: Iterable[ServerAddress], timeout: float) -> dict[str, ServerAnswer]:
+    """Probe several servers at the same time; return the answers, by address."""
+    return at_once({str(server): partial(probe, server, timeout) for server in servers})
+
+
+def probe(server: ServerAddress, timeout: float, *, asks_software: bool = True) -> ServerAnswer:
+    """
+    Measure how soon a server answers, with connecting, and ask for its software.
+
+    It may take `timeout` seconds.
+    """
+    began = monotonic()
+    deadline = began + timeout
     try:
         with contextlib.closing(open_connection(server, connect_timeout=timeout)) as connection:
             connection.echo(max(0.0, deadline - monotonic()))
+            seconds = monotonic() - began
+            software = _software_of(connection, deadline) if asks_software else ""
     except BackendError as error:
-        return error
-    return None
+        return ServerAnswer(error=error)
+    return ServerAnswer(seconds, software)
+
+
+def _software_of(connection: Connection, deadline: float) -> str:
+    """Ask a server for its program and version; not every server answers."""
+    answers = ["", ""]
+    for place, command in enumerate(("version", "software")):
+        patience = min(_SOFTWARE_SECONDS, deadline - monotonic())
+        with contextlib.suppress(BackendError):
+            answers[place] = connection.ask(command, max(0.0, patience), is_line=True)
+    return parse_software(*answers)

@@ -104,7 +104,9 @@ def function_rows(
     answers: Iterable[tuple[str, str, int, int, int]],
 ) -> list[FunctionStatus]:
     """
-    Return rows of (address, function, total, running, workers); delayed jobs are counted as well.
+    Return rows of (address, function, total, running, workers), each with its delayed jobs.
+
+    A delayed job counts as such until a worker takes it, even if its time has come.
     """
     found: dict[tuple[str, str], FunctionStatus] = {}
     for address, name, total, running, workers in answers:
@@ -116,6 +118,7 @@ def function_rows(
             total + other.total,
             running + other.running,
             max(workers, other.workers),
+            other.delayed + (max(0, total - running) if name != function else 0),
         )
     return sorted(found.values(), key=lambda row: (row.server, row.function))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 
 from .dispatcher import Dispatcher
@@ -10,6 +11,10 @@ from .state import Job
 
 #: Clients compare it with versions of gearmand, whose rules this server follows.
 VERSION = b"2.0.0"
+# Importing the package itself would count as importing every room.
+_RELEASE: str = sys.modules[__name__.partition(".")[0]].__version__
+#: The answer to a command that only this server knows.
+SOFTWARE = f"gearman_server {_RELEASE}".encode()
 _OK = b"OK\r\n"
 _HTTP_METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH")
 _NO_WEB_SERVER = b"This is a Gearman job server, and no web server.\n"
@@ -144,6 +149,7 @@ _COMMANDS: Mapping[bytes, Callable[[Command], bytes]] = {
     b"maxqueue": _max_queue,
     b"getpid": lambda command: b"OK %d\n" % os.getpid(),
     b"version": lambda command: b"OK %b\n" % VERSION,
+    b"software": lambda command: b"OK %b\n" % SOFTWARE,
     b"verbose": lambda command: b"OK ERROR\n",
     b"shutdown": _shutdown,
 }

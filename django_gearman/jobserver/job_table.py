@@ -38,6 +38,7 @@ class FunctionCounts(NamedTuple):
     running: int
     workers: int
     queued: tuple[int, int, int]
+    delayed: int = 0
 
 
 class JobTable:
@@ -321,7 +322,7 @@ class JobTable:
             high, normal, low = each.queued
             delayed = each.total - each.running - high - normal - low  # and stored soon
             queued = high, normal + delayed, low
-            yield FunctionCounts(name, each.total, each.running, each.workers, queued)
+            yield FunctionCounts(name, each.total, each.running, each.workers, queued, delayed)
 
     def find_unique(self, unique: bytes, asker: Worker) -> Job | None:
         """Return a job by its unique, of any function: first one that the asking worker runs."""

@@ -11,6 +11,7 @@ _WORKER = re.compile(r"(\d+|-1|NA) ([^ ]*\w[^ ]*) (.*) :((?: .*)?)", re.DOTALL)
 _GONE = "-1", "NA"  # the descriptor of a closing connection
 # function (any text), total, running, workers
 _STATUS = re.compile(r"(.*)\t(\d+)\t(\d+)\t(\d+)", re.DOTALL | re.ASCII)
+_VERSION = re.compile(r"OK (?:(\d\S*)|(\S.*))")
 _MOST_LINES = 130  # of one record: a client id has 127 bytes
 
 
@@ -42,6 +43,20 @@ def parse_workers(text: str, *, strict: bool = True) -> list[tuple[str, str, tup
         for descriptor, address, client_id, functions in _records("workers", _WORKER, text, strict)
         if descriptor not in _GONE
     ]
+
+
+def parse_software(version: str, software: str) -> str:
+    """
+    Return the program and its version, from the answers to the admin commands of these names.
+
+    Only the included server knows `software`; gearmand answers an error, and the others may answer
+    anything. Returns "" if the answers do not tell.
+    """
+    own = _VERSION.fullmatch(software.strip())
+    if own is not None and own[2]:
+        return own[2]
+    found = _VERSION.fullmatch(version.strip())
+    return "" if found is None else f"gearmand {found[1]}" if found[1] else found[2]
 
 
 def _records(command: str, form: re.Pattern[str], text: str, strict: bool) -> list[tuple[str, ...]]:

@@ -12,6 +12,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..exceptions import BackendError
+
 
 class Priority(enum.Enum):
     """The priority of a job among the others of its function."""
@@ -72,13 +74,18 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class FunctionStatus:
-    """One function on one server: jobs in all (queued, delayed and running), running, workers."""
+    """
+    One function on one server: jobs in all (queued, delayed and running), running, workers.
+
+    `delayed` of them were submitted for a later time, as far as the server tells.
+    """
 
     server: str
     function: str
     total: int
     running: int
     workers: int
+    delayed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +148,17 @@ class WorkException(Outcome):
 @dataclass(frozen=True, slots=True)
 class WorkFail(Outcome):
     """The job failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAnswer:
+    """
+    A job server's answer to a probe; `seconds` is the time until it came.
+
+    `software` is the program and its version, "" if the server does not tell. A server with an
+    `error` has not answered.
+    """
+
+    seconds: float | None = None
+    software: str = ""
+    error: BackendError | None = None

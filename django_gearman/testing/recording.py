@@ -15,6 +15,7 @@ from ..backends.base import (
     JobSpec,
     JobStatus,
     Outcome,
+    ServerAnswer,
     Submission,
     Update,
     WorkerSession,
@@ -122,6 +123,10 @@ class RecordingBackend(BaseBackend):
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
         self._state.faults.check_server()
         return self._backend.ping(timeout)
+
+    def probe(self, timeout: float) -> Mapping[str, ServerAnswer]:
+        self._state.faults.check_server()
+        return self._backend.probe(timeout)
 
     def close(self) -> None:
         self._backend.close()

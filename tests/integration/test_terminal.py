@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
+from django_gearman.protocol.packets import PacketType, encode
 from tests.support.terminal import ROOT, Terminal
 
 pytestmark = pytest.mark.integration
@@ -74,3 +79,56 @@ def test_a_reader_that_ends_early_ends_the_command_quietly():
 
     assert run.stderr == ""
     assert run.returncode in (0, 141)  # 0 if it was faster than its reader
+
+
+@pytest.fixture
+def server(own_gearmand) -> dict[str, str]:
+    """A job server with a job that no worker serves, as environment variables."""
+    with socket.create_connection(("127.0.0.1", own_gearmand.port)) as connection:
+        connection.sendall(encode(PacketType.SUBMIT_JOB_BG, b"shop.revers", b"u", b"w"))
+        connection.recv(100)
+    return {"GEARMAN_BACKEND": "gearman", "GEARMAN_SERVERS": own_gearmand.address}
+
+
+@pytest.mark.gearmand
+def test_a_status_on_a_terminal_is_coloured_and_says_its_trouble_once(server):
+    terminal = shown("gearman_status", environment=server)
+
+    assert terminal.process.returncode == 2
+    assert "\x1b[31;1m!  unknown  shop.revers" in terminal.raw
+    assert terminal.text.count("Trouble: no worker serves the jobs of shop.revers") == 1
+    assert "CommandError" not in terminal.text
+
+
+@pytest.mark.gearmand
+def test_a_watched_status_stays_on_one_screen_until_control_c(server):
+    with Terminal("gearman_status", "--watch", "0.1", lines=6, environment=server) as terminal:
+        terminal.wait_for(lambda text: text.count("! ") >= 4, "it is shown again")
+        terminal.send("\x03")
+        code = terminal.wait()
+
+    assert code == 0
+    frames = terminal.raw.split("\x1b[H")[1:-1]
+    assert len(frames) >= 2
+    assert all(frame.count("\n") <= 5 for frame in frames)
+    assert "Traceback" not in terminal.text
+
+
+@pytest.mark.gearmand
+def test_a_watched_status_in_a_pipe_is_a_json_object_in_each_line(server):
+    watching = subprocess.Popen(
+        [sys.executable, "manage.py", "gearman_status", "--json", "--watch", "0.1"],
+        cwd=ROOT,
+        env={**os.environ, **server, "DJANGO_SETTINGS_MODULE": "tests.integration.settings"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = [watching.stdout.readline() for _ in range(3)]
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=30)
+
+    assert errors == ""
+    assert watching.returncode == 0
+    for line in lines:
+        assert json.loads(line)["servers"][0]["error"] is None

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from django_gearman import __version__
 from django_gearman.protocol.packets import PacketType, encode
 from tests.support.job_server import PATIENCE, Wire, all_of
 
@@ -431,6 +432,7 @@ class TestAdministration:
         ("command", "answer"),
         [
             ("version", "OK 2.0.0\n"),
+            ("software", f"OK gearman_server {__version__}\n"),
             ("verbose", "OK ERROR\n"),
             ("nonsense", "ERR UNKNOWN_COMMAND Unknown+server+commandnonsense\r\n"),
             ("show", "ERR UNKNOWN_COMMAND Unknown+server+commandshow\r\n"),

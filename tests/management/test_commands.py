@@ -1,20 +1,14 @@
 from __future__ import annotations
 
 import io
-import json
-from contextlib import closing
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from django_gearman import GearmanClient, GearmanWorker
-from django_gearman.backends.connection import Connection
+from django_gearman import GearmanWorker
 from django_gearman.management.commands import gearman_worker
-from django_gearman.protocol.address import ServerAddress
-from django_gearman.protocol.packets import PacketType, encode, to_bytes
 from django_gearman.testing.gearmand import free_port
-from tests.support.fake_server import FakeServer
 
 
 def run(*arguments: str) -> str:
@@ -110,61 +104,6 @@ def test_arguments_that_cannot_be_meant_are_refused(settings, arguments, message
         run("gearman_worker", *arguments)
 
 
-# gearman_status
-
-
-@pytest.fixture
-def server(settings, own_gearmand):
-    settings.GEARMAN_BACKEND = "gearman"
-    settings.GEARMAN_SERVERS = [own_gearmand.address]
-    GearmanClient().submit_job("tests.app.note", 1, background=True)
-    GearmanClient().submit_job("send-mail", "ada", background=True)
-    GearmanWorker(["mail"], clean_connections=False).work(burst=True)
-    return own_gearmand
-
-
-@pytest.mark.gearmand
-def test_status_shows_functions_and_workers(server):
-    lines = [line.split() for line in run("gearman_status").splitlines()]
-
-    assert lines[0] == [f"{server.address}:"]
-    assert lines[1] == ["function", "queued", "running", "workers"]
-    assert ["tests.app.note", "1", "0", "0"] in lines
-    assert ["send-mail", "0", "0", "0"] in lines
-
-
-@pytest.mark.gearmand
-def test_status_is_reported_as_json(server):
-    [report] = json.loads(run("gearman_status", "--json"))["servers"]
-
-    assert (report["server"], report["error"]) == (server.address, None)
-    rows = {row["function"]: row for row in report["functions"]}
-    assert rows["tests.app.note"] == {
-        "function": "tests.app.note",
-        "queued": 1,
-        "running": 0,
-        "workers": 0,
-    }
-
-
-@pytest.mark.gearmand
-def test_status_shows_the_others_when_one_server_is_down(server, settings):
-    down = f"127.0.0.1:{free_port()}"
-    settings.GEARMAN_SERVERS = [down, server.address]
-    output = io.StringIO()
-
-    with pytest.raises(CommandError, match=f"{down}.*refused"):
-        call_command("gearman_status", stdout=output)
-
-    assert f"{down}: DOWN" in output.getvalue()
-    assert "tests.app.note" in output.getvalue()
-
-
-def test_status_needs_a_server():
-    with pytest.raises(CommandError, match="no job server to ask"):
-        run("gearman_status")
-
-
 # gearman_example_client
 
 
@@ -189,60 +128,6 @@ def test_the_example_says_when_the_server_is_down(settings, production):
     settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
     with pytest.raises(CommandError, match=r"'python manage\.py gearman_server' starts one"):
         run("gearman_example_client")
-
-
-# Unchecked names
-
-HOSTILE = [
-    "a\nb",
-    "a\n.\nb",
-    "x\n99 10.0.0.1 forged : f",
-    "\x1b[2J\x9b31m\x07\x08\r",
-    "\udcff\udcfe",
-    "\u202e\u2028\u2029\x85",
-    " ",
-    "a : b",
-    "x" * 127,
-]
-
-
-@pytest.mark.gearmand
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-@pytest.mark.parametrize("name", HOSTILE)
-def test_status_shows_any_name(server, name, encoding):
-    # A function's name that looks like a worker's line is shown as a worker: nothing tells them apart.
-    function = f"{'' if 'forged' in name else name}-function-ä"
-    with closing(Connection(ServerAddress.parse(server.address))) as hostile:
-        hostile.send(encode(PacketType.SET_CLIENT_ID, to_bytes(name)))
-        hostile.send(encode(PacketType.CAN_DO, to_bytes(function)))
-        hostile.echo(10)
-        written = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-
-        call_command("gearman_status", stdout=written)
-        [report] = json.loads(run("gearman_status", "--json"))["servers"]
-
-    written.seek(0)
-    text = written.read()
-    assert "tests.app.note" in text
-    assert "-function-" in text
-    assert text.replace("\n", "").isprintable()
-    assert not [line for line in text.splitlines() if line.lstrip().startswith("forged")]
-    assert report["error"] is None
-    assert len(report["workers"]) == 1
-
-
-def test_an_error_of_a_server_is_one_line(settings, production):
-    def serve(peer):
-        peer.read()
-        peer.raw(b"HTTP/1.1 400\r\n\x1b[2J\nforged\r\n")
-
-    with FakeServer(serve) as server:
-        settings.GEARMAN_BACKEND = "gearman"
-        settings.GEARMAN_SERVERS = [server.address]
-        for command in ("gearman_status", "gearman_health"):
-            with pytest.raises(CommandError) as caught:
-                run(command)
-            assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_gearman.exceptions import ProtocolError
-from django_gearman.protocol.admin import parse_status, parse_workers
+from django_gearman.protocol.admin import parse_software, parse_status, parse_workers
 
 unhurried = settings(deadline=None)  # of a machine that does other things too
 
@@ -127,3 +127,23 @@ def test_no_text_makes_the_admin_parsers_raise_anything_else(text):
     for parse in (parse_status, parse_workers):
         with contextlib.suppress(ProtocolError):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("version", "software", "shown"),
+    [
+        (
+            "OK 1.1.20+ds\n",
+            "ERR UNKNOWN_COMMAND Unknown+server+commandsoftware\r\n",
+            "gearmand 1.1.20+ds",
+        ),
+        ("OK 2.0.0\n", "OK gearman_server 1.0.0\n", "gearman_server 1.0.0"),
+        ("OK perl 2.0\r\n", "ERR unknown\r\n", "perl 2.0"),
+        ("2.0\n", "", ""),
+        ("", "", ""),
+        ("OK \n", "OK\n", ""),
+        ("ERR no\n", "\x1b[2J\n", ""),
+    ],
+)
+def test_the_software_of_a_server_is_in_its_answers(version, software, shown):
+    assert parse_software(version, software) == shown

@@ -20,6 +20,11 @@ PATIENCE = 60.0  # seconds until a test gives up
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+def _control() -> None:
+    """Make stdin the terminal that sends signals to this new process, for example for CONTROL-C."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """A run of manage.py on a pseudo-terminal of this size."""
 
@@ -46,6 +51,7 @@ class Terminal:
             stderr=slave,
             env={**inherited, "DJANGO_SETTINGS_MODULE": settings, **(environment or {})},
             start_new_session=True,
+            preexec_fn=_control,
         )
         os.close(slave)
         self.raw = ""

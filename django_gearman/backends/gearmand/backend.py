@@ -21,11 +21,12 @@ from ..base import (
     JobSpec,
     JobStatus,
     Priority,
+    ServerAnswer,
     Submission,
     UnsentSubmission,
     WorkerStatus,
 )
-from ..opening import ping_all
+from ..opening import ping_all, probe_all
 from ..reach import Race, at_once
 from ..remote import (
     batches,
@@ -252,6 +253,9 @@ class GearmandBackend(BaseBackend):
 
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
         return ping_all(self._servers.values(), timeout)
+
+    def probe(self, timeout: float) -> Mapping[str, ServerAnswer]:
+        return probe_all(self._servers.values(), timeout)
 
     def close(self) -> None:
         for channel in self._channels.values():

@@ -28,12 +28,13 @@ from ..base import (
     FunctionStatus,
     JobSpec,
     JobStatus,
+    ServerAnswer,
     Submission,
     UnsentSubmission,
     WorkerSession,
     WorkerStatus,
 )
-from ..opening import ping_all
+from ..opening import ping_all, probe_all
 from ..remote import (
     batches,
     check_options,
@@ -239,6 +240,9 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
 
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
         return ping_all(self._servers, timeout)
+
+    def probe(self, timeout: float) -> Mapping[str, ServerAnswer]:
+        return probe_all(self._servers, timeout)
 
     def close(self) -> None:
         with self.lock:

@@ -58,14 +58,17 @@ def terminal_width() -> int:
     return max(20, shutil.get_terminal_size().columns)
 
 
-def write_line(
-    stream: OutputWrapper | TextIO, text: str, style: Callable[[str], str] | None = None
-) -> None:
+def write_line(stream: OutputWrapper | TextIO, text: str, style: Style | None = None) -> None:
+    """Write one line, as `shown_line` shows it."""
+    stream.write(f"{shown_line(stream, text, style)}\n")
+
+
+def shown_line(stream: OutputWrapper | TextIO, text: str, style: Style | None = None) -> str:
     """
-    Write one line, with escapes for line breaks and for characters that the stream cannot encode.
+    Return a line with escapes for line breaks and for characters that the stream cannot encode.
 
     `style` colours the line.
     """
     encoding = getattr(stream, "encoding", None) or "utf-8"
     line = printable(text, _LONGEST).encode(encoding, "backslashreplace").decode(encoding)
-    stream.write(f"{style(line) if style is not None else line}\n")
+    return style(line) if style is not None else line

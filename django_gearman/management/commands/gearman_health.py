@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ...backends import use_backend
 from ...utils.text import printable, str_of
+from ..servers import server_as_json
 from ._arguments import positive_number
-from ._output import write_line
+from ._output import OutputCommand
 
 
-class Command(BaseCommand):
+class Command(OutputCommand):
     help = (
-        "Check that each job server answers. Exits with 0 if all of them answer in time, and "
-        "with 1 if one does not."
+        "Check that each job server answers, and show how soon. Exits with 0 if all of them answer "
+        "in time, and with 1 if one does not."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,20 +27,26 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help="how many seconds each server may take (default: 5)",
         )
+        parser.add_argument("--json", action="store_true", help="write one JSON object instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             backend = use_backend()
         except ImproperlyConfigured as error:
             raise CommandError(str_of(error)) from error
-        answers = backend.ping(options["timeout"])
-        failed = [str(error) for error in answers.values() if error is not None]
+        answers = backend.probe(options["timeout"])
+        failed = [str(each.error) for each in answers.values() if each.error is not None]
+        if options["json"]:
+            shown = [server_as_json(name, each, each.error) for name, each in answers.items()]
+            self.stdout.write(json.dumps({"servers": shown}, indent=2))
         message = f"{len(answers) - len(failed)} of {len(answers)} job servers answer"
         if failed:
             raise CommandError(printable(f"{message}: {'; '.join(failed)}"))
-        write_line(
-            self.stdout,
-            message
-            if answers
-            else ("jobs do not leave this process, so there is no server to check"),
-        )
+        if not options["json"] and answers:
+            took = ", ".join(
+                name if each.seconds is None else f"{name} in {each.seconds * 1000:.1f} ms"
+                for name, each in answers.items()
+            )
+            self.say(f"{message}: {took}")
+        elif not options["json"]:
+            self.say("jobs do not leave this process, so there is no server to check")

@@ -1,81 +1,89 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from functools import partial
+import shutil
+import time
+from contextlib import suppress
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from ...backends import backend_settings, get_backend_class, parse_servers, use_backend
-from ...backends.reach import at_once
-from ...exceptions import BackendError
-from ...utils.text import printable, str_of
-from ._output import write_line
+from ...utils.text import printable
+from ..servers import as_json, job_functions, rows_of, server_states
+from ..status import Line, screen, trouble
+from ..tables import keep_start
+from ._arguments import positive_number
+from ._output import OutputCommand, Trouble, shown_line
+
+_WATCH_SECONDS = 2.0
+_HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
-class Command(BaseCommand):
+class Command(OutputCommand):
     help = (
-        "Show the functions and the workers of each job server. Exits with 1 if a server is down."
+        "Show the job servers, the functions of this project by queue, and the workers. Functions "
+        "with jobs that no worker serves come first, with '!'. Exits with 1 if a server is down, "
+        "and with 2 if jobs wait that no worker serves."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="write one JSON object instead")
+        parser.add_argument(
+            "--watch",
+            nargs="?",
+            type=positive_number,
+            const=_WATCH_SECONDS,
+            metavar="SECONDS",
+            help="show the status again and again, every SECONDS (default: 2), until CONTROL-C",
+        )
+        parser.add_argument(
+            "--timeout",
+            type=positive_number,
+            default=5.0,
+            metavar="SECONDS",
+            help="how many seconds each server may take (default: 5)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            backend, servers, _ = backend_settings()
-            if get_backend_class().local:
-                raise CommandError(
-                    f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask. "
-                    "Set GEARMAN_BACKEND = 'gearman'."
-                )
-            asks = {server: partial(self._ask, server) for server in parse_servers(servers)}
-            reports = list(at_once(asks).values())
-        except ImproperlyConfigured as error:
-            raise CommandError(str_of(error)) from error
-        if options["json"]:
-            self.stdout.write(json.dumps({"servers": reports}, indent=2))
-        else:
-            for report in reports:
-                self._print(report)
-        down = [report for report in reports if report["error"]]
-        if down:
-            raise CommandError(printable("; ".join(report["error"] for report in down)))
-
-    def _ask(self, server: Any) -> dict[str, Any]:
-        report: dict[str, Any] = {"server": str(server), "functions": [], "workers": []}
-        try:
-            backend = use_backend([server])
-            report["functions"] = [
-                {
-                    "function": row.function,
-                    "queued": row.total - row.running,
-                    "running": row.running,
-                    "workers": row.workers,
-                }
-                for row in backend.functions()
-            ]
-            report["workers"] = [asdict(worker) for worker in backend.workers()]
-            return {**report, "error": None}
-        except BackendError as error:
-            return {**report, "error": str(error)}
-
-    def _print(self, report: dict[str, Any]) -> None:
-        if report["error"] and not report["functions"]:
-            write_line(self.stdout, f"{report['server']}: DOWN")
+        if options["watch"] is None:
+            message, code = self._show(**options)
+            if code:
+                raise Trouble(printable(message), returncode=code)
             return
-        write_line(self.stdout, f"{report['server']}:")
-        columns = ["function", "queued", "running", "workers"]
-        rows = [columns, *([str(row[name]) for name in columns] for row in report["functions"])]
-        rows = [[printable(function), *numbers] for function, *numbers in rows]
-        width = max(len(row[0]) for row in rows)
-        for function, *numbers in rows:
-            write_line(self.stdout, f"  {function:{width}}" + "".join(f"{n:>9}" for n in numbers))
-        for worker in report["workers"]:
-            served = ", ".join(map(printable, worker["functions"]))
-            client_id, address = printable(worker["client_id"]), printable(worker["address"])
-            write_line(self.stdout, f"  worker {client_id} at {address}: {served}")
-        if report["error"]:
-            write_line(self.stdout, f"  cannot list its workers: {report['error']}")
+        with suppress(KeyboardInterrupt):
+            while True:
+                self._show(**options)
+                time.sleep(options["watch"])
+        self.stdout.write("")  # the terminal has shown ^C in this line
+
+    def _show(self, *, timeout: float, **options: Any) -> tuple[str, int]:
+        """Show the status once; return the trouble, and its exit code."""
+        states, jobs = server_states(timeout), job_functions()
+        rows = rows_of(states, jobs)
+        message, code = trouble(states, rows)
+        is_watching = options["watch"] is not None
+        if options["json"]:
+            shown = {"servers": [as_json(state, jobs) for state in states]}
+            self.stdout.write(json.dumps(shown, indent=None if is_watching else 2))
+        else:
+            lines = screen(states, rows, jobs, self.width)
+            if is_watching:
+                now = time.strftime("%H:%M:%S")
+                text = keep_start(f"{now}  {message}".rstrip(), self.width)
+                lines.append(Line(text, "ERROR" if code else ""))
+            self._write(lines, is_watching)
+        self.stdout.flush()
+        return message, code
+
+    def _write(self, lines: list[Line], is_watching: bool) -> None:
+        texts = [
+            shown_line(self.stdout, line.text, getattr(self.style, line.style or "_", None))
+            for line in lines
+        ]
+        if is_watching and self.width is not None:  # one write, so that the screen does not flicker
+            room = shutil.get_terminal_size().lines - 1
+            texts = texts[: room - 1] + texts[-1:]
+            frame = "".join(f"{text}{_REST_OF_LINE}\n" for text in texts)
+            self.stdout.write(f"{_HOME}{frame}{_REST_OF_SCREEN}", ending="")
+        else:
+            self.stdout.write("\n".join([*texts, ""] if is_watching else texts))

@@ -237,3 +237,20 @@ class QueuesContract(ContractBase):
 
         assert [row.total for row in backend.functions() if row.function == function] == [2]
         assert [grab(worker).workload for _ in specs] == [b"1st", b"2nd"]
+
+    def test_delayed_jobs_are_counted_apart(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        if not backend.supports_delayed:
+            pytest.skip("this transport has no delayed jobs")
+        later = time.time() + 1
+        specs = [JobSpec(function, b"w", background=True, run_at=at) for at in (later, None)]
+
+        submit(backend, *specs)
+
+        [row] = [row for row in backend.functions() if row.function == function]
+        assert (row.total, row.delayed, row.running) == (2, 1, 0)
+        for _ in specs:
+            grab(worker)
+        [row] = [row for row in backend.functions() if row.function == function]
+        assert (row.total, row.delayed, row.running) == (2, 0, 2)

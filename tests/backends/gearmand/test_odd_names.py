@@ -44,9 +44,9 @@ def test_what_is_there_can_be_listed(odd, own_gearmand, settings, backend):
     call_command("gearman_status", stdout=output)
 
     lines = output.getvalue().splitlines()
-    assert any(line.startswith("  two\\nlines\ufffd ") for line in lines)
-    assert any(line.startswith("  plain ") for line in lines)
-    assert any(line.startswith("  worker evil\\n\\x1b[31m\ufffd : f at ") for line in lines)
+    assert any(" two\\nlines\ufffd " in line for line in lines)
+    assert any(" plain " in line for line in lines)
+    assert any(line.startswith("evil\\n\\x1b[31m\ufffd : f ") for line in lines)
 
 
 @pytest.mark.gearmand

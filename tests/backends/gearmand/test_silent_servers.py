@@ -208,8 +208,8 @@ def test_status_of_silent_servers_takes_no_longer_than_of_one(settings, gearmand
             call_command("gearman_status", stdout=output)
 
         assert monotonic() - started < 2.5
-        assert [f"{server.address}: DOWN" for server in servers] == [
-            line for line in output.getvalue().splitlines() if "DOWN" in line
+        assert [[server.address, "DOWN"] for server in servers] == [
+            line.split() for line in output.getvalue().splitlines() if "DOWN" in line
         ]
 
 

@@ -1,0 +1,178 @@
+"""The job servers' state, as the commands show it: functions, workers and jobs without a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+
+from .. import conf
+from ..backends import backend_settings, get_backend_class, parse_servers, use_backend
+from ..backends.base import FunctionStatus, ServerAnswer, WorkerStatus
+from ..backends.reach import at_once
+from ..exceptions import BackendError, GearmanError
+from ..jobs.definition import JobDefinition
+from ..jobs.functions import name_functions
+from ..jobs.registry import registry
+from ..protocol.address import ServerAddress
+from ..utils.clock import monotonic
+from ..utils.text import str_of
+from ..utils.waiting import submit_by
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """The state of one server; with an `error` it is down, or has not told everything."""
+
+    address: ServerAddress
+    answer: ServerAnswer = field(default_factory=ServerAnswer)
+    functions: Sequence[FunctionStatus] = ()
+    workers: Sequence[WorkerStatus] = ()
+    error: BackendError | None = None
+
+
+def job_functions() -> dict[str, JobDefinition]:
+    """Return this project's jobs by function; raise CommandError for wrong settings."""
+    try:
+        return name_functions(registry.jobs())
+    except (GearmanError, ImproperlyConfigured) as error:
+        raise CommandError(str_of(error)) from error
+
+
+def server_states(timeout: float) -> list[ServerState]:
+    """
+    Ask every server of GEARMAN_SERVERS at the same time, each for at most `timeout` seconds.
+
+    Raises CommandError for wrong settings, and for a backend without job servers.
+    """
+    return [*at_once({each: partial(_ask, each, timeout) for each in addresses()}).values()]
+
+
+def addresses() -> tuple[ServerAddress, ...]:
+    """Return GEARMAN_SERVERS; raise CommandError if they are wrong, or the backend has none."""
+    try:
+        backend, servers, _ = backend_settings()
+        if get_backend_class().local:
+            raise CommandError(
+                f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask. "
+                "Set GEARMAN_BACKEND = 'gearman'."
+            )
+        return parse_servers(servers)
+    except ImproperlyConfigured as error:
+        raise CommandError(str_of(error)) from error
+
+
+def _ask(address: ServerAddress, timeout: float) -> ServerState:
+    token = submit_by.set(monotonic() + timeout)
+    answer, functions = ServerAnswer(), list[FunctionStatus]()
+    try:
+        backend = use_backend([address])
+        functions = backend.functions()
+        workers = backend.workers()
+        answer = backend.probe(timeout).get(str(address), answer)
+        return ServerState(address, answer, functions, workers, answer.error)
+    except BackendError as error:
+        return ServerState(address, answer, functions, (), error)
+    finally:
+        submit_by.reset(token)
+
+
+@dataclass
+class Row:
+    """One function over all servers; `unserved_on` are the servers where only workers lack."""
+
+    function: str
+    job: JobDefinition | None
+    queued: int = 0
+    delayed: int = 0
+    running: int = 0
+    workers: int = 0
+    unserved_on: list[str] = field(default_factory=list)
+
+    @property
+    def is_ours(self) -> bool:
+        return self.job is not None or conf.is_external(self.function)
+
+    @property
+    def is_idle(self) -> bool:
+        return not (self.queued or self.delayed or self.running or self.workers)
+
+    @property
+    def queue(self) -> str:
+        if self.job is not None:
+            return self.job.queue
+        return "external"
+
+    def add(self, status: FunctionStatus) -> None:
+        self.queued += queued_of(status)
+        self.delayed += status.delayed
+        self.running += status.running
+        self.workers = max(self.workers, status.workers)  # a worker is connected to every server
+        if is_unserved(status):
+            self.unserved_on.append(status.server)
+
+
+def rows_of(states: Iterable[ServerState], jobs: dict[str, JobDefinition]) -> list[Row]:
+    """Return the functions of all servers, sorted: jobs without a worker first, then by queue."""
+    rows: dict[str, Row] = {}
+    for state in states:
+        for status in state.functions:
+            row = rows.setdefault(status.function, Row(status.function, jobs.get(status.function)))
+            row.add(status)
+    return sorted(
+        rows.values(),
+        key=lambda row: (not row.unserved_on, not row.is_ours, row.queue, row.function),
+    )
+
+
+def queued_of(status: FunctionStatus) -> int:
+    """Return the number of jobs that wait for a worker, without delayed ones."""
+    return max(0, status.total - status.running - status.delayed)
+
+
+def is_unserved(status: FunctionStatus) -> bool:
+    """Return True if jobs wait at a server, and no worker there takes them."""
+    return status.workers == 0 and status.total > status.running
+
+
+def as_json(state: ServerState, jobs: dict[str, JobDefinition]) -> dict[str, Any]:
+    """Return a server's state in values for JSON."""
+    functions = []
+    for status in state.functions:
+        job = jobs.get(status.function)
+        functions.append(
+            {
+                "function": status.function,
+                "job": job and job.name,
+                "queue": job and job.queue,
+                "queued": queued_of(status),
+                "delayed": status.delayed,
+                "running": status.running,
+                "workers": status.workers,
+                "unserved": is_unserved(status),
+            }
+        )
+    workers = [
+        {"address": each.address, "client_id": each.client_id, "functions": [*each.functions]}
+        for each in state.workers
+    ]
+    return {**server_as_json(str(state.address), state.answer, state.error)} | {
+        "functions": functions,
+        "workers": workers,
+    }
+
+
+def server_as_json(
+    address: str, answer: ServerAnswer, error: BackendError | None
+) -> dict[str, Any]:
+    """Return a server's answer in values for JSON."""
+    return {
+        "server": address,
+        "software": answer.software,
+        "seconds": answer.seconds and round(answer.seconds, 6),
+        "error": None if error is None else str(error),
+    }
