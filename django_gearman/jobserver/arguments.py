@@ -25,11 +25,13 @@ def _count(text: str) -> int:
     return _number(text, 10**12)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the job server to a parser."""
+def add_arguments(
+    parser: argparse.ArgumentParser, host: str = "127.0.0.1", port: int = 4730
+) -> None:
+    """Add the options of the job server to a parser, with this address as the default."""
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    add("--port", type=_port, default=4730, help="port; 0 chooses a free one (default: 4730)")
+    add("--host", default=host, help=f"address to listen on (default: {host})")
+    add("--port", type=_port, default=port, help=f"port; 0 chooses a free one (default: {port})")
     add(
         "--store",
         type=Path,

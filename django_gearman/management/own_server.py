@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
 from ..backends import backend_settings, parse_servers
@@ -25,6 +27,20 @@ from ..supervisor.reload import is_taking_over
 from ..utils.records import get_logger
 
 logger = get_logger(__name__)
+
+
+def address_in_settings() -> tuple[str, int]:
+    """
+    Return the first address in GEARMAN_SERVERS, where clients look for a job server.
+
+    It is 127.0.0.1:4730 if that address is of another machine, is reached over TLS, or is invalid.
+    """
+    with suppress(ImproperlyConfigured):
+        _, servers, _ = backend_settings()
+        server = parse_servers(servers)[0]
+        if is_loopback(server.host) and server.tls is None:
+            return server.host, server.port
+    return "127.0.0.1", 4730
 
 
 def own_server(store: Path | None) -> Options:

@@ -8,6 +8,7 @@ from ...jobserver.arguments import add_arguments, parse_options
 from ...jobserver.serving import CannotServe, run
 from ...logs import show_logs
 from ...utils.records import get_logger
+from ..own_server import address_in_settings
 from ._arguments import add_log_format
 
 logger = get_logger(__name__)
@@ -21,7 +22,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add_arguments(parser)
+        add_arguments(parser, *address_in_settings())
         add_log_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

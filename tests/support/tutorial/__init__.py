@@ -1,0 +1,1 @@
+"""A stranger who follows the pages of docs/tutorial word by word."""

@@ -1,0 +1,48 @@
+"""
+Output of a page beside output of a terminal.
+
+Not compared are numbers of seconds and milliseconds, dates and times of day, ids of processes, jobs
+and clients, the place of the project, the versions of Django and Python, colours, the ^C of a
+terminal, and space at the end of a line. In a page, "..." is the rest of a line, and a line of "..."
+is any number of lines.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+
+_NOISE = [
+    (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r"), ""),
+    (re.compile(r"\^C\n?"), ""),
+    (re.compile(r"[ \t]+$", re.MULTILINE), ""),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?"), "<time>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),
+    (re.compile(r"\b\d+(?:\.\d+)?(?= (?:s|ms)\b)"), "<number>"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "<id>"),
+    (re.compile(r"\bH:[\w.-]+:\d+"), "<handle>"),
+    (re.compile(r"\b(process|pid) \d+"), r"\1 <pid>"),
+    (re.compile(r"(?<=<time> )\d+(?= [A-Z]+ )"), "<pid>"),
+    (re.compile(rf"\b(?:{re.escape(socket.gethostname())}|web1)/\d+/"), "<host>/<pid>/"),
+    (re.compile(r"Starting WSGI development server"), "Starting development server"),  # Django 6
+    (re.compile(r"/\S+/gallery-site/"), "<project>/"),
+    (re.compile(r"\b(Django|Python)( version)? \d+\.\d+(?:\.\d+)?"), r"\1\2 <version>"),
+]
+
+
+def plain(text: str) -> str:
+    """Return the text without what differs from run to run."""
+    for pattern, replacement in _NOISE:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def pattern_of(page: str) -> re.Pattern[str]:
+    """Return a pattern for the output that a page shows."""
+    lines = []
+    for line in plain(page).strip("\n").splitlines():
+        if line.strip() == "...":
+            lines.append(r"(?:.*\n)*?")
+        else:
+            lines.append(re.escape(line).replace(r"\.\.\.", ".*") + r"\n")
+    return re.compile(r"\n*" + "".join(lines))
