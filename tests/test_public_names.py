@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +40,14 @@ def test_jobs_and_requests_are_named_in_annotations_by_their_types():
     assert isinstance(jobs.add, django_gearman.Job)
     assert typing.get_origin(django_gearman.Job[[int], int]) is django_gearman.Job
     assert typing.get_origin(django_gearman.JobRequest[int]) is django_gearman.JobRequest
+
+
+def test_a_wrong_call_is_expected_to_be_an_error_of_both_type_checkers():
+    """`make types` reports an ignore that is not needed, so each of these is an error in both."""
+    module = Path(__file__).parent / "typed" / "user_module.py"
+    wrong = [line for line in module.read_text().splitlines() if "ignore" in line.partition("#")[2]]
+
+    assert [
+        line for line in wrong if "# type: ignore" not in line or "# pyright: ignore" not in line
+    ] == []
+    assert len(wrong) > 25
