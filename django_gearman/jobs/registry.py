@@ -58,9 +58,10 @@ class JobRegistry:
     def find(self, name: str) -> JobDefinition | None:
         """Return the job of this name, or None."""
         job = self._jobs.get(name)
-        if job is None and self.sources:
-            found = (source.find(name) for source in self.sources)
-            return next((each for each in found if each is not None), None)
+        if job is None:
+            for source in self.sources:
+                if (job := source.find(name)) is not None:
+                    return job
         return job
 
     def get(self, name: str) -> JobDefinition:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import sys
+import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage
 from django.utils import timezone
@@ -37,7 +38,17 @@ from .queues import TaskQueue, header_of, task_queue, used_queues
 from .serializer import as_json
 
 _HIGH, _LOW = DEFAULT.updated(priority=PRIORITY_HIGH), DEFAULT.updated(priority=PRIORITY_LOW)
-_DEEP = (dict, list)
+_FLAT = {str, int, bool, float, type(None)}
+_MOST_KNOWN = 1000  # tasks: `using()` makes new ones without end
+
+
+class _Known(NamedTuple):
+    """A valid task, and what all calls of it have in common."""
+
+    task: Task[..., Any]
+    queue: TaskQueue
+    options: Options
+    header: dict[str, Any]
 
 
 class GearmanTaskBackend(BaseTaskBackend):
@@ -58,6 +69,8 @@ class GearmanTaskBackend(BaseTaskBackend):
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
         super().__init__(alias, params)
         self.params = params
+        # By the identities of the tasks. Django makes another object when the settings change.
+        self._known: dict[int, _Known] = {}
 
     @property
     def supports_get_result(self) -> bool:  # type: ignore[override]
@@ -111,8 +124,9 @@ class GearmanTaskBackend(BaseTaskBackend):
         JSON, and ServerUnavailable, SubmitUncertain or another BackendError if no job server has
         it.
         """
-        self.validate_task(task)
-        check_importable(task)
+        known = self._known.get(id(task))
+        if known is None or known.task is not task:
+            known = self._know(task)
         enqueued_at = timezone.now()
         result: TaskResult[Any] = TaskResult(
             task=task,
@@ -128,16 +142,30 @@ class GearmanTaskBackend(BaseTaskBackend):
             errors=[],
             worker_ids=[],
         )
-        _make_equal_to_workers(result)
-        call = Call(result.args, result.kwargs, header=header_of(task, self.alias, enqueued_at))
-        preparation = Preparation(_options_of(task, enqueued_at), background=True)
-        request = preparation.request(task_queue(self.alias, task.queue_name), call)
+        if not _FLAT.issuperset(map(type, (*result.args, *result.kwargs.values()))):
+            # Make the arguments those that the worker gets: JSON has only text as keys.
+            object.__setattr__(result, "args", as_json(result.args))
+            object.__setattr__(result, "kwargs", as_json(result.kwargs))
+        header = {**known.header, "enqueued_at": enqueued_at.isoformat()}
+        preparation = Preparation(known.options, background=True)
+        call = Call(result.args, result.kwargs, header=header)
+        request = preparation.request(known.queue, call)
         object.__setattr__(result, "id", request.id)
-        if get_backend().local:
+        if get_backend(None, preparation.settings.transport).local:
             return self._enqueue_here(result, request, preparation)
         self._send(request, preparation)
         task_enqueued.send_robust(type(self), task_result=result)
         return result
+
+    def _know(self, task: Task[..., Any]) -> _Known:
+        """Validate a task, and return what all calls of it have in common."""
+        self.validate_task(task)
+        check_importable(task)
+        queue = task_queue(self.alias, task.queue_name)
+        known = _Known(task, queue, _options_of(task), header_of(task, self.alias))
+        if task.run_after is None and len(self._known) < _MOST_KNOWN:
+            self._known[id(task)] = known
+        return known
 
     def _send(self, request: JobRequest[Any], preparation: Preparation) -> None:
         deliver([request], None, preparation.settings, wait=False)
@@ -230,16 +258,9 @@ def check_importable(task: Task[..., Any]) -> None:
         )
 
 
-def _make_equal_to_workers(result: TaskResult[Any]) -> None:
-    """Make the arguments in a result those that the worker gets: JSON has text as keys."""
-    if any(type(value) in _DEEP for value in (*result.args, *result.kwargs.values())):
-        object.__setattr__(result, "args", as_json(result.args))
-        object.__setattr__(result, "kwargs", as_json(result.kwargs))
-
-
-def _options_of(task: Task[..., Any], now: datetime.datetime) -> Options:
+def _options_of(task: Task[..., Any]) -> Options:
     """Return the options of the job; a job that waits for its time has no priority."""
-    if task.run_after is not None and task.run_after.timestamp() > now.timestamp():
+    if task.run_after is not None and task.run_after.timestamp() > time.time():
         return DEFAULT.updated(run_after=task.run_after)
     if task.priority:
         return _HIGH if task.priority > 0 else _LOW

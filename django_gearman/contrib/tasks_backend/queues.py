@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from ...exceptions import SerializationError
@@ -46,15 +45,14 @@ class TaskQueue(JobDefinition):
         fail_unread(self.alias, run, ending)
 
 
-def header_of(task: Task[..., Any], alias: str, enqueued_at: datetime.datetime) -> dict[str, Any]:
-    """Return the fields of a task's workload."""
+def header_of(task: Task[..., Any], alias: str) -> dict[str, Any]:
+    """Return the fields that the workloads of all calls of a task have."""
     return {
         "task": task.module_path,
         "priority": task.priority,
         "queue_name": task.queue_name,
         "backend": alias,
         "run_after": None if task.run_after is None else task.run_after.isoformat(),
-        "enqueued_at": enqueued_at.isoformat(),
     }
 
 
@@ -68,6 +66,11 @@ def task_queue(alias: str, queue: str) -> TaskQueue:
     if found is None:
         found = _made.setdefault(name, TaskQueue(alias, queue))
     return found
+
+
+def known_queue(name: str) -> TaskQueue | None:
+    """Return the queue with this job name, if this process has used it."""
+    return _made.get(name)
 
 
 def used_queues(alias: str) -> list[TaskQueue]:

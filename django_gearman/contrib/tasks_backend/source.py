@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from ...jobs.registry import registry
 from .backend import GearmanTaskBackend
 from .compat import task_backends
-from .queues import PREFIX, TaskQueue, task_queue
+from .queues import PREFIX, TaskQueue, known_queue, task_queue
 
 
 def gearman_backends() -> Iterator[GearmanTaskBackend]:
@@ -34,9 +34,10 @@ class TaskQueues:
     """The jobs of all queues."""
 
     def find(self, name: str) -> TaskQueue | None:
+        found = known_queue(name)  # while the backend enqueues
         prefix, _, rest = name.partition(":")
-        if prefix != PREFIX:
-            return None
+        if found is not None or prefix != PREFIX:
+            return found
         for backend in gearman_backends():
             alias, _, queue = rest.rpartition(":")
             if alias == backend.alias and (not backend.queues or queue in backend.queues):
