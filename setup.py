@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 INIT = (HERE / "django_gearman" / "__init__.py").read_text()
 VERSION = re.search(r'^__version__ = "(.+)"$', INIT, re.MULTILINE)[1]
-DOCS = "https://django-gearman.readthedocs.io/en/latest/"
+SITE = "https://django-gearman.readthedocs.io/en/latest/"
 
 PYTHON_GEARMAN = ["pygearman==0.2.6"]  # exactly: what it gets wrong is corrected by subclassing
 TASKS = ["django-tasks>=0.12"]  # only Django 5.2 needs it
@@ -51,8 +51,9 @@ DEV = [
 def description() -> str:
     """Return the README, with links that also work outside of the repository."""
     text = (HERE / "README.md").read_text()
-    text = re.sub(r"\]\((?:docs/)?([\w/-]+)\.md(#[\w-]+)?\)", rf"]({DOCS}\1.html\2)", text)
-    return re.sub(r"\]\(docs/([\w/.-]+)\)", rf"]({DOCS}\1)", text)
+    text = text.replace("](docs/images/", f"]({SITE}_images/")  # where Sphinx copies them
+    text = re.sub(r"\]\((?:docs/)?([\w/-]+)\.md(#[\w-]+)?\)", rf"]({SITE}\1.html\2)", text)
+    return re.sub(r"\]\(docs/([\w/.-]+)\)", rf"]({SITE}\1)", text)
 
 
 setup(
@@ -64,9 +65,9 @@ setup(
     author="django-gearman contributors",
     keywords=["Django", "Gearman", "gearmand", "background jobs", "job queue", "worker", "pytest"],
     project_urls={
-        "Documentation": DOCS,
-        "Tutorial": f"{DOCS}tutorial/1-first-job.html",
-        "Changelog": f"{DOCS}changelog.html",
+        "Documentation": SITE,
+        "Tutorial": f"{SITE}tutorial/1-first-job.html",
+        "Changelog": f"{SITE}changelog.html",
         "Gearman": "https://gearman.org/",
     },
     license="MPL-1.1 OR GPL-2.0-or-later OR LGPL-2.1-or-later",
