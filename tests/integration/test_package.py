@@ -15,7 +15,7 @@ from tests.support.distribution import ROOT, build
 
 pytestmark = pytest.mark.integration
 
-MATRIX = set(re.findall(r"\b(3\.\d+):(\d\.\d)", (ROOT / "Makefile").read_text()))
+MATRIX = sorted(set(re.findall(r"\b(3\.\d+):(\d\.\d)", (ROOT / "Makefile").read_text())))
 
 
 @pytest.fixture(scope="module")
