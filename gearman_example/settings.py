@@ -9,3 +9,4 @@ INSTALLED_APPS = ["django_gearman", "gearman_example"]
 
 GEARMAN_BACKEND = os.environ.get("GEARMAN_BACKEND", "gearman")
 GEARMAN_SERVERS = os.environ.get("GEARMAN_SERVERS", "127.0.0.1:4730").split(",")
+GEARMAN_EXTERNAL_JOBS = ["gearman_example.shop.*"]  # another project, in the same folder
