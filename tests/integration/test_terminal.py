@@ -15,6 +15,7 @@ from django_gearman.protocol.packets import PacketType, encode
 from tests.support.terminal import ROOT, Terminal
 
 pytestmark = pytest.mark.integration
+ENVIRONMENT = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.integration.settings"}
 
 
 def shown(*arguments: str, **options: object) -> Terminal:
@@ -56,6 +57,7 @@ def test_a_pipe_gets_neither_colours_nor_cut_names():
     run = subprocess.run(
         [sys.executable, "manage.py", "gearman_list_tasks"],
         cwd=ROOT,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         check=True,
@@ -73,6 +75,7 @@ def test_a_reader_that_ends_early_ends_the_command_quietly():
             f"set -o pipefail; {sys.executable} manage.py gearman_list_tasks | head -0",
         ],
         cwd=ROOT,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
     )
@@ -119,7 +122,7 @@ def test_a_watched_status_in_a_pipe_is_a_json_object_in_each_line(server):
     watching = subprocess.Popen(
         [sys.executable, "manage.py", "gearman_status", "--json", "--watch", "0.1"],
         cwd=ROOT,
-        env={**os.environ, **server, "DJANGO_SETTINGS_MODULE": "tests.integration.settings"},
+        env={**ENVIRONMENT, **server},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
