@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.utils import timezone
 
+from ... import conf
 from ...backends import get_backend
 from ...client.builder import Preparation
 from ...client.delivery import deliver
@@ -20,7 +22,6 @@ from ...exceptions import BackendError
 from ...jobs.options import DEFAULT, PRIORITY_HIGH, PRIORITY_LOW, Options
 from ...serializers import Call
 from ...utils.text import quoted
-from ...worker.worker import GearmanWorker
 from .checks import check_backend
 from .compat import (
     BaseTaskBackend,
@@ -32,10 +33,12 @@ from .compat import (
     task_enqueued,
 )
 from .declaring import GearmanTask, validate_policy
-from .local import LocalResults, copy_of, local_results
+from .in_tests import LocalTasks
+from .local import copy_of, local_results
 from .policy import Policy, policy_of_options
 from .queues import TaskQueue, header_of, task_queue, used_queues
 from .serializer import as_json
+from .stored import is_stored, stored_result
 
 _HIGH, _LOW = DEFAULT.updated(priority=PRIORITY_HIGH), DEFAULT.updated(priority=PRIORITY_LOW)
 _FLAT = {str, int, bool, float, type(None)}
@@ -51,14 +54,15 @@ class _Known(NamedTuple):
     header: dict[str, Any]
 
 
-class GearmanTaskBackend(BaseTaskBackend):
+class GearmanTaskBackend(LocalTasks, BaseTaskBackend):
     """
     A backend of `TASKS` that runs tasks on Gearman; `gearman_worker` serves them.
 
     A priority above 0 is Gearman's HIGH, and one below 0 is LOW. Results are kept if
     `django_gearman.contrib.store` is installed, and on transports inside this process.
 
-    OPTIONS has MAX_ATTEMPTS, BACKOFF and TIMEOUT for tasks that declare none.
+    OPTIONS has MAX_ATTEMPTS, BACKOFF and TIMEOUT for tasks that declare none. With OUTBOX (True, or
+    the alias of a database), a task is kept in the database until a job server has it.
     """
 
     task_class = GearmanTask
@@ -67,15 +71,18 @@ class GearmanTaskBackend(BaseTaskBackend):
     supports_priority = True
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
-        super().__init__(alias, params)
+        options = params.get("OPTIONS", {})
+        super().__init__(alias, {**params, "OPTIONS": options if isinstance(options, dict) else {}})
         self.params = params
+        #: True, or the alias of a database, if tasks go through the outbox.
+        self.outbox: bool | str = self.options.get("OUTBOX", False)
         # By the identities of the tasks. Django makes another object when the settings change.
         self._known: dict[int, _Known] = {}
 
     @property
     def supports_get_result(self) -> bool:  # type: ignore[override]
         """True if results can be read."""
-        return get_backend().local
+        return is_stored() or get_backend().local
 
     @cached_property
     def default_policy(self) -> Policy:
@@ -162,15 +169,29 @@ class GearmanTaskBackend(BaseTaskBackend):
         self.validate_task(task)
         check_importable(task)
         queue = task_queue(self.alias, task.queue_name)
-        known = _Known(task, queue, _options_of(task), header_of(task, self.alias))
+        options = _options_of(task)
+        if self.outbox:
+            options = options.updated(on_commit=self.outbox)
+        known = _Known(task, queue, options, header_of(task, self.alias))
         if task.run_after is None and len(self._known) < _MOST_KNOWN:
             self._known[id(task)] = known
         return known
 
     def _send(self, request: JobRequest[Any], preparation: Preparation) -> None:
-        deliver([request], None, preparation.settings, wait=False)
+        settings = preparation.settings
+        if self.outbox or settings.outbox is not False:
+            # The record and the row of the outbox are written in one transaction.
+            with transaction.atomic(using=self._outbox_alias()):
+                deliver([request], None, settings, wait=False, durable=True)
+        else:
+            deliver([request], None, settings, wait=False)
         if isinstance(request.exception, BackendError):
             raise request.exception
+
+    def _outbox_alias(self) -> str:
+        own, general = self.outbox, conf.outbox()
+        named = [each for each in (own, general) if isinstance(each, str)]
+        return named[0] if named else DEFAULT_DB_ALIAS
 
     def _enqueue_here(
         self, result: TaskResult[Any], request: JobRequest[Any], preparation: Preparation
@@ -196,55 +217,14 @@ class GearmanTaskBackend(BaseTaskBackend):
         Raises TaskResultDoesNotExist for an unknown id, and NotImplementedError if results are not
         kept.
         """
-        if not self.supports_get_result:
-            return super().get_result(result_id)
         found = local_results(self.alias).find(result_id)
-        if found is None:
+        if found is not None:
+            return copy_of(found)
+        if is_stored():
+            return stored_result(self.alias, result_id)
+        if get_backend().local:
             raise TaskResultDoesNotExist(result_id)
-        return copy_of(found)
-
-    # Tests
-
-    @property
-    def results(self) -> list[TaskResult[Any]]:
-        """The results of all tasks that this process has enqueued, the newest last."""
-        return self._local_results().copies()
-
-    def clear(self) -> None:
-        """Forget all results; tasks that are still queued will not run."""
-        self._local_results().clear()
-
-    def run_all(self, *, raise_failures: bool = False) -> int:
-        """
-        Run the queued tasks, and those that they enqueue; return the number of runs.
-
-        With `raise_failures`, raises the exception of the first task that has failed for good, once
-        all have run. Deferred tasks run when their time has come.
-        """
-        results, backend = self._local_results(), get_backend()
-        jobs = self.queue_jobs()
-        worker = GearmanWorker([job.queue for job in jobs], clean_connections=False)
-        worker.jobs = list(jobs)
-        raised: list[BaseException] = []
-        results.raised = raised
-        try:
-            count = worker.work(burst=True, backend=backend)
-        finally:
-            results.raised = None
-        if raise_failures and raised:
-            first, *more = raised
-            for error in more:
-                first.add_note(f"Another task has failed, too: {error!r}")
-            raise first
-        return count
-
-    def _local_results(self) -> LocalResults:
-        if not get_backend().local:
-            raise RuntimeError(
-                "results, clear() and run_all() are for tests: they need GEARMAN_BACKEND = 'memory' "
-                "or 'eager', whose tasks stay in this process"
-            )
-        return local_results(self.alias)
+        return super().get_result(result_id)
 
 
 def check_importable(task: Task[..., Any]) -> None:

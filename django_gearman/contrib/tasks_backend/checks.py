@@ -9,14 +9,16 @@ from typing import Any
 from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from ...backends import get_backend_class
 from ...exceptions import InvalidBackend
 from ...worker.routing import declared_workers
 from .policy import OPTIONS, policy_of_options
 from .queues import task_queue
+from .stored import STORE, is_stored
 
-KNOWN = (*OPTIONS,)
+KNOWN = (*OPTIONS, "OUTBOX")
 
 
 def check_backend(alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
@@ -77,7 +79,22 @@ def _check_options(alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
         policy_of_options(options)
     except (TypeError, ValueError, ImportError) as error:
         found.append(_error("E102", f"{where}: {error}."))
-    return found
+    return [*found, *_check_outbox(where, options.get("OUTBOX", False))]
+
+
+def _check_outbox(where: str, outbox: Any) -> list[CheckMessage]:
+    if outbox is False:
+        return []
+    where = f"{where}['OUTBOX']"
+    if not isinstance(outbox, (bool, str)):
+        return [_error("E103", f"{where} is True, False or a database's alias, not {outbox!r}.")]
+    if isinstance(outbox, str) and outbox not in connections:
+        return [
+            _error("E103", f"{where} is {outbox!r}, but DATABASES has {', '.join(connections)}.")
+        ]
+    if not is_stored():
+        return [_error("E103", f"{where} needs a table: add {STORE!r} to INSTALLED_APPS.")]
+    return []
 
 
 def _error(number: str, message: str) -> CheckMessage:

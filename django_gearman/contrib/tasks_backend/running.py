@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import re
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from django.utils.module_loading import import_string
 
 from ...jobs.context import JobContext
 from ...jobs.definition import JobDefinition
 from ...jobs.options import DEFAULT
 from ...serializers import Call
 from ...utils.records import format_error
-from ...utils.text import quoted
 from ...worker.reporting import send
 from ...worker.runs import Ending, RunAttributes
 from .compat import (
-    InvalidTask,
-    Task,
     TaskContext,
     TaskError,
     TaskResult,
@@ -36,11 +27,11 @@ from .compat import (
     task_finished,
     task_started,
 )
+from .loading import load_task, time_of
 from .local import local_results
 from .policy import TaskRetries, declared_policy
 from .serializer import SERIALIZER, as_json
 
-_PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 _PLAIN = (str, int, bool, type(None))
 _UNKNOWN_WORKER = "unknown"
 
@@ -113,7 +104,7 @@ class TaskRun(JobDefinition):
             task=self.task,
             id=job_id,
             status=TaskResultStatus.READY,
-            enqueued_at=_time(header.get("enqueued_at")),
+            enqueued_at=time_of(header.get("enqueued_at")),
             started_at=None,
             finished_at=None,
             last_attempted_at=None,
@@ -151,55 +142,6 @@ class TaskRun(JobDefinition):
             _set(result, status=TaskResultStatus.READY)
         elif self._has_started or error is not None:
             finish(self._backend, result, ending)
-
-
-def load_task(alias: str, queue: str, header: Mapping[str, Any]) -> Task[..., Any]:
-    """
-    Return the task that a workload names, with the options that it was enqueued with.
-
-    Raises SuspiciousOperation if the path leads to anything but a task, ImportError if it leads to
-    nothing, and InvalidTask if the backend would not accept the task.
-    """
-    path = header.get("task")
-    if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise SuspiciousOperation(f"{quoted(path)} is not the path of a task")
-    meant = header.get("backend"), header.get("queue_name")
-    if meant != (alias, queue):
-        raise SuspiciousOperation(
-            f"task {path} was enqueued for TASKS[{quoted(meant[0])}], queue {quoted(meant[1])}, and "
-            f"came to TASKS[{alias!r}], queue {queue!r}"
-        )
-    if not isinstance(header.get("priority"), int):
-        raise InvalidTask(
-            f"priority of the task is {quoted(header.get('priority'))}, not a number."
-        )
-    try:
-        found = import_string(path)
-    except Exception as error:
-        raise ImportError(f"task {path} cannot be imported: {error!r}") from error
-    if not isinstance(found, Task):
-        raise SuspiciousOperation(
-            f"{path} is not a task, so it is not called: declare it with @task"
-        )
-    if found.module_path != path:
-        raise SuspiciousOperation(
-            f"{path} leads to the task {found.module_path}, which is run by that name only"
-        )
-    return _with_options(found, alias, header)
-
-
-def _with_options(task: Task[..., Any], alias: str, header: Mapping[str, Any]) -> Task[..., Any]:
-    queue, priority, run_after = (
-        header.get("queue_name"),
-        header.get("priority"),
-        header.get("run_after"),
-    )
-    if (queue, priority, run_after, alias) == (task.queue_name, task.priority, None, task.backend):
-        return task  # validated when it was declared
-    when = None
-    if run_after is not None and (when := _time(run_after)) is None:
-        raise InvalidTask(f"run_after of the task is {quoted(run_after)}, which is not a time.")
-    return task.using(queue_name=queue, priority=priority, run_after=when, backend=alias)
 
 
 def finish(sender: object, result: TaskResult[Any], ending: Ending) -> None:
@@ -249,12 +191,6 @@ def worker_id() -> str:
 def _normalized(value: Any) -> Any:
     """Return a task's return value as JSON has it; raise TypeError or ValueError if it cannot."""
     return value if type(value) in _PLAIN else as_json(normalize_json(value))
-
-
-def _time(value: object) -> datetime.datetime | None:
-    with suppress(ValueError):
-        return parse_datetime(value) if isinstance(value, str) else None
-    return None
 
 
 def _set(result: TaskResult[Any], **values: Any) -> None:

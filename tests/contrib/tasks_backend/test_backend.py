@@ -263,6 +263,7 @@ def test_run_all_runs_what_tasks_enqueue(tasks, ran):
     assert (tasks.run_all(), ran) == (4, [3, 2, 1, 0])
 
 
+@pytest.mark.django_db
 def test_unknown_and_foreign_results(tasks):
     result = work.echo.enqueue(1)
 
