@@ -40,7 +40,8 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 	$(PYTEST) -m $(MARKED) --gearman-required
 
 docs: $(READY)  ## Build the documentation into docs/_build/html; a warning or a dead link is an error
-	$(BIN)/sphinx-build -q -E -W --keep-going -n -b dirhtml docs docs/_build/html
+	@rm -rf docs/_build
+	$(BIN)/sphinx-build -q -W --keep-going -n -b dirhtml docs docs/_build/html
 	$(BIN)/python docs/links.py docs/_build/html
 
 lint: $(READY)  ## Check style, formatting and what imports what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -45,6 +46,27 @@ nitpick_ignore_regex = [  # types in signatures that have no entry of their own
     ("py:.*", r"django_gearman\..*|JobAlreadyRegistered|R_co|P"),
 ]
 
+
+def tidy(app, what, name, obj, options, signature, returned):  # type: ignore[no-untyped-def]
+    """Leave type variables and the marker of missing arguments out of a signature."""
+    if signature is None:
+        return None  # of a property
+    changes = {
+        r": ~?_P(\.\w+)?": "",
+        r"<not given>": "...",
+        r"\[~?(\w+\.)*(R_co|_R|_T)\]": "",
+        r", \*\*others: Never": "",
+    }
+    for pattern, text in changes.items():
+        signature = re.sub(pattern, text, signature)
+        returned = re.sub(pattern, text, returned or "")
+    return signature, "" if returned.endswith(("R_co", "_R")) else returned
+
+
+def setup(app):  # type: ignore[no-untyped-def]
+    app.connect("autodoc-process-signature", tidy)
+
+
 # Links to other documentation. The inventories are short lists in this repository, so that the build
 # gives the same result with and without internet: docs/inventories/README.md.
 
@@ -68,5 +90,8 @@ intersphinx_mapping = {
 
 # The look
 
+smartquotes = False  # quotes are often code
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 html_title = f"django-gearman {release}"
