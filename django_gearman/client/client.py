@@ -52,7 +52,16 @@ class GearmanClient(HasOptions):
         **job_kwargs: Any,
     ) -> JobRequest[R_co]:
         """
-        Submit a job, by name or by its function, and wait for it unless an option says otherwise.
+        Submit a job, by name or by its function, and wait for its outcome.
+
+        `data` is the job's first argument. More arguments are given by keyword, or as `args` and
+        `kwargs`. With `background=True` or `wait_until_complete=False`, returns when the job is queued.
+        `poll_timeout` limits the whole call, in seconds. `max_retries` is the number of times to submit
+        again if the connection is lost. `unique` and `priority` are those of `using()`.
+
+        Returns the request: reading its `result` raises the error of a failed job. Raises
+        JobNotRegistered, TypeError, ValueError or SerializationError before anything is sent, and
+        ServerUnavailable, ServerError, SubmitUncertain or ConnectionLost.
         """
         call = collect_call(data, arguments, args, kwargs, job_kwargs)
         check_flags(background=background, wait_until_complete=wait_until_complete)
@@ -154,9 +163,9 @@ class GearmanClient(HasOptions):
         """
         Submit a background job, which runs even if this process ends.
 
-        `arg` is its first argument, `uniq` its unique and `high_priority=True` PRIORITY_HIGH.
-        `data`, `unique`, `priority` and the other options of `submit_job` work as well. Returns
-        when the job is queued; raises like `submit_job`.
+        `arg`, `uniq` and `high_priority=True` are other names of `data`, `unique` and
+        `priority=PRIORITY_HIGH`. All keywords of `submit_job` work as well. Returns when the job is
+        queued. Raises the errors of `submit_job`.
         """
         controls = {name: job_kwargs.pop(name, None) for name in _CONTROLS}
         if job_kwargs.pop("background", None) not in (None, True):

@@ -21,11 +21,11 @@ from .strict import leftovers
 
 class override_gearman(TestContextDecorator):  # noqa: N801 - as Django's override_settings
     """
-    The backend of a block, a test function or a test case class; with `as`, a client.
+    The backend of a block, a test function or a test case class; `as` gives a RecordingClient.
 
-    `transport` is "eager", "memory", or "real" for a private job server during the block. With
-    `servers=[...]`, it is "real" or the name of a transport to your own servers. `options` replaces
-    GEARMAN_OPTIONS, and `raise_failures` is that of `RecordingClient`.
+    `transport` is "eager", "memory", or "real" for a private job server during the block. To use a
+    server that you run yourself, pass "gearman" and `servers=["127.0.0.1:4730"]`. `options` replaces
+    GEARMAN_OPTIONS. With `raise_failures=False`, exceptions in jobs do not reach the test.
 
     It applies to all threads. Raises ValueError or TypeError for an invalid transport.
     """
@@ -108,9 +108,10 @@ class GearmanTestMixin(Assertions, unittest.TestCase):
     """
     A mixin for test cases: each test's jobs run at once and are recorded, without a job server.
 
-    Name it before Django's class. `gearman_transport` is the argument of `override_gearman`,
-    "eager" by default. `gearman_strict` fails a test that leaves jobs queued, or failures that it
-    did not look at. `gearman_raise_failures` is that of `RecordingClient`.
+    Name it before Django's class. `gearman_transport` chooses where jobs run, like the argument of
+    `override_gearman`; the default is "eager". With `gearman_strict = True`, a test fails if it leaves
+    jobs queued, or failures that it did not look at. With `gearman_raise_failures = False`, exceptions
+    in jobs do not reach the test.
     """
 
     gearman_transport: ClassVar[str | None] = None

@@ -64,10 +64,10 @@ class RecordingClient(Assertions, GearmanClient):
         """
         Answer for a job of another program: with a function of its arguments, a value or an error.
 
-        The value goes through the submitter's serializer. An error, also one that the function
+        The value goes through the serializer of the submission. An error, also one that the function
         raises, reaches the test like an exception in a job. With `raise_failures` False, the client
         that waits gets JobRaised with the text only, as from another language. The stub stays until
-        the test ends, or, as a context manager, until the block ends. The faults below do the same.
+        the test ends, or, as a context manager, until the block ends.
 
         Raises TypeError and ValueError for an invalid stub, and JobNotRegistered for a name that is
         neither declared nor in GEARMAN_EXTERNAL_JOBS.
@@ -94,11 +94,10 @@ class RecordingClient(Assertions, GearmanClient):
         """
         Make workers die at the end of this job, before they report anything.
 
-        The job continues as in production. A background job with `retries` has its next attempt
-        after its backoff; another job runs again at once. It fails with WorkerDied if it has no
-        attempts left, or, without `retries`, at the third crash. `times` is the number of crashes
-        for each submission. Call this before the job runs. Raises JobNotRegistered for an unknown
-        job.
+        The job continues as in production. A background job with `retries` is retried after its
+        `backoff`; other jobs run again at once. The job fails with WorkerDied if no attempt is left,
+        or, without `retries`, at the third crash. `times` is the number of crashes for each
+        submission. Call this before the job runs. Raises JobNotRegistered for an unknown job.
         """
         return WorkerCrash(self._harness.faults.all, job, times)
 

@@ -41,14 +41,14 @@ def _with_this_process() -> list[str]:
 
 class GearmanServer:
     """
-    A job server of one's own, at `address` ("127.0.0.1:port"), empty at first.
+    A private job server on a free port, empty at first.
 
-    It is gearmand, or the included server where gearmand is not installed; `name` says which one,
-    "gearmand" or "gearman_server". Made, it runs, until `kill()`, or until the block ends if it is
-    used as a context manager.
+    It is gearmand, or the included server if gearmand is not installed. It runs until `kill()`, or, as
+    a context manager, until the block ends.
 
-    `arguments` are further ones of the command line: of gearmand, and GearmandNotInstalled is raised
-    if there is none; or of `program`. Raises RuntimeError, with its log, if it does not start.
+    `arguments` are more options of its command line. With `arguments`, it is always gearmand, and
+    GearmandNotInstalled is raised if there is none. Raises RuntimeError, with the server's log, if the
+    server does not start.
     """
 
     def __init__(self, *arguments: str, program: Program | None = None) -> None:
@@ -58,10 +58,12 @@ class GearmanServer:
 
     @property
     def name(self) -> str:
+        """The program: "gearmand" or "gearman_server"."""
         return self._program.name
 
     @property
     def address(self) -> str:
+        """The address, "127.0.0.1:port", as GEARMAN_SERVERS takes it."""
         return f"127.0.0.1:{self.port}"
 
     def _start_anew(self) -> None:

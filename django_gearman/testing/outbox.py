@@ -19,13 +19,13 @@ from .describe import describe_call
 
 class SubmittedJob:
     """
-    One submission, as a test sees it; a background job has a `result` here, too.
+    A submitted job, as a test sees it; a background job has a `result` here, too.
 
-    `id` names the job, in all its attempts. `name`, `queue` (None for a job of another program),
-    `background`, `priority`, `unique` and `run_after` are the submitter's. `args` (a list) and
-    `kwargs` are the job's, after the whole way through the serializer. `handle` is the job server's
-    name for the job, `request` the submitter's object. `runs` is the number of times a worker of
-    this process has started it. `finished` is True once an outcome was reported.
+    `name`, `background`, `priority`, `unique` and `run_after` are those of the submission. `queue` is
+    None for a job of another program. `args` (a list) and `kwargs` are the arguments as the job gets
+    them, after the serializer. `id` is the same in all attempts of the job. `handle` is the job
+    server's name for the attempt, and `request` the submitter's JobRequest. `runs` is how often a
+    worker of this process has started the job. `finished` is True once an outcome was reported.
     """
 
     handle = ""
