@@ -179,8 +179,9 @@ def own_options(command: str) -> list[str]:
     Those of an optional app that is not installed are read from its file.
     """
     if get_commands().get(command) is None:
-        literals = re.findall(r'"(--?[a-z][\w-]*)"', COMMANDS[command].read_text())
-        return sorted(set(literals))
+        text = COMMANDS[command].read_text()
+        shared = ["--log-format"] if "add_log_format(" in text else []
+        return sorted({*shared, *re.findall(r'"(--?[a-z][\w-]*)"', text)})
     parser = load_command_class("django_gearman", command).create_parser("manage.py", command)
     plain = BaseCommand().create_parser("manage.py", command)
     known = {option for action in plain._actions for option in action.option_strings}
