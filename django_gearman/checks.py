@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, router
 from . import backends, conf
 from .client.placement import misplaced_jobs
 from .exceptions import GearmanError, InvalidBackend
+from .jobs import keeping
 from .jobs.functions import check_serializers, name_functions
 from .jobs.registry import registry
 from .serializers import old_pickles
@@ -41,6 +42,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E014", ImproperlyConfigured, conf.on_commit_failure),
         *_errors("E015", ImproperlyConfigured, conf.middleware),
         *_errors("E016", ImproperlyConfigured, _check_outbox),
+        *_errors("E018", ImproperlyConfigured, _check_store_settings),
+        *_check_store(),
         *_check_old_pickles(),
         *_check_retries(),
     ]
@@ -106,6 +109,31 @@ def _check_outbox() -> None:
             f"GEARMAN_OUTBOX is {setting!r}, but DATABASE_ROUTERS keep the table out of database "
             f"{alias!r}: let allow_migrate return None or True for the app gearman_store"
         )
+
+
+def _check_store_settings() -> None:
+    conf.store_all()
+    conf.result_ttl()
+    conf.failure_ttl()
+
+
+def _check_store() -> list[CheckMessage]:
+    """Check that the store is installed if the project asks for it."""
+    if keeping.keeper is not None:
+        return []
+    asking = [
+        f"job {job.name} declares store_result=True" for job in registry.jobs() if job.store_result
+    ]
+    if getattr(settings, "GEARMAN_STORE_ALL", False) is True:
+        asking.append("GEARMAN_STORE_ALL is True")
+    return [
+        checks.Error(
+            f"{reason}, but no app stores results.",
+            hint=f"{keeping.NOT_INSTALLED[0].upper()}{keeping.NOT_INSTALLED[1:]}.",
+            id="django_gearman.E019",
+        )
+        for reason in asking
+    ]
 
 
 def _check_old_pickles() -> list[CheckMessage]:

@@ -39,6 +39,9 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_CONTEXT_PROVIDER": None,
     "GEARMAN_MIDDLEWARE": (),
     "GEARMAN_OLD_PICKLES": None,
+    "GEARMAN_STORE_ALL": False,
+    "GEARMAN_RESULT_TTL": 86400,
+    "GEARMAN_FAILURE_TTL": 30 * 86400,
 }
 
 #: The choices for a job that cannot be submitted after its transaction has committed.
@@ -169,6 +172,33 @@ def on_commit_failure() -> str:
     if value not in ON_COMMIT_FAILURE:
         raise ImproperlyConfigured(f"GEARMAN_ON_COMMIT_FAILURE is 'log' or 'raise', not {value!r}")
     return str(value)
+
+
+def store_all() -> bool:
+    """Return GEARMAN_STORE_ALL: True if the store records every job, with its result."""
+    value: object = _read("GEARMAN_STORE_ALL")
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(f"GEARMAN_STORE_ALL is True or False, not {value!r}")
+    return value
+
+
+def result_ttl() -> float | None:
+    """Return GEARMAN_RESULT_TTL: how long records of successful jobs are kept, in seconds."""
+    return _ttl("GEARMAN_RESULT_TTL")
+
+
+def failure_ttl() -> float | None:
+    """Return GEARMAN_FAILURE_TTL: how long records of failed jobs are kept, in seconds."""
+    return _ttl("GEARMAN_FAILURE_TTL")
+
+
+def _ttl(name: str) -> float | None:
+    """Return a number of seconds; None keeps records for ever."""
+    value: object = _read(name)
+    try:
+        return None if value is None else check_seconds(value, name)
+    except (TypeError, ValueError) as error:
+        raise ImproperlyConfigured(f"{error}. None keeps records for ever") from None
 
 
 def send_tracebacks() -> bool | None:

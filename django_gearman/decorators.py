@@ -79,6 +79,9 @@ def gearman_job(
     retries: int | None = None,
     backoff: Backoff | float | datetime.timedelta | None = None,
     retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
+    store_result: bool = False,
+    result_ttl: float | None = None,
+    sensitive: bool | Iterable[str] = (),
 ) -> Any:
     """
     Declare a function as a job; write it bare, `@gearman_job`, or with arguments.
@@ -95,6 +98,10 @@ def gearman_job(
     A background job is submitted again, up to `retries` times, if it raises one of `retry_on`
     (default: any Exception) or its worker process dies. `backoff` is the delay: a number of
     seconds, or a function of the number of attempts so far, like the default `exponential()`.
+
+    The rest is for the app `django_gearman.contrib.store`. With `store_result` it records the job
+    and its result, for `result_ttl` seconds (default: GEARMAN_RESULT_TTL). `sensitive` names the
+    parameters whose values records do not show; True keeps no arguments at all.
 
     Raises JobAlreadyRegistered if another job has the name, and TypeError or ValueError for invalid
     arguments.
@@ -114,6 +121,9 @@ def gearman_job(
             retries=retries,
             backoff=backoff,
             retry_on=retry_on,
+            store_result=store_result,
+            result_ttl=result_ttl,
+            sensitive=sensitive,
         )
         registry.add(job)
         return job

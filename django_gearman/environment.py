@@ -31,6 +31,9 @@ class Environment:
         """Return the chain in place of the project's middleware."""
         return chain
 
+    def await_record(self, function: str, handle: str, timeout: float | None, looks: int) -> None:
+        """Note that a client has looked `looks` times for the record of a job's end, in vain."""
+
     def answers(self, job_name: str) -> bool:
         """Return True if the transport serves a job that is not declared in this process."""
         return False

@@ -121,7 +121,7 @@ class Preparation:
         if not isinstance(task, str) and task.options is not options:
             options = task.options.over(options)
         if options is not DEFAULT:
-            self._check(options)
+            self._check(options, job)
         if self._background and options.on_commit is None:
             if settings.on_commit is not False:
                 options = options.updated(on_commit=conf.submit_on_commit() or None)
@@ -144,9 +144,9 @@ class Preparation:
             serializer = get_serializer(chosen, f"serializer of job {name}").for_function(function)
         return _Target(task, job, name, function, serializer, options)
 
-    def _check(self, options: Options) -> None:
+    def _check(self, options: Options, job: JobDefinition | None) -> None:
         if self._background:
-            options.check_background()
+            options.check_background(is_stored=job is not None and job.store_result)
         else:
             options.check_foreground(self._waits)
 

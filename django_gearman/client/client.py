@@ -7,7 +7,8 @@ from typing import Any
 
 from ..backends import parse_servers, use_backend
 from ..backends.base import JobSpec
-from ..exceptions import BackendError, SubmitUncertain
+from ..exceptions import BackendError, ResultUnavailable, SubmitUncertain
+from ..jobs import keeping
 from ..jobs.definition import JobDefinition, R_co
 from ..jobs.options import (
     DEFAULT,
@@ -231,6 +232,22 @@ class GearmanClient(HasOptions):
         backend = use_backend(self._servers)
         request.set_status(backend.job_status(request.handle))
         return request
+
+    def get_result(self, job_id: str, timeout: float | None = None) -> Any:
+        """
+        Return the stored result of a job, which any process may have submitted, by its id.
+
+        Waits up to `timeout` seconds (None: without limit) until the job has ended. Raises
+        JobRaised or JobFailed if it failed, JobTimeout if it has not ended in time, and
+        ResultUnavailable if there is no record of it. The app `django_gearman.contrib.store` keeps
+        the results of jobs that are declared with `store_result=True`.
+        """
+        if not isinstance(job_id, str) or not job_id:
+            raise TypeError(f"a job's id is a string, JobRequest.id, not {quoted(job_id)}")
+        check_seconds_to_wait("timeout", timeout)
+        if keeping.keeper is None:
+            raise ResultUnavailable(f"no result of job {job_id} is stored: {keeping.NOT_INSTALLED}")
+        return keeping.keeper.result(job_id, timeout)
 
     def prepare(
         self,

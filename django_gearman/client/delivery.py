@@ -21,6 +21,7 @@ from ..exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
+from ..jobs import keeping
 from ..jobs.context import running
 from ..jobs.registry import registry
 from ..serializers import check_bytes, digest_of
@@ -76,6 +77,8 @@ def deliver(
     if options.on_commit:
         is_durable = durable or settings.outbox is not False
         send = partial(_send_through_outbox if is_durable else _send_on_commit, servers)
+    if keeping.keeper is not None:
+        send = partial(keeping.keeper.submit, send=send)
     if settings.middleware:
         send = _through_middleware(send)
     if options.on_commit:

@@ -46,6 +46,7 @@ from ..utils.text import printable
 from ..utils.waiting import seconds_until
 from .described import Described, Status
 from .lookout import Lookout, refuse_to_wait_for_itself
+from .stored import is_stored, wait_for_record
 
 _DRAIN_SECONDS = 0.2  # for data that has already arrived at the deadline: a job may send endlessly
 
@@ -141,7 +142,7 @@ class JobRequest(Described, Generic[R_co]):
         This is python-gearman's meaning. `finished` says if the job has run.
         """
         if self.background:
-            return self.state == JOB_CREATED
+            return self.state in (JOB_CREATED, JOB_COMPLETE)
         return self.state in (JOB_COMPLETE, JOB_FAILED)
 
     @property
@@ -165,16 +166,15 @@ class JobRequest(Described, Generic[R_co]):
         The return value of the job.
 
         Without one, raises JobFailed (JobRaised if the worker sent the exception), JobTimeout,
-        JobLost or a BackendError. Raises ResultUnavailable for a background job and for an
-        unfinished one, and SerializationError if the worker's bytes are invalid.
+        JobLost or a BackendError. Raises ResultUnavailable for an unfinished job, and
+        SerializationError if the worker's bytes are invalid. Waits for a background job whose
+        result is stored, `wait` seconds; raises ResultUnavailable for other background jobs.
         """
+        if self.background and self.state == JOB_CREATED:
+            wait = self.options.wait
+            self.timed_out = not wait_for_record(self, None if wait is None else monotonic() + wait)
         if self.exception is not None:
             raise self.exception.with_traceback(None)  # or its traceback would grow
-        if self.background:
-            raise ResultUnavailable(
-                f"{self._name} runs in the background: Gearman keeps no results of such jobs; "
-                "submit it in the foreground, or save its result in a model"
-            )
         if self.state == JOB_COMPLETE:
             result: R_co = self.serializer.loads_result(self._result)
             return result
@@ -199,6 +199,9 @@ class JobRequest(Described, Generic[R_co]):
         """Wait until the given monotonic time (None: without limit), like `wait`."""
         late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
         lookout = self._begin_waiting(deadline)
+        if self.background and self.state == JOB_CREATED and is_stored(self):
+            self.timed_out = not wait_for_record(self, deadline)
+            return self
         while self._next_update(deadline, lookout) is not None:
             if self._turn is None or monotonic() >= late:
                 break

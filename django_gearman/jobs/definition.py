@@ -37,6 +37,9 @@ class Declared(TypedDict, total=False):
     retries: int | None
     backoff: Backoff | float | datetime.timedelta | None
     retry_on: type[BaseException] | Iterable[type[BaseException]] | None
+    store_result: bool
+    result_ttl: float | None
+    sensitive: bool | Iterable[str]
 
 
 class JobDefinition(Generic[R_co]):
@@ -63,6 +66,9 @@ class JobDefinition(Generic[R_co]):
         retries: int | None = None,
         backoff: Backoff | float | datetime.timedelta | None = None,
         retry_on: type[BaseException] | Iterable[type[BaseException]] | None = None,
+        store_result: bool = False,
+        result_ttl: float | None = None,
+        sensitive: bool | Iterable[str] = (),
     ) -> None:
         if _is_method(func):
             raise TypeError(
@@ -94,6 +100,16 @@ class JobDefinition(Generic[R_co]):
         if takes_context:
             self._signature = self._without_context(self._signature)
         self._positional = _positional_counts(self._signature)
+        self.store_result = store_result
+        if not isinstance(store_result, bool):
+            raise TypeError(
+                f"store_result of job {self.name} is True or False, not {store_result!r}"
+            )
+        self.result_ttl = result_ttl
+        if result_ttl is not None:
+            self.result_ttl = check_seconds(result_ttl, f"result_ttl of job {self.name}")
+        #: The parameters that records do not show; True keeps no arguments at all.
+        self.sensitive = self._check_sensitive(sensitive)
         self.is_async = inspect.iscoroutinefunction(func)
         self._known_serializer: tuple[object, str, Serializer] = None, "", BUILT_IN["json"]
 
@@ -105,6 +121,24 @@ class JobDefinition(Generic[R_co]):
         if not kinds or kinds[0] in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD):
             raise TypeError(f"{self.location} takes a context, so it needs a parameter for that")
         return signature.replace(parameters=parameters[1:])
+
+    def _check_sensitive(self, value: Any) -> bool | tuple[str, ...]:
+        if isinstance(value, bool):
+            return value
+        rule = f'sensitive of job {self.name} is True, or names of parameters like ("card",)'
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise TypeError(f"{rule}, not {quoted(value)}")
+        names, known = tuple(value), self._signature.parameters
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values())
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"{rule}, not {quoted(name)}")
+            if name not in known and not takes_any:
+                raise ValueError(
+                    f"{rule}; the job has no parameter {quoted(name)}, it has "
+                    f"{', '.join(known) or 'none'}"
+                )
+        return names
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if self.options is not DEFAULT:
@@ -126,6 +160,11 @@ class JobDefinition(Generic[R_co]):
     def source(self) -> tuple[str, int] | None:
         """The file and the line of the function; None if there is no Python code."""
         return _source_of(self.func)
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """The signature for submissions: without the context."""
+        return self._signature
 
     @property
     def retries(self) -> int | None:

@@ -114,9 +114,9 @@ class Options:
                     "use do_background, or background=True"
                 )
 
-    def check_background(self) -> None:
+    def check_background(self, is_stored: bool = False) -> None:
         """Raise ValueError for options without effect on a background job."""
-        if self.wait is not None:
+        if self.wait is not None and not is_stored:
             raise ValueError(
                 f"wait={self.wait:g} has no effect on a background job, because no caller waits for its "
                 "result: leave it out, or use do"
@@ -160,7 +160,10 @@ _MEANT = {
     "eta": "run_after",
     "uniq": "unique",
 }
-_DECLARED = ("queue", "name", "takes_context", "retries", "backoff", "retry_on")
+_DECLARED = (
+    *("queue", "name", "takes_context", "retries", "backoff", "retry_on"),
+    *("store_result", "result_ttl", "sensitive"),
+)
 
 
 def with_new_names(options: dict[str, Any], stacklevel: int) -> dict[str, Any]:

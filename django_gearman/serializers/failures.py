@@ -20,11 +20,16 @@ _MOST_TRACEBACK = 100_000
 
 def dump_error(error: BaseException, *, with_traceback: bool = True) -> bytes:
     """Convert an exception to bytes for the client of the job; never raise."""
-    report = {
-        "type": kind_of(error, dotted=True),
-        "message": _cut(described(str, error), _MOST_MESSAGE),
-        "traceback": _cut(format_error(error)[0], _MOST_TRACEBACK) if with_traceback else "",
-    }
+    return dump_report(
+        kind_of(error, dotted=True),
+        _cut(described(str, error), _MOST_MESSAGE),
+        _cut(format_error(error)[0], _MOST_TRACEBACK) if with_traceback else "",
+    )
+
+
+def dump_report(kind: str, message: str, traceback: str) -> bytes:
+    """Convert the parts of an exception to bytes for the client of the job."""
+    report = {"type": kind, "message": message, "traceback": traceback}
     return _START + b'"value":' + json.dumps(report).encode() + b"}"
 
 

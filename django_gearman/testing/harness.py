@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from .. import environment
-from ..backends import BUILT_IN, LOCAL, close_backends, parse_servers
-from ..backends.base import BaseBackend
+from ..backends import BUILT_IN, LOCAL, close_backends, get_backend, parse_servers
+from ..backends.base import BaseBackend, JobSpec
 from ..client.request import JobRequest
 from ..environment import Environment, replaced
 from ..middleware import Chain
@@ -105,6 +105,11 @@ class Harness(State, Environment):
         if not self.faults.all:
             return chain
         return chain._replace(around_run=(self._around_run, *chain.around_run))
+
+    def await_record(self, function: str, handle: str, timeout: float | None, looks: int) -> None:
+        spec = JobSpec(function, b"", background=True)
+        if not self.runner.serve(get_backend(), spec, handle):
+            self.runner.complain(spec, timeout, looks)
 
     def answers(self, job_name: str) -> bool:
         return self.stubs.answers(job_name)

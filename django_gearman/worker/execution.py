@@ -30,6 +30,7 @@ from ..exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
+from ..jobs import keeping
 from ..jobs.context import JobContext, running
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import Identity, identity_of
@@ -39,7 +40,13 @@ from ..serializers import BareCall, Call, check_bytes, digest_of
 from ..serializers.failures import dump_error
 from .isolation import apart, call
 from .observer import NO_OBSERVER, WorkerObserver
-from .reporting import raise_if_interrupted, report_failure, tell_finished, tell_started
+from .reporting import (
+    raise_if_interrupted,
+    report_failure,
+    tell_answered,
+    tell_finished,
+    tell_started,
+)
 from .runs import Ending, RunAttributes, RunLost
 
 #: `BaseBackend.submit`
@@ -73,6 +80,8 @@ def execute(
         observer.limited(assigned, seconds)
     token = running.set(run)
     try:
+        if keeping.keeper is not None and (known := keeping.keeper.begin(run)) is not None:
+            return run.answer(known, observer)
         tell_started(run)
         ending = run.perform(seconds)
         observer.returned()
@@ -118,6 +127,11 @@ class Run(RunAttributes):
     def job_context(self) -> JobContext:
         about = self.call.attempt, self.call.context, self.identity
         return JobContext(self.job, self.assigned, self.session, self._serializer, *about)
+
+    @property
+    def is_readable(self) -> bool:
+        """True if the workload could be parsed, and the arguments match the job's signature."""
+        return self._unreadable is None
 
     # Running
 
@@ -237,6 +251,7 @@ class Run(RunAttributes):
 
     def report(self, ending: Ending, observer: WorkerObserver = NO_OBSERVER) -> Ending:
         """Send the outcome, and return it; if it cannot be sent, a failure."""
+        ending = self._keep(ending)
         if ending.exception is None:
             try:
                 self.session.send(self.assigned, ending.outcome)
@@ -244,7 +259,7 @@ class Run(RunAttributes):
             except BackendError:
                 raise
             except Exception as error:  # noqa: BLE001 - it is too large for a packet, or the memory
-                ending = self._failed_for_good(error, ending)
+                ending = self._keep(self.failed_for_good(error, ending))
         elif ending.again is not None:
             ending = self._queue_again(ending, ending.again)
             if ending.handle:
@@ -272,11 +287,30 @@ class Run(RunAttributes):
                 time.sleep(_REFUSED_SECONDS)  # otherwise it would run and be refused again at once
             if self.session.give_back(self.assigned):
                 raise
-            return self._failed_for_good(error, ending)
+            return self._keep(self.failed_for_good(error, ending))
         except Exception as error:  # noqa: BLE001 - whatever it is, the job has failed
-            return self._failed_for_good(error, ending)
+            return self._keep(self.failed_for_good(error, ending))
 
-    def _failed_for_good(self, error: Exception, ending: Ending) -> Ending:
+    def answer(self, ending: Ending, observer: WorkerObserver = NO_OBSERVER) -> Outcome:
+        """Report the ending of an earlier run, from its record, and return the outcome."""
+        observer.returned()
+        if ending.exception is None:
+            self.session.send(self.assigned, ending.outcome)
+        else:
+            report_failure(self.assigned, self.session, ending.reason)
+        observer.reported(ending.state)
+        tell_answered(self, ending)
+        return ending.outcome
+
+    def _keep(self, ending: Ending) -> Ending:
+        """Record an ending before it is reported, if there is a store; return what to report."""
+        if keeping.keeper is None:
+            return ending
+        kept: Ending = keeping.keeper.keep(self, ending)
+        return kept
+
+    def failed_for_good(self, error: BaseException, ending: Ending) -> Ending:
+        """Return the ending of a run that failed like this in place of `ending`."""
         _set_context(error, ending.exception)
         return Ending(WorkFail(), error, ending.seconds, reason=self._reason(error))
 

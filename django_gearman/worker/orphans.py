@@ -23,6 +23,7 @@ from ..backends import get_backend
 from ..backends.base import AssignedJob, WorkComplete, WorkFail
 from ..backends.gearmand.orphan import OrphanSession, hang_up
 from ..exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
+from ..jobs import keeping
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.identity import identity_of
@@ -33,7 +34,7 @@ from ..supervisor import Reported, WorkerExit
 from ..utils.records import get_logger, log
 from .execution import Run
 from .process import ENDED, HARD_LIMIT_SECONDS, decode_task
-from .reporting import fail_unknown, log_failed, report_failure, signal_failed, tell_failed
+from .reporting import fail_unknown, log_failed, report_unread, signal_failed, tell_failed
 from .runs import Ending
 
 logger = get_logger("django_gearman.jobs")
@@ -96,11 +97,13 @@ def _end(
         ending = fail_orphan(run, death)
         death.count(ENDED[ending.state])
         session.close()  # before receivers and log handlers, which may end this process too
-        tell_failed(run, ending)
+        if ending.exception is not None:
+            tell_failed(run, ending)
     else:
         # Report the end before reading the workload: reading it may be what kills the processes.
         error = error_of(job, death)
-        report_failure(assigned, session, dump_error(error, with_traceback=False))
+        kept = assigned if has_workload else assigned._replace(workload=b"")
+        report_unread(kept, session, job, error, dump_error(error, with_traceback=False))
         death.count(ENDED["failed"])
         session.close()
         ending = Ending(WorkFail(), error)
@@ -137,6 +140,10 @@ def may_run_again(job: JobDefinition, assigned: AssignedJob, death: WorkerExit) 
 def fail_orphan(run: Run, death: WorkerExit) -> Ending:
     """Report that a run has failed because its process died, or submit its next attempt."""
     run.was_called = run.was_called or death.is_overdue
+    if keeping.keeper is not None and (known := keeping.keeper.ending_of(run)) is not None:
+        run.answer(known)
+        ended: Ending = known
+        return ended
     return run.report(run.failed(error_of(run.job, death), died=not death.is_overdue))
 
 

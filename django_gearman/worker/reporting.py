@@ -17,6 +17,8 @@ from django.dispatch import Signal
 from .. import conf, signals
 from ..backends.base import AssignedJob, WorkerSession, WorkFail, WorkWarning
 from ..exceptions import JobNotRegistered
+from ..jobs import keeping
+from ..jobs.definition import JobDefinition
 from ..jobs.retries import RetryJob
 from ..serializers.failures import dump_error
 from ..signals import job_failed, job_finished, job_retried, job_started
@@ -108,6 +110,12 @@ def signal_failed(run: RunAttributes, ending: Ending) -> None:
         send(job_failed, run.job, context=run.job_context, exception=ending.exception)
 
 
+def tell_answered(run: RunAttributes, ending: Ending) -> None:
+    """Log that an earlier run of the job had ended already."""
+    message = "job %s (%s) had ended before, and is not run again: its record says %s"
+    _log(run, logging.WARNING, message, ending.state)
+
+
 def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
     if issubclass(type(error), RetryJob):
         _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
@@ -128,9 +136,25 @@ def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
     """Fail a job of a function that this process does not know, instead of keeping it forever."""
     error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
     shows = conf.sends_traceback(to_own_client=False)
-    report_failure(assigned, session, dump_error(error, with_traceback=shows))
+    report_unread(assigned, session, None, error, dump_error(error, with_traceback=shows))
     message = "job %s (%s) failed: %r"
     log(logger, logging.ERROR, message, assigned.function, assigned.handle, error)
+
+
+def report_unread(
+    assigned: AssignedJob,
+    session: WorkerSession,
+    job: JobDefinition | None,
+    error: Exception,
+    reason: bytes,
+) -> None:
+    """Report the failure of a job whose workload is not read; or its ending, if it has a record."""
+    keeper = keeping.keeper
+    known: Ending | None = None if keeper is None else keeper.keep_unread(job, assigned, error)
+    if known is not None and known.exception is None:
+        session.send(assigned, known.outcome)
+    else:
+        report_failure(assigned, session, reason if known is None else known.reason)
 
 
 def report_failure(assigned: AssignedJob, session: WorkerSession, reason: bytes) -> None:

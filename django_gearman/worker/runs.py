@@ -26,6 +26,8 @@ class RunAttributes(ABC):
     call: Call
     #: How it has failed, once that is about to be reported.
     ending: Ending | None = None
+    #: What the store knows of this run.
+    record: Any = None
     _checked: Call
 
     @property

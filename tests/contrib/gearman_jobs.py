@@ -1,1 +1,82 @@
 """Jobs for the tests of the optional parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_gearman import JobContext, RetryJob, current_job, gearman_job
+
+#: What jobs leave behind for a test to look at; the fixture `has_run` empties it.
+RAN: list[Any] = []
+
+
+@gearman_job(store_result=True)
+def double(value: Any) -> Any:
+    RAN.append(value)
+    return value * 2
+
+
+@gearman_job(store_result=True, retries=2, backoff=0)
+def fails_at_first(times: int) -> int:
+    """Fail a number of times, then return the number of the attempt."""
+    job = current_job()
+    assert job is not None
+    RAN.append(job.attempt)
+    if job.attempt <= times:
+        raise OSError(f"attempt {job.attempt}")
+    return job.attempt
+
+
+@gearman_job
+def plain(value: Any) -> Any:
+    """Return the argument; nothing is recorded."""
+    RAN.append(value)
+    return value
+
+
+@gearman_job
+def fail(message: str = "no") -> None:
+    RAN.append(message)
+    raise ValueError(message)
+
+
+@gearman_job(retries=2, backoff=0)
+def flaky(times: int) -> None:
+    job = current_job()
+    assert job is not None
+    RAN.append(job.attempt)
+    if job.attempt <= times:
+        raise OSError(f"attempt {job.attempt}")
+
+
+@gearman_job(takes_context=True, store_result=True)
+def asks_for_another_run(context: JobContext) -> int:
+    if context.attempt < 3:
+        raise RetryJob(0)
+    return context.attempt
+
+
+@gearman_job(sensitive=("card",))
+def pay(card: str, amount: int, *, password: str = "", **more: Any) -> None:
+    raise ValueError(f"card {card} with {password} refused")
+
+
+@gearman_job(sensitive=True)
+def keeps_no_arguments(name: str) -> None:
+    raise ValueError(f"no {name}")
+
+
+@gearman_job(serializer="pickle", store_result=True)
+def pickled(value: Any) -> Any:
+    RAN.append(value)
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+@gearman_job(serializer="raw", store_result=True)
+def raw(data: bytes) -> bytes:
+    RAN.append(data)
+    if data.startswith(b"!"):
+        raise ValueError("refused")
+    return data

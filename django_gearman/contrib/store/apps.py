@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 from ...client.delivery import use_outbox
+from ...jobs.keeping import install_keeper
 from ...worker.attendant import add_service
 
 
@@ -17,8 +18,10 @@ class StoreConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .outbox.service import make_service  # noqa: PLC0415 - the models are loaded now
+        from .keeper import Store  # noqa: PLC0415 - the models are loaded now
+        from .outbox.service import make_service  # noqa: PLC0415
         from .outbox.submitting import submit  # noqa: PLC0415
 
+        install_keeper(Store())
         use_outbox(submit)
         add_service("outbox", make_service)

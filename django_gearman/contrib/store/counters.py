@@ -1,0 +1,22 @@
+"""Numbers about the store in this process, for metrics."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Counter:
+    """A number that only rises."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.value += 1
+
+
+#: Writes of records that have failed for good, since this process started.
+gearman_store_errors_total = Counter("gearman_store_errors_total")

@@ -1,0 +1,215 @@
+"""The keeper of records, which the core calls around each job."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.db import connections
+
+from ... import conf
+from ...client.request import JobRequest
+from ...exceptions import BackendError, SerializationError, ServerUnavailable, SubmitUncertain
+from ...jobs.definition import JobDefinition
+from ...jobs.keeping import Keeper, Send
+from ...jobs.registry import registry
+from ...protocol.messages import AssignedJob
+from ...protocol.names import own_handle
+from ...utils.records import log
+from ...worker.execution import Run
+from ...worker.runs import Ending
+from . import claims, columns, reading, unread
+from .models import JobRecord
+from .writing import database, logger, safely
+
+Status = JobRecord.Status
+
+
+class Store(Keeper):
+    """The records in the database."""
+
+    def __init__(self) -> None:
+        self._all: bool | None = None  # GEARMAN_STORE_ALL
+        setting_changed.connect(self._forget)
+
+    def _forget(self, setting: str, **named: Any) -> None:
+        if setting == "GEARMAN_STORE_ALL":
+            self._all = None
+
+    def records(self, job: JobDefinition) -> bool:
+        """Return True if each run of this job is recorded, not only its failures."""
+        if self._all is None:
+            self._all = conf.store_all()
+        return job.store_result or self._all
+
+    # Submitting
+
+    def submit(self, requests: list[JobRequest], send: Send) -> None:
+        recorded = []
+        for request in requests:
+            job = registry.find(request.task)
+            if job is not None and self.records(job):
+                recorded.append((request, job))
+        if not recorded:
+            send(requests)
+            return
+        announced = self._announce(recorded)
+        try:
+            send(requests)
+        except ServerUnavailable:
+            self._withdraw(announced)
+            raise
+        refused = (BackendError,)
+        self._withdraw(
+            [
+                request
+                for request in announced
+                if isinstance(request.exception, refused)
+                and not isinstance(request.exception, SubmitUncertain)
+            ]
+        )
+        for request in announced:
+            if request.handle and request.spec.unique != request.id:
+                safely(partial(_merge, request), _subject(request))
+
+    def _announce(self, recorded: list[tuple[JobRequest, JobDefinition]]) -> list[JobRequest]:
+        """Write the records of jobs that are about to be submitted; return these jobs."""
+        alias = database()
+        announced = [(r, job) for r, job in recorded if not _would_be_late(r, alias)]
+        if not announced:
+            return []
+
+        def write(alias: str) -> None:
+            rows = [JobRecord(**columns.of_request(request, job)) for request, job in announced]
+            JobRecord.objects.using(alias).bulk_create(rows, 500, ignore_conflicts=True)
+
+        written, _ = safely(write, _subject(announced[0][0]))
+        return [request for request, _ in announced] if written else []
+
+    def _withdraw(self, requests: list[JobRequest]) -> None:
+        """Delete the records of jobs that no server has."""
+        if requests:
+            ids = [request.id for request in requests]
+
+            def delete(alias: str) -> None:
+                rows = JobRecord.objects.using(alias).filter(pk__in=ids, run=0)
+                rows.filter(status=Status.READY).delete()
+
+            safely(delete, _subject(requests[0]))
+
+    # Running
+
+    def begin(self, run: Run) -> Ending | None:
+        records = self.records(run.job)
+        if not records and run.call.attempt == 1 and not _is_repeated(run.assigned):
+            return None
+        written, ending = safely(
+            partial(claims.claim, run, creates=records), f"the run of {_name(run)}"
+        )
+        if not written:
+            run.record = claims.Claim(is_broken=True)
+        return ending
+
+    def ending_of(self, run: Run) -> Ending | None:
+        def read(alias: str) -> Ending | None:
+            row = reading.find(run.identity.id)
+            return reading.ending_of(row) if row and claims.has_ended(run, row) else None
+
+        return safely(read, f"the end of {_name(run)}")[1]
+
+    def keep(self, run: Run, ending: Ending) -> Ending:
+        held: claims.Claim | None = run.record
+        if ending.exception is None:
+            if held is None and not self.records(run.job):
+                return ending
+            ending = _check_size(run, ending)
+        written, is_mine = safely(
+            partial(claims.write, run, ending),
+            f"the end of {_name(run)}",
+            is_quiet=held is not None and held.is_broken,
+        )
+        if written and not is_mine:
+            message = "job %s (%s) had a newer run, or had ended: this run's %s end is not recorded"
+            names = run.job.name, run.assigned.handle, ending.state
+            log(logger, logging.WARNING, message, *names, extra=run.log_fields)
+            if ending.again is not None and ending.exception is not None:
+                return run.failed_for_good(ending.exception, ending)
+        return ending
+
+    def keep_unread(
+        self, job: JobDefinition | None, assigned: AssignedJob, error: BaseException
+    ) -> Ending | None:
+        name = assigned.function if job is None else job.name
+        subject = f"the end of job {name} ({assigned.handle})"
+        return safely(partial(unread.write, job, assigned, error), subject)[1]
+
+    # Reading
+
+    def wait(self, request: JobRequest, deadline: float | None) -> bool:
+        row = reading.await_ending(request.id, request.spec.function, deadline, must_exist=False)
+        if row is None:
+            return False
+        reading.give(row, request)
+        return True
+
+    def result(self, job_id: str, timeout: float | None) -> Any:
+        return reading.result_of(job_id, timeout)
+
+
+def _name(run: Run) -> str:
+    return f"job {run.job.name} ({run.assigned.handle})"
+
+
+def _subject(request: JobRequest) -> str:
+    return f"the submission of job {request.task} ({request.id})"
+
+
+def _is_repeated(assigned: AssignedJob) -> bool:
+    """Return True for a later attempt whose workload does not say so."""
+    return ":" in assigned.unique
+
+
+def _would_be_late(request: JobRequest, alias: str) -> bool:
+    """
+    Return True if the record would be invisible to the worker until the transaction commits.
+
+    The job is sent at once, so its worker would wait for this transaction. It writes the record
+    itself. The transaction around a test does not count.
+    """
+    if request.options.on_commit:
+        return False
+    blocks = connections[alias].atomic_blocks
+    return any(not getattr(block, "_from_testcase", False) for block in blocks)
+
+
+def _merge(request: JobRequest, alias: str) -> None:
+    """Give a request the id of the waiting job with which its unique has merged it, if there is one."""
+    rows = JobRecord.objects.using(alias)
+    mine = rows.filter(pk=request.id, run=0, status=Status.READY)
+    ending = "//" + own_handle(request.handle).decode(errors="replace")
+    other = rows.filter(
+        status__in=[Status.READY, Status.RUNNING],
+        name=request.task,
+        unique=columns.shown_unique(request.spec.unique),
+        handle__endswith=ending,
+    )
+    found = other.exclude(pk=request.id).values_list("pk", flat=True).first()
+    if found is None:
+        mine.update(handle=request.handle[:255])
+    else:
+        mine.delete()
+        request.id = found
+
+
+def _check_size(run: Run, ending: Ending) -> Ending:
+    size = len(ending.outcome.data)  # type: ignore[attr-defined]
+    if size <= columns.MAX_RESULT or not run.job.store_result:
+        return ending
+    run.was_called = False
+    error = SerializationError(
+        f"the result of job {run.job.name} has {size:,} bytes, and the store keeps up to "
+        f"{columns.MAX_RESULT:,}: save it elsewhere, and return its file name or primary key"
+    )
+    return run.failed_for_good(error, ending)

@@ -1,0 +1,55 @@
+"""Records of jobs that have failed without being run, and whose workloads were not read."""
+
+from __future__ import annotations
+
+import re
+
+from django.db.models import QuerySet
+
+from ...jobs.definition import JobDefinition
+from ...jobs.identity import id_of, identity_of
+from ...protocol.messages import AssignedJob
+from ...worker.runs import Ending
+from . import columns
+from .claims import COLUMNS, insert
+from .errors import MAX_ERRORS
+from .models import JobRecord
+from .reading import FINISHED, ending_of
+
+_ATTEMPT = re.compile(r"[0-9a-f]{32}:([0-9]{1,9})")
+
+
+def write(
+    job: JobDefinition | None, assigned: AssignedJob, error: BaseException, alias: str
+) -> Ending | None:
+    """Write the failure of a job; if the job had ended before, return that ending instead."""
+    identity = identity_of(assigned, 1, None)
+    job_id = identity.id or id_of(assigned.function, assigned.unique or assigned.handle)
+    found = _ATTEMPT.fullmatch(assigned.unique)
+    attempt = int(found[1]) if found else 1
+    values = columns.of_unread(job, assigned, error, attempt)
+    while True:
+        row = _records(job_id, assigned, alias).order_by("pk").values(*COLUMNS).first()
+        if row is None:
+            new = {**values, "enqueued_at": columns.time_of(identity.enqueued_at), "run": 1}
+            if insert(job_id, alias, new):
+                return None
+            continue
+        if row["status"] in FINISHED and identity.enqueued_at is not None:
+            return ending_of(row)
+        changed = {**values, "errors": [*row["errors"], *values["errors"]][-MAX_ERRORS:]}
+        if changed["workload"] is None:
+            del changed["workload"]
+        unchanged = JobRecord.objects.using(alias).filter(pk=row["id"], run=row["run"])
+        if unchanged.filter(status=row["status"]).update(**changed, run=row["run"] + 1):
+            return None
+
+
+def _records(job_id: str, assigned: AssignedJob, alias: str) -> QuerySet[JobRecord]:
+    """Return the record of the job: its id is in the workload if its submitter gave a unique."""
+    rows = JobRecord.objects.using(alias)
+    by_id = rows.filter(pk=job_id)
+    if by_id.exists():
+        return by_id
+    running = rows.filter(status=JobRecord.Status.RUNNING, function=assigned.function)
+    return running.filter(handle=assigned.handle[:255])

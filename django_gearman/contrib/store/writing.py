@@ -1,0 +1,100 @@
+"""Writes that never fail a job: repeated for a moment, then logged and counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import TypeVar
+
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ...utils.records import get_logger, log
+from .counters import gearman_store_errors_total
+from .models import JobRecord
+
+logger = get_logger("django_gearman.store")
+
+#: Seconds for which a write is repeated if the database cannot be reached.
+RETRY_SECONDS = 2.0
+_LONGEST_PAUSE = 0.5  # seconds between two tries
+
+_T = TypeVar("_T")
+
+
+def database() -> str:
+    """Return the alias of the database of records. Reads use it too, because a replica may be late."""
+    return router.db_for_write(JobRecord)
+
+
+def safely(write: Callable[[str], _T], subject: str, *, is_quiet: bool = False) -> tuple[bool, _T]:
+    """
+    Call `write` with the alias of the database; return True and what it returned.
+
+    If the database fails, repeat it for `RETRY_SECONDS`. If it has failed for good, log that, count
+    it, and return False. `is_quiet` neither logs nor counts, because that was done already.
+    """
+    failed: tuple[bool, _T] = False, None  # type: ignore[assignment]
+    pause, began = 0.02, time.monotonic()
+    try:
+        alias = database()
+        connection = connections[alias]
+        while True:
+            in_block = connection.in_atomic_block
+            try:
+                # A savepoint: a failure must not break the transaction of the caller.
+                with transaction.atomic(using=alias) if in_block else nullcontext():
+                    return True, write(alias)
+            except (DatabaseError, InterfaceError) as error:
+                if not in_block:
+                    _reopen(connection)
+                is_late = time.monotonic() - began + pause > RETRY_SECONDS
+                if in_block or is_late or not may_pass(error):
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
+        if not (is_quiet or _is_forbidden(error)):
+            gearman_store_errors_total.add()
+            message = "the store could not record %s, which is not affected: %s%s"
+            log(logger, logging.ERROR, message, subject, error, _hint(error), exc_info=error)
+        return failed
+
+
+def may_pass(error: Exception) -> bool:
+    """Return True if a repetition may succeed: the server is away, or a lock was not granted."""
+    if not isinstance(error, (OperationalError, InterfaceError)):
+        return False
+    return not str(error).startswith(("no such table", "no such column", "table "))
+
+
+def _reopen(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that is broken, so that its next user opens another one."""
+    with suppress(Exception):
+        if connection.connection is not None and not connection.is_usable():
+            connection.close()
+    connection.errors_occurred = False
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """Return True for the errors of Django's and pytest's tests that may not use the database."""
+    return isinstance(error, AssertionError) or str(error).startswith("Database access not allowed")
+
+
+def _hint(error: Exception) -> str:
+    if not isinstance(error, DatabaseError) or may_pass(error):
+        return ""
+    with suppress(Exception):
+        alias = database()
+        if JobRecord._meta.db_table not in connections[alias].introspection.table_names():
+            return f". The database {alias!r} lacks the tables of the store: run manage.py migrate"
+    return ""

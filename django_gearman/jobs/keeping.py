@@ -1,0 +1,75 @@
+"""
+The keeper of records: an optional app that stores what becomes of jobs. The core knows none.
+
+An app installs its own when Django starts. Without one, nothing is stored, and nothing is called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+#: What to do if results are asked for without a keeper.
+NOT_INSTALLED = "add 'django_gearman.contrib.store' to INSTALLED_APPS, and run manage.py migrate"
+
+Send = Callable[[list[Any]], None]
+
+
+class Keeper(ABC):
+    """
+    A store of records. Its methods log their own failures, and never fail a job.
+
+    `run` is a `worker.execution.Run`, `ending` a `worker.runs.Ending`, and each request a
+    `JobRequest`.
+    """
+
+    @abstractmethod
+    def submit(self, requests: list[Any], send: Send) -> None:
+        """Record requests, and call `send` with all of them. Its exceptions reach the caller."""
+
+    @abstractmethod
+    def begin(self, run: Any) -> Any:
+        """Record that a run begins. If the job had ended before, return that ending, else None."""
+
+    @abstractmethod
+    def ending_of(self, run: Any) -> Any:
+        """Return the ending of the run's job if it has a record of one, else None."""
+
+    @abstractmethod
+    def keep(self, run: Any, ending: Any) -> Any:
+        """
+        Record the ending of a run before it is reported, and return the ending to report.
+
+        It may be called again for the same run, if the ending cannot be reported.
+        """
+
+    @abstractmethod
+    def keep_unread(self, job: Any, assigned: Any, error: BaseException) -> Any:
+        """
+        Record the failure of a job whose workload was not read, because it may kill its reader.
+
+        `job` is its JobDefinition, or None for an unknown job. If the job had ended before, return
+        that ending, else None.
+        """
+
+    @abstractmethod
+    def wait(self, request: Any, deadline: float | None) -> bool:
+        """
+        Wait until the given monotonic time for the ending of a background job, and give it to
+        `request`; return False if there is none yet. Raise ResultUnavailable if none will come.
+        """
+
+    @abstractmethod
+    def result(self, job_id: str, timeout: float | None) -> Any:
+        """Wait up to `timeout` seconds for the result of a job, and return it, or raise its error."""
+
+
+#: The installed keeper.
+keeper: Keeper | None = None
+
+
+def install_keeper(new: Keeper | None) -> None:
+    """Install the keeper of this process; None removes it."""
+    global keeper
+    keeper = new

@@ -1,0 +1,148 @@
+"""Records of jobs, through all their attempts."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from django.utils import timezone
+
+from django_gearman import GearmanClient
+from django_gearman.contrib.store.models import JobRecord
+from django_gearman.exceptions import JobFailed, JobRaised, JobTimeout, ResultUnavailable
+from django_gearman.testing.waiting import NotServed
+from tests.contrib import gearman_jobs as jobs
+
+pytestmark = [pytest.mark.django_db, pytest.mark.gearman("memory", raise_failures=False)]
+
+
+def record() -> JobRecord:
+    return JobRecord.objects.get()
+
+
+def test_a_stored_job_waits_runs_and_has_its_result(gearman_worker, has_run):
+    request = jobs.double.do_background(21)
+    waiting = record()
+    gearman_worker.run()
+    done = record()
+
+    assert (waiting.id, waiting.status, waiting.run) == (request.id, "READY", 0)
+    assert waiting.expires_at - waiting.enqueued_at > datetime.timedelta(days=29)
+    assert (done.status, done.run, done.attempts, done.errors) == ("SUCCESSFUL", 1, 1, [])
+    assert waiting.enqueued_at <= done.started_at <= done.finished_at
+    assert done.expires_at - done.finished_at == pytest.approx(
+        datetime.timedelta(days=1), abs=datetime.timedelta(seconds=5)
+    )
+    assert len(done.worker_ids) == 1
+    assert request.result == 42
+    assert request.state == "COMPLETE"
+    assert GearmanClient().get_result(request.id) == 42
+
+
+@pytest.mark.gearman("eager")
+def test_a_foreground_job_is_recorded_too(gearman_client):
+    assert jobs.double.do(4) == 8
+    assert record().status == "SUCCESSFUL"
+
+
+def test_nothing_is_kept_of_a_job_that_is_not_stored_and_succeeds(gearman_worker, has_run):
+    request = jobs.plain.do_background(1)
+    gearman_worker.run()
+
+    assert has_run == [1]
+    assert not JobRecord.objects.exists()
+    with pytest.raises(ResultUnavailable, match=r"@gearman_job\(store_result=True\)"):
+        request.result  # noqa: B018
+
+
+def test_every_failure_is_kept(gearman_worker, has_run):
+    request = jobs.fail.do_background("broken")
+    gearman_worker.run()
+    kept = record()
+
+    assert (kept.id, kept.name, kept.queue) == (request.id, "tests.contrib.fail", "default")
+    assert (kept.status, kept.exception, kept.attempts) == ("FAILED", "ValueError", 1)
+    assert kept.call == '{"args": ["broken"], "kwargs": {}}'
+    [error] = kept.errors
+    assert error["message"] == "broken"
+    assert error["attempt"] == 1
+    assert "in fail" in error["traceback"]
+    assert "/" in error["worker"]
+    assert datetime.datetime.fromisoformat(error["at"]) <= timezone.now()
+    assert len(kept.fingerprint) == 16
+
+
+def test_the_errors_of_all_attempts_are_kept(gearman_worker, has_run):
+    jobs.flaky.do_background(9)
+    gearman_worker.run()
+    kept = record()
+
+    assert has_run == [1, 2, 3]
+    assert (kept.status, kept.attempts, kept.run) == ("FAILED", 3, 3)
+    assert [(e["attempt"], e["message"]) for e in kept.errors] == [
+        (1, "attempt 1"),
+        (2, "attempt 2"),
+        (3, "attempt 3"),
+    ]
+
+
+@pytest.mark.parametrize("job", [jobs.flaky, jobs.fails_at_first])
+def test_a_job_that_succeeds_at_last_keeps_its_errors(job, gearman_worker, has_run):
+    job.do_background(1)
+    gearman_worker.run(limit=1)
+    between = record()
+    gearman_worker.run()
+    kept = record()
+
+    assert (between.status, len(between.errors), between.finished_at) == ("READY", 1, None)
+    assert (kept.status, len(kept.errors), kept.attempts) == ("SUCCESSFUL", 1, 2)
+
+
+def test_a_request_for_another_run_is_no_error(gearman_worker):
+    request = jobs.asks_for_another_run.do_background()
+    gearman_worker.run()
+
+    assert record().errors == []
+    assert request.result == 3
+
+
+def test_the_error_of_a_stored_job_reaches_who_asks(gearman_worker, has_run):
+    request = jobs.fails_at_first.do_background(5)
+    gearman_worker.run()
+
+    with pytest.raises(JobRaised, match="attempt 3") as caught:
+        request.result  # noqa: B018
+    assert caught.value.exception_type == "OSError"
+    with pytest.raises(JobFailed, match="attempt 3"):
+        GearmanClient().get_result(request.id)
+
+
+def test_waiting_ends_at_its_limit(gearman_worker):
+    request = jobs.double.do_background(1)
+
+    assert request.wait(timeout=0.05).timed_out
+    with pytest.raises(JobTimeout):
+        jobs.double.using(wait=0.05).do_background(1).result  # noqa: B018
+    with pytest.raises(JobTimeout, match=r"has not ended in 0\.05 s"):
+        GearmanClient().get_result(request.id, timeout=0.05)
+
+
+def test_who_waits_in_vain_in_a_test_is_told_so(gearman_worker):
+    request = jobs.double.do_background(1)
+
+    with pytest.raises(NotServed, match=r"waits for job tests\.contrib\.double"):
+        request.result  # noqa: B018
+
+
+def test_a_result_that_no_record_has_is_unavailable(gearman_client):
+    with pytest.raises(ResultUnavailable, match="no record of a job with the id 'abc'"):
+        GearmanClient().get_result("abc")
+
+
+@pytest.mark.parametrize("value", [None, "", 0, [], {"a": (1, 2)}])
+def test_results_come_back_as_they_were(value, gearman_worker, has_run):
+    request = jobs.pickled.do_background(value)
+    gearman_worker.run()
+
+    assert request.result == value
+    assert GearmanClient().get_result(request.id) == value
