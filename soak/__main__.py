@@ -21,12 +21,34 @@ from django_gearman.testing.programs import INCLUDED, GearmandNotInstalled, find
 
 from .ground import Ground
 from .report import Report
-from .scenarios import kills, leftovers, outages, poison, reloads, shortages, silence, stops, untold
+from .scenarios import (
+    kills,
+    leftovers,
+    outages,
+    poison,
+    quick,
+    reloads,
+    shortages,
+    silence,
+    stops,
+    untold,
+)
 from .watching import Stuck
 
 SCENARIOS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (kills, stops, reloads, poison, silence, outages, untold, shortages, leftovers)
+    for module in (
+        kills,
+        quick,
+        stops,
+        reloads,
+        poison,
+        silence,
+        outages,
+        untold,
+        shortages,
+        leftovers,
+    )
 }
 
 

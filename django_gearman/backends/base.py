@@ -181,6 +181,14 @@ class WorkerSession(ABC):
         Raises `ConnectionLost` if the server has given the job to another worker.
         """
 
+    def flush(self) -> None:  # noqa: B027 - what keeps nothing has nothing to write
+        """
+        Write everything that `send` has taken.
+
+        A session may keep the results of quick background jobs for a few milliseconds, to write them
+        together. If the process dies meanwhile, these jobs run again.
+        """
+
     def give_back(self, job: AssignedJob) -> bool:
         """Leave a current job to another worker; return False if this is impossible."""
         return False

@@ -205,6 +205,9 @@ class RecordingSession(WorkerSession):
         is_of_stub = run is None or run.job_context.handle != job.handle  # which has no attempts
         return faults.loses(job) or (is_of_stub and faults.crashes(job, job.handle) > 0)
 
+    def flush(self) -> None:
+        self._session.flush()
+
     def give_back(self, job: AssignedJob) -> bool:
         return self._session.give_back(job)
 

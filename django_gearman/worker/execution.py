@@ -265,6 +265,7 @@ class Run(RunAttributes):
             if ending.handle:
                 observer.resubmitted()
                 self.session.send(self.assigned, ending.outcome)
+                self.session.flush()  # otherwise it could run beside its next attempt
                 return ending
         self.ending = ending
         report_failure(self.assigned, self.session, ending.reason)

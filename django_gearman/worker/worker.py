@@ -146,6 +146,8 @@ class GearmanWorker:
             send(worker_stopping, type(self), worker=self)
             if not observer.ends_jobs:
                 session.close()
+            else:
+                session.flush()  # of finished jobs; the current one stays
             raise
         observer.leaving()
         send(worker_stopping, type(self), worker=self)

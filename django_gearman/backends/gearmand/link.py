@@ -32,6 +32,7 @@ from ...utils.records import get_logger, log
 from ..base import LARGE_WORKLOAD, AssignedJob, refusal
 from ..connection import Connection
 from ..remote import REGRAB_SECONDS, Downtime
+from .buffer import OutcomeBuffer
 from .options import GearmandOptions
 
 logger = get_logger(__name__)
@@ -125,6 +126,10 @@ class Link:
         self._opening: _Opening | None = None
         self._client_id = client_id
         self._options = options
+        self._buffer = OutcomeBuffer(self._write)
+        self.send = self._buffer.send
+        self.hold = self._buffer.hold
+        self.flush = self._buffer.flush
 
     @property
     def is_wanted(self) -> bool:
@@ -165,7 +170,7 @@ class Link:
                 self.connection = opening.result()
                 if on_connect is not None and self.connection.plain_socket is not None:
                     on_connect(self.name, self.connection.plain_socket)
-                self.connection.send(self._greeting())
+                self.send(self._greeting())
         elif self.connection is None:
             self._open()
         elif self.asleep_since < math.inf:
@@ -193,7 +198,7 @@ class Link:
         )
         return b"".join(name) + _packets(PacketType.CAN_DO, self.functions)
 
-    def send(self, *packets: bytes) -> None:
+    def _write(self, *packets: bytes) -> None:
         if self.connection is None:
             raise ConnectionLost(f"the connection to job server {self.server} was lost")
         self.connection.send(*packets)
@@ -204,7 +209,7 @@ class Link:
         """Add these functions."""
         self.functions += functions
         if self.connection is not None:
-            self.connection.send(_packets(PacketType.CAN_DO, functions))
+            self.send(_packets(PacketType.CAN_DO, functions))
             self.asleep_since = math.inf  # no NOOP comes for jobs that are already queued
 
     def leave(self, functions: list[str]) -> None:
@@ -212,7 +217,7 @@ class Link:
         self.functions = [name for name in self.functions if name not in functions]
         self.held = deque(job for job in self.held if job.function not in functions)
         if self.connection is not None:
-            self.connection.send(_packets(PacketType.CANT_DO, functions))
+            self.send(_packets(PacketType.CANT_DO, functions))
 
     # Jobs
 
@@ -240,7 +245,7 @@ class Link:
                 self._answered()
                 self.flow = 0
                 if not self.asked and not self.held:
-                    connection.send(_SLEEP)
+                    self.send(_SLEEP)
                     self.asleep_since = monotonic()
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf
@@ -279,7 +284,7 @@ class Link:
         if self.connection is None:
             return []
         self._statuses.clear()
-        self.connection.send(packets)
+        self.send(packets)
         deadline = monotonic() + self._options.reply_timeout
         while not self._statuses:
             if not self.connection.has_news(max(0.0, deadline - monotonic())):
@@ -301,9 +306,13 @@ class Link:
         self.asked = 0
         self.asked_since = self.asleep_since = math.inf
         self.held.clear()
+        self._buffer.clear()
 
     def lose(self, error: BackendError) -> None:
         """Drop the connection; log it once until it was back."""
+        if unsent := self._buffer.clear():
+            message = "job server %s gives %d finished jobs to other workers: %s"
+            log(logger, logging.WARNING, message, self.server, unsent, error)
         self.disconnect()
         self._downtime.begin(error)
 

@@ -130,6 +130,9 @@ class GearmandWorkerSession(WorkerSession):
         if self._is_to_move:
             self._move()
         now = monotonic()
+        served = self._served
+        if served is not None and served.is_quick and served.held and now < self._look_at:
+            return self._hand_out(served, now)
         deadline = math.inf if timeout is None else now + timeout
         has_looked = now < self._look_at  # at data of all connections
         while True:
@@ -251,15 +254,24 @@ class GearmandWorkerSession(WorkerSession):
     def send(self, job: AssignedJob, update: Update) -> None:
         link = self._in_hand.connection_of(job)
         packets = encode_update(own_handle(job.handle), update)
+        now = 0.0
         if isinstance(update, Outcome):
             self._in_hand.end(job)
-            if ahead := self._ahead(job, link):
+            now = monotonic()
+            if ahead := self._ahead(job, link, now):
                 packets = *packets, link.asking(ahead)
         try:
-            link.send(*packets)
+            if now and job.background and link.held and type(update) is WorkComplete:
+                link.hold(packets, now)
+            else:
+                link.send(*packets)
         except ConnectionLost as error:
             self._lose(link, error)
             raise
+
+    def flush(self) -> None:
+        for link in self._links:
+            self._guard(link, link.flush)
 
     def give_back(self, job: AssignedJob) -> bool:
         link = self._in_hand.find(job)
@@ -275,27 +287,28 @@ class GearmandWorkerSession(WorkerSession):
             return None
         return self._guard(link, partial(ask_awaited, job, link.ask_status))
 
-    def _ahead(self, job: AssignedJob, link: Link) -> int:
+    def _ahead(self, job: AssignedJob, link: Link, now: float) -> int:
         """Return the number of jobs to request together with the outcome of this one."""
         most = self.prefetch
         if most is None:
-            if self._pace.ran(job.function, monotonic() - self._began):
+            if self._pace.ran(job.function, now - self._began):
                 self._is_to_move = True
             most = self._pace.window if link.is_quick else 1
         if not self._asks or not most or self._is_to_move:
             return 0
-        if any(self._is_due(other, link) for other in self._links if other is not link):
-            return 0
+        for other in self._links:
+            if other is not link and self._is_due(other, link, now):
+                return 0
         link.flow = min(most, max(1, link.flow * 2))
         return max(0, link.flow - link.asked - len(link.held))
 
-    def _is_due(self, other: Link, link: Link) -> bool:
+    def _is_due(self, other: Link, link: Link, now: float) -> bool:
         """Return True if another connection must take its turn first."""
         if not other.functions:
             return False
         if other.held or not link.is_quick:
             return True
-        return other.is_idle and monotonic() >= self._turn_ends
+        return other.is_idle and now >= self._turn_ends
 
     def _move(self) -> None:
         """Move each function to the connection for its pace; none of its jobs is current."""
@@ -320,6 +333,7 @@ class GearmandWorkerSession(WorkerSession):
         for link in self._links:
             if link.connection is not None:
                 with contextlib.suppress(BackendError):  # closing at once can lose a result
+                    link.flush()
                     link.connection.echo(self._options.reply_timeout)
             link.disconnect()
         self._in_hand.clear()

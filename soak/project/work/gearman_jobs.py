@@ -47,6 +47,12 @@ def append_again(number: int, seconds: float, fails: bool) -> None:
 
 
 @gearman_job
+def append_quickly(number: int, seconds: float) -> None:
+    time.sleep(seconds)
+    leave("appended", number)
+
+
+@gearman_job
 def release(seconds: float) -> int:
     time.sleep(seconds)
     return RELEASE
