@@ -31,7 +31,8 @@ def check_backend(alias: str, params: Mapping[str, Any]) -> list[CheckMessage]:
 
 def _check_queues(alias: str, queues: Any) -> list[CheckMessage]:
     where = f"TASKS[{alias!r}]['QUEUES']"
-    if isinstance(queues, (str, bytes)) or not all(isinstance(queue, str) for queue in queues):
+    is_list = isinstance(queues, (list, tuple, set, frozenset))
+    if not is_list or not all(isinstance(queue, str) for queue in queues):
         return [_error("E101", f"{where} is {queues!r}, which is not a list of names.")]
     found: list[CheckMessage] = []
     for queue in queues:

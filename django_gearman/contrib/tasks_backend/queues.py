@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...conf import check_queue
 from ...exceptions import SerializationError
 from ...jobs.definition import JobDefinition
 from ...serializers import Call
@@ -25,6 +26,7 @@ class TaskQueue(JobDefinition):
     varies = True
 
     def __init__(self, alias: str, queue: str) -> None:
+        check_queue(queue)  # before its name has others around it
         name = f"{PREFIX}:{alias}:{queue}"
         super().__init__(_not_called, queue=queue, name=name, serializer=SERIALIZER)
         self.alias = alias

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 
 import pytest
 
@@ -197,7 +198,7 @@ def test_checks_find_wrong_options(options, message):
 
     [found] = backend.check()
 
-    assert pytest.importorskip("re").search(message, f"{found.msg} {found.hint}")
+    assert re.search(message, f"{found.msg} {found.hint}")
     assert "TASKS['default']" in found.msg
 
 

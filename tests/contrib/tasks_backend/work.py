@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django_gearman.contrib.tasks_backend import task
+from django_gearman.contrib.tasks_backend import GearmanTaskBackend, task
 
 RAN: list[Any] = []
 SLEPT_SECONDS: list[float] = []
@@ -132,3 +132,7 @@ alias_of_add = add
 class Holder:
     @staticmethod
     def of_class() -> None: ...
+
+
+class OwnBackend(GearmanTaskBackend):
+    """A subclass of a project."""
