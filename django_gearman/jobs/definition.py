@@ -6,8 +6,9 @@ import datetime
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict
 
 from ..conf import check_name, check_queue
@@ -51,6 +52,8 @@ class JobDefinition(Generic[R_co]):
 
     #: True if `for_call` returns another definition.
     varies = False
+    #: Columns of the job's record whose values its submission does not tell.
+    columns: Mapping[str, Any] = MappingProxyType({})
     #: A function that gets each run of the job and its ending, when the ending is reported.
     on_ended: Callable[[Any, Any], None] | None = None
 

@@ -7,6 +7,7 @@ given to another worker meanwhile changes nothing. Each write compares and sets 
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,11 +33,14 @@ class Claim:
     """
     The claim of a run on its record; `number` is 0 if it has none.
 
-    `errors` are those of the attempts before. `is_broken` if the store could not be reached.
+    `errors` are those of the attempts before, `worker_ids` the workers of the claims, this one last.
+    `is_broken` if the store could not be reached.
     """
 
     number: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    worker_ids: list[str] = field(default_factory=list)
+    started_at: datetime.datetime | None = None
     is_broken: bool = False
 
 
@@ -56,13 +60,16 @@ def claim(run: Run, alias: str, *, creates: bool) -> Ending | None:
             if not creates:
                 return None
             if _create(run, alias, {"status": JobRecord.Status.RUNNING}):
-                run.record = Claim(1)
+                run.record = Claim(1, worker_ids=[worker_id()])
                 return None
         elif has_ended(run, row):
             return ending_of(row)
-        elif _change(row, alias, {**_begun(run, row), "status": JobRecord.Status.RUNNING}):
-            run.record = Claim(row["run"] + 1, row["errors"])
-            return None
+        else:
+            begun = _begun(run, row)
+            if _change(row, alias, {**begun, "status": JobRecord.Status.RUNNING}):
+                who, since = begun["worker_ids"], begun["started_at"]
+                run.record = Claim(row["run"] + 1, row["errors"], who, since)
+                return None
     raise Overtaken(f"the record of job {run.identity.id} changes all the time")
 
 

@@ -60,6 +60,7 @@ def of_request(request: JobRequest, job: JobDefinition) -> dict[str, Any]:
         "enqueued_at": timezone.now(),
         "expires_at": _unfinished(0.0 if spec.run_at is None else spec.run_at - time.time()),
         **of_call(job, request.call, request.context, spec.workload)[0],
+        **job.columns,
     }
 
 
@@ -93,6 +94,7 @@ def of_run(run: Run) -> dict[str, Any]:
         "priority": _NUMBERS[who.priority],
         "enqueued_at": time_of(who.enqueued_at),
         **of_attempt(run),
+        **run.job.columns,
     }
 
 

@@ -51,6 +51,8 @@ class Store(Keeper):
         for request in requests:
             job = registry.find(request.task)
             if job is not None and self.records(job):
+                if job.varies:
+                    job, _ = job.for_call(request.call)
                 recorded.append((request, job))
         if not recorded:
             send(requests)

@@ -36,7 +36,7 @@ from .declaring import GearmanTask, validate_policy
 from .in_tests import LocalTasks
 from .local import copy_of, local_results
 from .policy import Policy, policy_of_options
-from .queues import TaskQueue, header_of, task_queue, used_queues
+from .queues import TaskQueue, check_queue_name, header_of, task_queue, used_queues
 from .serializer import as_json
 from .stored import is_stored, stored_result
 
@@ -115,7 +115,7 @@ class GearmanTaskBackend(LocalTasks, BaseTaskBackend):
         super().validate_task(task)
         validate_policy(task, self.default_policy)
         try:
-            task_queue(self.alias, task.queue_name)
+            check_queue_name(self.alias, task.queue_name)
         except ValueError as error:
             raise InvalidTask(
                 f"Queue {task.queue_name!r} is not valid for backend: {error}."

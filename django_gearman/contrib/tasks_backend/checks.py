@@ -15,7 +15,7 @@ from ...backends import get_backend_class
 from ...exceptions import InvalidBackend
 from ...worker.routing import declared_workers
 from .policy import OPTIONS, policy_of_options
-from .queues import task_queue
+from .queues import check_queue_name
 from .stored import STORE, is_stored
 
 KNOWN = (*OPTIONS, "OUTBOX")
@@ -37,7 +37,7 @@ def _check_queues(alias: str, queues: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for queue in queues:
         try:
-            task_queue(alias, queue)
+            check_queue_name(alias, queue)
         except ValueError as error:
             found.append(_error("E101", f"{where}: {error}."))
     if not (queues or _is_local() or _names_queues()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...conf import check_queue
+from ...conf import check_name, check_queue
 from ...exceptions import SerializationError
 from ...jobs.definition import JobDefinition
 from ...serializers import Call
@@ -12,6 +12,7 @@ from ...worker.runs import Ending, RunAttributes
 from .compat import Task
 from .running import TaskRun, fail_unread
 from .serializer import SERIALIZER
+from .stored import is_stored
 
 PREFIX = "django.tasks"
 
@@ -26,9 +27,13 @@ class TaskQueue(JobDefinition):
     varies = True
 
     def __init__(self, alias: str, queue: str) -> None:
-        check_queue(queue)  # before its name has others around it
-        name = f"{PREFIX}:{alias}:{queue}"
-        super().__init__(_not_called, queue=queue, name=name, serializer=SERIALIZER)
+        super().__init__(
+            _not_called,
+            queue=queue,
+            name=f"{PREFIX}:{alias}:{queue}",
+            serializer=SERIALIZER,
+            store_result=is_stored(),
+        )
         self.alias = alias
 
     @property
@@ -61,11 +66,18 @@ def header_of(task: Task[..., Any], alias: str) -> dict[str, Any]:
 _made: dict[str, TaskQueue] = {}
 
 
+def check_queue_name(alias: str, queue: str) -> None:
+    """Raise ValueError for a name that cannot be that of a queue on the job server."""
+    check_queue(queue)
+    check_name(f"{PREFIX}:{alias}:{queue}", "job name")
+
+
 def task_queue(alias: str, queue: str) -> TaskQueue:
     """Return the job of a queue; raise ValueError for a name that cannot be one on the job server."""
     name = f"{PREFIX}:{alias}:{queue}"
     found = _made.get(name)
     if found is None:
+        check_queue_name(alias, queue)
         found = _made.setdefault(name, TaskQueue(alias, queue))
     return found
 

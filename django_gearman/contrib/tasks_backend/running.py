@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from ...jobs.context import JobContext
+from ...jobs.context import JobContext, running
 from ...jobs.definition import JobDefinition
 from ...jobs.options import DEFAULT
 from ...serializers import Call
@@ -31,6 +34,10 @@ from .loading import load_task, time_of
 from .local import local_results
 from .policy import TaskRetries, declared_policy
 from .serializer import SERIALIZER, as_json
+from .stored import task_error
+
+if TYPE_CHECKING:
+    from ..store.claims import Claim
 
 _PLAIN = (str, int, bool, type(None))
 _UNKNOWN_WORKER = "unknown"
@@ -41,6 +48,9 @@ class TaskRun(JobDefinition):
 
     takes_context = True
     is_late = False
+    store_result = True
+    result_ttl = None
+    sensitive = ()
     is_async = False  # until the task is known
 
     def __init__(self, alias: str, queue: str, call: Call) -> None:
@@ -64,6 +74,19 @@ class TaskRun(JobDefinition):
         self._has_started = False
 
     @property
+    def signature(self) -> inspect.Signature:
+        return _signature_of(self.task.func, self.task.takes_context)
+
+    @property
+    def columns(self) -> dict[str, Any]:  # type: ignore[override]
+        return {
+            "backend": self.alias,
+            "priority": self.task.priority,
+            "run_after": self.task.run_after,
+            "enqueued_at": time_of(self._call_args.header.get("enqueued_at")),
+        }
+
+    @property
     def location(self) -> str:
         code = self.task.func.__code__
         return f"{self.name} ({code.co_filename}:{code.co_firstlineno})"
@@ -84,11 +107,18 @@ class TaskRun(JobDefinition):
         """Note that the task starts; return its positional arguments, None if it must not run."""
         if local_results(self.alias).is_cleared(context.id):
             return None
+        run = running.get()
+        claim: Claim | None = getattr(run, "record", None)
         result = self._result = self._result_of(context.id, context.attempt - 1)
         now = timezone.now()
+        if claim is not None and claim.number:
+            errors = [task_error(entry) for entry in claim.errors]
+            _set(result, errors=errors, worker_ids=list(claim.worker_ids))
+            _set(result, started_at=claim.started_at)
+        else:
+            result.worker_ids.append(worker_id())
         if result.started_at is None:
             _set(result, started_at=now)
-        result.worker_ids.append(worker_id())
         _set(result, status=TaskResultStatus.RUNNING, last_attempted_at=now)
         self._has_started = True
         send(task_started, self._backend, task_result=result)
@@ -142,6 +172,14 @@ class TaskRun(JobDefinition):
             _set(result, status=TaskResultStatus.READY)
         elif self._has_started or error is not None:
             finish(self._backend, result, ending)
+
+
+@lru_cache(1000)
+def _signature_of(func: Callable[..., Any], takes_context: bool) -> inspect.Signature:
+    """Return the signature for those who enqueue the task."""
+    signature = inspect.signature(func)
+    parameters = [*signature.parameters.values()]
+    return signature.replace(parameters=parameters[1:]) if takes_context else signature
 
 
 def finish(sender: object, result: TaskResult[Any], ending: Ending) -> None:

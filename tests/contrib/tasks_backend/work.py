@@ -136,3 +136,18 @@ class Holder:
 
 class OwnBackend(GearmanTaskBackend):
     """A subclass of a project."""
+
+
+@task(takes_context=True, max_attempts=2, backoff=no_backoff)
+def show_errors(context: Any) -> int:
+    """Note the attempts and errors before this one."""
+    errors = [error.exception_class.__name__ for error in context.task_result.errors]
+    RAN.append((context.attempt, errors))
+    if context.attempt == 1:
+        raise LookupError("first")
+    return int(context.attempt)
+
+
+@task
+def log_in(user: str, password: str) -> None:
+    RAN.append(password)
