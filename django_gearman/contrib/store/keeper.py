@@ -49,7 +49,7 @@ class Store(Keeper):
     def submit(self, requests: list[JobRequest], send: Send) -> None:
         recorded = []
         for request in requests:
-            job = registry.find(request.task)
+            job = request.definition or registry.find(request.task)
             if job is not None and self.records(job):
                 if job.varies:
                     job, _ = job.for_call(request.call)
@@ -105,7 +105,7 @@ class Store(Keeper):
 
     def begin(self, run: Run) -> Ending | None:
         records = self.records(run.job)
-        if not records and run.call.attempt == 1 and not _is_repeated(run.assigned):
+        if not records and columns.attempt_of(run) == 1:
             return None
         written, ending = safely(
             partial(claims.claim, run, creates=records), f"the run of {_name(run)}"
@@ -166,11 +166,6 @@ def _name(run: Run) -> str:
 
 def _subject(request: JobRequest) -> str:
     return f"the submission of job {request.task} ({request.id})"
-
-
-def _is_repeated(assigned: AssignedJob) -> bool:
-    """Return True for a later attempt whose workload does not say so."""
-    return ":" in assigned.unique
 
 
 def _would_be_late(request: JobRequest, alias: str) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from django.db.models import QuerySet
 
 from ...jobs.definition import JobDefinition
-from ...jobs.identity import id_of, identity_of
+from ...jobs.identity import attempt_of_unique, id_of, identity_of
 from ...protocol.messages import AssignedJob
 from ...worker.runs import Ending
 from . import columns
@@ -16,8 +14,6 @@ from .errors import MAX_ERRORS
 from .models import JobRecord
 from .reading import FINISHED, ending_of
 
-_ATTEMPT = re.compile(r"[0-9a-f]{32}:([0-9]{1,9})")
-
 
 def write(
     job: JobDefinition | None, assigned: AssignedJob, error: BaseException, alias: str
@@ -25,9 +21,7 @@ def write(
     """Write the failure of a job; if the job had ended before, return that ending instead."""
     identity = identity_of(assigned, 1, None)
     job_id = identity.id or id_of(assigned.function, assigned.unique or assigned.handle)
-    found = _ATTEMPT.fullmatch(assigned.unique)
-    attempt = int(found[1]) if found else 1
-    values = columns.of_unread(job, assigned, error, attempt)
+    values = columns.of_unread(job, assigned, error, attempt_of_unique(assigned.unique))
     while True:
         row = _records(job_id, assigned, alias).order_by("pk").values(*COLUMNS).first()
         if row is None:
