@@ -17,6 +17,7 @@ from ...jobs.keeping import Keeper, Send
 from ...jobs.registry import registry
 from ...protocol.messages import AssignedJob
 from ...protocol.names import own_handle
+from ...signals import submit_failed
 from ...utils.records import log
 from ...worker.execution import Run
 from ...worker.runs import Ending
@@ -33,6 +34,7 @@ class Store(Keeper):
     def __init__(self) -> None:
         self._all: bool | None = None  # GEARMAN_STORE_ALL
         setting_changed.connect(self._forget)
+        submit_failed.connect(self._lost)
 
     def _forget(self, setting: str, **named: Any) -> None:
         if setting == "GEARMAN_STORE_ALL":
@@ -100,6 +102,12 @@ class Store(Keeper):
                 rows.filter(status=Status.READY).delete()
 
             safely(delete, _subject(requests[0]))
+
+    def _lost(self, request: JobRequest, exception: BaseException, **named: Any) -> None:
+        """Record a job that could not be sent when its transaction had committed."""
+        job = request.definition or registry.find(request.task)
+        if job is not None and not isinstance(exception, SubmitUncertain):
+            safely(partial(unread.write_lost, request, job, exception), _subject(request))
 
     # Running
 

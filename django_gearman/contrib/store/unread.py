@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from typing import Any
 
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ... import conf
+from ...client.request import JobRequest
 from ...jobs.definition import JobDefinition
 from ...jobs.identity import attempt_of_unique, id_of, identity_of
 from ...protocol.messages import AssignedJob
 from ...worker.runs import Ending
 from . import columns
 from .claims import COLUMNS, insert
-from .errors import MAX_ERRORS
+from .errors import MAX_ERRORS, entry_of, fingerprint_of
 from .models import JobRecord
 from .reading import FINISHED, ending_of
 
@@ -37,6 +42,26 @@ def write(
         unchanged = JobRecord.objects.using(alias).filter(pk=row["id"], run=row["run"])
         if unchanged.filter(status=row["status"]).update(**changed, run=row["run"] + 1):
             return None
+
+
+def write_lost(
+    request: JobRequest[Any], job: JobDefinition, error: BaseException, alias: str
+) -> None:
+    """Write the failure of a job that no job server has; it can be retried."""
+    entry = entry_of(error, 0, ())
+    failed = {
+        "status": JobRecord.Status.FAILED,
+        "exception": entry["exception"][:255],
+        "fingerprint": fingerprint_of(job.name, error),
+        "errors": [entry],
+        "finished_at": timezone.now(),
+        "expires_at": columns.expiry(conf.failure_ttl()),
+    }
+    values = columns.of_request(request, job)
+    del values["id"]
+    if not insert(request.id, alias, {**values, **failed}):
+        rows = JobRecord.objects.using(alias).filter(pk=request.id, run=0)
+        rows.filter(status=JobRecord.Status.READY).update(**failed)
 
 
 def _records(job_id: str, assigned: AssignedJob, alias: str) -> QuerySet[JobRecord]:
