@@ -114,7 +114,7 @@ class Run(RunAttributes):
             self._is_our_clients = type(arrived) is not BareCall
             self.call = attempt_of(arrived)
             self._came_with = self.call.attempt, arrived.context
-            self.job, self._checked = job.for_call(self.call)
+            self.job, self._checked = job.for_call(self.call, self)
         except BaseException as error:  # noqa: BLE001 - decoding may run code of the project's
             self._unreadable = error
             self.call = self._checked = Call()

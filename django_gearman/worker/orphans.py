@@ -74,9 +74,9 @@ def _end(
         if session is not None:
             session.close()  # sent data is lost unless the server has read it
         return
-    job = functions_of(registry.jobs()).get(assigned.function)
-    if job is not None and job.varies and has_workload and death.times < MOST_DEATHS:
-        job = Run(job, assigned, session or OrphanSession([]), get_backend().submit).job
+    job = declared = functions_of(registry.jobs()).get(assigned.function)
+    if declared is not None and declared.varies and has_workload and death.times < MOST_DEATHS:
+        job = Run(declared, assigned, session or OrphanSession([]), get_backend().submit).job
     is_last = job is None or is_last_run(job, assigned, has_workload, death)
     if session is None or not (is_last or death.reported is Reported.NEXT):
         message = "job %s (%s) is given to another worker: its process %s"
@@ -88,12 +88,12 @@ def _end(
         session.send(assigned, WorkComplete(b""))
         death.count(ENDED["retried"])
         session.close()
-    elif job is None:
+    elif job is None or declared is None:
         fail_unknown(assigned, session)
         death.count(ENDED["failed"])
         session.close()
     elif has_workload and may_run_again(job, assigned, death):
-        run = Run(job, assigned, session, get_backend().submit)
+        run = Run(declared, assigned, session, get_backend().submit)
         ending = fail_orphan(run, death)
         death.count(ENDED[ending.state])
         session.close()  # before receivers and log handlers, which may end this process too
@@ -108,10 +108,10 @@ def _end(
         session.close()
         ending = Ending(WorkFail(), error)
         submit = get_backend().submit
-        unread = Run(job, assigned._replace(workload=b""), session, submit)
+        unread = Run(declared, assigned._replace(workload=b""), session, submit)
         unread.identity = identity_of(assigned, 1, None)
         log_failed(unread, ending)
-        signal_failed(Run(job, assigned, session, submit) if has_workload else unread, ending)
+        signal_failed(Run(declared, assigned, session, submit) if has_workload else unread, ending)
 
 
 def is_last_run(

@@ -16,6 +16,7 @@ _TASK_BACKEND = "django_gearman.contrib.tasks_backend.GearmanTaskBackend"
 TASKS = {
     "default": {"BACKEND": _TASK_BACKEND, "QUEUES": ["default", "mail"]},
     "open": {"BACKEND": _TASK_BACKEND, "QUEUES": []},
+    "durable": {"BACKEND": _TASK_BACKEND, "QUEUES": ["durable"], "OPTIONS": {"OUTBOX": True}},
     "patient": {
         "BACKEND": _TASK_BACKEND,
         "QUEUES": ["patient"],

@@ -20,6 +20,7 @@ from . import columns
 from .errors import worker_id
 from .models import JobRecord
 from .reading import FINISHED, Row, ending_of
+from .redaction import storable
 
 COLUMNS = (
     *("id", "name", "function", "status", "handle", "errors", "result"),
@@ -89,7 +90,9 @@ def write(run: Run, ending: Ending, alias: str) -> bool:
             return False
         else:
             ended = columns.of_ending(run, ending, row["errors"])
-            if _change(row, alias, {**_begun(run, row), **ended}):
+            is_dead_workers = held is None and _is_running(run, row)
+            begun = {} if is_dead_workers else _begun(run, row)
+            if _change(row, alias, {**begun, **ended}):
                 run.record = Claim(row["run"] + 1, row["errors"])
                 return True
     raise Overtaken(f"the record of job {run.identity.id} changes all the time")
@@ -102,6 +105,12 @@ def has_ended(run: Run, row: Row) -> bool:
     The id of a job of another program may be made of its unique, which that program uses again.
     """
     return row["status"] in FINISHED and run.identity.enqueued_at is not None
+
+
+def _is_running(run: Run, row: Row) -> bool:
+    """Return True if a worker has claimed this run of the job."""
+    handle = storable(run.assigned.handle)[:255]
+    return bool(row["status"] == JobRecord.Status.RUNNING and row["handle"] == handle)
 
 
 def _row(job_id: str, alias: str) -> Row | None:

@@ -43,10 +43,10 @@ class TaskQueue(JobDefinition):
     def check_call(self, call: Call) -> Call:
         return call
 
-    def for_call(self, call: Call) -> tuple[JobDefinition, Call]:
+    def for_call(self, call: Call, run: Any = None) -> tuple[JobDefinition, Call]:
         if not call.header:
             raise SerializationError("the workload names no task")
-        return TaskRun(self.alias, self.queue, call), call
+        return TaskRun(self.alias, self.queue, call, run), call
 
     def on_ended(self, run: RunAttributes, ending: Ending) -> None:
         fail_unread(self.alias, run, ending)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from ...jobs.context import JobContext, running
+from ...jobs.context import JobContext
 from ...jobs.definition import JobDefinition
 from ...jobs.options import DEFAULT
 from ...serializers import Call
@@ -34,7 +34,7 @@ from .loading import load_task, time_of
 from .local import local_results
 from .policy import TaskRetries, declared_policy
 from .serializer import SERIALIZER, as_json
-from .stored import task_error
+from .stored import recorded_result, task_error
 
 if TYPE_CHECKING:
     from ..store.claims import Claim
@@ -53,7 +53,9 @@ class TaskRun(JobDefinition):
     sensitive = ()
     is_async = False  # until the task is known
 
-    def __init__(self, alias: str, queue: str, call: Call) -> None:
+    def __init__(
+        self, alias: str, queue: str, call: Call, run: RunAttributes | None = None
+    ) -> None:
         # Not that of JobDefinition, which inspects the function's signature.
         self.task = load_task(alias, queue, call.header)
         self.alias = alias
@@ -68,7 +70,8 @@ class TaskRun(JobDefinition):
         policy = declared_policy(self.task).over(backend.default_policy)
         self.timeout = policy.timeout
         self.retry_policy = TaskRetries.of(policy, self._failed)
-        self._call_args = call
+        self._arrived = call
+        self._run = run
         self._result: TaskResult[Any] | None = None
         self._noted: BaseException | None = None
         self._has_started = False
@@ -83,7 +86,7 @@ class TaskRun(JobDefinition):
             "backend": self.alias,
             "priority": self.task.priority,
             "run_after": self.task.run_after,
-            "enqueued_at": time_of(self._call_args.header.get("enqueued_at")),
+            "enqueued_at": time_of(self._arrived.header.get("enqueued_at")),
         }
 
     @property
@@ -107,8 +110,7 @@ class TaskRun(JobDefinition):
         """Note that the task starts; return its positional arguments, None if it must not run."""
         if local_results(self.alias).is_cleared(context.id):
             return None
-        run = running.get()
-        claim: Claim | None = getattr(run, "record", None)
+        claim: Claim | None = None if self._run is None else self._run.record
         result = self._result = self._result_of(context.id, context.attempt - 1)
         now = timezone.now()
         if claim is not None and claim.number:
@@ -129,7 +131,7 @@ class TaskRun(JobDefinition):
         found = local_results(self.alias).find(job_id)
         if found is not None:
             return found
-        header, call = self._call_args.header, self._call_args
+        header, call = self._arrived.header, self._arrived
         return TaskResult(
             task=self.task,
             id=job_id,
@@ -145,13 +147,24 @@ class TaskRun(JobDefinition):
             worker_ids=[_UNKNOWN_WORKER] * attempts,
         )
 
+    def _recorded(self) -> TaskResult[Any] | None:
+        """Return the result of a task that was not called here, from its record, None without one."""
+        if self._run is None or local_results(self.alias).find(self._run.id) is not None:
+            return None
+        return recorded_result(self.alias, self._run.id, self.task, self._arrived)
+
+    def _unstarted(self) -> TaskResult[Any]:
+        if self._run is None:
+            raise RuntimeError("the task is not run here")
+        return self._result_of(self._run.id, self._run.attempt)
+
     # The ending
 
     def _failed(self, error: BaseException) -> TaskResult[Any]:
         """Note that this attempt has raised, and return the result with that."""
+        if self._result is None:  # its process has died
+            self._result = self._recorded() or self._unstarted()
         result = self._result
-        if result is None:
-            raise RuntimeError("the task has not started")
         if self._noted is not None and self._noted is not error:
             result.errors.pop()  # the later error has the earlier one as its context
         if self._noted is not error:
@@ -163,9 +176,11 @@ class TaskRun(JobDefinition):
     def on_ended(self, run: RunAttributes, ending: Ending) -> None:
         if local_results(self.alias).is_cleared(run.id):
             return
+        error = ending.exception
         if self._result is None:  # it was not called: its process died, or a middleware answered
-            self._result = self._result_of(run.id, run.attempt)
-        result, error = self._result, ending.exception
+            self._result = self._recorded()
+            self._noted = None if self._result is None else error  # it has the ending already
+        result = self._result = self._result or self._unstarted()
         if error is not None:
             self._failed(error)
         if ending.handle:

@@ -52,6 +52,16 @@ def stored_result(alias: str, result_id: str) -> TaskResult[Any]:
     return result_of(record, load_task(alias, record.queue, header), call)
 
 
+def recorded_result(
+    alias: str, result_id: str, task: Task[..., Any], call: Call
+) -> TaskResult[Any] | None:
+    """Return the result of a call of a task from its record, None without one."""
+    if not is_stored():
+        return None
+    record = _records().filter(pk=result_id, backend=alias).first()
+    return None if record is None else result_of(record, task, call)
+
+
 def result_of(record: JobRecord, task: Task[..., Any], call: Call) -> TaskResult[Any]:
     """Return the result of a task that has a record."""
     result: TaskResult[Any] = TaskResult(
