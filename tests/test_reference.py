@@ -133,6 +133,11 @@ def test_every_option_of_a_submission_is_listed():
     )
 
 
+def test_every_argument_of_the_decorator_is_described():
+    names = [*inspect.signature(django_gearman.gearman_job).parameters]
+    assert missing(names, "jobs.md", ":param {}:") == []
+
+
 def test_every_attribute_of_a_running_job_is_listed():
     job = inspect.getsource(JobContext.__init__)
     names = [name for name in re.findall(r"self\.(\w+) =", job) if not name.startswith("_")]

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..backends.base import JobSpec
+from ..jobs.definition import JobDefinition
 from ..jobs.identity import CARRIED
 from ..jobs.options import Options
 from ..serializers import Call
@@ -90,6 +91,8 @@ class Described:
     servers: Sequence[Any] | None = None
     #: Known not to be for the worker of the job that waits for it.
     may_wait = False
+    #: The declared job, if it is not in the registry.
+    definition: JobDefinition[Any] | None = None
     _job: GearmanJob | None = None  # created at its first use
 
     @property

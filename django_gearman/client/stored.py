@@ -16,7 +16,7 @@ def is_stored(request: Described) -> bool:
     """Return True if the store keeps the result of this request."""
     if keeping.keeper is None or not request.id:
         return False
-    job = registry.find(request.task)
+    job = request.definition or registry.find(request.task)
     return job is not None and (job.store_result or conf.store_all())
 
 

@@ -56,6 +56,14 @@ class JobDefinition(Generic[R_co]):
     columns: Mapping[str, Any] = MappingProxyType({})
     #: A function that gets each run of the job and its ending, when the ending is reported.
     on_ended: Callable[[Any, Any], None] | None = None
+    #: For the store: record each job and its result, for this time, in seconds.
+    store_result: bool = False
+    result_ttl: float | None = None
+    #: The parameters that records do not show; True keeps no arguments at all.
+    sensitive: bool | tuple[str, ...] = ()
+    #: The alias in TASKS of a task's backend; "" for other jobs.
+    backend = ""
+    _signature = inspect.Signature()
 
     def __init__(
         self,
@@ -111,7 +119,6 @@ class JobDefinition(Generic[R_co]):
         self.result_ttl = result_ttl
         if result_ttl is not None:
             self.result_ttl = check_seconds(result_ttl, f"result_ttl of job {self.name}")
-        #: The parameters that records do not show; True keeps no arguments at all.
         self.sensitive = self._check_sensitive(sensitive)
         self.is_async = inspect.iscoroutinefunction(func)
         self._known_serializer: tuple[object, str, Serializer] = None, "", BUILT_IN["json"]

@@ -30,6 +30,7 @@ CARRIED = "django_gearman"
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _ATTEMPT = re.compile(r"([0-9a-f]{32})(?::[0-9]+)?")
+_LATER = re.compile(r"[0-9a-f]{32}:([0-9]{1,9})")
 # The first hexadecimal digits of the milliseconds from 2004 to 2074.
 _TIMED = re.compile(r"0[12][0-9a-f]{10}7[0-9a-f]{3}8[0-9a-f]{15}")
 _VERSION_7 = 7 << 76 | 8 << 60  # with the variant of all UUIDs today
@@ -114,14 +115,26 @@ def identity_of(assigned: AssignedJob, attempt: int, context: Mapping[str, Any] 
     generated = _ATTEMPT.fullmatch(unique)
     if context is None and not generated:
         return Identity("", unique)
-    carried = (context or {}).get(CARRIED)
-    if isinstance(carried, str) and (found := _CARRIED.fullmatch(carried)):
-        identity = Identity(found[1], found[3] or found[1], _PRIORITIES[found[2]])
-        if fit_unique(identity.unique_of(attempt)) == unique:
-            return identity
+    identity = carried_identity(context or {})
+    if identity is not None and fit_unique(identity.unique_of(attempt)) == unique:
+        return identity
     if generated:
         return Identity(generated[1], generated[1])
     return Identity(id_of(assigned.function, unique or assigned.handle), unique)
+
+
+def carried_identity(context: Mapping[str, Any]) -> Identity | None:
+    """Return the identity in a context, which may be that of the job that submitted this one."""
+    carried = context.get(CARRIED)
+    if isinstance(carried, str) and (found := _CARRIED.fullmatch(carried)):
+        return Identity(found[1], found[3] or found[1], _PRIORITIES[found[2]])
+    return None
+
+
+def attempt_of_unique(unique: str) -> int:
+    """Return the number of the attempt in its unique; 1 if there is none."""
+    found = _LATER.fullmatch(unique)
+    return int(found[1]) if found else 1
 
 
 def _digest(text: str) -> str:

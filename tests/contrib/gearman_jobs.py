@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import connection, models, transaction
+
 from django_gearman import JobContext, RetryJob, current_job, gearman_job
+from django_gearman.contrib.store.models import JobRecord
 
 #: What jobs leave behind for a test to look at; the fixture `has_run` empties it.
 RAN: list[Any] = []
@@ -80,3 +83,33 @@ def raw(data: bytes) -> bytes:
     if data.startswith(b"!"):
         raise ValueError("refused")
     return data
+
+
+@gearman_job(store_result=True)
+def overtaken(fails: bool) -> str:
+    """Return, or fail, when another run of this job has begun."""
+    job = current_job()
+    assert job is not None
+    JobRecord.objects.filter(pk=job.id).update(run=models.F("run") + 1, worker_ids=["another"])
+    if fails:
+        raise ValueError("late")
+    return "late"
+
+
+@gearman_job(store_result=True)
+def loses_its_table(fails: bool) -> str:
+    """Return, or fail, when the table of records is away."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE gearman_jobrecord RENAME TO gearman_away")
+    if fails:
+        raise ValueError("no")
+    return "done"
+
+
+@gearman_job(store_result=True)
+def leaves_a_transaction_open(value: int) -> int:
+    """Return when a transaction has begun, which the worker rolls back."""
+    atomic = transaction.atomic()
+    atomic.__enter__()
+    JobRecord.objects.update(queue="changed")
+    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ def checked(page: Page, test: str) -> Block:
 def prepare(page: Page, project: Path, backend: str = "eager") -> None:
     write_project(page, project)
     (project / "mysite" / "chosen.py").write_text(EAGER.format(backend=backend))
+
+
+def use_server(project: Path, server: Gearmand) -> None:
+    settings = project / "mysite" / "settings.py"
+    settings.write_text(settings.read_text().replace("4730", str(server.port)))
 
 
 def python(script: str, project: Path) -> str:
@@ -144,6 +150,24 @@ def test_the_type_errors_of_the_page_on_typing(tmp_path):
     assert found == [("wrong.py", error) for error in errors], done.stdout
 
 
+@pytest.mark.gearmand
+def test_a_job_that_no_worker_serves_is_marked(tmp_path, own_gearmand):
+    page = PAGES["how-to/my-job-never-runs.md"]
+    prepare(page, tmp_path, "gearman")
+    use_server(tmp_path, own_gearmand)
+    shown = checked(page, "test_a_job_that_no_worker_serves_is_marked").code
+    worker = [sys.executable, "manage.py", "gearman_worker", "-q", "mail:2"]
+
+    with running(worker, tmp_path, own_gearmand, "send-mail"):
+        wait_until(lambda: own_gearmand.totals()["send-mail"][2] == 2, "both processes")
+        python("from shop.gearman_jobs import reverse\nreverse.do_background('abc')\n", tmp_path)
+        done = run(f"{sys.executable} manage.py gearman_status 2>errors.txt", tmp_path)
+
+    output = done.stdout.replace(socket.gethostname(), "web1").replace("+ds", "")
+    assert matches(shown.partition("\n")[2], output), done.stdout
+    assert done.returncode == 2
+
+
 # Other languages
 
 WORKERS = {"worker.php": "php.pdf", "worker.pl": "perl.upper", "worker.sh": "sh.bytes"}
@@ -179,8 +203,7 @@ def running(command: list[str], project: Path, server: Gearmand, name: str) -> I
 def shop(tmp_path, own_gearmand) -> Path:
     """Return the project of the page, with the test's server in its settings."""
     prepare(PAGES["how-to/other-languages.md"], tmp_path, "gearman")
-    settings = tmp_path / "mysite" / "settings.py"
-    settings.write_text(settings.read_text().replace("4730", str(own_gearmand.port)))
+    use_server(tmp_path, own_gearmand)
     return tmp_path
 
 

@@ -13,6 +13,7 @@ has the name of the test that compares it, `<!-- checked by: TEST -->`.
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -231,7 +232,7 @@ def output_of(command: str, project: Path, server: Gearmand) -> str:
     here = command.replace("gearman -", f"gearman -h 127.0.0.1 -p {server.port} -")
     done = run(here, project)
     assert done.returncode == 0, f"{command}\n{done.stdout}"
-    return done.stdout
+    return done.stdout.replace(socket.gethostname(), "web1").replace("+ds", "")
 
 
 def stay(command: str, project: Path, server: Gearmand) -> str:

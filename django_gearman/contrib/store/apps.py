@@ -21,7 +21,9 @@ class StoreConfig(AppConfig):
         from .keeper import Store  # noqa: PLC0415 - the models are loaded now
         from .outbox.service import make_service  # noqa: PLC0415
         from .outbox.submitting import submit  # noqa: PLC0415
+        from .pruning import make_service as make_prune_service  # noqa: PLC0415
 
         install_keeper(Store())
         use_outbox(submit)
         add_service("outbox", make_service)
+        add_service("prune", make_prune_service)

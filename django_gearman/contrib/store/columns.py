@@ -11,6 +11,7 @@ from django.utils import timezone
 from ... import conf
 from ...client.request import JobRequest
 from ...jobs.definition import JobDefinition
+from ...jobs.identity import attempt_of_unique
 from ...jobs.retries import RetryJob
 from ...protocol.messages import AssignedJob, Priority
 from ...serializers import Call
@@ -51,8 +52,9 @@ def of_request(request: JobRequest, job: JobDefinition) -> dict[str, Any]:
     spec = request.spec
     return {
         "id": request.id,
-        "name": job.name,
+        "name": storable(job.name)[:255],
         "queue": job.queue,
+        "backend": job.backend,
         "function": spec.function,
         "unique": "" if spec.unique == request.id else shown_unique(spec.unique),
         "priority": _NUMBERS[spec.priority],
@@ -87,8 +89,9 @@ def of_run(run: Run) -> dict[str, Any]:
     """Return the columns of a job that runs, without its arguments."""
     who = run.identity
     return {
-        "name": run.job.name,
+        "name": storable(run.job.name)[:255],
         "queue": run.job.queue,
+        "backend": run.job.backend,
         "function": run.assigned.function,
         "unique": "" if who.unique == who.id else shown_unique(who.unique),
         "priority": _NUMBERS[who.priority],
@@ -98,11 +101,16 @@ def of_run(run: Run) -> dict[str, Any]:
     }
 
 
+def attempt_of(run: Run) -> int:
+    """Return the number of the attempt; some workloads have none."""
+    return max(run.call.attempt, attempt_of_unique(run.assigned.unique))
+
+
 def of_attempt(run: Run) -> dict[str, Any]:
     """Return the columns that change with each attempt."""
     return {
         "handle": storable(run.assigned.handle)[:255],
-        "attempts": run.call.attempt,
+        "attempts": attempt_of(run),
         "expires_at": _unfinished(0.0),
     }
 
@@ -129,7 +137,7 @@ def of_failure(run: Run, ending: Ending, errors: list[dict[str, Any]]) -> dict[s
     is_final = ending.again is None
     columns: dict[str, Any] = {}
     if is_final or not issubclass(type(error), RetryJob):
-        entry = entry_of(error, run.call.attempt, secrets)
+        entry = entry_of(error, attempt_of(run), secrets)
         columns["errors"] = [*errors, entry][-MAX_ERRORS:]
         columns["exception"] = entry["exception"][:255]
         columns["fingerprint"] = fingerprint_of(run.job.name, error)

@@ -17,6 +17,7 @@ from ...jobs.keeping import Keeper, Send
 from ...jobs.registry import registry
 from ...protocol.messages import AssignedJob
 from ...protocol.names import own_handle
+from ...signals import submit_failed
 from ...utils.records import log
 from ...worker.execution import Run
 from ...worker.runs import Ending
@@ -33,6 +34,7 @@ class Store(Keeper):
     def __init__(self) -> None:
         self._all: bool | None = None  # GEARMAN_STORE_ALL
         setting_changed.connect(self._forget)
+        submit_failed.connect(self._lost)
 
     def _forget(self, setting: str, **named: Any) -> None:
         if setting == "GEARMAN_STORE_ALL":
@@ -49,7 +51,7 @@ class Store(Keeper):
     def submit(self, requests: list[JobRequest], send: Send) -> None:
         recorded = []
         for request in requests:
-            job = registry.find(request.task)
+            job = request.definition or registry.find(request.task)
             if job is not None and self.records(job):
                 if job.varies:
                     job, _ = job.for_call(request.call)
@@ -101,11 +103,17 @@ class Store(Keeper):
 
             safely(delete, _subject(requests[0]))
 
+    def _lost(self, request: JobRequest, exception: BaseException, **named: Any) -> None:
+        """Record a job that could not be sent when its transaction had committed."""
+        job = request.definition or registry.find(request.task)
+        if job is not None and not isinstance(exception, SubmitUncertain):
+            safely(partial(unread.write_lost, request, job, exception), _subject(request))
+
     # Running
 
     def begin(self, run: Run) -> Ending | None:
         records = self.records(run.job)
-        if not records and run.call.attempt == 1 and not _is_repeated(run.assigned):
+        if not records and columns.attempt_of(run) == 1:
             return None
         written, ending = safely(
             partial(claims.claim, run, creates=records), f"the run of {_name(run)}"
@@ -166,11 +174,6 @@ def _name(run: Run) -> str:
 
 def _subject(request: JobRequest) -> str:
     return f"the submission of job {request.task} ({request.id})"
-
-
-def _is_repeated(assigned: AssignedJob) -> bool:
-    """Return True for a later attempt whose workload does not say so."""
-    return ":" in assigned.unique
 
 
 def _would_be_late(request: JobRequest, alias: str) -> bool:

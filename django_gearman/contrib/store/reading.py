@@ -26,7 +26,7 @@ Row = dict[str, Any]
 FINISHED = (Status.SUCCESSFUL, Status.FAILED, Status.CANCELLED)
 # Seconds between two looks at a record.
 _FIRST_LOOK, _LAST_LOOK = 0.02, 1.0
-_COLUMNS = ("id", "name", "function", "status", "handle", "errors", "result")
+_COLUMNS = ("id", "name", "function", "backend", "status", "handle", "errors", "result")
 
 
 def find(job_id: str) -> Row | None:
@@ -58,7 +58,8 @@ def value_of(row: Row) -> Any:
     if row["status"] != Status.SUCCESSFUL:
         raise failure_of(row["name"], row["handle"], row["status"], row["errors"])
     check_result(row)
-    return serializer_of(row["name"], row["function"]).loads_result(bytes(row["result"]))
+    serializer = serializer_of(row["name"], row["function"], row["backend"])
+    return serializer.loads_result(bytes(row["result"]))
 
 
 def check_result(row: Row) -> None:
@@ -70,8 +71,14 @@ def check_result(row: Row) -> None:
         )
 
 
-def serializer_of(name: str, function: str) -> Serializer:
+#: The serializer of tasks; their backend sets it.
+task_serializer: Serializer | None = None
+
+
+def serializer_of(name: str, function: str, backend: str = "") -> Serializer:
     """Return the serializer of a job, which this process need not know."""
+    if backend and task_serializer is not None:
+        return task_serializer.for_function(function)
     job = registry.find(name)
     default = conf.serializer()
     chosen = get_serializer(default) if job is None else job.serializer_over(default)

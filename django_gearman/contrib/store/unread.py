@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from typing import Any
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
+from ... import conf
+from ...client.request import JobRequest
 from ...jobs.definition import JobDefinition
-from ...jobs.identity import id_of, identity_of
+from ...jobs.identity import attempt_of_unique, id_of, identity_of
 from ...protocol.messages import AssignedJob
 from ...worker.runs import Ending
 from . import columns
 from .claims import COLUMNS, insert
-from .errors import MAX_ERRORS
+from .errors import MAX_ERRORS, entry_of, fingerprint_of
 from .models import JobRecord
 from .reading import FINISHED, ending_of
-
-_ATTEMPT = re.compile(r"[0-9a-f]{32}:([0-9]{1,9})")
 
 
 def write(
@@ -25,9 +26,7 @@ def write(
     """Write the failure of a job; if the job had ended before, return that ending instead."""
     identity = identity_of(assigned, 1, None)
     job_id = identity.id or id_of(assigned.function, assigned.unique or assigned.handle)
-    found = _ATTEMPT.fullmatch(assigned.unique)
-    attempt = int(found[1]) if found else 1
-    values = columns.of_unread(job, assigned, error, attempt)
+    values = columns.of_unread(job, assigned, error, attempt_of_unique(assigned.unique))
     while True:
         row = _records(job_id, assigned, alias).order_by("pk").values(*COLUMNS).first()
         if row is None:
@@ -44,6 +43,26 @@ def write(
         unchanged = JobRecord.objects.using(alias).filter(pk=row["id"], run=row["run"])
         if unchanged.filter(status=row["status"]).update(**changed, run=row["run"] + 1):
             return None
+
+
+def write_lost(
+    request: JobRequest[Any], job: JobDefinition, error: BaseException, alias: str
+) -> None:
+    """Write the failure of a job that no job server has; it can be retried."""
+    entry = entry_of(error, 0, ())
+    failed = {
+        "status": JobRecord.Status.FAILED,
+        "exception": entry["exception"][:255],
+        "fingerprint": fingerprint_of(job.name, error),
+        "errors": [entry],
+        "finished_at": timezone.now(),
+        "expires_at": columns.expiry(conf.failure_ttl()),
+    }
+    values = columns.of_request(request, job)
+    del values["id"]
+    if not insert(request.id, alias, {**values, **failed}):
+        rows = JobRecord.objects.using(alias).filter(pk=request.id, run=0)
+        rows.filter(status=JobRecord.Status.READY).update(**failed)
 
 
 def _records(job_id: str, assigned: AssignedJob, alias: str) -> QuerySet[JobRecord]:

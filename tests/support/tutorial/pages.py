@@ -6,8 +6,8 @@ The sentence before a block of code says what to do with it:
 * "Create `PATH`:", "Replace `PATH` with:", "Add to the end of `PATH`:" and "In `PATH`, replace
   `TEXT` with:" are files.
 * A block of the language "console" is typed into a terminal: lines with "$ " are commands, the others
-  their output. A paragraph that says "first terminal" (second, third ...) chooses the terminal.
-  Otherwise it is the one of the step before.
+  their output. The words "first terminal" (second, third ...) in the text since the block before
+  choose the terminal; the last ones count.
 * A block of the language "text" is what that terminal shows next. If the paragraph says "Press Ctrl-C",
   do that before.
 
@@ -75,7 +75,7 @@ def steps(page: Path) -> list[Step]:
         end = block.end()
         found += [Browsed(paragraph) for paragraph in paragraphs if "http://127" in paragraph]
         before = paragraphs[-1] if paragraphs else ""
-        if named := _TERMINAL.findall(before):
+        if named := _TERMINAL.findall(" ".join(paragraphs)):
             terminal = _TERMINALS.index(named[-1])
         language, code = block.groups()
         if named_file := _FILE.search(before):

@@ -2,9 +2,9 @@
 Output of a page beside output of a terminal.
 
 Not compared are numbers of seconds and milliseconds, dates and times of day, ids of processes, jobs
-and clients, the place of the project, the versions of Django and Python, colours, the ^C of a
-terminal, and space at the end of a line. In a page, "..." is the rest of a line, and a line of "..."
-is any number of lines.
+and clients, the place of the project, the versions of Django, Python and this package, colours, the
+^C of a terminal, and the width of columns. In a page, "..." is the rest of a line, and a line of
+"..." is any number of lines.
 """
 
 from __future__ import annotations
@@ -12,21 +12,26 @@ from __future__ import annotations
 import re
 import socket
 
+_HOST = rf"(?:{re.escape(socket.gethostname())}|web1)"  # this machine, and that of the pages
 _NOISE = [
     (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r"), ""),
     (re.compile(r"\^C\n?"), ""),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),
-    (re.compile(r"\b\d+(?:\.\d+)?(?= (?:s|ms)\b)"), "<number>"),
+    (re.compile(r"\b\d+(?:\.\d+)?(?= ?(?:s|ms)\b)"), "<number>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<id>"),
     (re.compile(r"\bH:[\w.-]+:\d+"), "<handle>"),
     (re.compile(r"\b(process|pid) \d+"), r"\1 <pid>"),
     (re.compile(r"(?<=<time> )\d+(?= [A-Z]+ )"), "<pid>"),
-    (re.compile(rf"\b(?:{re.escape(socket.gethostname())}|web1)/\d+/"), "<host>/<pid>/"),
+    (re.compile(rf"^{_HOST} +\d+(?:, \d+)*", re.MULTILINE), "<host>  <pids>"),
+    (re.compile(r"(?<=\S) {2,}"), "  "),
     (re.compile(r"Starting WSGI development server"), "Starting development server"),  # Django 6
     (re.compile(r"/\S+/gallery-site/"), "<project>/"),
-    (re.compile(r"\b(Django|Python)( version)? \d+\.\d+(?:\.\d+)?"), r"\1\2 <version>"),
+    (
+        re.compile(r"\b(Django|Python|gearman_server)( version)? \d+\.\d+(?:\.\d+)?"),
+        r"\1\2 <version>",
+    ),
 ]
 
 

@@ -50,7 +50,7 @@ def write_rows(
     Raises TableMissing if the database has no such table.
     """
     named = dump_servers(servers)
-    rows = [_row(request.spec, request.id, named) for request in requests]
+    rows = [row_of(request.spec, request.id, named) for request in requests]
     with naming_missing_tables(alias):
         if len(rows) > 1 and connections[alias].features.can_return_rows_from_bulk_insert:
             OutboxJob.objects.using(alias).bulk_create(rows)
@@ -60,7 +60,8 @@ def write_rows(
     return [row.pk for row in rows]
 
 
-def _row(spec: JobSpec, job_id: str, servers: str) -> OutboxJob:
+def row_of(spec: JobSpec, job_id: str, servers: str = "") -> OutboxJob:
+    """Return the row of a job, which is not saved yet."""
     return OutboxJob(
         job_id=job_id,
         function=spec.function,

@@ -1,0 +1,213 @@
+"""
+What people do with failed jobs: run them again, or discard them.
+
+Both work in batches, each in a transaction of its own. So they can be interrupted, and started again
+for what is left. A job is changed only if it still is a failure: if two people retry it at once, it
+runs once.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from django.db import connections, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from ... import conf, environment
+from ...jobs.identity import CARRIED, Identity, carried_identity
+from ...protocol.messages import JobSpec, Priority
+from ...serializers import BareCall
+from .columns import expiry
+from .functions import DatabaseTime
+from .models import JobRecord, OutboxJob
+from .outbox.relay import Relay
+from .outbox.rows import row_of
+from .reading import serializer_of
+from .writing import database
+
+Status = JobRecord.Status
+
+#: Records that are changed in one transaction.
+BATCH = 1000
+_COLUMNS = ("id", "name", "function", "backend", "workload", "attempts", "priority")
+_PRIORITIES = {-1: Priority.LOW, 0: Priority.NORMAL, 1: Priority.HIGH}
+
+#: Ids, or a query set of records.
+Records = QuerySet[JobRecord] | Iterable[str]
+#: A function that is called after each batch, with the number of jobs so far.
+Progress = Callable[[int], object]
+
+
+@dataclass
+class Retried:
+    """
+    The outcome of `retry`.
+
+    `count` jobs run again; `waiting` of them wait in the outbox, because no job server took them.
+    `refused` has the reason for each job that cannot run again, by id.
+    """
+
+    count: int = 0
+    waiting: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def failures(
+    *,
+    job: str | None = None,
+    exception: str | None = None,
+    since: datetime.datetime | datetime.timedelta | None = None,
+) -> QuerySet[JobRecord]:
+    """
+    Return the records of failed jobs, the latest first.
+
+    `job` is a job's name. `exception` is the name of a class, with or without its module. `since`
+    is the time of the failure, or how long ago that may be.
+    """
+    found = JobRecord.objects.using(database()).filter(status=Status.FAILED)
+    if job is not None:
+        found = found.filter(name=job)
+    if exception is not None:
+        found = found.filter(Q(exception=exception) | Q(exception__endswith=f".{exception}"))
+    if isinstance(since, datetime.timedelta):
+        since = timezone.now() - since
+    if since is not None:
+        found = found.filter(finished_at__gte=since)
+    return found.order_by("-finished_at", "pk")
+
+
+def retry(records: Records, progress: Progress | None = None) -> Retried:
+    """
+    Run failed jobs again, under their ids; their attempts go on counting.
+
+    Jobs that have not failed are left alone. A job whose arguments are not kept is refused.
+    """
+    outcome = Retried()
+    for rows in _batches(records):
+        alias = rows[0]._state.db or database()
+        specs = {}
+        for row in rows:
+            try:
+                specs[row.pk] = next_attempt(row)
+            except ValueError as error:
+                outcome.refused[row.pk] = str(error)
+        with transaction.atomic(using=alias):
+            claimed = _claim([*specs], alias)
+            rows_of_outbox = OutboxJob.objects.using(alias)
+            rows_of_outbox.filter(job_id__in=claimed).delete()  # of an attempt that was sent
+            rows_of_outbox.bulk_create([_due(specs[key], key) for key in claimed])
+        outcome.count += len(claimed)
+        _send_on_commit(alias)
+        outcome.waiting += rows_of_outbox.filter(job_id__in=claimed).count()
+        if progress is not None:
+            progress(outcome.count)
+    return outcome
+
+
+def discard(records: Records, progress: Progress | None = None) -> int:
+    """Delete the records of failed jobs, and return their number. Other jobs are left alone."""
+    count = 0
+    for rows in _batches(records):
+        alias = rows[0]._state.db or database()
+        keys = [row.pk for row in rows]
+        failed = JobRecord.objects.using(alias).filter(pk__in=keys, status=Status.FAILED)
+        count += failed.delete()[0]
+        if progress is not None:
+            progress(count)
+    return count
+
+
+def next_attempt(row: JobRecord) -> JobSpec:
+    """
+    Return the next attempt of a failed job, with the bytes of its arguments as they came.
+
+    Raises ValueError if the record does not have them.
+    """
+    if row.workload is None:
+        raise ValueError(
+            f"job {row.name} ({row.pk}) cannot run again: its record keeps no arguments, because the "
+            "job declares sensitive=True, or its worker died with arguments too large to be handed on"
+        )
+    attempt, workload = row.attempts + 1, bytes(row.workload)
+    identity = Identity(row.pk, row.pk, _PRIORITIES.get(row.priority, Priority.NORMAL))
+    serializer = serializer_of(row.name, row.function, row.backend)
+    with suppress(
+        Exception
+    ):  # it may run code of the project; unreadable bytes are sent as they are
+        call = serializer.loads_call(workload)
+        if serializer.carries_calls and type(call) is not BareCall:
+            carried = carried_identity(call.context)
+            if carried is not None and carried.id == row.pk:
+                identity = carried
+            context = {name: value for name, value in call.context.items() if name != CARRIED}
+            context |= identity.carried()
+            workload = serializer.dumps_call(call._replace(attempt=attempt, context=context))
+    return JobSpec(
+        row.function,
+        workload,
+        identity.unique_of(attempt),
+        identity.priority,
+        background=True,
+    )
+
+
+def _due(spec: JobSpec, job_id: str) -> OutboxJob:
+    row = row_of(spec, job_id)
+    row.next_try_at = DatabaseTime()
+    return row
+
+
+def _send_on_commit(alias: str) -> None:
+    """Send the rows of the outbox now, or after the transaction of the caller."""
+    present = environment.current()
+
+    def sweep() -> None:
+        Relay(alias).sweep()
+
+    if present.is_in_transaction(connections[alias]):
+        present.on_commit(transaction.on_commit, sweep, alias)
+    else:
+        sweep()
+
+
+def _batches(records: Records) -> Iterator[list[JobRecord]]:
+    """Yield the failed jobs among records, in batches; each batch is read after the one before."""
+    if isinstance(records, QuerySet):
+        last = ""
+        failed = records.filter(status=Status.FAILED).order_by("pk").only(*_COLUMNS)
+        while rows := [*failed.filter(pk__gt=last)[:BATCH]]:
+            yield rows
+            last = rows[-1].pk
+        return
+    if isinstance(records, str):
+        raise TypeError(f"pass a list of ids, not one: [{records!r}]")
+    keys = list(dict.fromkeys(records))
+    for start in range(0, len(keys), BATCH):
+        some = JobRecord.objects.using(database()).filter(pk__in=keys[start : start + BATCH])
+        if rows := [*some.filter(status=Status.FAILED).order_by("pk").only(*_COLUMNS)]:
+            yield rows
+
+
+def _claim(keys: list[str], alias: str) -> list[str]:
+    """
+    Make failed jobs ready, and return those which are changed by this call.
+
+    The rows are marked by the UPDATE itself, so this needs no locks that SQLite does not have.
+    """
+    mark = f"retry:{get_random_string(32)}"
+    rows = JobRecord.objects.using(alias).filter(pk__in=keys)
+    ttl = conf.failure_ttl()
+    rows.filter(status=Status.FAILED).update(
+        status=Status.READY,
+        handle=mark,
+        run=F("run") + 1,
+        finished_at=None,
+        run_after=None,
+        expires_at=expiry(ttl),
+    )
+    return [*rows.filter(handle=mark).order_by("pk").values_list("pk", flat=True)]
