@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from importlib import import_module
+from types import ModuleType
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -27,11 +28,15 @@ class DjangoGearmanConfig(AppConfig):
     name = "django_gearman"
     verbose_name = "Gearman"
 
-    def ready(self) -> None:
-        if "gearman_worker" in sys.argv:  # before other code keeps a reference to them
+    def __init__(self, app_name: str, app_module: ModuleType) -> None:
+        super().__init__(app_name, app_module)
+        # Now, because the modules of other apps may print, or keep a reference to the streams.
+        if "gearman_worker" in sys.argv:
             protect_streams()
         if wants_json(sys.argv):
             write_json()
+
+    def ready(self) -> None:
         isolate_test_runs()
         checks.register(check_settings, "gearman")
         checks.register(check_placement, "gearman")

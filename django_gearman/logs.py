@@ -98,22 +98,31 @@ def _jsonable(value: object) -> object:
 _job_filter = JobFilter()
 
 
-def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the option's name
+def show_logs(
+    verbosity: int,
+    format: str,  # noqa: A002 - as in the option's name
+    terminal: logging.Formatter | None = None,
+) -> bool:
     """
     Write the library's log records to stderr, unless the project's LOGGING handles them.
 
     Records about the start and end of a job need a `verbosity` above 1. A `verbosity` of 0 shows
     warnings and errors only. With the format "json", each record is a line of JSON. The project's
     own handlers for stdout and stderr, and the root logger's, then write JSON too.
+
+    If the user reads stderr on a terminal, `terminal` is the formatter for that. It shows the start
+    and end of each job at a `verbosity` of 1, too. Returns False if the project's LOGGING handles
+    the records.
     """
     logger = logging.getLogger("django_gearman")
-    if not logger.hasHandlers():
+    if is_ours := not logger.hasHandlers():
         own = logging.StreamHandler(console_stream("stderr"))
-        own.setFormatter(TextFormatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+        plain = TextFormatter("%(asctime)s %(process)d %(levelname)s %(message)s")
+        own.setFormatter(terminal or plain)
         logger.addHandler(own)
         levels = [logging.WARNING, logging.INFO, logging.DEBUG]
         logger.setLevel(levels[min(max(verbosity, 0), 2)])
-        if verbosity <= 1:
+        if verbosity <= (1 if terminal is None else 0):
             logging.getLogger("django_gearman.jobs").setLevel(logging.WARNING)
     for handler in [*logger.handlers, *logging.getLogger().handlers]:
         handler.addFilter(_make_ours_safe)
@@ -124,6 +133,7 @@ def show_logs(verbosity: int, format: str) -> None:  # noqa: A002 - as in the op
     log_uncaught()
     if format == "json":
         write_json()
+    return is_ours
 
 
 def write_json() -> None:

@@ -13,4 +13,4 @@ INSTALLED_APPS = [
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 GEARMAN_BACKEND = "eager"
-GEARMAN_EXTERNAL_JOBS = ["php.*"]
+GEARMAN_EXTERNAL_JOBS = ["php.*", "gearman_example.shop.*"]

@@ -207,7 +207,8 @@ class Supervisor:
             self._on_signal(signal.SIGTERM)  # the terminal was closed
         elif number == signal.SIGHUP:
             if not self._is_stopping and not self._reload.begin():
-                self._renew()  # with the same code again
+                logger.info("replacing the processes one by one, with the same code")
+                self._renew()
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._is_stopping:
                 self._kill_at = time.monotonic()

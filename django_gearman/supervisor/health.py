@@ -37,6 +37,7 @@ class Health:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
+        self._began = time.monotonic()
         self._last_status = ""
         self._was_ready = False
         self._failed = False
@@ -56,7 +57,7 @@ class Health:
             notify("STOPPING=1" if status.is_stopping else "", f"STATUS={message}")
         if status.is_ready and not self._was_ready:
             self._was_ready = True
-            logger.info("ready: %s", message)
+            logger.info("ready: %s, after %.1f s", message, now - self._began)
             notify("READY=1")
         if self._watchdog_seconds and now - self._watchdog_at >= self._watchdog_seconds:
             self._watchdog_at = now

@@ -60,7 +60,7 @@ def tell_started(run: RunAttributes) -> None:
     if job_started.receivers:
         send(job_started, run.job, context=run.job_context)
     if logger.isEnabledFor(logging.INFO):
-        _log(run, logging.INFO, "job %s (%s) started")
+        _log(run, logging.INFO, "started", "job %s (%s) started")
 
 
 def tell_finished(run: RunAttributes, ending: Ending) -> None:
@@ -69,7 +69,8 @@ def tell_finished(run: RunAttributes, ending: Ending) -> None:
         tell_failed(run, ending)
     else:
         if logger.isEnabledFor(logging.INFO):
-            _log(run, logging.INFO, "job %s (%s) finished in %.3f s", ending.seconds)
+            message, seconds = "job %s (%s) finished in %.3f s", ending.seconds
+            _log(run, logging.INFO, "succeeded", message, seconds, gearman_seconds=seconds)
         if run.job.on_ended is not None:
             run.job.on_ended(run, ending)
     if job_finished.receivers:
@@ -97,7 +98,7 @@ def log_failed(run: RunAttributes, ending: Ending) -> None:
     else:
         message = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
         about = run.call.attempt, run.digest, error
-        _log(run, logging.ERROR, message, *about, error=error)
+        _log(run, logging.ERROR, "failed", message, *about, error=error)
 
 
 def signal_failed(run: RunAttributes, ending: Ending) -> None:
@@ -118,18 +119,27 @@ def tell_answered(run: RunAttributes, ending: Ending) -> None:
 
 def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
     if issubclass(type(error), RetryJob):
-        _log(run, logging.INFO, "job %s (%s) runs again in %g s", delay)
+        message = "job %s (%s) runs again in %g s"
+        _log(run, logging.INFO, "retried", message, delay, gearman_delay=delay)
         return
     message = "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r"
     about = run.call.attempt, (run.job.retries or 0) + 1, delay, error
-    _log(run, logging.WARNING, message, *about, error=error)
+    _log(run, logging.WARNING, "retried", message, *about, error=error, gearman_delay=delay)
 
 
 def _log(
-    run: RunAttributes, level: int, message: str, *about: object, error: BaseException | None = None
+    run: RunAttributes,
+    level: int,
+    state: str,
+    message: str,
+    *about: object,
+    error: BaseException | None = None,
+    **more: float,
 ) -> None:
+    """Log a message about a run; formatters may read its state, and the fields `more`."""
     names = run.job.name, run.assigned.handle
-    log(logger, level, message, *names, *about, exc_info=error, extra=run.log_fields)
+    extra = {**run.log_fields, "gearman_state": state, **more}
+    log(logger, level, message, *names, *about, exc_info=error, extra=extra)
 
 
 def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:

@@ -36,8 +36,8 @@ def test_each_line_of_a_worker_is_json(launch, client, own_gearmand, monkeypatch
 
     assert all({"time", "level", "logger", "process", "message"} <= set(r) for r in records(worker))
     message = messages(worker)
-    assert "1 worker process on" in message
-    assert "tests.integration.mark (queue default)" in message
+    assert f"Job server: {own_gearmand.address}  up, gearmand " in message
+    assert "Processes: 1 process serves all queues" in message
     assert "No worker in GEARMAN_WORKERS serves queue" in message
     assert "printed in parts and on" in message
     assert "one\ntwo" in message

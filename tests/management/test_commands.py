@@ -6,7 +6,6 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from django_gearman import GearmanWorker
 from django_gearman.management.commands import gearman_worker
 from django_gearman.testing.gearmand import free_port
 
@@ -128,28 +127,6 @@ def test_the_example_says_when_the_server_is_down(settings, production):
     settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
     with pytest.raises(CommandError, match=r"'python manage\.py gearman_server' starts one"):
         run("gearman_example_client")
-
-
-@pytest.mark.parametrize(
-    ("queues", "lines"),
-    [
-        ([None], ["1 process serves all queues"]),
-        ([None, None], ["2 processes serve all queues"]),
-        ([["mail"]], ["1 process serves queue mail only"]),
-        (
-            [["mail", "default"], ["mail", "default"], ["slow"]],
-            ["2 processes serve queues mail, default, shared", "1 process serves queue slow only"],
-        ),
-        (
-            [["mail", "*"], ["slow"]],
-            ["1 process serves all queues", "1 process serves queue slow only"],
-        ),
-    ],
-)
-def test_a_worker_tells_how_its_processes_share_the_queues(queues, lines):
-    message = gearman_worker._layout([GearmanWorker(each) for each in queues])
-
-    assert [line.strip() for line in message] == lines
 
 
 def test_the_help_says_which_queues_share_processes():

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import logging
+import socket
 import sys
-from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
+from django.core.management.color import color_style, no_style
 
 from ... import conf
 from ...backends import (
@@ -15,15 +18,16 @@ from ...backends import (
     check_backend,
     close_backends,
     get_backend_class,
-    parse_servers,
     use_backend,
 )
 from ...exceptions import GearmanError
 from ...jobs.functions import functions_of
 from ...jobserver.serving import Options
 from ...logs import show_logs
-from ...supervisor import Reload, Slot, Supervisor
+from ...supervisor import Account, Reload, Scoreboard, Slot, Supervisor
 from ...supervisor.health import Health, check_health_file
+from ...supervisor.process import Start
+from ...supervisor.reload import is_taking_over, previous_release
 from ...utils.records import get_logger
 from ...utils.text import str_of
 from ...worker.attendant import attendant
@@ -33,16 +37,18 @@ from ...worker.process import Limits, prepare_worker
 from ...worker.routing import parse_processes, undeclared_queues
 from ...worker.worker import GearmanWorker
 from ..autoreload import reload_on_change
+from ..banner import Item, as_text, banner, changes, describe_release, farewell
 from ..own_server import own_server, slot_of
+from ..terminal_logs import TerminalFormatter, name_process
 from ._arguments import add_log_format, positive_number, prefetch, whole_number
-from ._output import write_line
+from ._output import OutputCommand, terminal_width, write_line
 
 logger = get_logger("django_gearman.worker.worker")
 
 _LONGEST = 20_000  # characters of a message
 
 
-class Command(BaseCommand):
+class Command(OutputCommand):
     help = (
         "Run jobs in one or more processes, from all queues or from those of -q. Ctrl-C or "
         "SIGTERM stops the worker after its current jobs; a second one stops it at once. "
@@ -147,15 +153,29 @@ class Command(BaseCommand):
         if options["check"]:
             write_line(self.stdout, "the worker can start")
             return
-        show_logs(options["verbosity"], options["log_format"])
-        services = [slot_of(server)] if server is not None else []
         is_json = options["log_format"] == "json"
-        if options["verbosity"] > 0:
-            self._announce(workers, server, is_json)
+        shows_logs = show_logs(
+            options["verbosity"], options["log_format"], self._terminal(**options)
+        )
+        slots = self._slots(processes, server, **options)
+        release = describe_release(workers, slots)
+        if is_taking_over():
+            logger.info("Reloaded: %s", changes(previous_release(), release))
+        elif options["verbosity"] > 0:
+            logs = "stderr" if shows_logs else "as LOGGING in your settings says"
+            period = options["grace_period"]
+            self._announce(banner(workers, server, logs=logs, grace_period=period), is_json)
         self._warn(workers, is_json)
-        code = self._run(processes, services, **options)
-        if code:
-            raise CommandError("the worker processes could not start", returncode=code)
+        account = self._run(slots, release, **options)
+        logger.info("Stopped: %s", farewell(account))
+
+    def _terminal(self, *, log_format: str, **options: Any) -> logging.Formatter | None:
+        """Return the formatter for records on a terminal; None if stderr is none."""
+        if log_format == "json" or not self.stderr.isatty():
+            return None
+        is_plain = options["no_color"]
+        style = no_style() if is_plain else color_style(force_color=True)
+        return TerminalFormatter(style, terminal_width)
 
     def _server(self, *, with_server: bool, store: Path | None, **options: Any) -> Options | None:
         if store is not None and not with_server:
@@ -180,18 +200,19 @@ class Command(BaseCommand):
         conf.middleware()
         use_backend()
 
-    def _run(
-        self,
-        processes: list[tuple[str, list[str] | None]],
-        services: list[Slot],
-        **options: Any,
-    ) -> int:
+    def _slots(
+        self, processes: list[tuple[str, list[str] | None]], server: Options | None, **options: Any
+    ) -> list[Slot]:
         limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
-        start = partial(prepare_worker, limits, **own)
-        slots = services + [Slot(name, partial(start, queues)) for name, queues in processes]
-        if not options["burst"]:
-            slots += attendant()
+        slots = [slot_of(server)] if server is not None else []
+        for name, queues in processes:
+            slots.append(
+                Slot(name, partial(_start, name, partial(prepare_worker, limits, queues, **own)))
+            )
+        return slots if options["burst"] else slots + attendant()
+
+    def _run(self, slots: list[Slot], release: Mapping[str, Any], **options: Any) -> Account:
         close_backends()
         close_shared()
         for warning in warnings_of_sharing():
@@ -203,18 +224,22 @@ class Command(BaseCommand):
         command = None
         if "gearman_worker" in sys.argv:  # not if another program has called this
             command = [sys.executable, *sys.orig_argv[1:]]
+        supervisor = Supervisor(
+            slots,
+            grace_period=options["grace_period"],
+            on_death=end_orphan,
+            describe=describe,
+            report=health,
+            reload=Reload(command, ["--check"], slots, release),
+            in_child=_begin_process,
+        )
         try:
-            return Supervisor(
-                slots,
-                grace_period=options["grace_period"],
-                on_death=end_orphan,
-                describe=describe,
-                report=health,
-                reload=Reload(command, ["--check"], slots),
-                in_child=_begin_process,
-            ).run()
+            code = supervisor.run()
         finally:
             health.forget()
+        if code:
+            raise CommandError("the worker processes could not start", returncode=code)
+        return supervisor.account
 
     def _warn(self, workers: list[GearmanWorker], is_json: bool) -> None:
         try:
@@ -233,39 +258,22 @@ class Command(BaseCommand):
         else:
             write_line(self.stderr, warning)
 
-    def _announce(
-        self, workers: list[GearmanWorker], server: Options | None, is_json: bool
-    ) -> None:
-        _, servers, _ = backend_settings()
-        where = ", ".join(map(str, parse_servers(servers)))
-        noun = "process" if len(workers) == 1 else "processes"
-        lines = [f"{len(workers)} worker {noun} on {where}, serving", *_layout(workers)]
-        if server is not None:
-            kept = f"background jobs in {server.store}" if server.store else "jobs in memory"
-            lines.append(f"  1 more process is the job server, with {kept}")
-        jobs = {job.name: job for worker in workers for job in worker.jobs}
-        lines += [f"  {job.name} (queue {job.queue})" for job in jobs.values()]
-        for line in lines:
-            if is_json:
-                logger.info("%s", line.strip())
-            else:
-                write_line(self.stdout, line)
+    def _announce(self, items: list[Item], is_json: bool) -> None:
+        if is_json:
+            for label, text, _ in items:
+                logger.info("%s", f"{label}: {text}" if label else text)
+            return
+        for line, style in as_text(items, self.width):
+            self.say(line, getattr(self.style, style, None))
         self.stdout.flush()
 
 
-def _layout(workers: list[GearmanWorker]) -> list[str]:
-    """Return a line for each kind of process, with the queues that it serves."""
-    groups = Counter(tuple(dict.fromkeys(worker.queues or ["*"])) for worker in workers)
-    lines = []
-    for queues, number in groups.items():
-        noun = "1 process serves" if number == 1 else f"{number} processes serve"
-        if "*" in queues:
-            lines.append(f"  {noun} all queues")
-        elif len(queues) == 1:
-            lines.append(f"  {noun} queue {queues[0]} only")
-        else:
-            lines.append(f"  {noun} queues {', '.join(queues)}, shared")
-    return lines
+def _start(
+    slot: str, prepare: Start, scoreboard: Scoreboard, channel: socket.socket
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Prepare the worker of this process, with the slot's name for its records."""
+    name_process(slot)
+    return prepare(scoreboard, channel)
 
 
 def _begin_process() -> None:
