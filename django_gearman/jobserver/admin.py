@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 
+from ..utils import release
 from .dispatcher import Dispatcher
 from .state import Job
 
 #: Clients compare it with versions of gearmand, whose rules this server follows.
 VERSION = b"2.0.0"
-# Importing the package itself would count as importing every room.
-_RELEASE: str = sys.modules[__name__.partition(".")[0]].__version__
 #: The answer to a command that only this server knows.
-SOFTWARE = f"gearman_server {_RELEASE}".encode()
+SOFTWARE = f"gearman_server {release.VERSION}".encode()
 _OK = b"OK\r\n"
 _HTTP_METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"CONNECT", b"PATCH")
 _NO_WEB_SERVER = b"This is a Gearman job server, and no web server.\n"

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import django
 from django.conf import settings
 
-from .. import __version__
 from ..backends import backend_settings, parse_servers, use_backend
 from ..backends.base import ServerAnswer
 from ..jobserver.serving import Options
 from ..supervisor import Account, Slot
+from ..utils.release import VERSION
 from ..utils.text import str_of
 from ..worker.worker import GearmanWorker
 
@@ -38,7 +38,7 @@ def banner(
 ) -> list[Item]:
     """Return the lines for a worker with these processes; `server` is its own job server."""
     module = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE")
-    versions = f"django-gearman {__version__}, Django {django.get_version()}"
+    versions = f"django-gearman {VERSION}, Django {django.get_version()}"
     jobs = {job.name for worker in workers for job in worker.jobs}
     how = f"Quit with CONTROL-C: running jobs get {grace_period:g} s to finish."
     return [
@@ -115,7 +115,7 @@ def as_text(items: Iterable[Item], width: int | None) -> Iterator[tuple[str, str
 def describe_release(workers: Iterable[GearmanWorker], slots: Iterable[Slot]) -> dict[str, Any]:
     """Return what may differ in the next release, in values for JSON."""
     return {
-        "versions": {"django-gearman": __version__, "Django": django.get_version()},
+        "versions": {"django-gearman": VERSION, "Django": django.get_version()},
         "folder": os.path.realpath(os.curdir),
         "jobs": sorted({job.name for worker in workers for job in worker.jobs}),
         "processes": sorted(slot.name for slot in slots),
