@@ -1,4 +1,4 @@
-"""What gearman_worker says about itself: at its start, after a reload, and at its end."""
+"""The words of gearman_worker about itself: at its start, after a reload, and at its end."""
 
 from __future__ import annotations
 
@@ -57,8 +57,7 @@ def _servers(own: Options | None) -> Iterator[Item]:
     addresses = parse_servers(servers)
     others = addresses if own is None else addresses[1:]
     if own is not None:
-        kept = f"background jobs in {own.store}" if own.store else "jobs in memory"
-        yield Item("Job server", f"{addresses[0]}  runs in this worker, with {kept}")
+        yield Item("Job server", f"{addresses[0]}  runs in this worker")
     answers: Mapping[str, ServerAnswer] = {}
     if others:
         answers = use_backend(others).probe(_PROBE_SECONDS)
@@ -85,7 +84,8 @@ def _processes(workers: Sequence[GearmanWorker], own: Options | None) -> Iterato
                 "Processes", f"{noun} queues {', '.join(queues)}: {share} serves all of these"
             )
     if own is not None:
-        yield Item("Processes", "1 process is the job server")
+        kept = f"background jobs in {own.store}" if own.store else "jobs in memory"
+        yield Item("Processes", f"1 more process is the job server, with {kept}")
 
 
 def _warnings() -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""What a worker says about itself: at its start, when it loads new code, and at its end."""
+"""A worker's words about itself: at its start, when it loads new code, and at its end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_interrupted_jobs_are_reported(launch, client, own_gearmand, trail):
     worker = launch("gearman_worker")
     workers_ready(own_gearmand, 1)
     client.submit_job(f"{JOBS}.hold", 60, background=True)
-    wait_until(lambda: own_gearmand.totals()[f"{JOBS}.hold"][1], "it runs")
+    wait_until(lambda: trail() == ["begun"], "it runs")
 
     worker.process.send_signal(signal.SIGTERM)
     wait_until(lambda: "stopping: waiting for" in worker.output, "it stops")
