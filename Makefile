@@ -41,7 +41,7 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 
 docs: $(READY)  ## Build the documentation into docs/_build/html; a warning or a dead link is an error
 	@rm -rf docs/_build
-	$(BIN)/sphinx-build -q -W --keep-going -n -b dirhtml docs docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs docs/_build/html
 	$(BIN)/python docs/links.py docs/_build/html
 
 lint: $(READY)  ## Check style, formatting and what imports what

@@ -52,6 +52,9 @@ def description() -> str:
     """Return the README, with links that also work outside of the repository."""
     text = (HERE / "README.md").read_text()
     text = text.replace("](docs/images/", f"]({SITE}_images/")  # where Sphinx copies them
+    text = text.replace("](CHANGELOG.", "](changelog.").replace(
+        "](CONTRIBUTING.", "](contributing."
+    )
     text = re.sub(r"\]\((?:docs/)?([\w/-]+)\.md(#[\w-]+)?\)", rf"]({SITE}\1.html\2)", text)
     return re.sub(r"\]\(docs/([\w/.-]+)\)", rf"]({SITE}\1)", text)
 

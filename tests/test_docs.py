@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -67,6 +69,22 @@ def test_every_included_file_is_one_that_a_test_runs(name):
 def test_links_of_the_readme_lead_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)[)#]", PAGES["../README.md"].text):
         assert (ROOT / target).exists(), target
+
+
+def test_links_of_the_package_lead_to_pages_of_the_site():
+    printed = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "--long-description", "--url"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    site = "https://django-gearman.readthedocs.io/en/latest/"
+    named = re.findall(rf"\({site}([\w/-]+)\.html", printed)
+
+    assert len(named) > 15
+    assert [name for name in named if not (DOCS / f"{name}.md").exists()] == []
+    assert re.findall(r"\]\((?!http)([^)]+)\)", printed) == []
 
 
 def test_the_readme_is_short():
