@@ -111,7 +111,8 @@ def check_name(value: object, what: str) -> str:
         raise TypeError(f"a {what} is a string, not {quoted(value)}")
     if not value or not value.isprintable() or " " in value:
         raise ValueError(
-            f"{quoted(value)} is not a {what}: it is empty, or has spaces or control characters"
+            f"{quoted(value)} is not a {what}: a name has at least one character, no spaces and no "
+            "control characters"
         )
     if len(value.encode()) > MAX_NAME_BYTES:
         raise ValueError(

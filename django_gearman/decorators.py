@@ -107,13 +107,17 @@ def gearman_job(
     arguments.
     """
 
+    is_bare = callable(queue) or hasattr(queue, "__get__")  # a classmethod is not callable
+
     def declare(func: Callable[..., Any]) -> Job[..., Any]:
+        if isinstance(func, classmethod):
+            func = func.__func__
         if not inspect.isroutine(func):
             raise TypeError(f"@gearman_job can only declare functions, not {func!r}")
         job_class = AsyncJob if inspect.iscoroutinefunction(func) else Job
         job: Job[..., Any] = job_class(
             func,
-            queue="default" if callable(queue) else queue,
+            queue="default" if is_bare else queue,
             name=name,
             takes_context=takes_context,
             serializer=serializer,
@@ -128,4 +132,4 @@ def gearman_job(
         registry.add(job)
         return job
 
-    return declare(queue) if callable(queue) else declare
+    return declare(queue) if is_bare else declare

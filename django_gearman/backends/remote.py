@@ -80,7 +80,8 @@ def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
     question = f"Is it running, and GEARMAN_SERVERS right? {HOW_TO_START}"
     if ": TLS: " in summary:
         question = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
-    return ServerUnavailable(f"no job server to {purpose}: {summary}. {question}")
+    end = "" if summary.endswith("?") else "."
+    return ServerUnavailable(f"no job server to {purpose}: {summary}{end} {question}")
 
 
 def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:

@@ -33,6 +33,15 @@ _Result_co = TypeVar("_Result_co", covariant=True)
 _R = TypeVar("_R")
 _T = TypeVar("_T")
 
+#: What to write instead of the methods of Celery, Dramatiq, RQ and django.tasks.
+_INSTEAD = {
+    **dict.fromkeys(("delay", "enqueue", "send"), "do_background(...)"),
+    **dict.fromkeys(("apply_async", "send_with_options"), "using(...).do_background(...)"),
+    "delay_on_commit": "using(on_commit=True).do_background(...)",
+    **dict.fromkeys(("aenqueue", "adelay"), "await ado_background(...)"),
+    "apply": "do(...)",
+}
+
 _client = GearmanClient()  # for all jobs: each adds its own options
 
 
@@ -53,6 +62,14 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
     if TYPE_CHECKING:
 
         def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> R_co: ...
+    else:  # type checkers know that there are no other attributes
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError; for a name of other libraries, it says what to write instead."""
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if (instead := _INSTEAD.get(name)) is not None:
+                message += f"; to submit a job, write {instead}"
+            raise AttributeError(message)
 
     def do(self, /, *args: _P.args, **kwargs: _P.kwargs) -> R_co:
         """

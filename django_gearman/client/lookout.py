@@ -82,7 +82,10 @@ def _warn(request: Described, rows: Sequence[FunctionStatus], seconds: float) ->
     job, function = registry.find(request.task), request.spec.function
     start = "start the program that serves it"
     if job is not None:
-        start = f"start one: python manage.py gearman_worker -q {job.queue}"
+        start = (
+            f"start one: python manage.py gearman_worker -q {job.queue}, or restart one that has "
+            "loaded older code"
+        )
     alike = [
         row.function
         for row in rows

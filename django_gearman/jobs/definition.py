@@ -86,6 +86,11 @@ class JobDefinition(Generic[R_co]):
                 f"{_describe(func)} is a method, and a job has no object to be called on; declare a "
                 "function, which finds its object itself"
             )
+        if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+            raise TypeError(
+                f"{_describe(func)} has `yield`, so a call of it runs none of its code; return a list, "
+                "or send parts of the result with send_data() of the context"
+            )
         functools.update_wrapper(self, func)  # first: it also copies attributes
         self.func = func
         self.options: Options = DEFAULT

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import sys
 import threading
 from collections.abc import Iterable
 from typing import Protocol
@@ -81,7 +83,11 @@ class JobRegistry:
 
     def _hint(self, name: str) -> str:
         if not self._jobs:
-            return "; no jobs are declared at all (is the app in INSTALLED_APPS?)"
+            return f"; {_why_there_are_none()}"
+        if module := _undecorated(name):
+            return (
+                f"; {module} has such a function without a decorator: write @gearman_job above it"
+            )
         last = name.rpartition(".")[2]
         close = sorted(known for known in self._jobs if known.rpartition(".")[2] == last)
         close = close[:3] or difflib.get_close_matches(name, self._jobs, n=1)
@@ -118,9 +124,7 @@ class JobRegistry:
             if more:
                 known[name] = [*known.get(name, ()), *more]
         if not known:
-            raise ValueError(
-                "no jobs are declared: write them into gearman_jobs.py of an app in INSTALLED_APPS"
-            )
+            raise ValueError(_why_there_are_none())
         names = list(known) if queues is None else list(dict.fromkeys(queues))
         if "*" in names:
             names = list(known)
@@ -143,6 +147,31 @@ def _tell_package(package: str) -> str:
     if not owners:
         return f"; no app in INSTALLED_APPS is named {package!r}"
     return f"; workers load {max(owners, key=len)}.gearman_jobs, and what it imports: not {package}"
+
+
+def _undecorated(name: str) -> str:
+    """Return the module `gearman_jobs` that has a plain function of this job's name, or ""."""
+    package, _, last = name.rpartition(".")
+    for module in _modules():
+        if package in (module, module.rpartition(".")[0]):
+            func = vars(sys.modules[module]).get(last)
+            if inspect.isfunction(func) and func.__module__ == module:
+                return module
+    return ""
+
+
+def _why_there_are_none() -> str:
+    """Explain why no jobs are declared."""
+    why = "no jobs are declared: write them into gearman_jobs.py of an app in INSTALLED_APPS"
+    if modules := _modules():
+        why += f", with @gearman_job above each function; there are {', '.join(modules)}"
+    return why
+
+
+def _modules() -> list[str]:
+    """Return the names of the loaded modules for jobs."""
+    names = [f"{app.name}.gearman_jobs" for app in apps.get_app_configs()]
+    return [name for name in names if name in sys.modules]
 
 
 def _comes_late(job: JobDefinition) -> bool:

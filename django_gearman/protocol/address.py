@@ -64,6 +64,8 @@ class ServerAddress:
 
     @staticmethod
     def _split(text: str) -> tuple[str, object]:
+        if "://" in text:
+            raise ValueError(f"{text!r} is a URL; write host:port, for example '127.0.0.1:4730'")
         if text.startswith("["):
             host, bracket, port = text[1:].partition("]")
             if bracket and (not port or port.startswith(":")):

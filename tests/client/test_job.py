@@ -299,3 +299,65 @@ def test_queues_select_jobs():
         registry.select([])
     with pytest.raises(ValueError, match=r"gearman_jobs\.py"):
         JobRegistry().select()
+
+
+def test_a_class_method_is_no_job():
+    with pytest.raises(TypeError, match=r"Shop.send .* is a method"):
+
+        class Shop:
+            @gearman_job
+            @classmethod
+            def send(cls): ...
+
+    with pytest.raises(TypeError, match="can only declare functions"):
+
+        class Other:
+            @gearman_job
+            @property
+            def send(self): ...
+
+
+@pytest.mark.parametrize("outer", ["job", "staticmethod"])
+def test_a_static_method_is_a_job_in_either_order(outer):
+    first, second = gearman_job(name=f"static-{outer}"), staticmethod
+    if outer == "staticmethod":
+        first, second = second, first
+
+    class Shop:
+        @first
+        @second
+        def reverse(text):  # noqa: N805 - it is static
+            return text[::-1]
+
+    assert Shop.reverse("abc") == "cba"
+    assert Shop.reverse.name == f"static-{outer}"
+
+
+def test_a_generator_is_no_job():
+    with pytest.raises(TypeError, match=r"rows \(.*test_job.py:\d+\) has `yield`.* return a list"):
+
+        @gearman_job
+        def rows():
+            yield 1
+
+    with pytest.raises(TypeError, match="has `yield`"):
+
+        @gearman_job(name="rows")
+        async def rows():
+            yield 1
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("delay", r"write do_background\("),
+        ("enqueue", r"write do_background\("),
+        ("apply_async", r"write using\(\.\.\.\)\.do_background\("),
+        ("delay_on_commit", r"write using\(on_commit=True\)\.do_background\("),
+        ("dealy", "has no attribute 'dealy'$"),
+    ],
+)
+def test_methods_of_other_libraries_say_what_to_write_instead(name, instead):
+    with pytest.raises(AttributeError, match=instead):
+        getattr(jobs.echo, name)
+    assert not hasattr(jobs.echo.using(priority="HIGH"), name)

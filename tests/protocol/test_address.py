@@ -79,3 +79,11 @@ def test_anything_else_is_refused_with_its_own_words(value):
         ServerAddress.parse(value)
 
     assert "'" in str(caught.value), "the message quotes nothing"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:4730", "tcp://jobs.example", "gearman://[::1]"])
+def test_for_a_url_the_right_form_is_shown(url):
+    with pytest.raises(
+        ValueError, match=r"is a URL; write host:port, for example '127\.0\.0\.1:4730'"
+    ):
+        ServerAddress.parse(url)
