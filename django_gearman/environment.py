@@ -15,6 +15,9 @@ class Environment:
     #: Workers run in this process, so that they serve every job which is declared in it.
     workers_are_here = False
 
+    #: Submissions go through `transport`, one after the other, and not to the servers directly.
+    sees_submissions = False
+
     def settings(self, backend: Any, servers: Any, options: Any) -> tuple[Any, Any, Any]:
         """Return the values in place of GEARMAN_BACKEND, GEARMAN_SERVERS and GEARMAN_OPTIONS."""
         return backend, servers, options

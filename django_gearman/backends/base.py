@@ -9,6 +9,9 @@ clients, jobs, registries, serializers or settings. A new backend implements nin
 * `Submission.next_update`
 * `WorkerSession.grab_job`, `send`, `close`
 
+A backend may also have an asynchronous half, `BaseBackend.on_loop`. Without it, `ado` and its
+variants wait in threads.
+
 Each wait has a time limit and returns None at its end. So the worker's loop, its stop flag and its
 limits are written once, above the backends.
 
@@ -49,10 +52,12 @@ from ..utils.clock import monotonic
 __all__ = [
     "LARGE_WORKLOAD",
     "AssignedJob",
+    "AwaitableSubmission",
     "BaseBackend",
     "FunctionStatus",
     "JobSpec",
     "JobStatus",
+    "LoopBackend",
     "Outcome",
     "Priority",
     "ServerAnswer",
@@ -125,7 +130,15 @@ class Submission(ABC):
                 return
 
 
-class UnsentSubmission(Submission):
+class AwaitableSubmission(Submission):
+    """A job submitted on an event loop; only that loop may await it."""
+
+    @abstractmethod
+    async def wait_update(self, timeout: float | None = None) -> Update | None:
+        """Await what `next_update` returns, with the same arguments, result and errors."""
+
+
+class UnsentSubmission(AwaitableSubmission):
     """A job that was not sent, because of `error`."""
 
     def __init__(self, error: BackendError) -> None:
@@ -133,6 +146,9 @@ class UnsentSubmission(Submission):
 
     def next_update(self, timeout: float | None = None) -> Update | None:
         raise self.error.with_traceback(None)  # otherwise its traceback would grow each time
+
+    async def wait_update(self, timeout: float | None = None) -> Update | None:
+        return self.next_update(timeout)
 
 
 class WorkerSession(ABC):
@@ -206,6 +222,27 @@ class WorkerSession(ABC):
         """Disconnect after the server has processed everything that was sent."""
 
 
+class LoopBackend(ABC):
+    """
+    The asynchronous half of a backend, for one event loop.
+
+    It starts no thread to wait. Any number of tasks may use it at once, and each may be cancelled.
+    """
+
+    @abstractmethod
+    async def submit(
+        self, specs: Sequence[JobSpec], until: float | None = None
+    ) -> list[AwaitableSubmission]:
+        """
+        Submit like `BaseBackend.submit`; `until` is the monotonic time that limits it, None the
+        backend's own limit.
+        """
+
+    @abstractmethod
+    async def functions(self, timeout: float) -> list[FunctionStatus]:
+        """List the functions of each server, as `BaseBackend.functions` does."""
+
+
 class BaseBackend(ABC):
     """
     A way to reach job servers; each thread has its own object.
@@ -253,6 +290,10 @@ class BaseBackend(ABC):
     @abstractmethod
     def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
         """Register a worker for these functions, with the name `client_id`."""
+
+    def on_loop(self) -> LoopBackend | None:
+        """Return the half for the running event loop; None if the transport has no such half."""
+        return None
 
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
         """Check that each server answers within `timeout` seconds; return the errors."""

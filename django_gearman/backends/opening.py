@@ -19,7 +19,7 @@ from .reach import Race, Standing, at_once
 from .sockets import Address
 
 _HEAD_START = 0.25  # seconds until the next address is tried as well
-_PASSED_OVER = 10.0  # seconds for which a silent address is tried last, at first
+PASSED_OVER = 10.0  # seconds for which a silent address is tried last, at first
 _SOFTWARE_SECONDS = 0.5  # for an answer that is not important
 _LOOK_UPS = 8  # of one name at the same time: each lasts until the system's own limit
 
@@ -37,8 +37,8 @@ def open_connection(
     If the name has several addresses, the first one that answers is used.
     """
     deadline = monotonic() + connect_timeout
-    addresses = _look_up(server, connect_timeout)
-    addresses.sort(key=lambda address: addresses_standing.passed_over(address, _PASSED_OVER))
+    addresses = look_up(server, connect_timeout)
+    addresses.sort(key=lambda address: addresses_standing.passed_over(address, PASSED_OVER))
 
     def attempt(address: Address) -> Connection:
         patience = max(0.001, deadline - monotonic())
@@ -58,7 +58,7 @@ def open_connection(
     raise ConnectionLost(f"job server {server}: {'; '.join(reasons)}")
 
 
-def _look_up(server: ServerAddress, timeout: float) -> list[Address]:
+def look_up(server: ServerAddress, timeout: float) -> list[Address]:
     """Return the addresses of a server's name; in a thread, because the system may take long."""
     name = server.host
     for family, zeros in ((socket.AF_INET, ()), (socket.AF_INET6, (0, 0))):

@@ -138,8 +138,8 @@ def worker_rows(
     return rows
 
 
-class WaitingSubmission(Submission):
-    """A job whose updates are delivered as they arrive; without news, its status is requested."""
+class HeardSubmission(Submission):
+    """A job whose updates are delivered as they arrive."""
 
     _updates: deque[Update] | None = None  # until there is one
     _finished = False
@@ -148,19 +148,6 @@ class WaitingSubmission(Submission):
     def __init__(self, spec: JobSpec) -> None:
         self.spec = spec
         self._heard = 0.0 if spec.background else monotonic()
-
-    @property
-    @abstractmethod
-    def _status_interval(self) -> float:
-        """The seconds without news of the job, before its status is requested."""
-
-    @abstractmethod
-    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
-        """Read packets until `ready()` or the given monotonic time; return `ready()`."""
-
-    @abstractmethod
-    def _ask_known(self, until: float) -> JobStatus | None:
-        """Ask for the job's status; return None if news came first, or the time is over."""
 
     def lose(self, cause: BackendError) -> None:
         """Note that the connection broke before the job was acknowledged."""
@@ -179,6 +166,32 @@ class WaitingSubmission(Submission):
 
     def has_news(self) -> bool:
         return bool(self._updates) or self._finished
+
+    def learn(self, status: JobStatus) -> None:
+        """Note what the server knows: gearmand forgets some jobs without telling their clients."""
+        self._heard = monotonic()
+        if not status.known and not self.has_news():
+            self._lost = JobLost(
+                f"job server {server_of(self.handle)} no longer knows job {self.handle}, "
+                "and no worker reported on it; submit it again if running it twice does no harm"
+            )
+
+
+class WaitingSubmission(HeardSubmission):
+    """A job for waiting threads; without news, its status is requested."""
+
+    @property
+    @abstractmethod
+    def _status_interval(self) -> float:
+        """The seconds without news of the job, before its status is requested."""
+
+    @abstractmethod
+    def _wait(self, ready: Callable[[], bool], until: float) -> bool:
+        """Read packets until `ready()` or the given monotonic time; return `ready()`."""
+
+    @abstractmethod
+    def _ask_known(self, until: float) -> JobStatus | None:
+        """Ask for the job's status; return None if news came first, or the time is over."""
 
     def next_update(self, timeout: float | None = None) -> Update | None:
         if self.error is not None:
@@ -203,16 +216,9 @@ class WaitingSubmission(Submission):
             return None
 
     def _check_known(self, deadline: float) -> None:
-        """Check that the job still exists: gearmand forgets some without telling their clients."""
         status = self._ask_known(deadline)
-        if status is None:
-            return  # the next call continues to wait for the answer
-        self._heard = monotonic()
-        if not status.known and not self.has_news():
-            self._lost = JobLost(
-                f"job server {server_of(self.handle)} no longer knows job {self.handle}, "
-                "and no worker reported on it; submit it again if running it twice does no harm"
-            )
+        if status is not None:  # otherwise the next call continues to wait for the answer
+            self.learn(status)
 
 
 def deliver_update(running: dict[_T, deque[Any]], handle: _T, update: Update) -> None:

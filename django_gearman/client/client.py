@@ -22,6 +22,7 @@ from ..utils.text import quoted
 from .arguments import MISSING, check_flags, collect_call, parse_job
 from .builder import Preparation
 from .delivery import deliver, wait_for
+from .loop_delivery import deliver_on_loop
 from .request import JobRequest
 from .using import HasOptions
 
@@ -94,6 +95,69 @@ class GearmanClient(HasOptions):
             raise request.exception
         return request
 
+    async def asubmit_job(
+        self,
+        task: str | JobDefinition[R_co],
+        /,
+        data: Any = MISSING,
+        unique: str | bool | None = None,
+        priority: PriorityName | None = None,
+        background: bool | None = None,
+        wait_until_complete: bool | None = None,
+        max_retries: int | None = None,
+        poll_timeout: float | None = None,
+        *arguments: Any,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **job_kwargs: Any,
+    ) -> JobRequest[R_co]:
+        """
+        Do what `submit_job` does, without blocking the event loop.
+
+        With `wait_until_complete=False`, you `await` the request later, or follow it with `async
+        for update in request.updates()`.
+        """
+        call = collect_call(data, arguments, args, kwargs, job_kwargs)
+        check_flags(background=background, wait_until_complete=wait_until_complete)
+        return await self.asubmit_call(
+            task,
+            call,
+            background=bool(background),
+            waits=wait_until_complete is not False,
+            unique=unique,
+            priority=priority,
+            **_limits(max_retries, poll_timeout),
+        )
+
+    async def asubmit_call(
+        self,
+        task: str | JobDefinition[R_co],
+        call: Call,
+        *,
+        background: bool = False,
+        waits: bool = True,
+        **options: Any,
+    ) -> JobRequest[R_co]:
+        """Submit a job with ready arguments, like `submit_call`, without blocking the event loop."""
+        preparation = Preparation(self.options, background, waits, **options)
+        request = preparation.request(task, call)
+        wait = waits and not background
+        await deliver_on_loop([request], self._servers, preparation.settings, wait=wait)
+        if isinstance(request.exception, BackendError):
+            raise request.exception
+        return request
+
+    async def asubmit_calls(
+        self, task: str | JobDefinition[R_co], calls: Iterable[Call], **options: Any
+    ) -> list[JobRequest[R_co]]:
+        """Submit one foreground job many times, like `submit_calls`, and await the outcomes."""
+        preparation = Preparation(self.options, background=False, **options)
+        requests = preparation.requests(calls, lambda call: (task, call), "items")
+        if requests:
+            await deliver_on_loop(requests, self._servers, preparation.settings, wait=True)
+        _check_acknowledged(requests)
+        return requests
+
     def submit_multiple_jobs(
         self,
         jobs_to_submit: Iterable[Mapping[str, Any]],
@@ -140,13 +204,7 @@ class GearmanClient(HasOptions):
             )
         if requests:
             deliver(requests, self._servers, preparation.settings, wait=wait)
-        uncertain = [r for r in requests if isinstance(r.exception, SubmitUncertain)]
-        if uncertain:
-            raise SubmitUncertain(
-                f"{len(uncertain)} of {len(requests)} jobs were sent but not acknowledged; see "
-                f".requests for each. The first: {uncertain[0].exception}",
-                requests,
-            ) from uncertain[0].exception
+        _check_acknowledged(requests)
         return requests
 
     def dispatch_background_task(
@@ -259,6 +317,16 @@ class GearmanClient(HasOptions):
     ) -> JobRequest[R_co]:
         """Check a call, and return the request for `deliver`; nothing is sent."""
         return Preparation(self.options, background, waits, **explicit).request(task, call)
+
+
+def _check_acknowledged(requests: list[JobRequest]) -> None:
+    uncertain = [r for r in requests if isinstance(r.exception, SubmitUncertain)]
+    if uncertain:
+        raise SubmitUncertain(
+            f"{len(uncertain)} of {len(requests)} jobs were sent but not acknowledged; see "
+            f".requests for each. The first: {uncertain[0].exception}",
+            requests,
+        ) from uncertain[0].exception
 
 
 def _limits(max_retries: int | None, poll_timeout: float | None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ logger = get_logger("django_gearman.jobs")
 Servers = Sequence[Any] | None
 _Send = Callable[[list[JobRequest]], None]
 
-_LEAST_SECONDS = 0.1  # for a submission, even if the caller waits for less
+LEAST_SECONDS = 0.1  # for a submission, even if the caller waits for less
 
 #: The errors for which resubmit exists: the job may or may not have run.
 _RETRIED = (ServerUnavailable, SubmitUncertain, ConnectionLost, JobLost)
@@ -211,7 +211,7 @@ def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
     if options.wait is not None:
         deadline = (called_at.get() or monotonic()) + options.wait
         if wait and options.wait > 0:  # 0 waits for no outcome, but for the server
-            limit = max(deadline, monotonic() + _LEAST_SECONDS)
+            limit = max(deadline, monotonic() + LEAST_SECONDS)
     token = submit_by.set(limit)
     try:
         with environment.current().around_call(requests):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..backends.base import JobSpec
+from ..backends.base import JobSpec, JobStatus
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import CARRIED
 from ..jobs.options import Options
@@ -122,3 +124,39 @@ class Described:
     @property
     def unique(self) -> str:
         return self.spec.unique
+
+    # Created at the first use: a deque takes half a kilobyte.
+
+    @cached_property
+    def status(self) -> Status:
+        return Status()
+
+    @property
+    def data_updates(self) -> deque[Any]:
+        return self._kept("data_updates")
+
+    @property
+    def warning_updates(self) -> deque[Any]:
+        return self._kept("warning_updates")
+
+    @property
+    def status_updates(self) -> deque[tuple[int, int]]:
+        return self._kept("status_updates")
+
+    def _kept(self, name: str) -> deque[Any]:
+        kept: deque[Any] = vars(self).setdefault(name, deque())  # one for all threads
+        return kept
+
+    @property
+    def server_status(self) -> Status:
+        return self.status
+
+    def set_status(self, status: JobStatus) -> None:
+        self.status = Status(
+            handle=self.handle,
+            known=status.known,
+            running=status.running,
+            numerator=status.numerator,
+            denominator=status.denominator,
+            time_received=time.time(),
+        )

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
+from collections.abc import Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from asgiref.sync import sync_to_async
-
-from ..backends import use_backend
 from ..jobs.context import JobContext
 from ..jobs.definition import JobDefinition, R_co
 from ..serializers import Call
-from ..utils.waiting import abandoned
 from .client import GearmanClient
 from .request import JobRequest
-from .threads import wait_in_thread
 from .using import HasOptions
 
 if TYPE_CHECKING:
@@ -93,40 +86,37 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
         Waits up to `timeout` seconds in all. If some fail, raises the error of the first of these
         once all have ended or the time is over.
         """
-        if isinstance(iterable, (str, bytes)):
-            raise TypeError(
-                f"map takes an iterable of items, not one item: map([{iterable!r:.50}])"
-            )
-        calls = (Call((item,)) for item in iterable)
         job = cast("Job[Any, _R]", self)
-        return [request.result for request in _client.submit_calls(job, calls, wait=timeout)]
+        return [
+            request.result for request in _client.submit_calls(job, _calls(iterable), wait=timeout)
+        ]
 
     async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> R_co:
         """Run `do` without blocking the event loop."""
-        return await self._wait(partial(self.do, *args, **kwargs), self.options.wait)
+        return (await _client.asubmit_call(self, Call(args, kwargs))).result
 
     async def ado_background(self, /, *args: _P.args, **kwargs: _P.kwargs) -> JobRequest[R_co]:
-        """Run `do_background` in the thread that has the transaction."""
-        return await sync_to_async(self.do_background)(*args, **kwargs)
+        """
+        Run `do_background` without blocking the event loop.
+
+        If the job waits for a commit, this runs in the thread that has the transaction.
+        """
+        return await _client.asubmit_call(self, Call(args, kwargs), background=True)
 
     async def amap(
         self: _TakesItem[_T, _R], iterable: Iterable[_T], timeout: float | None = None
     ) -> list[_R]:
         """Run `map` without blocking the event loop."""
         job = cast("Job[Any, _R]", self)
-        seconds = job.options.wait if timeout is None else timeout
-        return await job._wait(partial(job.map, iterable, timeout), seconds)
+        requests = await _client.asubmit_calls(job, _calls(iterable), wait=timeout)
+        return [request.result for request in requests]
 
-    async def _wait(self, call: Callable[[], _R], seconds: float | None) -> _R:
-        if not use_backend().runs_in_caller:
-            return await wait_in_thread(f"job {self.name}", call, seconds)
-        # With `eager`, the job must run in the thread that has the database connections.
-        token = abandoned.set(leave := threading.Event())
-        try:
-            return await sync_to_async(call)()
-        finally:
-            leave.set()  # after a cancellation, the thread has nothing to wait for
-            abandoned.reset(token)
+
+def _calls(iterable: Iterable[Any]) -> Iterator[Call]:
+    """Return a call for each item of `map`."""
+    if isinstance(iterable, (str, bytes)):
+        raise TypeError(f"map takes an iterable of items, not one item: map([{iterable!r:.50}])")
+    return (Call((item,)) for item in iterable)
 
 
 class AsyncJob(Job[_P, R_co]):

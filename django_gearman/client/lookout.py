@@ -15,7 +15,13 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .. import environment
 from ..backends import get_backend, get_backend_class
-from ..backends.base import BaseBackend, FunctionStatus, Submission, Update
+from ..backends.base import (
+    AwaitableSubmission,
+    BaseBackend,
+    FunctionStatus,
+    Submission,
+    Update,
+)
 from ..exceptions import BackendError, WaitsForItself
 from ..jobs.context import running
 from ..jobs.registry import registry
@@ -34,6 +40,7 @@ _LOOK = 1.0  # limit of a check, in seconds
 _MOST_TOLD = 1000
 
 _told: dict[str, object] = {}  # functions without a worker; one warning for each
+_looked_at: set[str] = set()  # functions whose workers a task is asking for
 
 
 class Lookout:
@@ -55,23 +62,46 @@ class Lookout:
         if seconds is not None and seconds <= self._seconds:
             return submission.next_update(seconds)
         update = submission.next_update(self._seconds)
-        if update is None:
-            self._look(request, _LOOK if seconds is None else min(_LOOK, seconds - self._seconds))
+        if update is None and self._is_due(request.spec.function):
+            token = submit_by.set(monotonic() + self._limit(seconds))
+            try:
+                self._judge(request, get_backend(request.servers).functions())
+            except (BackendError, ImproperlyConfigured):
+                pass  # the wait itself reports the error
+            finally:
+                submit_by.reset(token)
         return update
 
-    def _look(self, request: Described, seconds: float) -> None:
+    async def watch_on_loop(
+        self, submission: AwaitableSubmission, seconds: float | None, request: Described
+    ) -> Update | None:
+        """Await the next update like `watch`."""
+        if seconds is not None and seconds <= self._seconds:
+            return await submission.wait_update(seconds)
+        update = await submission.wait_update(self._seconds)
+        function = request.spec.function
+        if update is None and self._is_due(function) and function not in _looked_at:
+            _looked_at.add(function)  # one look for all tasks
+            try:
+                if (half := get_backend(request.servers).on_loop()) is not None:
+                    self._judge(request, await half.functions(self._limit(seconds)))
+            except (BackendError, ImproperlyConfigured):
+                pass
+            finally:
+                _looked_at.discard(function)
+        return update
+
+    def _is_due(self, function: str) -> bool:
+        """Begin the next period; return True if a warning may be due."""
         self._waited += self._seconds
         self._seconds = self._waited
+        return function not in _told and not environment.current().workers_are_here
+
+    def _limit(self, seconds: float | None) -> float:
+        return _LOOK if seconds is None else max(0.0, min(_LOOK, seconds - self._waited))
+
+    def _judge(self, request: Described, rows: Sequence[FunctionStatus]) -> None:
         function = request.spec.function
-        if function in _told or environment.current().workers_are_here:
-            return
-        token = submit_by.set(monotonic() + seconds)
-        try:
-            rows = get_backend(request.servers).functions()
-        except (BackendError, ImproperlyConfigured):
-            return  # the wait itself reports the error
-        finally:
-            submit_by.reset(token)
         if any(row.function == function and (row.workers or row.running) for row in rows):
             return
         if len(_told) < _MOST_TOLD and _told.setdefault(function, self) is self:

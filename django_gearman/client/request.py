@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, Generic, Self
 
 from ..backends.base import (
+    AwaitableSubmission,
     JobSpec,
     JobStatus,
     Submission,
@@ -44,9 +42,10 @@ from ..serializers.foreign import failure, text_of
 from ..utils.clock import monotonic
 from ..utils.text import printable
 from ..utils.waiting import seconds_until
-from .described import Described, Status
 from .lookout import Lookout, refuse_to_wait_for_itself
+from .on_loop import AwaitedRequest, Updates
 from .stored import is_stored, wait_for_record
+from .threads import wait_in_thread
 
 _DRAIN_SECONDS = 0.2  # for data that has already arrived at the deadline: a job may send endlessly
 
@@ -57,7 +56,7 @@ JOB_FAILED = "FAILED"
 JOB_COMPLETE = "COMPLETE"
 
 
-class JobRequest(Described, Generic[R_co]):
+class JobRequest(AwaitedRequest, Generic[R_co]):
     """
     A submitted job.
 
@@ -107,32 +106,6 @@ class JobRequest(Described, Generic[R_co]):
         for name in ("_submission", "_turn", "servers"):
             kept.pop(name, None)
         return kept
-
-    # Created at the first use: a deque takes half a kilobyte.
-
-    @cached_property
-    def status(self) -> Status:
-        return Status()
-
-    @property
-    def data_updates(self) -> deque[Any]:
-        return self._kept("data_updates")
-
-    @property
-    def warning_updates(self) -> deque[Any]:
-        return self._kept("warning_updates")
-
-    @property
-    def status_updates(self) -> deque[tuple[int, int]]:
-        return self._kept("status_updates")
-
-    def _kept(self, name: str) -> deque[Any]:
-        kept: deque[Any] = vars(self).setdefault(name, deque())  # one for all threads
-        return kept
-
-    @property
-    def server_status(self) -> Status:
-        return self.status
 
     @property
     def complete(self) -> bool:
@@ -208,19 +181,49 @@ class JobRequest(Described, Generic[R_co]):
         self.timed_out = self._turn is not None
         return self
 
-    def updates(self, timeout: float | None = None) -> Iterator[Update]:
+    def __await__(self) -> Generator[Any, None, R_co]:
+        """
+        Await the outcome without limit, and return `result`, or raise its errors.
+
+        `asyncio.timeout` limits the time; afterwards you may await the request again.
+        """
+        return self._outcome().__await__()
+
+    async def _outcome(self) -> R_co:
+        if self._turn is None and self._submission is None and not self.background:
+            self.check_submitted()
+            return self.result
+        if isinstance(self._submission, AwaitableSubmission) and not self.background:
+            await self.await_until(None)
+            return self.result
+        return await wait_in_thread(self._name, lambda: self.wait().result, None)
+
+    def updates(self, timeout: float | None = None) -> Updates:
         """
         Yield WorkData, WorkWarning and WorkStatus as they come, and then the outcome, all decoded.
 
-        Stops without an outcome after `timeout` seconds, with `timed_out` set. A background job
-        yields nothing.
+        It is for `for`, and for `async for` on an event loop. Stops without an outcome after
+        `timeout` seconds, with `timed_out` set. A background job yields nothing.
         """
+        is_on_loop = isinstance(self._submission, AwaitableSubmission)
+        on_loop = self._updates_on_loop(timeout) if is_on_loop else None
+        return Updates(self._updates(timeout), on_loop, self._name)
+
+    def _updates(self, timeout: float | None) -> Generator[Update]:
         deadline = None if timeout is None else monotonic() + timeout
         lookout = self._begin_waiting(deadline)
         while (update := self._next_update(deadline, lookout)) is not None:
-            if isinstance(update, WorkComplete):
-                update = WorkComplete(self._decode(update.data, self.serializer.loads_result))
-            yield update
+            yield self._decoded(update)
+
+    async def _updates_on_loop(self, timeout: float | None) -> AsyncGenerator[Update]:
+        deadline, lookout = None if timeout is None else monotonic() + timeout, Lookout()
+        while (update := await self.await_update(deadline, lookout)) is not None:
+            yield self._decoded(update)
+
+    def _decoded(self, update: Update) -> Update:
+        if isinstance(update, WorkComplete):
+            return WorkComplete(self._decode(update.data, self.serializer.loads_result))
+        return update
 
     def _begin_waiting(self, deadline: float | None) -> Lookout:
         """Check that the job can be waited for."""
@@ -246,8 +249,7 @@ class JobRequest(Described, Generic[R_co]):
                 return taken
             if update is None and seconds_until(deadline) == 0.0:
                 self.timed_out = self._turn is not None
-                if (submission := self._submission) is not None:
-                    submission.release()
+                self.release()
                 break
         return None
 
@@ -262,7 +264,7 @@ class JobRequest(Described, Generic[R_co]):
             self.fail(error)
             return None
         except BackendError as error:
-            self.state, self.exception, self._turn = JOB_UNKNOWN, error, None
+            self.lose(error)
             raise
 
     def check_submitted(self) -> None:
@@ -333,15 +335,13 @@ class JobRequest(Described, Generic[R_co]):
         if not self.background:
             self._turn = threading.Lock()
 
+    def lose(self, error: BackendError) -> None:
+        self.state, self.exception, self._turn = JOB_UNKNOWN, error, None
+
+    def release(self) -> None:
+        """Note that the submitter may have stopped waiting for good."""
+        if self._submission is not None:
+            self._submission.release()
+
     def fail(self, error: JobError | BackendError) -> None:
         self.state, self.exception, self._turn = JOB_FAILED, error, None
-
-    def set_status(self, status: JobStatus) -> None:
-        self.status = Status(
-            handle=self.handle,
-            known=status.known,
-            running=status.running,
-            numerator=status.numerator,
-            denominator=status.denominator,
-            time_received=time.time(),
-        )

@@ -39,6 +39,7 @@ class Harness(State, Environment):
     """The environment of one test, and its state."""
 
     workers_are_here = True
+    sees_submissions = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ from django_gearman import (
     exponential,
     gearman_job,
 )
+from django_gearman.backends.base import Update
 from django_gearman.testing import GearmanServer, ManualWorker, RecordingClient, perform_job
 
 
@@ -120,6 +121,12 @@ async def wait_on_the_loop(context: JobContext, paths: list[str]) -> None:
 
     await fetch()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await crawl(context, 5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    request = await GearmanClient().asubmit_job(crawl, "/", wait_until_complete=False)
+    assert_type(request, JobRequest[list[str]])
+    assert_type(await request, list[str])
+    async for update in request.updates(timeout=5):
+        assert_type(update, Update)
+
     await resize.ado(5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await crawl.ado()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await resize.amap([1])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]

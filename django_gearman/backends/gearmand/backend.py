@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -11,8 +12,7 @@ from functools import partial
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ...protocol.address import ServerAddress
 from ...protocol.admin import parse_status, parse_workers
-from ...protocol.names import delayed_function, split_handle, wire_unique
-from ...protocol.packets import PacketType, frame, to_bytes
+from ...protocol.names import split_handle
 from ...utils.clock import monotonic
 from ...utils.waiting import submit_by
 from ..base import (
@@ -20,7 +20,6 @@ from ..base import (
     FunctionStatus,
     JobSpec,
     JobStatus,
-    Priority,
     ServerAnswer,
     Submission,
     UnsentSubmission,
@@ -39,21 +38,14 @@ from ..remote import (
 )
 from ..specs import check_specs
 from .client import Channel
+from .encoding import encode_job
+from .loop_backend import GearmandLoop
 from .options import GearmandOptions
 from .worker import GearmandWorkerSession
 
-_SUBMIT = {
-    (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
-    (Priority.NORMAL, True): PacketType.SUBMIT_JOB_BG,
-    (Priority.HIGH, False): PacketType.SUBMIT_JOB_HIGH,
-    (Priority.HIGH, True): PacketType.SUBMIT_JOB_HIGH_BG,
-    (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
-    (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
-}
 _HEAD_START = 0.25  # seconds until the next server is tried as well
 _UNIQUE_HEAD_START = 1.0  # for jobs with a unique, which should merge
 _LAST_RESORT = 1.0  # until servers are tried that failed lately
-_LATEST = 2.0**62  # upper limit of gearmand's times
 
 
 class GearmandBackend(BaseBackend):
@@ -86,6 +78,7 @@ class GearmandBackend(BaseBackend):
         )
         check_options(asdict(self._options))
         self._channels: dict[str, Channel] = {}  # by address
+        self._on_loops: dict[asyncio.AbstractEventLoop, GearmandLoop] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         check_specs(specs)
@@ -105,7 +98,7 @@ class GearmandBackend(BaseBackend):
             for channel, places in routes.items():
                 for batch in batches(places, [len(specs[place].workload) for place in places]):
                     jobs = [specs[place] for place in batch]
-                    sent = channel.submit(jobs, _encode_job, until, is_strict=limit is not None)
+                    sent = channel.submit(jobs, encode_job, until, is_strict=limit is not None)
                     submissions.update(zip(batch, sent, strict=False))
                     unsent += batch[len(sent) :]  # the channel is broken; they can go elsewhere
         return [submissions[place] for place in range(len(specs))]
@@ -122,7 +115,7 @@ class GearmandBackend(BaseBackend):
         routes: dict[Channel, list[int]] = {}
         reached: dict[str, Channel] = {}
         for place in places:
-            order = self._preferred(specs[place])
+            order = self.preferred(specs[place])
             channel = reached.get(order[0]) or self._live(order[0])
             if channel is None:
                 channel = self._open(order, until, _UNIQUE_HEAD_START * bool(specs[place].unique))
@@ -130,7 +123,7 @@ class GearmandBackend(BaseBackend):
             routes.setdefault(channel, []).append(place)
         return routes
 
-    def _preferred(self, spec: JobSpec) -> list[str]:
+    def preferred(self, spec: JobSpec) -> list[str]:
         """
         Order the servers for a job: equal uniques get the same order, and failed servers come last.
         """
@@ -165,7 +158,7 @@ class GearmandBackend(BaseBackend):
         if len(addresses) == 1:
             won = race.run_here(addresses[0])
         else:
-            won = race.run(self._pauses(addresses, until - monotonic(), head_start), until)
+            won = race.run(self.pauses(addresses, until - monotonic(), head_start), until)
         if won is None:
             reasons = [self._reason(race, address) for address in addresses]
             raise unavailable("submit the job", reasons)
@@ -183,7 +176,7 @@ class GearmandBackend(BaseBackend):
         if self._channels.get(str(channel.server)) is not channel:
             channel.close()
 
-    def _pauses(
+    def pauses(
         self, addresses: Sequence[str], seconds: float, head_start: float
     ) -> Sequence[float]:
         pause = min(max(_HEAD_START, head_start), seconds / 4)
@@ -251,6 +244,16 @@ class GearmandBackend(BaseBackend):
         servers = list(self._servers.values())
         return GearmandWorkerSession(servers, functions, client_id, self._options)
 
+    def on_loop(self) -> GearmandLoop:
+        loop = asyncio.get_running_loop()
+        half = self._on_loops.get(loop)
+        if half is None:
+            self._on_loops = {
+                each: half for each, half in self._on_loops.items() if not each.is_closed()
+            }
+            half = self._on_loops[loop] = GearmandLoop(self, self._servers, self._options)
+        return half
+
     def ping(self, timeout: float) -> Mapping[str, BackendError | None]:
         return ping_all(self._servers.values(), timeout)
 
@@ -261,16 +264,6 @@ class GearmandBackend(BaseBackend):
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
-
-
-def _encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
-    """Return the bytes that submit a job."""
-    function, workload, _, priority, background, run_at, external = spec
-    unique = wire_unique(spec)
-    if run_at is None:
-        start = b"%b\0%b\0" % (to_bytes(function), unique)
-        return frame(_SUBMIT[priority, background], start, workload)
-    when = math.ceil(min(max(run_at, 0.0), _LATEST))
-    queue = function if external else delayed_function(function)
-    start = b"%b\0%b\0%d\0" % (to_bytes(queue), unique, when)
-    return frame(PacketType.SUBMIT_JOB_EPOCH, start, workload)
+        for half in self._on_loops.values():
+            half.close()
+        self._on_loops.clear()

@@ -38,7 +38,8 @@ from .options import GearmandOptions
 from .submission import GearmandSubmission, StatusQuery
 
 _JOBS_A_WRITE = 50  # jobs encoded while the server handles the same number
-_UPDATES: dict[PacketType, Callable[..., Update]] = {
+#: The update of each packet.
+UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
     PacketType.WORK_WARNING: WorkWarning,
     PacketType.WORK_STATUS: lambda done, of: WorkStatus(to_number(done), to_number(of)),
@@ -269,7 +270,7 @@ class Channel:
 
     def _hand_out(self, packet: Packet) -> None:
         kind, args = packet
-        if (update := _UPDATES.get(kind)) is not None:
+        if (update := UPDATES.get(kind)) is not None:
             # gearmand adds a NUL to the handle when it converts an exception to a WORK_FAIL
             deliver_update(self._running, args[0].rstrip(b"\0"), update(*args[1:]))
             return

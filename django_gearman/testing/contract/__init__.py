@@ -11,13 +11,14 @@ gearmand is the reference. It needs pytest.
 """
 
 from .jobs import JobsContract
+from .loops import LoopsContract
 from .queues import QueuesContract
 from .workers import WorkersContract
 
 __all__ = ["TransportContract"]
 
 
-class TransportContract(JobsContract, QueuesContract, WorkersContract):
+class TransportContract(JobsContract, LoopsContract, QueuesContract, WorkersContract):
     """
     The tests of a transport; a subclass must define `make_backend`.
 

@@ -1,0 +1,32 @@
+"""Jobs as the packets that submit them."""
+
+from __future__ import annotations
+
+import math
+
+from ...protocol.names import delayed_function, wire_unique
+from ...protocol.packets import PacketType, frame, to_bytes
+from ..base import JobSpec, Priority
+
+_SUBMIT = {
+    (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
+    (Priority.NORMAL, True): PacketType.SUBMIT_JOB_BG,
+    (Priority.HIGH, False): PacketType.SUBMIT_JOB_HIGH,
+    (Priority.HIGH, True): PacketType.SUBMIT_JOB_HIGH_BG,
+    (Priority.LOW, False): PacketType.SUBMIT_JOB_LOW,
+    (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
+}
+_LATEST = 2.0**62  # upper limit of gearmand's times
+
+
+def encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
+    """Return the bytes that submit a job."""
+    function, workload, _, priority, background, run_at, external = spec
+    unique = wire_unique(spec)
+    if run_at is None:
+        start = b"%b\0%b\0" % (to_bytes(function), unique)
+        return frame(_SUBMIT[priority, background], start, workload)
+    when = math.ceil(min(max(run_at, 0.0), _LATEST))
+    queue = function if external else delayed_function(function)
+    start = b"%b\0%b\0%d\0" % (to_bytes(queue), unique, when)
+    return frame(PacketType.SUBMIT_JOB_EPOCH, start, workload)

@@ -1,0 +1,163 @@
+"""A job submitted on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from ...exceptions import BackendError, ConnectionLost, ResultUnavailable
+from ...utils.clock import monotonic
+from ..base import AwaitableSubmission, JobSpec, Update
+from ..remote import HeardSubmission
+
+
+class Channel(Protocol):
+    """A client's connection, as a submission needs it."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def release(self, submission: LoopSubmission) -> None: ...
+
+
+class LoopSubmission(HeardSubmission, AwaitableSubmission):
+    """A job submitted over a channel; any number of tasks may await it."""
+
+    #: A question about it has no answer yet.
+    is_asked_about = False
+    #: Its submitter has stopped waiting before the server acknowledged it.
+    is_released = False
+    _broken: BackendError | None = None
+
+    def __init__(self, channel: Channel, spec: JobSpec) -> None:
+        super().__init__(spec)
+        self._channel = channel
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def answered(self) -> bool:
+        return bool(self.handle) or self.error is not None
+
+    def silent_since(self) -> float:
+        """Return the time of the last news of the job."""
+        return self._heard
+
+    def wake(self) -> None:
+        """Let the tasks look again: something has changed."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def receive(self, update: Update) -> None:
+        super().receive(update)
+        self.wake()
+
+    def lose(self, cause: BackendError) -> None:
+        if self.error is None:  # otherwise it was given up before
+            super().lose(cause)
+        self.wake()
+
+    def cut(self, error: BackendError) -> None:
+        """Note that no more updates can arrive."""
+        self._broken = error
+        self.wake()
+
+    def release(self) -> None:
+        self._channel.release(self)
+
+    async def acknowledged(self, until: float) -> bool:
+        """Wait until the server has answered, up to a monotonic time; return True if it has."""
+        while not self.answered():
+            remaining = None if until == math.inf else until - monotonic()
+            if remaining is not None and remaining <= 0.0:
+                return False
+            await self._change(remaining)
+        return True
+
+    async def wait_update(self, timeout: float | None = None) -> Update | None:
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            if self.error is not None:
+                raise self.error.with_traceback(None)
+            if self.spec.background:
+                raise ResultUnavailable(f"background job {self.handle} sends no updates")
+            if self._updates:
+                return self._updates.popleft()
+            if self._finished:
+                return None
+            for error in (self._lost, self._broken):
+                if error is not None:
+                    raise error.with_traceback(None)
+            remaining = None if deadline is None else deadline - monotonic()
+            if remaining is not None and remaining <= 0.0:
+                return None
+            await self._change(remaining)
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        """Wait in another thread than the loop's."""
+        loop = self._channel.loop
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is loop:
+            raise ResultUnavailable(
+                f"job {self.handle} was submitted on the event loop that runs here, which must not "
+                "be blocked: write `await request`, or `async for update in request.updates()`"
+            )
+        if not loop.is_running():
+            raise ConnectionLost(
+                f"job {self.handle} was submitted on an event loop that has ended, and the "
+                "connection with it"
+            )
+        return asyncio.run_coroutine_threadsafe(self.wait_update(timeout), loop).result()
+
+    async def _change(self, seconds: float | None) -> None:
+        """Wait for a change, up to a number of seconds."""
+        loop = self._channel.loop
+        waiter = loop.create_future()
+        self._waiters.append(waiter)
+        timer = None if seconds is None else loop.call_later(max(0.0, seconds), _set, waiter)
+        try:
+            await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class Dropped:
+    """
+    A stand-in for a submission whose wait ended without an outcome.
+
+    It passes the updates on as long as the submitter may wait again. `on_drop` is called, in any
+    thread, when no reference to the submission is left.
+    """
+
+    def __init__(
+        self, submission: LoopSubmission | None, on_drop: Callable[[], object] | None = None
+    ) -> None:
+        self._on_drop = on_drop
+        self._submission = None if submission is None else weakref.ref(submission, self._drop)
+
+    @property
+    def is_dropped(self) -> bool:
+        return self._submission is None or self._submission() is None
+
+    def receive(self, update: Update) -> None:
+        submission = None if self._submission is None else self._submission()
+        if submission is not None:
+            submission.receive(update)
+
+    def _drop(self, _: object) -> None:
+        if self._on_drop is not None:
+            self._on_drop()

@@ -1,0 +1,105 @@
+"""
+Delivery of requests on an event loop.
+
+If the transport has a half for event loops, no thread waits. Otherwise, and if code that may block
+stands around the submission, it runs as it does in a thread: `delivery.deliver`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from asgiref.sync import sync_to_async
+
+from .. import conf, environment
+from ..backends import get_backend, use_backend
+from ..backends.base import LoopBackend
+from ..exceptions import BackendError
+from ..jobs import keeping
+from ..jobs.context import running
+from ..jobs.registry import registry
+from ..signals import job_submitted
+from ..utils.clock import monotonic
+from ..utils.waiting import abandoned
+from .delivery import LEAST_SECONDS, Servers, deliver
+from .request import JobRequest
+from .stored import is_stored
+from .threads import wait_in_thread
+
+
+async def deliver_on_loop(
+    requests: list[JobRequest], servers: Servers, settings: conf.JobSettings, *, wait: bool
+) -> None:
+    """Do what `deliver` does, without blocking the event loop."""
+    half = _half(requests, servers, settings)
+    if half is not None:
+        await _deliver(half, requests, servers, wait=wait)
+        return
+    call = partial(deliver, requests, servers, settings, wait=wait)
+    if wait and not use_backend(servers).runs_in_caller:
+        await wait_in_thread(f"job {requests[0].task}", call, requests[0].options.wait)
+    else:
+        await _in_the_thread_of_the_transaction(call)
+
+
+def _half(
+    requests: Sequence[JobRequest], servers: Servers, settings: conf.JobSettings
+) -> LoopBackend | None:
+    """Return the half of the transport for this loop, if nothing here may block."""
+    options = requests[0].options
+    if options.on_commit or options.resubmit or environment.current().sees_submissions:
+        return None
+    if settings.middleware and conf.middleware().around_submit:
+        return None
+    if keeping.keeper is not None and any(map(is_stored, requests)):
+        return None
+    run = running.get()
+    if run is not None and any(r.spec.function in run.session.functions for r in requests):
+        return None  # the job may wait for itself, and finding out may block
+    return get_backend(servers, settings.transport).on_loop()
+
+
+async def _deliver(
+    half: LoopBackend, requests: list[JobRequest], servers: Servers, *, wait: bool
+) -> None:
+    seconds, deadline, limit = requests[0].options.wait, None, None
+    if seconds is not None:
+        deadline = monotonic() + seconds
+        if wait and seconds > 0:  # 0 waits for no outcome, but for the server
+            limit = max(deadline, monotonic() + LEAST_SECONDS)
+    submissions = await half.submit([request.spec for request in requests], limit)
+    for request, submission in zip(requests, submissions, strict=True):
+        request.servers = servers
+        request.sent(submission)
+    if job_submitted.receivers:
+        for request in requests:
+            if request.exception is None:
+                job = registry.find(request.task)
+                await job_submitted.asend_robust(job, request=request)
+    if wait:
+        await await_all(requests, deadline)
+
+
+async def await_all(requests: Sequence[JobRequest], deadline: float | None) -> None:
+    """Await the outcomes; `exception` of a request has the error if its outcome cannot arrive."""
+    try:
+        for request in requests:
+            try:
+                await request.await_until(deadline)
+            except BackendError:
+                continue
+    except BaseException:
+        for request in requests:
+            request.release()
+        raise
+
+
+async def _in_the_thread_of_the_transaction(call: Callable[[], None]) -> None:
+    token = abandoned.set(leave := threading.Event())
+    try:
+        await sync_to_async(call)()
+    finally:
+        leave.set()  # after a cancellation, the thread has nothing to wait for
+        abandoned.reset(token)

@@ -1,0 +1,112 @@
+"""Waiting for a job on an event loop: without a thread if the job was submitted there."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import Any
+
+from ..backends.base import AwaitableSubmission, Submission, Update
+from ..exceptions import BackendError, GearmanError, JobError, JobLost
+from ..utils.clock import monotonic
+from .described import Described
+from .lookout import Lookout
+from .threads import wait_in_thread
+
+_DRAIN_SECONDS = 0.2  # for data that has already arrived at the deadline: a job may send endlessly
+
+
+class AwaitedRequest(Described):
+    """The part of a request that waits on an event loop."""
+
+    state: str
+    timed_out: bool
+    exception: GearmanError | None
+    _submission: Submission | None
+    _turn: threading.Lock | None
+
+    @abstractmethod
+    def take(self, update: Update) -> Update | None:
+        """Record an update; return the caller's form of it, or None."""
+
+    @abstractmethod
+    def fail(self, error: JobError | BackendError) -> None:
+        """Record the end of the job."""
+
+    @abstractmethod
+    def lose(self, error: BackendError) -> None:
+        """Record that the outcome cannot arrive."""
+
+    async def await_until(self, deadline: float | None) -> None:
+        """
+        Await the outcome until the given monotonic time (None: without limit), like `wait_until`.
+        """
+        late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
+        lookout = Lookout()
+        while await self.await_update(deadline, lookout) is not None:
+            if self._turn is None or monotonic() >= late:
+                break
+        self.timed_out = self._turn is not None
+
+    async def await_update(self, deadline: float | None, lookout: Lookout) -> Update | None:
+        """Await the caller's next update; return None if there is nothing to wait for."""
+        self.timed_out = False
+        while self._turn is not None and isinstance(self._submission, AwaitableSubmission):
+            submission = self._submission
+            seconds = None if deadline is None else max(0.0, deadline - monotonic())
+            try:
+                update = await lookout.watch_on_loop(submission, seconds, self)
+            except JobLost as error:
+                self.fail(error)
+                return None
+            except BackendError as error:
+                self.lose(error)
+                raise
+            except asyncio.CancelledError:
+                submission.release()
+                raise
+            if update is not None:
+                # The next line runs before any other task, so that each update is recorded in order.
+                if (taken := self.take(update)) is not None:
+                    return taken
+            elif deadline is not None and monotonic() >= deadline:
+                self.timed_out = self._turn is not None
+                submission.release()
+                return None
+        return None
+
+
+class Updates(Iterator[Update], AsyncIterator[Update]):
+    """The updates of a job, for `for` in a thread and for `async for` on an event loop."""
+
+    def __init__(
+        self, synchronous: Generator[Update], on_loop: AsyncGenerator[Update] | None, what: str
+    ) -> None:
+        self._synchronous = synchronous
+        self._on_loop = on_loop
+        self._what = what
+
+    def __next__(self) -> Update:
+        return next(self._synchronous)
+
+    def __aiter__(self) -> Updates:
+        return self
+
+    async def __anext__(self) -> Update:
+        if self._on_loop is not None:
+            return await anext(self._on_loop)
+        update: Update | None = await wait_in_thread(self._what, self._next, None)
+        if update is None:
+            raise StopAsyncIteration
+        return update
+
+    def _next(self) -> Update | None:
+        return next(self._synchronous, None)
+
+
+def is_awaitable(submission: Any) -> bool:
+    """Return True if tasks can await a submission without a thread."""
+    return isinstance(submission, AwaitableSubmission)

@@ -1,0 +1,389 @@
+"""Connections on an event loop, to servers that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import trustme
+
+from django_gearman.backends import opening
+from django_gearman.backends.base import JobSpec, LoopBackend, WorkComplete
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.remote import servers_standing
+from django_gearman.exceptions import (
+    ConnectionLost,
+    JobLost,
+    ProtocolError,
+    ServerError,
+    ServerUnavailable,
+    SubmitUncertain,
+)
+from django_gearman.protocol.address import ServerAddress
+from django_gearman.protocol.packets import PacketType
+from django_gearman.utils.clock import monotonic
+from tests.support.fake_server import FakeServer, Peer, tls_proxy
+
+SPEC = JobSpec("f", b"work")
+
+
+@pytest.fixture(autouse=True)
+def fresh_standing() -> Iterator[None]:
+    servers_standing.forget()
+    opening.addresses_standing.forget()
+    yield
+    servers_standing.forget()
+    opening.addresses_standing.forget()
+
+
+def greet(peer: Peer) -> None:
+    peer.handshake()
+    answer_status(peer)
+
+
+def answer_status(peer: Peer) -> None:
+    handle = peer.expect(PacketType.GET_STATUS).args[0]
+    peer.reply(PacketType.STATUS_RES, handle, b"0", b"0", b"0", b"0")
+
+
+def run(act: Callable[[LoopBackend], Awaitable[Any]], *addresses: object, **options: float) -> Any:
+    """Run a coroutine with the half of a backend for these servers."""
+
+    async def main() -> Any:
+        backend = GearmandBackend([ServerAddress.parse(each) for each in addresses], **options)
+        async with asyncio.timeout(20):
+            return await act(backend.on_loop())
+
+    return asyncio.run(main())
+
+
+async def submit(half: LoopBackend, seconds: float | None = None) -> Any:
+    [submission] = await half.submit([SPEC], None if seconds is None else monotonic() + seconds)
+    return submission
+
+
+# Opening
+
+
+def test_a_server_that_says_nothing_is_given_up_in_time():
+    with FakeServer(Peer.wait_for_end) as server:
+        began = time.monotonic()
+        with pytest.raises(ServerUnavailable, match=r"no answer in 0\.3 s"):
+            run(submit, server.address, connect_timeout=0.3)
+
+    assert time.monotonic() - began < 3
+
+
+def test_a_server_that_knows_no_options_is_used_all_the_same():
+    def script(peer: Peer) -> None:
+        answer_status(peer)
+        peer.acknowledge(1)
+        peer.wait_for_end()
+
+    with FakeServer(script) as server:
+        assert run(submit, server.address).handle == f"{server.address}//H:fake:1"
+
+
+def test_a_server_that_refuses_options_is_used_all_the_same():
+    def script(peer: Peer) -> None:
+        peer.expect(PacketType.OPTION_REQ)
+        peer.reply(PacketType.ERROR, b"UNKNOWN_OPTION", b"no")
+        answer_status(peer)
+        peer.acknowledge(1)
+        peer.wait_for_end()
+
+    with FakeServer(script) as server:
+        assert run(submit, server.address).error is None
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_another_kind_of_server_is_named(data):
+    def script(peer: Peer) -> None:
+        peer.raw(data)
+        peer.hang_up()
+
+    with FakeServer(script) as server, pytest.raises(ServerUnavailable, match=str(server.port)):
+        run(submit, server.address)
+
+
+def test_many_tasks_open_one_connection_and_one_that_leaves_disturbs_no_other():
+    def script(peer: Peer) -> None:
+        time.sleep(0.2)  # all of them wait for it
+        greet(peer)
+        peer.acknowledge(20)
+        peer.wait_for_end()
+
+    async def act(half: LoopBackend) -> list[Any]:
+        leaves = asyncio.create_task(submit(half))
+        stay = [asyncio.create_task(submit(half)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        leaves.cancel()
+        return await asyncio.gather(*stay)
+
+    with FakeServer(script) as server:
+        submissions = run(act, server.address)
+
+    assert len({submission.handle for submission in submissions}) == 20
+    assert len(server.peers) == 1
+
+
+def test_a_silent_server_costs_the_first_job_a_moment_and_the_next_none(unused_port):
+    def script(peer: Peer) -> None:
+        greet(peer)
+        peer.acknowledge(10)
+        peer.wait_for_end()
+
+    async def act(half: LoopBackend) -> list[float]:
+        took = []
+        for _ in range(10):
+            began = time.monotonic()
+            assert (await submit(half)).handle
+            took.append(time.monotonic() - began)
+        return took
+
+    with FakeServer(Peer.wait_for_end) as silent, FakeServer(script) as server:
+        took = run(act, silent.address, server.address, f"127.0.0.1:{unused_port}")
+
+    assert max(took) < 3
+    assert sum(seconds > 0.2 for seconds in took) <= 2
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]
+
+
+def test_every_server_that_failed_is_named_with_its_reason(unused_port):
+    with (
+        FakeServer(Peer.wait_for_end) as silent,
+        pytest.raises(ServerUnavailable) as caught,
+    ):
+        run(submit, silent.address, f"127.0.0.1:{unused_port}", connect_timeout=0.3)
+
+    assert f"{silent.address}: no answer in 0.3 s" in str(caught.value)
+    assert f"127.0.0.1:{unused_port}: [Errno 111] Connection refused" in str(caught.value)
+
+
+def test_a_name_whose_look_up_hangs_takes_no_longer_than_the_limit(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(1) or [])
+    began = time.monotonic()
+
+    with pytest.raises(ServerUnavailable, match=r"name was not looked up in 0\.2 s"):
+        run(submit, "jobs.example:4730", connect_timeout=0.2)
+
+    assert time.monotonic() - began < 0.9
+
+
+def test_a_name_is_looked_up_and_each_of_its_addresses_tried():
+    def script(peer: Peer) -> None:
+        greet(peer)
+        peer.acknowledge(1)
+        peer.wait_for_end()
+
+    with FakeServer(script) as server:  # on 127.0.0.1, and not on ::1
+        assert run(submit, f"localhost:{server.port}").handle
+
+
+# Acknowledgements
+
+
+@pytest.mark.parametrize(
+    ("options", "limit", "says"),
+    [({}, 0.3, "in the time given"), ({"reply_timeout": 0.3}, None, r"not answered for 0\.3 s")],
+)
+def test_a_server_that_does_not_acknowledge_is_given_up_in_time(options, limit, says):
+    def script(peer: Peer) -> None:
+        greet(peer)
+        peer.wait_for_end()
+
+    with FakeServer(script) as server:
+        began = time.monotonic()
+        submission = run(lambda half: submit(half, limit), server.address, **options)
+
+    assert isinstance(submission.error, SubmitUncertain)
+    assert re.search(says, str(submission.error))
+    assert time.monotonic() - began < 3
+
+
+def test_a_late_answer_is_not_taken_for_that_of_the_next_job():
+    def script(peer: Peer) -> None:
+        greet(peer)
+        peer.expect(PacketType.SUBMIT_JOB)
+        peer.expect(PacketType.SUBMIT_JOB)
+        peer.reply(PacketType.JOB_CREATED, b"H:fake:1")
+        peer.reply(PacketType.JOB_CREATED, b"H:fake:2")
+        peer.reply(PacketType.WORK_COMPLETE, b"H:fake:1", b"first")
+        peer.reply(PacketType.WORK_COMPLETE, b"H:fake:2", b"second")
+        peer.wait_for_end()
+
+    async def act(half: LoopBackend) -> None:
+        first = await submit(half, 0.2)
+        assert isinstance(first.error, SubmitUncertain)
+        second = await submit(half)
+        assert second.handle.endswith("H:fake:2")
+        assert await second.wait_update(5) == WorkComplete(b"second")
+
+    with FakeServer(script) as server:
+        run(act, server.address)
+
+
+def test_a_refusal_is_the_error_of_its_own_job():
+    def script(peer: Peer) -> None:
+        greet(peer)
+        for number in range(3):
+            peer.expect(PacketType.SUBMIT_JOB)
+            if number == 1:
+                peer.reply(PacketType.ERROR, b"QUEUE_FULL", b"too many")
+            else:
+                peer.reply(PacketType.JOB_CREATED, b"H:fake:%d" % number)
+        peer.wait_for_end()
+
+    with FakeServer(script) as server:
+        submissions = run(lambda half: half.submit([SPEC] * 3), server.address)
+
+    assert [bool(s.handle) for s in submissions] == [True, False, True]
+    assert isinstance(submissions[1].error, ServerError)
+    assert submissions[1].error.code == "QUEUE_FULL"
+
+
+@pytest.mark.parametrize("end", [Peer.hang_up, Peer.reset])
+def test_a_connection_that_ends_too_early_leaves_the_job_uncertain(end):
+    def script(peer: Peer) -> None:
+        greet(peer)
+        peer.expect(PacketType.SUBMIT_JOB)
+        end(peer)
+
+    with FakeServer(script) as server:
+        submission = run(submit, server.address)
+
+    assert isinstance(submission.error, SubmitUncertain)
+
+
+def test_a_server_that_reads_nothing_is_given_up():
+    def script(peer: Peer) -> None:
+        greet(peer)
+        time.sleep(2)
+
+    async def act(half: LoopBackend) -> Any:
+        specs = [JobSpec("f", bytes(1 << 20))] * 64
+        return await half.submit(specs)
+
+    with FakeServer(script) as server:
+        began = time.monotonic()
+        submissions = run(act, server.address, send_timeout=0.5)
+
+    assert all(submission.error is not None for submission in submissions)
+    assert time.monotonic() - began < 15
+
+
+# Waiting
+
+
+def acknowledge_then(then: Callable[[Peer], object]) -> Callable[[Peer], None]:
+    def script(peer: Peer) -> None:
+        greet(peer)
+        peer.acknowledge(1)
+        then(peer)
+        peer.wait_for_end()
+
+    return script
+
+
+async def wait(half: LoopBackend) -> Any:
+    return await (await submit(half)).wait_update(10)
+
+
+def test_a_connection_that_ends_while_a_task_waits_is_an_error():
+    with (
+        FakeServer(acknowledge_then(Peer.hang_up)) as server,
+        pytest.raises(ConnectionLost, match="closed the connection"),
+    ):
+        run(wait, server.address)
+
+
+def test_noise_while_a_task_waits_is_an_error():
+    with (
+        FakeServer(acknowledge_then(lambda peer: peer.raw(b"what?" * 5))) as server,
+        pytest.raises(ProtocolError, match="not a Gearman packet"),
+    ):
+        run(wait, server.address)
+
+
+@pytest.mark.parametrize("kind", [PacketType.JOB_CREATED, PacketType.ECHO_RES])
+def test_a_packet_that_nobody_asked_for_is_an_error(kind):
+    with (
+        FakeServer(acknowledge_then(lambda peer: peer.reply(kind, b"x"))) as server,
+        pytest.raises(ProtocolError, match=f"{kind.name} unasked"),
+    ):
+        run(wait, server.address)
+
+
+def test_updates_of_an_unknown_job_are_passed_over():
+    def then(peer: Peer) -> None:
+        peer.reply(PacketType.WORK_COMPLETE, b"H:fake:99", b"of another")
+        peer.reply(PacketType.WORK_COMPLETE, b"H:fake:1", b"mine")
+
+    with FakeServer(acknowledge_then(then)) as server:
+        assert run(wait, server.address) == WorkComplete(b"mine")
+
+
+def test_a_job_that_the_server_has_forgotten_is_lost():
+    with (
+        FakeServer(acknowledge_then(answer_status)) as server,
+        pytest.raises(JobLost, match="no longer knows job"),
+    ):
+        run(wait, server.address, status_interval=0.2)
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_server(authority: trustme.CA, gearmand) -> Iterator[FakeServer]:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with tls_proxy(context, gearmand.port) as server:
+        yield server
+
+
+@pytest.mark.gearmand
+def test_jobs_go_over_tls(authority, tls_server, gearmand, tmp_path):
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = {"cafile": str(tmp_path / "ca.pem")}
+    worker = GearmandBackend([ServerAddress.parse(gearmand.address)]).register(["over-tls"])
+
+    async def act(half: LoopBackend) -> Any:
+        specs = [JobSpec("over-tls", bytes(size)) for size in (1, 16_384, 3_000_000)]
+        submissions = await half.submit(specs)
+        for _ in specs:
+            job = worker.grab_job(20)
+            assert job is not None
+            worker.send(job, WorkComplete(job.workload))
+        assert [row.function for row in await half.functions(5)].count("over-tls") == 1
+        return [len((await each.wait_update(20)).data) for each in submissions]
+
+    address = {"host": "127.0.0.1", "port": tls_server.port, "tls": tls}
+    assert run(act, address) == [1, 16_384, 3_000_000]
+    worker.close()
+
+
+@pytest.mark.gearmand
+def test_a_certificate_of_another_authority_is_refused(tls_server, tmp_path):
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    tls = {"cafile": str(tmp_path / "other.pem")}
+
+    with pytest.raises(ServerUnavailable, match=r"TLS: .*certificate verify failed"):
+        run(submit, {"host": "127.0.0.1", "port": tls_server.port, "tls": tls})

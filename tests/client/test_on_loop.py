@@ -1,0 +1,360 @@
+"""`ado`, its variants and `await request` on an event loop, over a real job server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from django_gearman import JOB_COMPLETE, JOB_CREATED, GearmanClient, JobRequest
+from django_gearman.backends import get_backend
+from django_gearman.backends.base import (
+    WorkComplete,
+    WorkData,
+    WorkerSession,
+    WorkFail,
+    WorkStatus,
+    WorkWarning,
+)
+from django_gearman.client import lookout
+from django_gearman.exceptions import (
+    ConnectionLost,
+    JobFailed,
+    JobTimeout,
+    ResultUnavailable,
+    ServerUnavailable,
+)
+from django_gearman.middleware import Middleware
+from django_gearman.signals import job_submitted
+from tests.app import gearman_jobs as jobs
+from tests.support.gearmand import wait_until
+
+pytestmark = pytest.mark.gearmand
+
+
+@pytest.fixture(autouse=True)
+def on_gearmand(settings, own_gearmand) -> None:
+    settings.GEARMAN_BACKEND = "gearman"
+    settings.GEARMAN_SERVERS = [own_gearmand.address]
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerSession]:
+    session = get_backend().register(["tests.app.echo"], "by-hand")
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def echoes(own_gearmand) -> Iterator[None]:
+    """Run a worker in a thread that returns the argument of each job, and fails for "fail"."""
+    stop = threading.Event()
+
+    def work() -> None:
+        session = get_backend().register(["tests.app.echo"], "echoes")
+        while not stop.is_set():
+            if (job := session.grab_job(0.05)) is None:
+                continue
+            [value] = json.loads(job.workload)["args"]
+            outcome = WorkFail() if value == "fail" else WorkComplete(json.dumps(value).encode())
+            with suppress(ConnectionLost):
+                session.send(job, outcome)
+        session.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+def run(act: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return asyncio.run(asyncio.wait_for(act(), 30))
+
+
+# Results
+
+
+def test_results_and_failures_are_those_of_do(echoes):
+    async def act() -> None:
+        assert await jobs.echo.ado({"width": 3}) == {"width": 3}
+        with pytest.raises(JobFailed, match=r"job tests\.app\.echo .*failed"):
+            await jobs.echo.ado("fail")
+        with pytest.raises(TypeError, match="echo"):
+            await jobs.echo.ado(1, colour="red")
+
+    run(act)
+
+
+def test_hundreds_of_jobs_are_waited_for_without_a_thread(echoes):
+    async def act() -> int:
+        before = threading.active_count()
+        calls = [asyncio.create_task(jobs.echo.ado(number)) for number in range(300)]
+        most = before
+        while not all(call.done() for call in calls):
+            most = max(most, threading.active_count())
+            await asyncio.sleep(0)
+        assert [call.result() for call in calls] == list(range(300))
+        return most - before
+
+    assert run(act) == 0
+
+
+def test_one_connection_serves_all_tasks_and_ends_with_the_loop(own_gearmand, echoes):
+    def connections() -> int:
+        return own_gearmand.ask("workers").count("\n") - 1  # clients are listed, too
+
+    wait_until(lambda: " echoes :" in own_gearmand.ask("workers"), "the worker is there")
+    before = connections()
+
+    async def act() -> int:
+        await asyncio.gather(*(jobs.echo.ado(number) for number in range(20)))
+        return connections()
+
+    assert run(act) == before + 1
+    wait_until(lambda: connections() == before, "the connection is closed")
+
+
+def test_a_background_job_is_queued(worker):
+    async def act() -> JobRequest[Any]:
+        return await jobs.echo.ado_background("x")
+
+    request = run(act)
+
+    assert (request.state, request.background) == (JOB_CREATED, True)
+    assert GearmanClient().get_job_status(request).status.known
+    assert worker.grab_job(20).handle in request.handle
+
+
+def test_amap_keeps_the_order_and_raises_the_first_failure(echoes):
+    async def act() -> None:
+        assert await jobs.echo.amap(range(100)) == list(range(100))
+        assert await jobs.echo.amap([]) == []
+        with pytest.raises(JobFailed):
+            await jobs.echo.amap([1, "fail", 3])
+        with pytest.raises(TypeError, match="not one item"):
+            await jobs.echo.amap("abc")
+
+    run(act)
+
+
+# Time
+
+
+@pytest.mark.parametrize("call", ["ado", "amap", "asubmit_job"])
+def test_time_counts_from_the_call(call):
+    async def act() -> float:
+        began = time.monotonic()
+        with pytest.raises(JobTimeout, match="has not finished in the time given"):
+            if call == "ado":
+                await jobs.echo.using(wait=0.3).ado(1)
+            elif call == "amap":
+                await jobs.echo.amap([1, 2, 3], timeout=0.3)
+            else:
+                _ = (
+                    await GearmanClient().asubmit_job("tests.app.echo", 1, poll_timeout=0.3)
+                ).result
+        return time.monotonic() - began
+
+    assert 0.29 < run(act) < 2
+
+
+def test_a_cancelled_call_takes_its_queued_job_along(worker):
+    async def act() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(jobs.echo.ado("left"), 0.2)
+        gc.collect()
+        await asyncio.sleep(0.2)
+        assert worker.grab_job(0.2) is None, "nobody waits for this job"
+
+    run(act)
+
+
+def test_a_cancelled_call_does_not_disturb_the_others(worker):
+    async def act() -> Any:
+        calls = [asyncio.create_task(jobs.echo.ado(number)) for number in range(3)]
+        await asyncio.sleep(0.2)
+        calls[0].cancel()
+        for _ in calls:
+            job = worker.grab_job(20)
+            [number] = json.loads(job.workload)["args"]
+            worker.send(job, WorkComplete(b"%d" % number))
+        return await asyncio.gather(*calls[1:])
+
+    assert run(act) == [1, 2]
+
+
+# Requests
+
+
+def test_a_request_is_awaited_and_may_be_awaited_again(worker):
+    async def act() -> None:
+        request = await GearmanClient().asubmit_job(jobs.echo, "x", wait_until_complete=False)
+        assert request.state == JOB_CREATED
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(request, 0.1)
+        worker.send(worker.grab_job(20), WorkComplete(b'"done"'))
+        assert await asyncio.gather(request, request) == ["done", "done"]
+        assert await request == "done"
+        assert (request.state, request.timed_out) == (JOB_COMPLETE, False)
+
+    run(act)
+
+
+def test_updates_are_followed_on_the_loop(worker):
+    async def act() -> list[str]:
+        request = await GearmanClient().asubmit_job(jobs.echo, "x", wait_until_complete=False)
+        job = worker.grab_job(20)
+        for update in (WorkStatus(1, 4), WorkData(b'"a"'), WorkWarning(b'"b"')):
+            worker.send(job, update)
+        worker.send(job, WorkComplete(b'"c"'))
+        followed = [update async for update in request.updates(20)]
+        assert followed == [WorkStatus(1, 4), WorkData("a"), WorkWarning("b"), WorkComplete("c")]
+        assert (request.status.numerator, request.status.denominator) == (1, 4)
+        return [*request.data_updates, *request.warning_updates, request.result]
+
+    assert run(act) == ["a", "b", "c"]
+
+
+def test_updates_end_in_time():
+    async def act() -> None:
+        request = await GearmanClient().asubmit_job(jobs.echo, "x", wait_until_complete=False)
+        assert [update async for update in request.updates(0.1)] == []
+        assert request.timed_out
+
+    run(act)
+
+
+def test_the_loop_is_not_blocked_by_mistake_and_another_thread_may_wait(worker):
+    async def act() -> Any:
+        request = await GearmanClient().asubmit_job(jobs.echo, "x", wait_until_complete=False)
+        with pytest.raises(ResultUnavailable, match="write `await request`"):
+            request.wait(1)
+        waiting = asyncio.create_task(asyncio.to_thread(request.wait, 20))
+        worker.send(worker.grab_job(20), WorkComplete(b'"done"'))
+        return (await waiting).result
+
+    assert run(act) == "done"
+
+
+def test_a_request_outlives_its_loop_and_says_so():
+    async def act() -> JobRequest[Any]:
+        return await GearmanClient().asubmit_job(jobs.echo, "x", wait_until_complete=False)
+
+    request = run(act)
+
+    with pytest.raises(ConnectionLost, match="an event loop that has ended"):
+        request.wait(1)
+
+
+def test_a_request_of_a_thread_can_be_awaited_too(worker):
+    request = GearmanClient().submit_job(jobs.echo, "x", wait_until_complete=False)
+
+    async def act() -> Any:
+        waiting = asyncio.ensure_future(request)
+        updates = asyncio.create_task(anext(request.updates(20)))
+        worker.send(worker.grab_job(20), WorkComplete(b'"done"'))
+        with suppress(StopAsyncIteration):  # one of the two gets the outcome
+            assert await updates == WorkComplete("done")
+        return await waiting
+
+    assert run(act) == "done"
+
+
+def test_a_background_request_has_no_result_to_await(worker):
+    async def act() -> None:
+        request = await jobs.echo.ado_background("x")
+        with pytest.raises(ResultUnavailable, match="runs in the background"):
+            await request
+        assert [update async for update in request.updates(1)] == []
+
+    run(act)
+
+
+# Around a submission
+
+
+def test_receivers_of_signals_are_told(worker, db):
+    told: list[object] = []
+
+    async def note(*, request: JobRequest[Any], **_: Any) -> None:
+        told.append((request.task, request.state))
+
+    job_submitted.connect(note)
+    try:
+        run(lambda: jobs.echo.ado_background("x"))
+    finally:
+        job_submitted.disconnect(note)
+
+    assert told == [("tests.app.echo", JOB_CREATED)]
+
+
+class Waiting(Middleware):
+    """A middleware that blocks."""
+
+    threads: list[str] = []  # noqa: RUF012
+
+    def around_submit(self, requests, submit):
+        self.threads.append(threading.current_thread().name)
+        submit(requests)
+
+
+def test_middleware_may_block_for_it_runs_in_a_thread(settings, echoes):
+    settings.GEARMAN_MIDDLEWARE = [f"{__name__}.Waiting"]
+    Waiting.threads.clear()
+
+    assert run(lambda: jobs.echo.ado("x")) == "x"
+    assert Waiting.threads[0].startswith("gearman-wait-")
+
+
+def test_what_waits_for_a_commit_is_sent_by_its_thread(worker, db):
+    request = run(lambda: jobs.echo.using(on_commit=True).ado_background("x"))
+
+    assert request.background
+
+
+def test_a_caller_is_warned_when_no_worker_serves_the_job(own_gearmand, monkeypatch, caplog):
+    monkeypatch.setattr(lookout, "PATIENCE", 0.2)
+    monkeypatch.setattr(lookout, "_told", {})
+    lookout.environment.current().workers_are_here = False
+    try:
+        with pytest.raises(JobTimeout):
+            run(lambda: jobs.echo.using(wait=1).ado("x"))
+    finally:
+        lookout.environment.current().workers_are_here = True
+
+    [record] = [r for r in caplog.records if "no worker serves function" in r.getMessage()]
+    assert "tests.app.echo" in record.getMessage()
+
+
+# Servers
+
+
+def test_a_server_that_is_down_is_an_error_that_says_what_to_do(own_gearmand):
+    own_gearmand.kill()
+
+    with pytest.raises(ServerUnavailable, match=r"no job server to submit the job.*refused"):
+        run(lambda: jobs.echo.ado("x"))
+    with pytest.raises(ServerUnavailable):
+        run(lambda: jobs.echo.using(resubmit=1, wait=1).ado("x"))
+
+
+def test_a_lost_connection_is_told_to_all_and_the_next_call_opens_another(own_gearmand):
+    async def act() -> None:
+        calls = [asyncio.create_task(jobs.echo.ado(number)) for number in range(3)]
+        await asyncio.sleep(0.3)
+        own_gearmand.kill()
+        own_gearmand.start()
+        for call in calls:
+            with pytest.raises(ConnectionLost):
+                await call
+        assert (await jobs.echo.ado_background("again")).state == JOB_CREATED
+
+    run(act)
