@@ -38,6 +38,7 @@ integration: $(READY)  ## Run everything that needs a real gearmand, on private 
 	  echo "$$program is not installed. Debian: apt-get install gearman-job-server gearman-tools" >&2; \
 	  exit 1; }; done
 	$(PYTEST) -m $(MARKED) --gearman-required
+	$(PYTEST) -m $(MARKED) --gearman-required tests/contrib --ds=tests.contrib.settings
 
 docs: $(READY)  ## Build the documentation into docs/_build/html; a warning or a dead link is an error
 	@rm -rf docs/_build

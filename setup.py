@@ -12,10 +12,12 @@ SITE = "https://django-gearman.readthedocs.io/en/latest/"
 
 PYTHON_GEARMAN = ["pygearman==0.2.6"]  # exactly: what it gets wrong is corrected by subclassing
 TASKS = ["django-tasks>=0.12"]  # only Django 5.2 needs it
+SCHEDULE = ["cronsim>=2.7"]  # parses cron expressions
 EXAMPLE = ["pillow>=11.0"]  # the thumbnails of gearman_example.shop
 TEST = [
     *PYTHON_GEARMAN,
     *TASKS,
+    *SCHEDULE,
     "build>=1.2",
     "dynaconf>=3.2",
     "freezegun>=1.5",
@@ -23,6 +25,7 @@ TEST = [
     "hypothesis>=6.100",
     *EXAMPLE,
     "psycopg[binary,pool]>=3.2",
+    "pymysql>=1.1",
     "pytest>=8.2",
     "pytest-django>=4.9",
     "pytest-randomly>=3.15",
@@ -82,6 +85,7 @@ setup(
     entry_points={"pytest11": ["django_gearman = django_gearman.testing.plugin"]},
     extras_require={
         "python-gearman": PYTHON_GEARMAN,
+        "schedule": SCHEDULE,
         "tasks": TASKS,
         "example": EXAMPLE,
         "test": TEST,

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import QuerySet
 
 from .... import environment
@@ -41,6 +41,7 @@ from .rows import COLUMNS, load_servers, request_of, spec_of
 logger = get_logger("django_gearman.jobs")
 
 _PING_SECONDS = 5.0
+_TURN_SECONDS = 30
 _SHRINK, _GROW = 8, 2  # factors of the size of a batch, after a failure and after a success
 
 _Failed = list[tuple[OutboxJob, BaseException]]
@@ -185,19 +186,32 @@ def exclusive(alias: str) -> Iterator[None]:
     Run a transaction whose SELECTs lock their rows.
 
     SQLite has no such locks. There the transaction takes the lock of all writers when it begins.
+    MySQL locks more rows than it selects, and relays would end in deadlocks. There they take turns.
     """
     connection: Any = connections[alias]
-    if connection.vendor != "sqlite":
+    with ExitStack() as stack:
+        if connection.vendor == "sqlite":
+            stack.callback(setattr, connection, "transaction_mode", connection.transaction_mode)
+            connection.transaction_mode = "IMMEDIATE"
+        elif connection.vendor == "mysql":
+            stack.enter_context(_turn(connection))
         with transaction.atomic(alias):
             yield
-        return
-    before = connection.transaction_mode
-    connection.transaction_mode = "IMMEDIATE"
+
+
+@contextmanager
+def _turn(connection: Any) -> Iterator[None]:
+    """Hold a lock of the server that one connection has at a time, and that ends with it."""
+    name = f"gearman_outbox.{connection.settings_dict['NAME']}"[:64]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK(%s, %s)", [name, _TURN_SECONDS])
+        if not cursor.fetchone()[0]:
+            raise DatabaseError(f"another relay has held the lock {name!r} for {_TURN_SECONDS} s")
     try:
-        with transaction.atomic(alias):
-            yield
+        yield
     finally:
-        connection.transaction_mode = before
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
 
 
 def _reach(servers: str) -> BaseBackend:
