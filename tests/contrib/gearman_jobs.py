@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from typing import Any
 
 from django.db import connection, models, transaction
 
 from django_gearman import JobContext, RetryJob, current_job, gearman_job
 from django_gearman.contrib.store.models import JobRecord
+from django_gearman.jobs import keeping
+
+
+def write(line: str) -> None:
+    """Append a line to the file TRAIL, as a whole."""
+    trail = os.open(os.environ["TRAIL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(trail, f"{line}\n".encode())
+    os.close(trail)
+
 
 #: What jobs leave behind for a test to look at; the fixture `has_run` empties it.
 RAN: list[Any] = []
@@ -113,3 +125,55 @@ def leaves_a_transaction_open(value: int) -> int:
     atomic.__enter__()
     JobRecord.objects.update(queue="changed")
     return value
+
+
+# Jobs of the integration tests, which write lines into the file TRAIL.
+
+
+@gearman_job("trail", store_result=True)
+def works(number: int) -> int:
+    """Return the double; fail if the number ends in 0."""
+    write(f"run {number}")
+    time.sleep(0.002)
+    if number % 10 == 0:
+        raise ValueError(f"number {number}")
+    return number * 2
+
+
+@gearman_job("trail", store_result=True)
+def dies_when_recorded(number: int) -> int:
+    """Kill this process when the end of the job is recorded, and before it is reported."""
+    write(f"run {number}")
+    keeper = keeping.keeper
+    assert keeper is not None
+    keep = keeper.keep
+
+    def keep_and_die(run: Any, ending: Any) -> Any:
+        keep(run, ending)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    keeper.keep = keep_and_die  # type: ignore[method-assign]
+    return number * 2
+
+
+@gearman_job("trail", store_result=True)
+def waits_in_its_first_run(path: str) -> str:
+    """Return when a file exists, or at once if an earlier run waits for that."""
+    write("run")
+    with open(os.environ["TRAIL"]) as trail:
+        is_first = len(trail.readlines()) == 1
+    while is_first and not os.path.exists(path):
+        time.sleep(0.02)
+    return "first" if is_first else "second"
+
+
+@gearman_job("trail", retries=1, backoff=0)
+def kills_its_process() -> None:
+    write("run")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@gearman_job("trail")
+def kills_each_process() -> None:
+    write("run")
+    os.kill(os.getpid(), signal.SIGKILL)

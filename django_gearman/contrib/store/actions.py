@@ -9,11 +9,16 @@ runs once.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
-from django.db import connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -22,18 +27,21 @@ from ... import conf, environment
 from ...jobs.identity import CARRIED, Identity, carried_identity
 from ...protocol.messages import JobSpec, Priority
 from ...serializers import BareCall
+from ...utils.records import log
 from .columns import expiry
 from .functions import DatabaseTime
 from .models import JobRecord, OutboxJob
 from .outbox.relay import Relay
 from .outbox.rows import row_of
 from .reading import serializer_of
-from .writing import database
+from .writing import database, logger
 
 Status = JobRecord.Status
 
 #: Records that are changed in one transaction.
 BATCH = 1000
+_TRIES = 10
+_T = TypeVar("_T")
 _COLUMNS = ("id", "name", "function", "backend", "workload", "attempts", "priority")
 _PRIORITIES = {-1: Priority.LOW, 0: Priority.NORMAL, 1: Priority.HIGH}
 
@@ -96,14 +104,10 @@ def retry(records: Records, progress: Progress | None = None) -> Retried:
                 specs[row.pk] = next_attempt(row)
             except ValueError as error:
                 outcome.refused[row.pk] = str(error)
-        with transaction.atomic(using=alias):
-            claimed = _claim([*specs], alias)
-            rows_of_outbox = OutboxJob.objects.using(alias)
-            rows_of_outbox.filter(job_id__in=claimed).delete()  # of an attempt that was sent
-            rows_of_outbox.bulk_create([_due(specs[key], key) for key in claimed])
+        claimed = _in_transaction(partial(_queue, specs, alias), alias)
         outcome.count += len(claimed)
         _send_on_commit(alias)
-        outcome.waiting += rows_of_outbox.filter(job_id__in=claimed).count()
+        outcome.waiting += OutboxJob.objects.using(alias).filter(job_id__in=claimed).count()
         if progress is not None:
             progress(outcome.count)
     return outcome
@@ -116,7 +120,7 @@ def discard(records: Records, progress: Progress | None = None) -> int:
         alias = rows[0]._state.db or database()
         keys = [row.pk for row in rows]
         failed = JobRecord.objects.using(alias).filter(pk__in=keys, status=Status.FAILED)
-        count += failed.delete()[0]
+        count += _in_transaction(failed.delete, alias)[0]
         if progress is not None:
             progress(count)
     return count
@@ -156,6 +160,29 @@ def next_attempt(row: JobRecord) -> JobSpec:
     )
 
 
+def _queue(specs: Mapping[str, JobSpec], alias: str) -> list[str]:
+    """Make failed jobs ready, and write them into the outbox; return those that this call took."""
+    claimed = _claim([*specs], alias)
+    rows = OutboxJob.objects.using(alias)
+    rows.filter(job_id__in=claimed).delete()  # of an attempt that was sent
+    rows.bulk_create([_due(specs[key], key) for key in claimed])
+    return claimed
+
+
+def _in_transaction(change: Callable[[], _T], alias: str) -> _T:
+    """Call `change` in a transaction; again if another one has won a deadlock, or has the lock."""
+    tries = 0
+    while True:
+        try:
+            with transaction.atomic(using=alias):
+                return change()
+        except OperationalError:
+            tries += 1
+            if tries == _TRIES or connections[alias].in_atomic_block:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+
+
 def _due(spec: JobSpec, job_id: str) -> OutboxJob:
     row = row_of(spec, job_id)
     row.next_try_at = DatabaseTime()
@@ -167,7 +194,10 @@ def _send_on_commit(alias: str) -> None:
     present = environment.current()
 
     def sweep() -> None:
-        Relay(alias).sweep()
+        try:
+            Relay(alias).sweep()
+        except DatabaseError as error:  # a relay of a worker sends them
+            log(logger, logging.WARNING, "jobs wait in the outbox: %s", error)
 
     if present.is_in_transaction(connections[alias]):
         present.on_commit(transaction.on_commit, sweep, alias)
