@@ -90,6 +90,7 @@ intersphinx_mapping = {
 
 # The look
 
+html_show_copyright = False
 smartquotes = False  # quotes are often code
 html_theme = "furo"
 html_static_path = ["_static"]
