@@ -129,13 +129,18 @@ def worker_rows(
 ) -> list[WorkerStatus]:
     """
     Return rows of (address, ip, client id, functions), without clients, which serve no function.
+
+    The connections of one worker are one row: our client ids, with two slashes, name its process.
     """
-    rows = []
+    rows: dict[object, WorkerStatus] = {}
     for address, ip, client_id, names in answers:
-        functions = tuple(sorted({plain_function(name) for name in names}))
+        functions = {plain_function(name) for name in names}
+        key = (address, ip, client_id) if client_id.count("/") == 2 else object()
+        if functions and (other := rows.get(key)) is not None:
+            functions |= {*other.functions}
         if functions:
-            rows.append(WorkerStatus(address, ip, client_id, functions))
-    return rows
+            rows[key] = WorkerStatus(address, ip, client_id, tuple(sorted(functions)))
+    return [*rows.values()]
 
 
 class HeardSubmission(Submission):

@@ -12,6 +12,7 @@ import pytest
 from django_gearman.backends.base import BaseBackend, JobSpec, WorkComplete
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.python_gearman.backend import PythonGearmanBackend
+from django_gearman.backends.remote import worker_rows
 from django_gearman.exceptions import (
     ConnectionLost,
     InvalidBackend,
@@ -186,3 +187,17 @@ def test_a_full_queue_refuses_one_and_takes_the_others(connect, own_gearmand):
 def test_python_gearman_refuses_what_its_bindings_cannot_do():
     with pytest.raises(InvalidBackend, match="no TLS"):
         PythonGearmanBackend([ServerAddress.parse({"host": "localhost", "tls": {}})])
+
+
+def test_the_connections_of_one_worker_are_one_row_and_those_of_other_programs_are_not():
+    answers = [
+        ("h:1", "10.0.0.1", "web/7/default", ["f", "g"]),
+        ("h:1", "10.0.0.1", "web/7/default", ["f@delayed", "quick"]),
+        ("h:1", "10.0.0.1", "php", ["f"]),
+        ("h:1", "10.0.0.1", "php", ["f"]),
+        ("h:1", "10.0.0.1", "-", []),
+    ]
+
+    rows = [(row.client_id, row.functions) for row in worker_rows(answers)]
+
+    assert rows == [("web/7/default", ("f", "g", "quick")), ("php", ("f",)), ("php", ("f",))]

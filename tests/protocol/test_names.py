@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from django_gearman.jobs.identity import new_ids
 from django_gearman.protocol.names import (
+    delayed_lane,
     full_handle,
     own_handle,
     plain_function,
     quick_lane,
+    routing_key,
     served_functions,
     server_of,
     server_of_lane,
@@ -42,5 +45,16 @@ def test_delayed_jobs_are_served_too_and_the_first_function_is_registered_last()
     assert {plain_function(name.decode()) for name in names} == {"first", "second"}
 
 
-def test_a_quick_lane_is_one_of_its_server():
-    assert server_of_lane(quick_lane("h:1")) == server_of_lane("h:1") == "h:1"
+def test_generated_uniques_of_a_batch_choose_one_server_and_others_their_own():
+    numbers = new_ids()
+    batch = [f"{next(numbers):032x}" for _ in range(100)]
+
+    assert len({routing_key(unique) for unique in batch}) <= 2
+    assert [routing_key(unique) for unique in ("", "mine", "0" * 32)] == ["", "mine", "0" * 32]
+
+
+def test_each_connection_of_a_worker_is_one_of_its_server():
+    lanes = ["h:1", quick_lane("h:1"), delayed_lane("h:1")]
+
+    assert len(set(lanes)) == 3
+    assert [server_of_lane(lane) for lane in lanes] == ["h:1"] * 3

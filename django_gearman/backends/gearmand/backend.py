@@ -12,7 +12,7 @@ from functools import partial
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ...protocol.address import ServerAddress
 from ...protocol.admin import parse_status, parse_workers
-from ...protocol.names import split_handle
+from ...protocol.names import routing_key, split_handle
 from ...utils.clock import monotonic
 from ...utils.waiting import submit_by
 from ..base import (
@@ -113,21 +113,25 @@ class GearmandBackend(BaseBackend):
             [address] = self._servers
             return {self._live(address) or self._open([address], until): places}
         routes: dict[Channel, list[int]] = {}
-        reached: dict[str, Channel] = {}
+        chosen: dict[str, Channel] = {}  # by routing key
         for place in places:
-            order = self.preferred(specs[place])
-            channel = reached.get(order[0]) or self._live(order[0])
+            key = routing_key(specs[place].unique)
+            channel = chosen.get(key) if key else None
             if channel is None:
-                channel = self._open(order, until, _UNIQUE_HEAD_START * bool(specs[place].unique))
-            reached[str(channel.server)] = channel
+                channel = chosen[key] = self._choose(specs[place], until)
             routes.setdefault(channel, []).append(place)
         return routes
+
+    def _choose(self, spec: JobSpec, until: float) -> Channel:
+        order = self.preferred(spec)
+        channel = self._live(order[0])
+        return channel or self._open(order, until, _UNIQUE_HEAD_START * bool(spec.unique))
 
     def preferred(self, spec: JobSpec) -> list[str]:
         """
         Order the servers for a job: equal uniques get the same order, and failed servers come last.
         """
-        seed = spec.unique or str(monotonic())
+        seed = routing_key(spec.unique) or str(monotonic())
         return sorted(
             self._servers, key=lambda address: (self._is_passed_over(address), rank(seed, address))
         )
@@ -264,6 +268,3 @@ class GearmandBackend(BaseBackend):
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
-        for half in self._on_loops.values():
-            half.close()
-        self._on_loops.clear()

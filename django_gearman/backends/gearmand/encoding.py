@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 from ...protocol.names import delayed_function, wire_unique
 from ...protocol.packets import PacketType, frame, to_bytes
@@ -23,7 +24,7 @@ def encode_job(spec: JobSpec) -> tuple[bytes, bytes]:
     """Return the bytes that submit a job."""
     function, workload, _, priority, background, run_at, external = spec
     unique = wire_unique(spec)
-    if run_at is None:
+    if run_at is None or run_at <= time.time():
         start = b"%b\0%b\0" % (to_bytes(function), unique)
         return frame(_SUBMIT[priority, background], start, workload)
     when = math.ceil(min(max(run_at, 0.0), _LATEST))

@@ -2,8 +2,11 @@
 A worker's link: its connection to one real job server, and the jobs that have come over it.
 
 gearmand never says what state a connection is in, so the link keeps account. It counts the GRAB_JOBs
-without an answer, because each may bring a job. After NO_JOB it sleeps until the server's NOOP, and one
-second at most: gearmand 1.1 wakes nobody when a delayed job is due.
+without an answer, because each may bring a job. After NO_JOB it sleeps until the server's NOOP.
+
+Delayed jobs have a link of their own. gearmand 1.1 wakes no worker when one is due, so this link asks
+every second and does not sleep. For each request the server looks through all delayed jobs, and it
+would do that for every other job as well, if one connection served both.
 
 A connection counts as good only when the server has answered on it. A stopped gearmand still accepts
 connections, and some jobs make it throw out every worker that asks for one. A link that took such a
@@ -15,16 +18,15 @@ from __future__ import annotations
 import logging
 import math
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
 from ...protocol.names import (
     assigned_job,
+    delayed_function,
     handle_prefix,
-    served_functions,
 )
 from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ...utils.clock import monotonic
@@ -33,60 +35,16 @@ from ..base import LARGE_WORKLOAD, AssignedJob, refusal
 from ..connection import Connection
 from ..remote import REGRAB_SECONDS, Downtime
 from .buffer import OutcomeBuffer
+from .opening import Opening
 from .options import GearmandOptions
 
 logger = get_logger(__name__)
 
-_OPENING_SECONDS = 0.05  # until an opening connection is checked; grows later
 _OPENING_AT_ONCE_SECONDS = 0.2  # limit of a worker's wait for a second connection
+_WAKE_SECONDS = 10.0  # until a sleeping worker asks again, in case the server has not woken it
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
-
-
-class _Opening(threading.Thread):
-    """A connection that is opening while the other servers are served."""
-
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        super().__init__(name="gearman-connect", daemon=True)
-        self._connect = connect
-        self._lock = threading.Lock()
-        self._connection: Connection | None = None
-        self._error: BaseException | None = None
-        self._is_abandoned = False
-        self._began = monotonic()
-        self.start()
-
-    def run(self) -> None:
-        try:
-            connection = self._connect()
-        except BaseException as error:  # noqa: BLE001 - it is raised by `result`
-            self._error = error
-            return
-        with self._lock:
-            self._connection = connection
-            if self._is_abandoned:
-                connection.close()
-
-    @property
-    def is_done(self) -> bool:
-        return not self.is_alive()
-
-    @property
-    def next_look(self) -> float:
-        now = monotonic()
-        return now if self.is_done else now + _OPENING_SECONDS + (now - self._began) / 4
-
-    def result(self) -> Connection:
-        if self._connection is None:
-            raise self._error or ConnectionLost("no connection was opened")
-        return self._connection
-
-    def abandon(self) -> None:
-        with self._lock:
-            self._is_abandoned = True
-            if self._connection is not None:
-                self._connection.close()
 
 
 class Link:
@@ -104,9 +62,14 @@ class Link:
         client_id: str,
         functions: Iterable[str],
         options: GearmandOptions,
+        *,
         is_quick: bool = False,
+        is_delayed: bool = False,
     ) -> None:
         self.is_quick = is_quick
+        self.is_delayed = is_delayed
+        #: Called before a request for delayed jobs: False leaves that to another worker.
+        self.may_poll: Callable[[], bool] = lambda: True
         self.server = server
         self.name = name  # of its socket, for the supervisor
         self._prefix = handle_prefix(server)
@@ -121,9 +84,9 @@ class Link:
         self.flow = 0
         self.asked_since = math.inf
         self.asleep_since = math.inf  # the time of the last NO_JOB; infinity after NOOP
-        self._downtime = Downtime(quiet=is_quick)  # the other connection reports it
+        self._downtime = Downtime(quiet=is_quick or is_delayed)  # the other connection reports it
         self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
-        self._opening: _Opening | None = None
+        self._opening: Opening | None = None
         self._client_id = client_id
         self._options = options
         self._buffer = OutcomeBuffer(self._write)
@@ -149,7 +112,8 @@ class Link:
         if self.connection is None:
             return self._downtime.retry_at
         silent_at = max(self.asked_since, self.connection.moved_at) + self._options.reply_timeout
-        return min(silent_at, self.asleep_since + REGRAB_SECONDS)
+        seconds = REGRAB_SECONDS if self.is_delayed else _WAKE_SECONDS
+        return min(silent_at, self.asleep_since + seconds)
 
     @property
     def is_opening(self) -> bool:
@@ -174,7 +138,7 @@ class Link:
         elif self.connection is None:
             self._open()
         elif self.asleep_since < math.inf:
-            self.asleep_since = math.inf
+            self.asleep_since = monotonic() if self.is_delayed and not self.may_poll() else math.inf
         else:
             raise ConnectionLost(
                 f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
@@ -186,7 +150,7 @@ class Link:
         self.wait_opened(_OPENING_AT_ONCE_SECONDS)
 
     def _open(self) -> None:
-        self._opening = _Opening(lambda: self._options.connect(self.server))
+        self._opening = Opening(lambda: self._options.connect(self.server))
 
     def wait_opened(self, timeout: float) -> None:
         if self._opening is not None:
@@ -196,7 +160,7 @@ class Link:
         name = (
             [encode(PacketType.SET_CLIENT_ID, to_bytes(self._client_id))] if self._client_id else []
         )
-        return b"".join(name) + _packets(PacketType.CAN_DO, self.functions)
+        return b"".join(name) + self._packets(PacketType.CAN_DO, self.functions)
 
     def _write(self, *packets: bytes) -> None:
         if self.connection is None:
@@ -205,11 +169,21 @@ class Link:
 
     # Functions
 
+    def _packets(self, kind: PacketType, functions: Sequence[str]) -> bytes:
+        """
+        Return packets that register or remove functions.
+
+        Of the functions with waiting jobs, gearmand 1.1 serves the one that was registered last, and
+        2.0 serves each in turn. So the first one comes last.
+        """
+        names = map(delayed_function, functions) if self.is_delayed else functions
+        return b"".join(encode(kind, to_bytes(name)) for name in reversed([*names]))
+
     def serve(self, functions: list[str]) -> None:
         """Add these functions."""
         self.functions += functions
         if self.connection is not None:
-            self.send(_packets(PacketType.CAN_DO, functions))
+            self.send(self._packets(PacketType.CAN_DO, functions))
             self.asleep_since = math.inf  # no NOOP comes for jobs that are already queued
 
     def leave(self, functions: list[str]) -> None:
@@ -217,7 +191,7 @@ class Link:
         self.functions = [name for name in self.functions if name not in functions]
         self.held = deque(job for job in self.held if job.function not in functions)
         if self.connection is not None:
-            self.send(_packets(PacketType.CANT_DO, functions))
+            self.send(self._packets(PacketType.CANT_DO, functions))
 
     # Jobs
 
@@ -245,7 +219,8 @@ class Link:
                 self._answered()
                 self.flow = 0
                 if not self.asked and not self.held:
-                    self.send(_SLEEP)
+                    if not self.is_delayed:
+                        self.send(_SLEEP)
                     self.asleep_since = monotonic()
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf
@@ -315,8 +290,3 @@ class Link:
             log(logger, logging.WARNING, message, self.server, unsent, error)
         self.disconnect()
         self._downtime.begin(error)
-
-
-def _packets(kind: PacketType, functions: list[str]) -> bytes:
-    """Return packets that register or remove functions, under both of their names."""
-    return b"".join(encode(kind, name) for name in served_functions(functions))

@@ -14,7 +14,7 @@ from ...protocol.packets import PacketType, encode, to_bytes
 from ...utils.clock import monotonic
 from ..base import AssignedJob, Update, WorkerSession
 from .awaiting import ask_awaited
-from .worker import encode_update
+from .updates import encode_update
 
 _SECONDS = 10.0  # for the server to process the report
 _STATUS = rb"\x00\d\0\d\0\d+\0(\d+)\0(\d+)"  # the rest of a STATUS_RES_UNIQUE

@@ -29,8 +29,7 @@ from typing import TypeVar
 
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
-from ...protocol.names import own_handle, quick_lane
-from ...protocol.packets import PacketType, encode, frame
+from ...protocol.names import delayed_lane, own_handle, quick_lane
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ..base import (
@@ -38,12 +37,7 @@ from ..base import (
     Outcome,
     Update,
     WorkComplete,
-    WorkData,
     WorkerSession,
-    WorkException,
-    WorkFail,
-    WorkStatus,
-    WorkWarning,
 )
 from ..connection import milliseconds
 from ..remote import PATIENCE_SECONDS, JobsInHand
@@ -51,31 +45,14 @@ from .awaiting import ask_awaited
 from .link import Link
 from .options import GearmandOptions
 from .prefetch import Pace
+from .updates import encode_update
 
 _T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.005  # between checks of the other connections, while one has jobs
 _TURN_SECONDS = 0.05  # of jobs from one connection, before another one takes its turn
+_POLL_AFTER_SECONDS = 0.5  # until a new worker asks for delayed jobs
 _TEND_SECONDS = 0.2  # between checks of the timers, if none is known to be due
-
-
-def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:
-    """Return the packet, in parts, for a worker's report on a job."""
-    match update:
-        case WorkComplete(data):
-            return frame(PacketType.WORK_COMPLETE, handle + b"\0", data)
-        case WorkStatus(numerator, denominator):
-            numbers = b"%d" % numerator, b"%d" % denominator
-            return (encode(PacketType.WORK_STATUS, handle, *numbers),)
-        case WorkData(data):
-            return frame(PacketType.WORK_DATA, handle + b"\0", data)
-        case WorkWarning(data):
-            return frame(PacketType.WORK_WARNING, handle + b"\0", data)
-        case WorkException(data):
-            return frame(PacketType.WORK_EXCEPTION, handle + b"\0", data)
-        case WorkFail():
-            return (encode(PacketType.WORK_FAIL, handle),)
-    raise TypeError(f"{update!r} is not an update of a job")
 
 
 class GearmandWorkerSession(WorkerSession):
@@ -96,9 +73,12 @@ class GearmandWorkerSession(WorkerSession):
             Link(server, str(server), client_id, functions, options) for server in servers
         )
         self._lanes: dict[Link, Link] = {}  # the quick lanes
+        self._delayed: dict[Link, Link] = {}  # for delayed jobs
+        self._polls_at = monotonic() + _POLL_AFTER_SECONDS
         self._poller = select.poll()
         self._watched: dict[int, Link] = {}  # by descriptor
         self._client_id = client_id
+        self._names = functions
         self._in_hand = JobsInHand[Link]()
         self._pace = Pace()
         self._began = 0.0
@@ -130,6 +110,8 @@ class GearmandWorkerSession(WorkerSession):
         if self._is_to_move:
             self._move()
         now = monotonic()
+        if timeout == 0 and self._polls_at:
+            self._polls_at = self._tend_at = 0.0
         served = self._served
         if served is not None and served.is_quick and served.held and now < self._look_at:
             return self._hand_out(served, now)
@@ -178,16 +160,31 @@ class GearmandWorkerSession(WorkerSession):
             return (None if is_lane_asked else held), None, True
         if is_asked or idle is not None:
             return None, (None if is_asked else idle), is_asked
-        return None, None, not self._watched and any(link.opens_first for link in self._links)
+        opening = [link for link in self._links if link.opens_first]
+        if self._watched and self._polls_at:  # others may have jobs; and delayed jobs can wait
+            opening = []
+        return None, None, bool(opening)
 
     def _tend(self, now: float) -> None:
         """Run the due timers of the links, and record the next time."""
+        if now >= self._polls_at:
+            self._begin_polling()
         for link in self._links:
             if link.is_wanted:
                 self._guard(link, partial(link.tend, self.on_connect))
         events = [link.next_event for link in self._links if link.is_wanted]
         self._tend_at = min(now + _TEND_SECONDS, *events)
         self._watch()
+
+    def _begin_polling(self) -> None:
+        """Open a link for delayed jobs to each server that has answered."""
+        for link in [*self._links]:
+            if link.is_known and not (link.is_quick or link.is_delayed or link in self._delayed):
+                name = delayed_lane(link.name)
+                names, options = self._names, self._options
+                lane = Link(link.server, name, self._client_id, names, options, is_delayed=True)
+                self._delayed[link] = lane
+                self._links.append(lane)
 
     def _watch(self) -> None:
         """Register the present connections with the poller of `_wait`."""
@@ -306,6 +303,8 @@ class GearmandWorkerSession(WorkerSession):
         """Return True if another connection must take its turn first."""
         if not other.functions:
             return False
+        if other.is_delayed:
+            return bool(other.held) or other.is_idle
         if other.held or not link.is_quick:
             return True
         return other.is_idle and now >= self._turn_ends
@@ -314,7 +313,7 @@ class GearmandWorkerSession(WorkerSession):
         """Move each function to the connection for its pace; none of its jobs is current."""
         self._is_to_move = False
         self._tend_at = 0.0
-        for link in [each for each in self._links if not each.is_quick]:
+        for link in [each for each in self._links if not (each.is_quick or each.is_delayed)]:
             lane = self._lanes.get(link)
             if lane is None:
                 name = quick_lane(link.name)

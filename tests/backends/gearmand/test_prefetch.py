@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from django_gearman.backends.base import JobSpec, WorkComplete
+from django_gearman.backends.gearmand import link
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.gearmand.prefetch import HELD_SECONDS, MOST_HELD, QUICK_SECONDS, Pace
 from django_gearman.protocol.address import ServerAddress
@@ -286,6 +287,29 @@ def test_quick_jobs_do_not_starve_others(backend, register):
 
 
 @pytest.mark.gearmand
+@pytest.mark.parametrize("prefetch", [0, 1, None])
+def test_delayed_jobs_that_are_due_do_not_wait_for_the_last_other_one(
+    backend, register, monkeypatch, prefetch
+):
+    # Given a worker that is in the midst of many jobs, and delayed ones
+    monkeypatch.setattr(link, "REGRAB_SECONDS", 0.02)
+    due = time.time() + 1
+    backend.submit([JobSpec("f", b"due", background=True, run_at=due) for _ in range(3)])
+    session = register("f", prefetch=prefetch)
+    queue(backend, "f", 20_000)
+    seen = work(session, 50)
+
+    # When these are due
+    while time.time() < due + 1.1:
+        seen += work(session, 10, seconds=0.001)
+
+    # Then they do not wait until the others are done
+    while seen.count(b"due") < 3:
+        seen += work(session, 10, seconds=0.001)
+    assert len(seen) < 20_000
+
+
+@pytest.mark.gearmand
 def test_quick_jobs_of_one_server_do_not_starve_those_of_another(gearmand, own_gearmand):
     # Given a worker of two servers, that is in the midst of many quick jobs of one of them
     function = uuid.uuid4().hex
@@ -312,8 +336,8 @@ def test_a_lost_connection_loses_no_held_job(backend, register, server):
     seen = work(session, 100)
     wait_until(lambda: running(server, "f") > 5, "several are held")
 
-    for link in session._links:
-        session._lose(link, ConnectionError("cut"))
+    for each in session._links:
+        session._lose(each, ConnectionError("cut"))
 
     seen += work(session, 200)
     assert set(map(int, seen)) == set(range(300))
