@@ -46,7 +46,7 @@ def server_of(submission: Submission) -> str:
 def unique_for(backend: GearmandBackend, address: str) -> str:
     """Return a unique whose jobs go to the server at `address` while it is up."""
     for number in itertools.count():
-        [first, *_] = backend._preferred(JobSpec("f", b"", unique=f"unique-{number}"))
+        [first, *_] = backend.preferred(JobSpec("f", b"", unique=f"unique-{number}"))
         if str(first) == address:
             return f"unique-{number}"
     raise AssertionError
