@@ -31,7 +31,8 @@ PAGES = {page.name: page for page in pages() if not page.name.startswith("tutori
 MANAGE = "python manage.py "
 STAYS = ("gearman_worker", "gearman_server")
 ENDS = ("--check", "--burst", "--help")
-CONTRACT = "--ignore=tests/test_my_transport.py"  # which tests/backends runs on each transport
+#: The page with the contract of backends, which skips what a backend has not.
+CONTRACT = "reference/backends.md"
 
 
 @pytest.fixture
@@ -184,7 +185,8 @@ def test_its_tests_pass(name, project):
 
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
-    assert "skipped" not in done.stdout
+    if name != CONTRACT:
+        assert "skipped" not in done.stdout
 
 
 # Commands
