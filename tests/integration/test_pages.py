@@ -232,6 +232,7 @@ def output_of(command: str, project: Path, server: Gearmand) -> str:
     if stays:
         return stay(command, project, server)
     here = command.replace("gearman -", f"gearman -h 127.0.0.1 -p {server.port} -")
+    here = here.replace("gearadmin -", f"gearadmin --host=127.0.0.1 --port={server.port} -")
     done = run(here, project)
     assert done.returncode == 0, f"{command}\n{done.stdout}"
     return done.stdout.replace(socket.gethostname(), "web1").replace("+ds", "")
