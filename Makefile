@@ -22,8 +22,8 @@ $(READY): setup.py pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## Run the example: client and workers in one process, no server needed
-	@GEARMAN_BACKEND=memory $(BIN)/python manage.py gearman_example_client --workers 2
+demo: $(READY)  ## Show seven acts with a job server, worker processes and a client
+	@$(BIN)/python manage.py gearman_example_demo
 
 demo-web: $(READY)  ## Run a small site with jobs in a browser: pictures, an import, a list of jobs
 	@$(BIN)/python -m gearman_example.shop $(if $(FREE_PORTS),--free-ports)

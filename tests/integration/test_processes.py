@@ -14,6 +14,9 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from django_gearman.backends.base import WorkStatus
+from django_gearman.exceptions import JobRaised
+from gearman_example.gearman_jobs import background_counting, divide, paint, reverse
 from tests.integration.conftest import Process, workers_ready
 from tests.integration.gearman_jobs import hold
 from tests.support.gearmand import Gearmand, wait_until
@@ -35,20 +38,25 @@ def test_a_worker_outside_the_declared_fleet_says_so(launch, own_gearmand, monke
 
 
 @pytest.mark.parametrize("backend", ["gearman", "python-gearman"])
-def test_the_readme_in_two_shells(launch, own_gearmand, backend):
+def test_the_example_runs_on_both_transports(launch, client, settings, own_gearmand, backend):
+    settings.GEARMAN_BACKEND = backend
     worker = launch("gearman_worker", "-w", "4", backend=backend)
     workers_ready(own_gearmand, 4, "gearman_example.reverse")
 
-    client = launch("gearman_example_client", backend=backend)
-    assert client.process.wait(60) == 0, client.output
+    for number in range(1, 5):
+        background_counting.do_background(number)
+    assert reverse.using(wait=30).do("quick") == "kciuq"
+    painting = client.submit_job(paint, 4, wait_until_complete=False)
+    shown = [update.numerator for update in painting.updates(30) if isinstance(update, WorkStatus)]
+    with pytest.raises(JobRaised, match="ZeroDivisionError: division by zero"):
+        divide.using(wait=30).do(1, 0)
 
-    assert "the result is '.god yzal eht revo spmuj xof nworb kciuq ehT'" in client.output
-    assert "4 of 4" in client.output
-    assert "ZeroDivisionError: division by zero" in client.output
+    assert shown == [1, 2, 3, 4]
+    assert painting.result == "4 fences painted"
     wait_until(lambda: worker.output.count("counts 3") == 4, "four jobs have counted")
     assert f"Job server   {own_gearmand.address}  up, gearmand " in worker.output
     assert "4 processes serve all queues" in worker.output
-    assert "Traceback" in worker.output, "the failure is not logged"
+    wait_until(lambda: "Traceback" in worker.output, "the failure is logged")
     assert worker.stop() == 0
 
 

@@ -7,7 +7,6 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from django_gearman.management.commands import gearman_worker
-from django_gearman.testing.gearmand import free_port
 
 
 def run(*arguments: str) -> str:
@@ -101,32 +100,6 @@ def test_arguments_that_cannot_be_meant_are_refused(settings, arguments, message
     settings.GEARMAN_BACKEND = "gearman"
     with pytest.raises(CommandError, match=message):
         run("gearman_worker", *arguments)
-
-
-# gearman_example_client
-
-
-def test_the_example_runs_without_a_server(capfd):
-    output = run("gearman_example_client")
-
-    assert "the result is '.god yzal eht revo spmuj xof nworb kciuq ehT'" in output
-    assert "3 of 4" in output
-    assert "ZeroDivisionError: division by zero" in output
-    assert capfd.readouterr().out.count("counts 3") == 4
-
-
-def test_the_example_runs_with_workers_in_threads(settings, capfd):
-    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "memory", {"name": "example"}
-
-    assert "4 fences painted" in run("gearman_example_client", "--workers", "2")
-    assert capfd.readouterr().out.count("counts 3") == 4
-
-
-def test_the_example_says_when_the_server_is_down(settings, production):
-    settings.GEARMAN_BACKEND = "gearman"
-    settings.GEARMAN_SERVERS = [f"127.0.0.1:{free_port()}"]
-    with pytest.raises(CommandError, match=r"'python manage\.py gearman_server' starts one"):
-        run("gearman_example_client")
 
 
 def test_the_help_says_which_queues_share_processes():
