@@ -3,6 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
+TASKS_PEERS := .venv-tasks
+# The newest that is here: django.tasks needs 3.12.
+PYTHON_OF_TASKS ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python)),python3.13)
 MARKED ?= "gearmand or integration"
 # The sessions that tests start compile each module once, even where the shell says not to.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
@@ -64,11 +67,16 @@ bench: $(READY)  ## Measure it all, beside the wire and beside others; takes abo
 	@$(MAKE) --no-print-directory peers || echo "The others could not be installed." >&2
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m benchmarks
 
-peers: $(PEERS)/.ready
+peers: $(PEERS)/.ready $(TASKS_PEERS)/.ready
 
 $(PEERS)/.ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(TASKS_PEERS)/.ready: benchmarks/django_tasks/requirements.txt
+	$(PYTHON_OF_TASKS) -m venv $(TASKS_PEERS)
+	$(TASKS_PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $< --editable .
 	@touch $@
 
 soak: $(READY)  ## Kill, stop, reload and cut off real workers under load, and print the numbers

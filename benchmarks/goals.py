@@ -10,6 +10,7 @@ OURS, C, RAW = "gearman", "libgearman C", "raw Python"
 INCLUDED, INCLUDED_RAW = "included server", "raw Python, included"
 INCLUDED_STORED, GEARMAND_STORED = "raw Python, included, stored", "raw Python, libsqlite3"
 PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
+TASKS, STORED_TASKS, OX = "tasks", "tasks, stored", "django-ox"
 
 ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 100 B"
 
@@ -69,6 +70,7 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least(DRAIN, 1.5, C, against(DRAIN, C)),
         at_least(many, 5, "one by one", within(many, singly)),
         *_included(results),
+        *_tasks(results),
         *_against_celery(results),
         *_against_the_best(results),
         limit(results, "eager job, over a plain call", "eager", 40),
@@ -97,6 +99,21 @@ def _included(results: Results) -> list[Verdict]:
             f"{bulk}: stored", 10, "libsqlite3", times(bulk, INCLUDED_STORED, GEARMAND_STORED)
         ),
         limit(results, growth, INCLUDED, 110),  # 1 KB a job, and the workload
+    ]
+
+
+def _tasks(results: Results) -> list[Verdict]:
+    """Judge the backend of `django.tasks`."""
+
+    def times(one: str, other: str) -> float | None:
+        return ratio(results.get(SUBMIT, one), results.get(SUBMIT, other))
+
+    drained = results.get(DRAIN, TASKS)
+    rate = None if drained is None else drained.median
+    return [
+        at_least(f"{SUBMIT}: tasks", 0.8, "do_background", times(TASKS, OURS)),
+        at_least(f"{DRAIN}: tasks", 15_000, "one a second", rate),
+        at_least(f"{SUBMIT}: stored tasks", 0.8, OX, times(STORED_TASKS, OX)),
     ]
 
 

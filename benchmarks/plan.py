@@ -8,6 +8,7 @@ from functools import partial
 
 from . import cases, local
 from .cases import Measured
+from .django_tasks import systems as django_tasks
 from .goals import GEARMAND_STORED, INCLUDED, INCLUDED_RAW, INCLUDED_STORED
 from .peers.systems import COUNTS, peers
 from .servers import gearmand, included
@@ -61,6 +62,7 @@ class Plan:
         self._round_trips()
         self._background()
         self._servers()
+        self._tasks(with_peers)
         if with_peers:
             self._peers()
         self._others()
@@ -104,6 +106,17 @@ class Plan:
         for system in systems:
             jobs, calls = COUNTS[system.name]
             self.step(cases.peer, system, self.jobs(jobs), calls)
+
+    def _tasks(self, with_peers: bool) -> None:
+        """Measure the backends of `django.tasks`; several turns, as their goals are narrow."""
+        systems = [django_tasks.own()]
+        try:
+            systems += django_tasks.with_results() if with_peers else []
+        except FileNotFoundError as error:
+            self.notes.append(f"The backends of tasks with results are left out: {error}")
+        counts = dict(django_tasks.SYSTEMS.values())
+        for system in systems:
+            self.step(cases.background, system, 100, self.jobs(counts[system.name]), 0)
 
     def _others(self) -> None:
         for turn in range(TURNS):

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from django_gearman.testing import GearmanServer
 from django_gearman.testing.gearmand import free_port
 from django_gearman.testing.programs import included_server, installed_gearmand
+from tests.support.postgres import Postgres, find_postgres
 
 from .clients import Environment
 from .processes import Program, pss, wait_until
@@ -132,6 +133,16 @@ def redis() -> Iterator[Server]:
         with Program([program, *options]) as process:
             wait_until(answers, "the start of Redis")
             yield Server({"REDIS_URL": f"redis://127.0.0.1:{port}/0"})
+
+
+@contextmanager
+def postgresql() -> Iterator[Server]:
+    """Run a PostgreSQL that writes each commit to the disk."""
+    programs = find_postgres()
+    if programs is None:
+        raise FileNotFoundError("PostgreSQL is not installed; Debian: apt-get install postgresql")
+    with Postgres(programs, fsync=True) as database:
+        yield Server({"BENCHMARK_POSTGRES": str(database.port)})
 
 
 @contextmanager

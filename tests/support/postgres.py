@@ -30,8 +30,9 @@ class Postgres:
     Root may not run one: for root the user "postgres" does.
     """
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, *, fsync: bool = False) -> None:
         self._programs = programs
+        self._fsync = "on" if fsync else "off"
         self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         if os.getuid() != 0:
             self._as_user = []
@@ -45,7 +46,7 @@ class Postgres:
         data = self._directory / "data"
         self._run("initdb", "--auth=trust", "--username=test", "--no-sync", "-D", str(data))
         command = [*self._as_user, str(self._programs / "postgres"), "-D", str(data)]
-        for setting in (f"port={self.port}", "listen_addresses=127.0.0.1", "fsync=off"):
+        for setting in (f"port={self.port}", "listen_addresses=127.0.0.1", f"fsync={self._fsync}"):
             command += ["-c", setting]
         self._log = (self._directory / "log").open("wb")
         self._process = subprocess.Popen(

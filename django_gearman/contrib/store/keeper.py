@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from django.core.signals import setting_changed
-from django.db import connections
+from django.db import IntegrityError, connections
 
 from ... import conf
 from ...client.request import JobRequest
@@ -87,6 +88,10 @@ class Store(Keeper):
 
         def write(alias: str) -> None:
             rows = [JobRecord(**columns.of_request(request, job)) for request, job in announced]
+            if len(rows) == 1 and not connections[alias].in_atomic_block:
+                with suppress(IntegrityError):
+                    rows[0].save(force_insert=True, using=alias)  # one statement, not three
+                return
             JobRecord.objects.using(alias).bulk_create(rows, 500, ignore_conflicts=True)
 
         written, _ = safely(write, _subject(announced[0][0]))

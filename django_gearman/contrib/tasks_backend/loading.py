@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from inspect import iscoroutinefunction
+from typing import Any, NamedTuple
 
 from django.core.exceptions import SuspiciousOperation
 from django.utils.dateparse import parse_datetime
@@ -14,8 +16,35 @@ from django.utils.module_loading import import_string
 
 from ...utils.text import quoted
 from .compat import InvalidTask, Task
+from .policy import Policy, declared_policy
 
 _PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+
+
+class Plan(NamedTuple):
+    """A loaded task, and what all runs of it have in common."""
+
+    path: str
+    task: Task[..., Any]
+    backend: type
+    policy: Policy
+    is_async: bool
+    declared: Task[..., Any]
+
+    def is_current(self) -> bool:
+        """Return True if the path still leads to this task."""
+        module, _, name = self.path.rpartition(".")
+        return getattr(sys.modules.get(module), name, None) is self.declared
+
+
+def plan_of(alias: str, queue: str, header: Mapping[str, Any]) -> Plan:
+    """Load the task that a workload names; raise the errors of `load_task`."""
+    task = load_task(alias, queue, header)
+    backend: Any = task.get_backend()
+    policy = declared_policy(task).over(backend.default_policy)
+    path = task.module_path
+    is_async = iscoroutinefunction(task.func)
+    return Plan(path, task, type(backend), policy, is_async, import_string(path))
 
 
 def load_task(alias: str, queue: str, header: Mapping[str, Any]) -> Task[..., Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from django.core.signals import setting_changed
 
 from ...conf import check_name, check_queue
 from ...exceptions import SerializationError
@@ -10,11 +13,18 @@ from ...jobs.definition import JobDefinition
 from ...serializers import Call
 from ...worker.runs import Ending, RunAttributes
 from .compat import Task
+from .loading import Plan, plan_of
 from .running import TaskRun, fail_unread
 from .serializer import SERIALIZER
 from .stored import is_stored
 
 PREFIX = "django.tasks"
+_MOST_PLANS = 1000
+
+
+def _is_plain(key: tuple[Any, ...]) -> bool:
+    path, priority, queue = key
+    return type(path) is str and type(priority) is int and type(queue) is str
 
 
 def _not_called(*args: Any, **kwargs: Any) -> None:
@@ -35,6 +45,7 @@ class TaskQueue(JobDefinition):
             store_result=is_stored(),
         )
         self.alias = alias
+        self._plans: dict[tuple[Any, ...], Plan] = {}
 
     @property
     def location(self) -> str:
@@ -46,7 +57,22 @@ class TaskQueue(JobDefinition):
     def for_call(self, call: Call, run: Any = None) -> tuple[JobDefinition, Call]:
         if not call.header:
             raise SerializationError("the workload names no task")
-        return TaskRun(self.alias, self.queue, call, run), call
+        return TaskRun(self.alias, self._plan_of(call.header), call, run), call
+
+    def _plan_of(self, header: Mapping[str, Any]) -> Plan:
+        """Return the plan of a workload, which is usually known."""
+        key = header.get("task"), header.get("priority"), header.get("queue_name")
+        is_usual = header.get("run_after") is None and header.get("backend") == self.alias
+        plan = self._plans.get(key) if is_usual and _is_plain(key) else None
+        if plan is None or not plan.is_current():
+            plan = plan_of(self.alias, self.queue, header)
+            if is_usual and len(self._plans) < _MOST_PLANS:
+                self._plans[key] = plan
+        return plan
+
+    def forget(self) -> None:
+        """Load the tasks anew, as their backend has changed."""
+        self._plans.clear()
 
     def on_ended(self, run: RunAttributes, ending: Ending) -> None:
         fail_unread(self.alias, run, ending)
@@ -64,6 +90,15 @@ def header_of(task: Task[..., Any], alias: str) -> dict[str, Any]:
 
 
 _made: dict[str, TaskQueue] = {}
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "TASKS":
+        for queue in list(_made.values()):
+            queue.forget()
+
+
+setting_changed.connect(_forget, dispatch_uid=__name__)
 
 
 def check_queue_name(alias: str, queue: str) -> None:

@@ -8,12 +8,11 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from django.utils import timezone
 
-from ...jobs.context import JobContext
 from ...jobs.definition import JobDefinition
 from ...jobs.options import DEFAULT
 from ...serializers import Call
@@ -30,9 +29,9 @@ from .compat import (
     task_finished,
     task_started,
 )
-from .loading import load_task, time_of
+from .loading import Plan, time_of
 from .local import local_results
-from .policy import TaskRetries, declared_policy
+from .policy import TaskRetries
 from .serializer import SERIALIZER, as_json
 from .stored import recorded_result, task_error
 
@@ -40,41 +39,54 @@ if TYPE_CHECKING:
     from ..store.claims import Claim
 
 _PLAIN = (str, int, bool, type(None))
+_HOST = socket.gethostname()[:48]
 _UNKNOWN_WORKER = "unknown"
 
 
 class TaskRun(JobDefinition):
     """One run of a task, as the definition of the job that a worker runs."""
 
-    takes_context = True
+    takes_context = False
     is_late = False
+    options = DEFAULT
+    serializer = SERIALIZER
     store_result = True
     result_ttl = None
     sensitive = ()
-    is_async = False  # until the task is known
 
+    # It refers to its run only weakly, so that both are freed at once when the run has ended.
     def __init__(
-        self, alias: str, queue: str, call: Call, run: RunAttributes | None = None
+        self, alias: str, plan: Plan, call: Call, run: RunAttributes | None = None
     ) -> None:
         # Not that of JobDefinition, which inspects the function's signature.
-        self.task = load_task(alias, queue, call.header)
+        self.task = plan.task
         self.alias = alias
-        self.name = self.task.module_path
-        self.queue = self.task.queue_name
-        self.serializer = SERIALIZER
-        self.options = DEFAULT
-        self.is_async = iscoroutinefunction(self.task.func)
-        self.func = self._acall if self.is_async else self._call
-        backend: Any = self.task.get_backend()
-        self._backend = type(backend)
-        policy = declared_policy(self.task).over(backend.default_policy)
-        self.timeout = policy.timeout
-        self.retry_policy = TaskRetries.of(policy, self._failed)
+        self.name = plan.path
+        self.queue = plan.task.queue_name
+        self.is_async = plan.is_async
+        self.timeout = plan.policy.timeout
+        self._plan = plan
         self._arrived = call
-        self._run = run
+        self._run = None if run is None else ref(run)
+        self._local = local_results(alias)
         self._result: TaskResult[Any] | None = None
         self._noted: BaseException | None = None
         self._has_started = False
+
+    @property
+    def func(self) -> Callable[..., Any]:  # type: ignore[override]
+        return self._acall if self.is_async else self._call
+
+    @property
+    def retry_policy(self) -> TaskRetries:  # type: ignore[override]
+        return TaskRetries.of(self._plan.policy, self._failed)
+
+    @property
+    def run(self) -> RunAttributes:
+        run = None if self._run is None else self._run()
+        if run is None:
+            raise RuntimeError("the task is not run here")
+        return run
 
     @property
     def signature(self) -> inspect.Signature:
@@ -96,22 +108,23 @@ class TaskRun(JobDefinition):
 
     # The call
 
-    def _call(self, context: JobContext, /, *args: Any, **kwargs: Any) -> Any:
-        arguments = self._start(context, args)
+    def _call(self, /, *args: Any, **kwargs: Any) -> Any:
+        arguments = self._start(args)
         return None if arguments is None else _normalized(self.task.func(*arguments, **kwargs))
 
-    async def _acall(self, context: JobContext, /, *args: Any, **kwargs: Any) -> Any:
-        arguments = self._start(context, args)
+    async def _acall(self, /, *args: Any, **kwargs: Any) -> Any:
+        arguments = self._start(args)
         if arguments is None:
             return None
         return _normalized(await self.task.func(*arguments, **kwargs))
 
-    def _start(self, context: JobContext, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def _start(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Note that the task starts; return its positional arguments, None if it must not run."""
-        if local_results(self.alias).is_cleared(context.id):
+        run = self.run
+        if self._local.is_cleared(run.id):
             return None
-        claim: Claim | None = None if self._run is None else self._run.record
-        result = self._result = self._result_of(context.id, context.attempt - 1)
+        claim: Claim | None = run.record
+        result = self._result = self._result_of(run.id, run.attempt - 1)
         now = timezone.now()
         if claim is not None and claim.number:
             errors = [task_error(entry) for entry in claim.errors]
@@ -120,23 +133,24 @@ class TaskRun(JobDefinition):
         else:
             result.worker_ids.append(worker_id())
         if result.started_at is None:
-            _set(result, started_at=now)
-        _set(result, status=TaskResultStatus.RUNNING, last_attempted_at=now)
+            object.__setattr__(result, "started_at", now)
+        object.__setattr__(result, "status", TaskResultStatus.RUNNING)
+        object.__setattr__(result, "last_attempted_at", now)
         self._has_started = True
-        send(task_started, self._backend, task_result=result)
+        send(task_started, self._plan.backend, task_result=result)
         return (TaskContext(task_result=result), *args) if self.task.takes_context else args
 
     def _result_of(self, job_id: str, attempts: int) -> TaskResult[Any]:
         """Return the result after a number of attempts, as far as it is known here."""
-        found = local_results(self.alias).find(job_id)
+        found = self._local.find(job_id)
         if found is not None:
             return found
-        header, call = self._arrived.header, self._arrived
+        call = self._arrived
         return TaskResult(
             task=self.task,
             id=job_id,
             status=TaskResultStatus.READY,
-            enqueued_at=time_of(header.get("enqueued_at")),
+            enqueued_at=time_of(call.header.get("enqueued_at")),
             started_at=None,
             finished_at=None,
             last_attempted_at=None,
@@ -149,14 +163,13 @@ class TaskRun(JobDefinition):
 
     def _recorded(self) -> TaskResult[Any] | None:
         """Return the result of a task that was not called here, from its record, None without one."""
-        if self._run is None or local_results(self.alias).find(self._run.id) is not None:
+        run = self.run
+        if self._local.find(run.id) is not None:
             return None
-        return recorded_result(self.alias, self._run.id, self.task, self._arrived)
+        return recorded_result(self.alias, run.id, self.task, self._arrived)
 
     def _unstarted(self) -> TaskResult[Any]:
-        if self._run is None:
-            raise RuntimeError("the task is not run here")
-        return self._result_of(self._run.id, self._run.attempt)
+        return self._result_of(self.run.id, self.run.attempt)
 
     # The ending
 
@@ -174,7 +187,7 @@ class TaskRun(JobDefinition):
         return result
 
     def on_ended(self, run: RunAttributes, ending: Ending) -> None:
-        if local_results(self.alias).is_cleared(run.id):
+        if self._local.is_cleared(run.id):
             return
         error = ending.exception
         if self._result is None:  # it was not called: its process died, or a middleware answered
@@ -186,7 +199,7 @@ class TaskRun(JobDefinition):
         if ending.handle:
             _set(result, status=TaskResultStatus.READY)
         elif self._has_started or error is not None:
-            finish(self._backend, result, ending)
+            finish(self._plan.backend, result, ending)
 
 
 @lru_cache(1000)
@@ -238,7 +251,7 @@ def error_of(error: BaseException) -> TaskError:
 
 def worker_id() -> str:
     """Return the id of this worker process, of at most 64 characters."""
-    return f"{socket.gethostname()[:48]}/{os.getpid()}"
+    return f"{_HOST}/{os.getpid()}"
 
 
 def _normalized(value: Any) -> Any:

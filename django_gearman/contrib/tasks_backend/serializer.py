@@ -14,6 +14,7 @@ from ...utils.text import repr_of, str_of
 VERSION = 1
 _VERSION = "version"
 _FIXED = ("task", "priority", "queue_name", "backend", "run_after")
+_PLAIN = (int, bool, type(None))
 _KEY = {str: WRITERS[str]}
 _CALL = ("args", "kwargs", "attempt", "context")
 
@@ -30,6 +31,8 @@ class TaskSerializer(Serializer):
 
     def dumps(self, value: Any) -> bytes:
         try:
+            if type(value) in _PLAIN:  # the usual results
+                return WRITERS[type(value)](value).encode()
             return _encode(value).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise SerializationError(
