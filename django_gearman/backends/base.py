@@ -133,6 +133,9 @@ class Submission(ABC):
 class AwaitableSubmission(Submission):
     """A job submitted on an event loop; only that loop may await it."""
 
+    def give_up(self) -> None:
+        """Set `error` if the server has not acknowledged the job yet: the time is over."""
+
     @abstractmethod
     async def wait_update(self, timeout: float | None = None) -> Update | None:
         """Await what `next_update` returns, with the same arguments, result and errors."""
@@ -231,11 +234,14 @@ class LoopBackend(ABC):
 
     @abstractmethod
     async def submit(
-        self, specs: Sequence[JobSpec], until: float | None = None
+        self, specs: Sequence[JobSpec], until: float | None = None, *, acknowledged: bool = True
     ) -> list[AwaitableSubmission]:
         """
         Submit like `BaseBackend.submit`; `until` is the monotonic time that limits it, None the
         backend's own limit.
+
+        If `acknowledged` is False, return when the jobs are sent. `handle` or `error` comes later,
+        before the first update; `wait_update` raises the error.
         """
 
     @abstractmethod

@@ -140,9 +140,9 @@ class GearmanClient(HasOptions):
     ) -> JobRequest[R_co]:
         """Submit a job with ready arguments, like `submit_call`, without blocking the event loop."""
         preparation = Preparation(self.options, background, waits, **options)
-        request = preparation.request(task, call)
-        wait = waits and not background
-        await deliver_on_loop([request], self._servers, preparation.settings, wait=wait)
+        request, settings = preparation.request(task, call), preparation.settings
+        del preparation  # thousands of tasks may wait here
+        await deliver_on_loop([request], self._servers, settings, wait=waits and not background)
         if isinstance(request.exception, BackendError):
             raise request.exception
         return request

@@ -16,7 +16,6 @@ from django.core.exceptions import ImproperlyConfigured
 from .. import environment
 from ..backends import get_backend, get_backend_class
 from ..backends.base import (
-    AwaitableSubmission,
     BaseBackend,
     FunctionStatus,
     Submission,
@@ -72,24 +71,25 @@ class Lookout:
                 submit_by.reset(token)
         return update
 
-    async def watch_on_loop(
-        self, submission: AwaitableSubmission, seconds: float | None, request: Described
-    ) -> Update | None:
-        """Await the next update like `watch`."""
+    def seconds_on_loop(self, seconds: float | None) -> float:
+        """Return how long a task may wait before the next check is due."""
+        return self._seconds if seconds is None else min(seconds, self._seconds)
+
+    async def look_on_loop(self, request: Described, seconds: float | None) -> None:
+        """Check for workers, after a wait of `seconds_on_loop`."""
         if seconds is not None and seconds <= self._seconds:
-            return await submission.wait_update(seconds)
-        update = await submission.wait_update(self._seconds)
+            return
         function = request.spec.function
-        if update is None and self._is_due(function) and function not in _looked_at:
-            _looked_at.add(function)  # one look for all tasks
-            try:
-                if (half := get_backend(request.servers).on_loop()) is not None:
-                    self._judge(request, await half.functions(self._limit(seconds)))
-            except (BackendError, ImproperlyConfigured):
-                pass
-            finally:
-                _looked_at.discard(function)
-        return update
+        if not self._is_due(function) or function in _looked_at:
+            return
+        _looked_at.add(function)  # one look for all tasks
+        try:
+            if (half := get_backend(request.servers).on_loop()) is not None:
+                self._judge(request, await half.functions(self._limit(seconds)))
+        except (BackendError, ImproperlyConfigured):
+            pass  # the wait itself reports the error
+        finally:
+            _looked_at.discard(function)
 
     def _is_due(self, function: str) -> bool:
         """Begin the next period; return True if a warning may be due."""

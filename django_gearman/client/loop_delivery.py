@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from asgiref.sync import sync_to_async
@@ -34,14 +35,39 @@ async def deliver_on_loop(
 ) -> None:
     """Do what `deliver` does, without blocking the event loop."""
     half = _half(requests, servers, settings)
-    if half is not None:
-        await _deliver(half, requests, servers, wait=wait)
+    if half is None:
+        await _deliver_in_thread(requests, servers, settings, wait=wait)
         return
-    call = partial(deliver, requests, servers, settings, wait=wait)
-    if wait and not use_backend(servers).runs_in_caller:
-        await wait_in_thread(f"job {requests[0].task}", call, requests[0].options.wait)
-    else:
-        await _in_the_thread_of_the_transaction(call)
+    seconds, deadline, limit = requests[0].options.wait, None, None
+    if seconds is not None:
+        deadline = monotonic() + seconds
+        if wait and seconds > 0:  # 0 waits for no outcome, but for the server
+            limit = max(deadline, monotonic() + LEAST_SECONDS)
+    # A caller that waits for the outcome need not be woken for the acknowledgement, too.
+    acknowledged = not wait or seconds == 0 or bool(job_submitted.receivers)
+    specs = [request.spec for request in requests]
+    submissions = await half.submit(specs, limit, acknowledged=acknowledged)
+    for request, submission in zip(requests, submissions, strict=True):
+        request.servers = servers
+        request.sent(submission)
+    if job_submitted.receivers:
+        await _send_signals(requests)
+    if wait:
+        try:
+            for request in requests:
+                with suppress(BackendError):  # the request has it as its .exception
+                    await request.await_until(deadline)
+        except BaseException:
+            for request in requests:
+                request.release()
+            raise
+
+
+async def _send_signals(requests: Sequence[JobRequest]) -> None:
+    for request in requests:
+        if request.exception is None:
+            job = registry.find(request.task)
+            await job_submitted.asend_robust(job, request=request)
 
 
 def _half(
@@ -61,39 +87,14 @@ def _half(
     return get_backend(servers, settings.transport).on_loop()
 
 
-async def _deliver(
-    half: LoopBackend, requests: list[JobRequest], servers: Servers, *, wait: bool
+async def _deliver_in_thread(
+    requests: list[JobRequest], servers: Servers, settings: conf.JobSettings, *, wait: bool
 ) -> None:
-    seconds, deadline, limit = requests[0].options.wait, None, None
-    if seconds is not None:
-        deadline = monotonic() + seconds
-        if wait and seconds > 0:  # 0 waits for no outcome, but for the server
-            limit = max(deadline, monotonic() + LEAST_SECONDS)
-    submissions = await half.submit([request.spec for request in requests], limit)
-    for request, submission in zip(requests, submissions, strict=True):
-        request.servers = servers
-        request.sent(submission)
-    if job_submitted.receivers:
-        for request in requests:
-            if request.exception is None:
-                job = registry.find(request.task)
-                await job_submitted.asend_robust(job, request=request)
-    if wait:
-        await await_all(requests, deadline)
-
-
-async def await_all(requests: Sequence[JobRequest], deadline: float | None) -> None:
-    """Await the outcomes; `exception` of a request has the error if its outcome cannot arrive."""
-    try:
-        for request in requests:
-            try:
-                await request.await_until(deadline)
-            except BackendError:
-                continue
-    except BaseException:
-        for request in requests:
-            request.release()
-        raise
+    call = partial(deliver, requests, servers, settings, wait=wait)
+    if wait and not use_backend(servers).runs_in_caller:
+        await wait_in_thread(f"job {requests[0].task}", call, requests[0].options.wait)
+    else:
+        await _in_the_thread_of_the_transaction(call)
 
 
 async def _in_the_thread_of_the_transaction(call: Callable[[], None]) -> None:

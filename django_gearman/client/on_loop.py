@@ -58,24 +58,34 @@ class AwaitedRequest(Described):
             submission = self._submission
             seconds = None if deadline is None else max(0.0, deadline - monotonic())
             try:
-                update = await lookout.watch_on_loop(submission, seconds, self)
+                update = await submission.wait_update(lookout.seconds_on_loop(seconds))
             except JobLost as error:
                 self.fail(error)
                 return None
             except BackendError as error:
-                self.lose(error)
+                if error is submission.error:
+                    self.fail(error)  # it was refused, or not acknowledged
+                else:
+                    self.lose(error)
                 raise
             except asyncio.CancelledError:
                 submission.release()
                 raise
+            finally:
+                self.handle = submission.handle
             if update is not None:
                 # The next line runs before any other task, so that each update is recorded in order.
                 if (taken := self.take(update)) is not None:
                     return taken
             elif deadline is not None and monotonic() >= deadline:
+                submission.give_up()
+                if submission.error is not None:
+                    self.fail(submission.error)
                 self.timed_out = self._turn is not None
                 submission.release()
                 return None
+            else:
+                await lookout.look_on_loop(self, seconds)
         return None
 
 

@@ -87,6 +87,16 @@ class LoopChannel(asyncio.Protocol):
         self._request(submissions, [part for spec in specs for part in encode_job(spec)])
         return submissions
 
+    def send_one(self, spec: JobSpec) -> LoopSubmission:
+        submission = LoopSubmission(self, spec)
+        self._request([submission], encode_job(spec))
+        return submission
+
+    @property
+    def is_paused(self) -> bool:
+        """The server reads too slowly."""
+        return self._resumed is not None
+
     async def writable(self) -> None:
         """Wait while the server reads too slowly."""
         while self._resumed is not None:

@@ -60,6 +60,10 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
             super().lose(cause)
         self.wake()
 
+    def give_up(self) -> None:
+        if not self.answered():
+            self.lose(ConnectionLost("the job server has not answered in the time given"))
+
     def cut(self, error: BackendError) -> None:
         """Note that no more updates can arrive."""
         self._broken = error
@@ -74,27 +78,34 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
             remaining = None if until == math.inf else until - monotonic()
             if remaining is not None and remaining <= 0.0:
                 return False
-            await self._change(remaining)
+            self._waiters.append(waiter := self._channel.loop.create_future())
+            timer = self._timer(waiter, remaining)
+            try:
+                await waiter
+            finally:
+                self._forget(waiter, timer)
         return True
 
     async def wait_update(self, timeout: float | None = None) -> Update | None:
         deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            if self.error is not None:
-                raise self.error.with_traceback(None)
+        while not self._updates:
+            for error in (self.error, self._lost, self._broken):
+                if error is not None and not self._finished:
+                    raise error.with_traceback(None)
             if self.spec.background:
                 raise ResultUnavailable(f"background job {self.handle} sends no updates")
-            if self._updates:
-                return self._updates.popleft()
-            if self._finished:
+            if self._finished or (timeout is not None and timeout <= 0.0):
                 return None
-            for error in (self._lost, self._broken):
-                if error is not None:
-                    raise error.with_traceback(None)
-            remaining = None if deadline is None else deadline - monotonic()
-            if remaining is not None and remaining <= 0.0:
-                return None
-            await self._change(remaining)
+            # In place of a method that waits, since thousands of tasks may wait here.
+            self._waiters.append(waiter := self._channel.loop.create_future())
+            timer = self._timer(waiter, timeout)
+            try:
+                await waiter
+            finally:
+                self._forget(waiter, timer)
+            if deadline is not None:
+                timeout = deadline - monotonic()
+        return self._updates.popleft()
 
     def next_update(self, timeout: float | None = None) -> Update | None:
         """Wait in another thread than the loop's."""
@@ -115,19 +126,16 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
             )
         return asyncio.run_coroutine_threadsafe(self.wait_update(timeout), loop).result()
 
-    async def _change(self, seconds: float | None) -> None:
-        """Wait for a change, up to a number of seconds."""
-        loop = self._channel.loop
-        waiter = loop.create_future()
-        self._waiters.append(waiter)
-        timer = None if seconds is None else loop.call_later(max(0.0, seconds), _set, waiter)
-        try:
-            await waiter
-        finally:
-            if timer is not None:
-                timer.cancel()
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+    def _timer(
+        self, waiter: asyncio.Future[None], seconds: float | None
+    ) -> asyncio.TimerHandle | None:
+        return None if seconds is None else self._channel.loop.call_later(seconds, _set, waiter)
+
+    def _forget(self, waiter: asyncio.Future[None], timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
 
 
 def _set(waiter: asyncio.Future[None]) -> None:
