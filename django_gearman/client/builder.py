@@ -25,7 +25,7 @@ from .request import JobRequest
 _Entry = TypeVar("_Entry")
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """The common properties of the calls of one task."""
 
     task: str | JobDefinition
@@ -52,7 +52,7 @@ class Preparation:
         is_plain = self.settings.context_provider is None and running.get() is None
         self._context: dict[str, Any] = {} if is_plain else _context()
         self._ids = new_ids()  # to draw one for each takes longer
-        self._targets: dict[str | int, _Target] = {}
+        self._targets: dict[str | int, Target] = {}
 
     def request(
         self,
@@ -62,28 +62,38 @@ class Preparation:
         priority: str | None = None,
     ) -> JobRequest:
         """Check a call, and return the request for `deliver`."""
-        key = task if type(task) is str else id(task)
-        target = self._targets.get(key)
-        if target is None:
-            target = self._targets[key] = self._target(task)
-        job, options = target.job, target.options
+        target = self._targets.get(task if type(task) is str else id(task)) or self.target(task)
+        options = target.options
         if unique is not None or priority is not None:
             options = options.updated(unique=unique, priority=priority)
-        if job is not None:
-            call = job.check_call(call)
-        workload, unique, job_id, call = self._write(target, options, call)
-        spec = JobSpec(
-            target.function,
-            workload,
-            unique,
-            Priority.NORMAL if options.priority is None else options.queue_priority,
-            self._background,
-            None if options.run_after is None else options.run_at(),
-            external=job is None,
-        )
+        spec, call, job_id = self._write(target, options, call)
         request = JobRequest(target.name, call, spec, target.serializer, options)
         request.id = job_id
         return request
+
+    def make_request(
+        self, task: str | JobDefinition, spec: JobSpec, call: Call, job_id: str
+    ) -> JobRequest:
+        """Return the request for an element of `specs`."""
+        target = self.target(task)
+        request = JobRequest(target.name, call, spec, target.serializer, target.options)
+        request.id = job_id
+        return request
+
+    def specs(
+        self, task: str | JobDefinition, calls: Iterable[Call], source: str
+    ) -> list[tuple[JobSpec, Call, str]]:
+        """Check calls of one task; return the spec, the call and the id of each."""
+        target = self.target(task)
+        found: list[tuple[JobSpec, Call, str]] = []
+        for place, call in enumerate(calls):
+            try:
+                found.append(self._write(target, target.options, call))
+            except (GearmanError, TypeError, ValueError) as error:
+                _name_entry(error, f"{source}[{place}]")
+                raise
+        self._check_unique(target, len(found))
+        return found
 
     def requests(
         self, entries: Iterable[_Entry], read: Callable[[_Entry], tuple[Any, ...]], source: str
@@ -94,8 +104,7 @@ class Preparation:
             try:
                 found.append(self.request(*read(entry)))
             except (GearmanError, TypeError, ValueError) as error:
-                if isinstance(error, GearmanError) or type(error) in (TypeError, ValueError):
-                    error.args = (f"{source}[{place}]: {error}",)
+                _name_entry(error, f"{source}[{place}]")
                 raise
         if len(found) > 1:
             self._check_uniques(found)
@@ -104,15 +113,24 @@ class Preparation:
     def _check_uniques(self, requests: list[JobRequest]) -> None:
         """Raise ValueError if one unique of `using()` would merge all of several jobs."""
         for target in self._targets.values():
-            unique = target.options.unique
-            shared = isinstance(unique, str) and unique != ""
-            if shared and sum(r.options is target.options for r in requests) > 1:
-                raise ValueError(
-                    f"unique={quoted(unique)} would make one job of all {len(requests)}: use "
-                    "unique=True, which tells jobs apart by their arguments"
-                )
+            self._check_unique(target, sum(r.options is target.options for r in requests))
 
-    def _target(self, task: str | JobDefinition) -> _Target:
+    def _check_unique(self, target: Target, count: int) -> None:
+        unique = target.options.unique
+        if count > 1 and isinstance(unique, str) and unique != "":
+            raise ValueError(
+                f"unique={quoted(unique)} would make one job of all {count}: use "
+                "unique=True, which tells jobs apart by their arguments"
+            )
+
+    def target(self, task: str | JobDefinition) -> Target:
+        """Return the common properties of the calls of a task."""
+        key = task if type(task) is str else id(task)
+        if key not in self._targets:
+            self._targets[key] = self._make_target(task)
+        return self._targets[key]
+
+    def _make_target(self, task: str | JobDefinition) -> Target:
         job = resolve(task)
         if job is not None and job.is_late:
             check_loaded(job)
@@ -142,7 +160,7 @@ class Preparation:
         else:
             chosen = options.serializer or settings.serializer
             serializer = get_serializer(chosen, f"serializer of job {name}").for_function(function)
-        return _Target(task, job, name, function, serializer, options)
+        return Target(task, job, name, function, serializer, options)
 
     def _check(self, options: Options, job: JobDefinition | None) -> None:
         if self._background:
@@ -150,9 +168,11 @@ class Preparation:
         else:
             options.check_foreground(self._waits)
 
-    def _write(self, target: _Target, options: Options, call: Call) -> tuple[bytes, str, str, Call]:
-        """Return the workload, the unique and the id of a call, and the call as it is sent."""
+    def _write(self, target: Target, options: Options, call: Call) -> tuple[JobSpec, Call, str]:
+        """Check a call; return its spec, the call as it is sent, and the job's id."""
         job, serializer = target.job, target.serializer
+        if job is not None:
+            call = job.check_call(call)
         job_id, context = f"{next(self._ids):032x}", self._context
         unique = options.unique or job_id
         try:
@@ -175,7 +195,22 @@ class Preparation:
                 f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
                 "disk does not start again with such a job; send at least one byte"
             )
-        return workload, unique, job_id, sent
+        spec = JobSpec(
+            target.function,
+            workload,
+            unique,
+            Priority.NORMAL if options.priority is None else options.queue_priority,
+            self._background,
+            None if options.run_after is None else options.run_at(),
+            external=job is None,
+        )
+        return spec, sent, job_id
+
+
+def _name_entry(error: Exception, entry: str) -> None:
+    """Add the entry with the error to the message, if its type allows it."""
+    if isinstance(error, GearmanError) or type(error) in (TypeError, ValueError):
+        error.args = (f"{entry}: {error}",)
 
 
 def _unique_of(job: JobDefinition | None, serializer: Serializer, call: Call) -> str:

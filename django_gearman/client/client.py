@@ -20,6 +20,7 @@ from ..jobs.options import (
 from ..serializers import Call, get_serializer
 from ..utils.text import quoted
 from .arguments import MISSING, check_flags, collect_call, parse_job
+from .batch import JobBatch, submit_batch
 from .builder import Preparation
 from .delivery import deliver, wait_for
 from .loop_delivery import deliver_on_loop
@@ -192,6 +193,11 @@ class GearmanClient(HasOptions):
         preparation = Preparation(self.options, background, **options)
         requests = preparation.requests(calls, lambda call: (task, call), "items")
         return self._submit_many(requests, preparation, not background)
+
+    def enqueue(self, job: JobDefinition[R_co], items: Iterable[Any]) -> JobBatch[R_co]:
+        """Queue a background job for each item; `Job.enqueue_many` uses this."""
+        preparation = Preparation(self.options, background=True)
+        return submit_batch(preparation, job, items, self._servers)
 
     def _submit_many(
         self, requests: list[JobRequest], preparation: Preparation, wait: bool

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from ..jobs.context import JobContext
 from ..jobs.definition import JobDefinition, R_co
 from ..serializers import Call
+from .batch import JobBatch
 from .client import GearmanClient
 from .request import JobRequest
 from .using import HasOptions
@@ -91,6 +92,17 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
             request.result for request in _client.submit_calls(job, _calls(iterable), wait=timeout)
         ]
 
+    def enqueue_many(self: _TakesItem[_T, _R], iterable: Iterable[_T]) -> JobBatch[_R]:
+        """
+        Queue a background job for each item, and return them as a sequence of requests.
+
+        This is the quickest way to queue many jobs. All items are checked before the first job is
+        sent. Raises SubmitUncertain, with the batch as `requests`, if a job was not acknowledged.
+        `batch.refused` has the jobs that a job server has refused.
+        """
+        job = cast("Job[Any, _R]", self)
+        return _client.enqueue(job, _items("enqueue_many", iterable))
+
     async def ado(self, /, *args: _P.args, **kwargs: _P.kwargs) -> R_co:
         """Run `do` without blocking the event loop."""
         return (await _client.asubmit_call(self, Call(args, kwargs))).result
@@ -114,9 +126,14 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
 
 def _calls(iterable: Iterable[Any]) -> Iterator[Call]:
     """Return a call for each item of `map`."""
+    return (Call((item,)) for item in _items("map", iterable))
+
+
+def _items(method: str, iterable: Iterable[_T]) -> Iterable[_T]:
     if isinstance(iterable, (str, bytes)):
-        raise TypeError(f"map takes an iterable of items, not one item: map([{iterable!r:.50}])")
-    return (Call((item,)) for item in iterable)
+        given = f"{iterable!r:.50}"
+        raise TypeError(f"{method} takes an iterable of items, not one item: {method}([{given}])")
+    return iterable
 
 
 class AsyncJob(Job[_P, R_co]):

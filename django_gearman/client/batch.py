@@ -1,0 +1,115 @@
+"""Batches of background jobs: many runs of one job, submitted together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, overload
+
+from .. import environment
+from ..backends import get_backend
+from ..backends.base import JobSpec, Submission
+from ..exceptions import SubmitUncertain
+from ..jobs import keeping
+from ..jobs.definition import JobDefinition, R_co
+from ..serializers import Call
+from ..signals import job_submitted
+from ..worker.inline import run_queued
+from .builder import Preparation
+from .delivery import Servers, deliver
+from .request import JobRequest
+
+_Row = tuple[JobSpec, Call, str, Submission]
+
+
+class JobBatch(Sequence[JobRequest[R_co]]):
+    """
+    Background jobs that were submitted together: a sequence of requests, in the order of the items.
+
+    A request is made when you ask for it, so a large batch takes little time and memory.
+    """
+
+    def __init__(self, rows: list[Any], make: Callable[[Any], JobRequest[R_co]] | None) -> None:
+        self._rows = rows
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> JobRequest[R_co]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[JobRequest[R_co]]: ...
+
+    def __getitem__(self, place: int | slice) -> JobRequest[R_co] | list[JobRequest[R_co]]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        row = self._rows[place]
+        if self._make is not None and type(row) is tuple:
+            row = self._rows[place] = self._make(row)
+        request: JobRequest[R_co] = row
+        return request
+
+    def __iter__(self) -> Iterator[JobRequest[R_co]]:
+        return (self[place] for place in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<JobBatch of {len(self)} jobs>"
+
+    @property
+    def refused(self) -> list[JobRequest[R_co]]:
+        """The requests that a job server has refused; each has the reason as its `exception`."""
+        if self._make is None:
+            return [request for request in self if request.exception is not None]
+        return [self[place] for place, row in enumerate(self._rows) if _error_of(row) is not None]
+
+
+def _error_of(row: Any) -> object:
+    return row[3].error if type(row) is tuple else row.exception
+
+
+def submit_batch(
+    preparation: Preparation, job: JobDefinition[R_co], items: Iterable[Any], servers: Servers
+) -> JobBatch[R_co]:
+    """
+    Queue a background job for each item.
+
+    All items are checked before the first is sent. Raises the errors of `submit_multiple_jobs`.
+    """
+    rows = preparation.specs(job, (Call((item,)) for item in items), "items")
+    if not rows:
+        return JobBatch([], None)
+    options, settings = preparation.target(job).options, preparation.settings
+    is_seen = (
+        environment.current() is not environment.PRODUCTION
+        or keeping.keeper is not None
+        or settings.middleware
+        or job_submitted.receivers
+    )
+    if is_seen or options.on_commit or options.resubmit:
+        requests = [preparation.make_request(job, *row) for row in rows]
+        deliver(requests, servers, settings, wait=False)
+        batch = JobBatch[R_co](requests, None)
+        errors = [request.exception for request in requests]
+    else:
+        backend = get_backend(servers, settings.transport)
+        submissions = backend.submit([spec for spec, _, _ in rows])
+        if backend.runs_in_caller:
+            run_queued(backend)
+
+        def make(row: _Row) -> JobRequest[R_co]:
+            request = preparation.make_request(job, *row[:3])
+            request.servers = servers
+            request.sent(row[3])
+            return request
+
+        sent = [(*row, submission) for row, submission in zip(rows, submissions, strict=True)]
+        batch, errors = JobBatch(sent, make), [submission.error for submission in submissions]
+    uncertain = [error for error in errors if isinstance(error, SubmitUncertain)]
+    if uncertain:
+        raise SubmitUncertain(
+            f"{len(uncertain)} of {len(rows)} jobs were sent but not acknowledged; see .requests for "
+            f"each. The first: {uncertain[0]}",
+            batch,
+        ) from uncertain[0]
+    return batch

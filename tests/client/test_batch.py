@@ -1,0 +1,181 @@
+"""Batches: many background jobs of one kind, whose requests are made when asked for."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+
+from django_gearman import JOB_CREATED, JOB_FAILED, GearmanWorker, environment
+from django_gearman.backends import get_backend
+from django_gearman.client.request import JobRequest
+from django_gearman.exceptions import SerializationError, ServerError, SubmitUncertain
+from django_gearman.middleware import Middleware
+from django_gearman.protocol.packets import PacketType
+from django_gearman.signals import job_submitted
+from tests.app import gearman_jobs as jobs
+from tests.support.fake_server import FakeServer
+
+
+@pytest.fixture(params=["production", "test"], autouse=True)
+def where(request):
+    """Run the test without and with the testing package around it."""
+    if request.param == "test":
+        yield
+        return
+    with environment.replaced(environment.PRODUCTION):
+        yield
+
+
+@pytest.fixture
+def memory(settings, request):
+    settings.GEARMAN_BACKEND = "memory"
+    settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Count the requests that are made."""
+    count: list[object] = []
+    original = JobRequest.__init__
+
+    def init(self, *args, **kwargs):
+        count.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(JobRequest, "__init__", init)
+    return count
+
+
+def test_each_item_is_the_argument_of_a_job(memory, ran):
+    batch = jobs.note.enqueue_many(range(100))
+
+    assert GearmanWorker(clean_connections=False).work(burst=True) == 100
+    assert ran == list(range(100))
+    assert repr(batch) == "<JobBatch of 100 jobs>"
+
+
+def test_jobs_of_a_batch_run_in_the_caller_on_eager(settings, ran):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "eager", {}
+
+    jobs.note.enqueue_many(["a", "b"])
+
+    assert ran == ["a", "b"]
+
+
+def test_a_batch_is_a_sequence_of_requests(memory):
+    batch = jobs.note.enqueue_many(iter(range(5)))
+
+    assert len(batch) == 5
+    assert batch[-1] is batch[4]
+    assert [request.call.args for request in batch[1:3]] == [(1,), (2,)]
+    assert len({request.id for request in batch}) == 5
+    assert {(request.task, request.state, request.background) for request in batch} == {
+        ("tests.app.note", JOB_CREATED, True)
+    }
+    status = get_backend().job_status(batch[3].handle)
+    assert (status.known, status.running) == (True, False)
+    assert batch.refused == []
+
+
+def test_requests_are_made_when_they_are_asked_for(memory, made):
+    with environment.replaced(environment.PRODUCTION):
+        batch = jobs.note.enqueue_many(range(1000))
+        assert made == []
+
+        assert batch[7] is batch[7]
+    assert len(made) == 1
+
+
+def test_options_apply_to_each_job(memory):
+    [request] = jobs.note.using(priority="HIGH").enqueue_many([1])
+
+    assert request.priority == "HIGH"
+
+
+@pytest.mark.parametrize("items", [[], (), iter([])])
+def test_no_items_are_no_jobs(memory, items):
+    assert list(jobs.note.enqueue_many(items)) == []
+
+
+def test_nothing_is_sent_if_an_item_is_wrong(memory):
+    with pytest.raises(SerializationError, match=r"^items\[2\]: job tests.app.note: "):
+        jobs.note.enqueue_many([1, 2, object()])
+    with pytest.raises(TypeError, match=r"^items\[0\]: job tests.app.nothing"):
+        jobs.nothing.enqueue_many([1])
+
+    assert get_backend().functions() == []
+
+
+@pytest.mark.parametrize("items", ["text", b"bytes"])
+def test_one_item_is_an_error(items):
+    with pytest.raises(TypeError, match=r"enqueue_many takes an iterable of items, not one item"):
+        jobs.note.enqueue_many(items)
+
+
+def test_one_unique_for_all_is_an_error(memory):
+    with pytest.raises(ValueError, match="would make one job of all 2"):
+        jobs.note.using(unique="u").enqueue_many([1, 2])
+
+    assert len(jobs.note.using(unique=True).enqueue_many([1, 2, 1])) == 3
+    assert get_backend().functions()[0].total == 2
+
+
+def test_refused_jobs_say_why(settings, memory):
+    settings.GEARMAN_OPTIONS["max_queued"] = 2
+
+    batch = jobs.note.enqueue_many(range(4))
+
+    assert [request.call.args for request in batch.refused] == [(2,), (3,)]
+    assert {request.state for request in batch.refused} == {JOB_FAILED}
+    assert all(isinstance(request.exception, ServerError) for request in batch.refused)
+    assert batch[0].state == JOB_CREATED
+
+
+def test_receivers_and_middleware_see_each_request(settings, memory):
+    seen: list[object] = []
+
+    class Seeing(Middleware):
+        def around_submit(self, requests, submit):
+            seen.append(len(requests))
+            submit(requests)
+
+    settings.GEARMAN_MIDDLEWARE = [Seeing]
+
+    def note(request, **named):
+        seen.append(request.call.args)
+
+    job_submitted.connect(note)
+    try:
+        jobs.note.enqueue_many([1, 2])
+    finally:
+        job_submitted.disconnect(note)
+
+    assert seen == [2, (1,), (2,)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_jobs_of_a_batch_wait_for_the_commit(memory):
+    from django.db import transaction
+
+    with transaction.atomic():
+        batch = jobs.note.using(on_commit=True).enqueue_many([1, 2])
+        assert {request.handle for request in batch} == {""}
+
+    assert {request.state for request in batch} == {JOB_CREATED}
+
+
+def test_jobs_that_were_not_acknowledged_are_an_error_with_the_batch(settings):
+    def serve(peer):
+        peer.handshake()
+        peer.expect(PacketType.SUBMIT_JOB_BG)
+        peer.reply(PacketType.JOB_CREATED, b"H:fake:1")
+
+    with FakeServer(serve) as server, environment.replaced(environment.PRODUCTION):
+        settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "gearman", {}
+        settings.GEARMAN_SERVERS = [server.address]
+        with pytest.raises(SubmitUncertain, match="2 of 3 jobs were sent") as caught:
+            jobs.note.enqueue_many(range(3))
+
+    batch = caught.value.requests
+    assert [bool(request.handle) for request in batch] == [True, False, False]
+    assert isinstance(batch[1].exception, SubmitUncertain)
