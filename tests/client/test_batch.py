@@ -155,7 +155,6 @@ def test_receivers_and_middleware_see_each_request(settings, memory):
 
 @pytest.mark.django_db(transaction=True)
 def test_jobs_of_a_batch_wait_for_the_commit(memory):
-    from django.db import transaction
 
     with transaction.atomic():
         batch = jobs.note.using(on_commit=True).enqueue_many([1, 2])
