@@ -137,6 +137,40 @@ def test_output_is_compared_but_for_what_varies(expected, actual, same):
     assert matches(expected, actual) is same
 
 
+PAGE_WITH_LINKS = """
+<h1 id="top">Title</h1> <a href="#top">up</a>
+<a href="other/page.html#there">there</a> <img src="cat.png">
+<a href="https://example.com/#gone">elsewhere</a> <a href="mailto:ada@example.com">mail</a>
+"""
+
+
+def check_links(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, DOCS / "links.py", folder]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_dead_links_of_the_site_are_found(tmp_path):
+    (tmp_path / "index.html").write_text(PAGE_WITH_LINKS)
+
+    done = check_links(tmp_path)
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "index.html: no such page: cat.png",
+        "index.html: no such page: other/page.html#there",
+    ]
+
+
+@pytest.mark.parametrize(("name", "code"), [("there", 0), ("elsewhere", 1)])
+def test_fragments_of_links_are_headings(tmp_path, name, code):
+    (tmp_path / "index.html").write_text(PAGE_WITH_LINKS)
+    (tmp_path / "cat.png").touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "page.html").write_text(f'<h2 id="{name}"><a href="../">back</a></h2>')
+
+    assert check_links(tmp_path).returncode == code
+
+
 # Numbers that a program has written
 
 
