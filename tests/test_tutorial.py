@@ -78,6 +78,7 @@ def test_a_block_without_a_sentence_is_refused(tmp_path):
     ("page", "shown"),
     [
         ("ready in 0.3 s\n", "ready in 12.75 s\n"),
+        ("done  99.1 ms\n", "done      1.02 s\n"),
         ("...\nlast\n", "first\nsecond\nlast\n"),
         ("...\nlast\n", "last\n"),
         ("Successfully installed ...\n", "Successfully installed a-1 b-2\n"),

@@ -1,10 +1,10 @@
 """
 Output of a page beside output of a terminal.
 
-Not compared are numbers of seconds and milliseconds, dates and times of day, ids of processes, jobs
-and clients, the place of the project, the versions of Django, Python and this package, colours, the
-^C of a terminal, and the width of columns. In a page, "..." is the rest of a line, and a line of
-"..." is any number of lines.
+Not compared are durations, dates and times of day, ids and numbers of
+processes, ids of jobs and clients, the place of the project, the versions of Django, Python and this
+package, colours, the ^C of a terminal, and the width of columns. In a page, "..." is the rest of a
+line, and a line of "..." is any number of lines.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _NOISE = [
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),
-    (re.compile(r"\b\d+(?:\.\d+)?(?= ?(?:s|ms)\b)"), "<number>"),
+    (re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|s|min)\b"), "<duration>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<id>"),
     (re.compile(r"\bH:[\w.-]+:\d+"), "<handle>"),
     (re.compile(r"\b(process|pid) \d+"), r"\1 <pid>"),
-    (re.compile(r"(?<=<time> )\d+(?= [A-Z]+ )"), "<pid>"),
+    (re.compile(r"\bworker \d+:"), "worker <n>:"),
     (re.compile(rf"^{_HOST} +\d+(?:, \d+)*", re.MULTILINE), "<host>  <pids>"),
     (re.compile(r"(?<=\S) {2,}"), "  "),
     (re.compile(r"Starting WSGI development server"), "Starting development server"),  # Django 6
