@@ -26,7 +26,7 @@ TEST = [
     *EXAMPLE,
     "psycopg[binary,pool]>=3.2",
     "pymysql>=1.1",
-    "pytest>=8.2",
+    "pytest>=9.0",
     "pytest-django>=4.9",
     "pytest-randomly>=3.15",
     "pytest-xdist>=3.6",
