@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from ..utils import release
 from .dispatcher import Dispatcher
-from .state import Job
+from .state import DELAYED, QUEUED, Job
 
 #: Clients compare it with versions of gearmand, whose rules this server follows.
 VERSION = b"2.0.0"
@@ -101,6 +101,20 @@ def _cancel_job(command: Command) -> bytes:
     return _OK
 
 
+def _purge(command: Command) -> bytes:
+    """Fail the waiting and the delayed jobs of a function; answer with their number."""
+    if not command.words:
+        return _incomplete(b"purge")
+    jobs = [
+        job
+        for job in command.dispatcher.table.jobs.values()
+        if job.function.name == command.words[0] and job.state in (QUEUED, DELAYED)
+    ]
+    for job in jobs:
+        command.dispatcher.fail(job)
+    return b"OK %d\r\n" % len(jobs)
+
+
 def _create_function(command: Command) -> bytes:
     if not command.words:
         return _incomplete(b"create")
@@ -142,6 +156,7 @@ _COMMANDS: Mapping[bytes, Callable[[Command], bytes]] = {
     b"show jobs": _show_jobs,
     b"show unique": _show_unique_jobs,
     b"cancel job": _cancel_job,
+    b"purge": _purge,
     b"create function": _create_function,
     b"drop function": _drop_function,
     b"maxqueue": _max_queue,

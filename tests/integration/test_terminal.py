@@ -135,3 +135,24 @@ def test_a_watched_status_in_a_pipe_is_a_json_object_in_each_line(server):
     assert watching.returncode == 0
     for line in lines:
         assert json.loads(line)["servers"][0]["error"] is None
+
+
+@pytest.mark.gearmand
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("y\n", "Dropped 1 job of shop.revers."),
+        ("yes\n", "Dropped 1 job of shop.revers."),
+        ("n\n", "Nothing was dropped."),
+        ("\n", "Nothing was dropped."),
+        ("\x04", "Nothing was dropped."),
+    ],
+)
+def test_a_purge_asks_before_it_drops(server, answer, outcome):
+    with Terminal("gearman_purge", "--unknown", environment=server) as terminal:
+        terminal.wait_for(lambda text: "Drop 1 job? [y/N]" in text, "the question")
+        terminal.send(answer)
+        assert terminal.wait() == 0
+
+    assert outcome in terminal.text
+    assert "Traceback" not in terminal.text

@@ -441,6 +441,8 @@ class TestAdministration:
             ("cancel job", None),
             ("create function", None),
             ("drop function", None),
+            ("purge", None),
+            ("purge no-such-function", "OK 0\r\n"),
         ],
     )
     def test_other_commands(self, connect, command, answer):
