@@ -42,6 +42,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_errors("E014", ImproperlyConfigured, conf.on_commit_failure),
         *_errors("E015", ImproperlyConfigured, conf.middleware),
         *_errors("E016", ImproperlyConfigured, _check_outbox),
+        *_errors("E017", ImproperlyConfigured, _check_scheduler),
         *_errors("E018", ImproperlyConfigured, _check_store_settings),
         *_check_store(),
         *_check_old_pickles(),
@@ -134,6 +135,17 @@ def _check_store() -> list[CheckMessage]:
         )
         for reason in asking
     ]
+
+
+def _check_scheduler() -> None:
+    names = [job.name for job in registry.jobs() if job.cron is not None]
+    if apps.is_installed(STORE) or not (names or conf.schedule()):
+        return
+    what = f"cron of job {names[0]}" if names else "GEARMAN_SCHEDULE"
+    raise ImproperlyConfigured(
+        f"{what} needs the scheduler and its tables: add {STORE!r} to INSTALLED_APPS, and run "
+        "manage.py migrate"
+    )
 
 
 def _check_old_pickles() -> list[CheckMessage]:

@@ -35,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_SUBMIT_ON_COMMIT": False,
     "GEARMAN_ON_COMMIT_FAILURE": "log",
     "GEARMAN_OUTBOX": False,
+    "GEARMAN_SCHEDULE": {},
     "GEARMAN_SEND_TRACEBACKS": None,
     "GEARMAN_CONTEXT_PROVIDER": None,
     "GEARMAN_MIDDLEWARE": (),
@@ -155,6 +156,11 @@ def submit_on_commit() -> bool | str:
             f"GEARMAN_SUBMIT_ON_COMMIT is True, False or a database's alias, not {value!r}"
         )
     return value
+
+
+def schedule() -> Any:
+    """Return GEARMAN_SCHEDULE unchanged; the scheduler of `contrib.store` interprets it."""
+    return _read("GEARMAN_SCHEDULE")
 
 
 def outbox() -> bool | str:

@@ -82,6 +82,8 @@ def gearman_job(
     store_result: bool = False,
     result_ttl: float | None = None,
     sensitive: bool | Iterable[str] = (),
+    cron: str | None = None,
+    cron_timezone: str | None = None,
 ) -> Any:
     """
     Declare a function as a job; write it bare, `@gearman_job`, or with arguments.
@@ -101,7 +103,9 @@ def gearman_job(
 
     The rest is for the app `django_gearman.contrib.store`. With `store_result` it records the job
     and its result, for `result_ttl` seconds (default: GEARMAN_RESULT_TTL). `sensitive` names the
-    parameters whose values records do not show; True keeps no arguments at all.
+    parameters whose values records do not show; True keeps no arguments at all. `cron`, for example
+    "0 3 * * *", runs the job at these times in `cron_timezone` (default: TIME_ZONE), without
+    arguments.
 
     Raises JobAlreadyRegistered if another job has the name, and TypeError or ValueError for invalid
     arguments.
@@ -128,6 +132,8 @@ def gearman_job(
             store_result=store_result,
             result_ttl=result_ttl,
             sensitive=sensitive,
+            cron=cron,
+            cron_timezone=cron_timezone,
         )
         registry.add(job)
         return job

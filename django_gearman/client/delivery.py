@@ -95,14 +95,14 @@ def _through_middleware(send: _Send) -> _Send:
 
     def write_and_send(requests: list[JobRequest]) -> None:
         for request in requests:
-            _write_context(request)
+            write_context(request)
         if requests:
             send(requests)
 
     return partial(chain.submit, submit=write_and_send)
 
 
-def _write_context(request: JobRequest) -> None:
+def write_context(request: JobRequest) -> None:
     """Write the entries that middleware has added to its context into a job."""
     context = {**request.call.context, **request.context}
     if context != request.call.context:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..backends.base import JobSpec, JobStatus
 from ..jobs.definition import JobDefinition
-from ..jobs.identity import CARRIED
+from ..jobs.identity import without_reserved
 from ..jobs.options import Options
 from ..serializers import Call
 
@@ -111,7 +111,7 @@ class Described:
     @cached_property
     def context(self) -> dict[str, Any]:
         """The context of the job, which reads it as `current_job().context`."""
-        return {name: value for name, value in self.call.context.items() if name != CARRIED}
+        return without_reserved(self.call.context)
 
     @property
     def priority(self) -> str | None:

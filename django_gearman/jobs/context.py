@@ -22,8 +22,9 @@ class JobContext:
 
     `id` names the job, and is the same in all its attempts. `unique` is the submitter's; a job
     without one has its id instead. `enqueued_at` is the time of the submission, in seconds since
-    the epoch by the submitter's clock, or None for a job of another program. `attempt` starts at 1.
-    `context` is the dict of GEARMAN_CONTEXT_PROVIDER at the submission.
+    the epoch by the submitter's clock, or None for a job of another program. `scheduled_for` is the
+    time at which its schedule made it due, an aware datetime; None for a job of no schedule.
+    `attempt` starts at 1. `context` is the dict of GEARMAN_CONTEXT_PROVIDER at the submission.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class JobContext:
         identity = identity or identity_of(assigned, attempt, context or {})
         self.id = identity.id
         self.enqueued_at = identity.enqueued_at
+        self.scheduled_for = identity.scheduled_for
         self.name = job.name
         self.queue = job.queue
         self.handle = assigned.handle

@@ -41,6 +41,8 @@ class Declared(TypedDict, total=False):
     store_result: bool
     result_ttl: float | None
     sensitive: bool | Iterable[str]
+    cron: str | None
+    cron_timezone: str | None
 
 
 class JobDefinition(Generic[R_co]):
@@ -61,6 +63,9 @@ class JobDefinition(Generic[R_co]):
     result_ttl: float | None = None
     #: The parameters that records do not show; True keeps no arguments at all.
     sensitive: bool | tuple[str, ...] = ()
+    #: For the scheduler: the times at which the job runs, and their time zone.
+    cron: str | None = None
+    cron_timezone: str | None = None
     #: The alias in TASKS of a task's backend; "" for other jobs.
     backend = ""
     _signature = inspect.Signature()
@@ -80,6 +85,8 @@ class JobDefinition(Generic[R_co]):
         store_result: bool = False,
         result_ttl: float | None = None,
         sensitive: bool | Iterable[str] = (),
+        cron: str | None = None,
+        cron_timezone: str | None = None,
     ) -> None:
         if _is_method(func):
             raise TypeError(
@@ -125,6 +132,12 @@ class JobDefinition(Generic[R_co]):
         if result_ttl is not None:
             self.result_ttl = check_seconds(result_ttl, f"result_ttl of job {self.name}")
         self.sensitive = self._check_sensitive(sensitive)
+        for name, value in (("cron", cron), ("cron_timezone", cron_timezone)):
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} of job {self.name} is a string, not {quoted(value)}")
+        if cron_timezone is not None and cron is None:
+            raise ValueError(f"cron_timezone of job {self.name} has no effect without cron")
+        self.cron, self.cron_timezone = cron, cron_timezone
         self.is_async = inspect.iscoroutinefunction(func)
         self._known_serializer: tuple[object, str, Serializer] = None, "", BUILT_IN["json"]
 

@@ -14,6 +14,7 @@ with the unique for which it was made.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import itertools
 import os
@@ -27,6 +28,11 @@ from ..protocol.names import fit_unique
 
 #: The key of the identity in the context on the wire; no job sees it.
 CARRIED = "django_gearman"
+#: The key of the time at which a scheduled job was due: its id, a slash, and the time in ISO format.
+#: Jobs that it submits may inherit the entry, so it counts only together with the id.
+DUE = "django_gearman.due"
+#: The keys of the context that no job sees.
+RESERVED = frozenset({CARRIED, DUE})
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _ATTEMPT = re.compile(r"([0-9a-f]{32})(?::[0-9]+)?")
@@ -50,6 +56,16 @@ class Identity(NamedTuple):
     id: str
     unique: str
     priority: Priority = Priority.NORMAL
+    due: str = ""
+
+    @property
+    def scheduled_for(self) -> datetime.datetime | None:
+        """The time at which the job was due by its schedule; None for a job of no schedule."""
+        try:
+            due = datetime.datetime.fromisoformat(self.due)
+        except ValueError:
+            return None
+        return due if due.tzinfo is not None else None
 
     @property
     def enqueued_at(self) -> float | None:
@@ -57,10 +73,11 @@ class Identity(NamedTuple):
         return int(self.id[:12], 16) / 1000 if _TIMED.fullmatch(self.id) else None
 
     def carried(self) -> Mapping[str, str]:
-        """Return the entry for the context of the job; nothing if its unique says everything."""
+        """Return the entries for the context of the job; nothing if its unique says everything."""
+        due = carried_due(self.id, self.due) if self.due else {}
         if self.unique == self.id and self.priority is Priority.NORMAL:
-            return {}
-        return carried(self.id, self.unique, self.priority.value)
+            return due
+        return {**carried(self.id, self.unique, self.priority.value), **due}
 
     def unique_of(self, attempt: int) -> str:
         """
@@ -92,6 +109,16 @@ def carried(job_id: str, unique: str, priority: str) -> dict[str, str]:
     return {CARRIED: f"{job_id}/{priority}/{'' if unique == job_id else unique}"}
 
 
+def carried_due(job_id: str, due: str) -> dict[str, str]:
+    """Return the entry for the context of a job that was due at this time, in ISO format."""
+    return {DUE: f"{job_id}/{due}"}
+
+
+def without_reserved(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a context as jobs and submitters see it."""
+    return {name: value for name, value in context.items() if name not in RESERVED}
+
+
 def id_of(function: str, unique: str) -> str:
     """
     Return the id of a job whose context has none.
@@ -111,6 +138,16 @@ def identity_of(assigned: AssignedJob, attempt: int, context: Mapping[str, Any] 
 
     If the context is unreadable (None), the id of a job with its submitter's unique is "".
     """
+    identity = _identity_of(assigned, attempt, context)
+    due = (context or {}).get(DUE)
+    if isinstance(due, str) and due.startswith(f"{identity.id}/"):
+        return identity._replace(due=due.partition("/")[2])
+    return identity
+
+
+def _identity_of(
+    assigned: AssignedJob, attempt: int, context: Mapping[str, Any] | None
+) -> Identity:
     unique = assigned.unique
     generated = _ATTEMPT.fullmatch(unique)
     if context is None and not generated:

@@ -15,7 +15,7 @@ from ..protocol.messages import JobSpec, Priority
 from ..serializers import Call
 from ..utils.numbers import check_number
 from ..utils.text import quoted
-from .identity import CARRIED
+from .identity import RESERVED, without_reserved
 
 #: A function from the number of the failed attempt, 1 for the first, to the seconds until the next.
 Backoff: TypeAlias = Callable[[int], float]
@@ -142,9 +142,8 @@ def attempt_of(arrived: Call) -> Call:
     """Return a call as the job sees it, with a valid number of the attempt."""
     if not (type(arrived.attempt) is int and 0 < arrived.attempt <= _MOST_ATTEMPTS):
         arrived = arrived._replace(attempt=1)
-    if arrived.context and CARRIED in arrived.context:
-        context = {name: value for name, value in arrived.context.items() if name != CARRIED}
-        return arrived._replace(context=context)
+    if arrived.context and not RESERVED.isdisjoint(arrived.context):
+        return arrived._replace(context=without_reserved(arrived.context))
     return arrived
 
 

@@ -18,6 +18,7 @@ from ..worker.inline import run_queued
 from ..worker.worker import GearmanWorker
 from .recording import RecordingSession
 from .state import State
+from .ticks import Ticks
 from .waiting import NotServed
 
 _GRACE_LOOKS = 25  # about half a second, for a worker that is starting in another thread
@@ -71,7 +72,7 @@ class Runner:
         """
         Move the clock of the test's job servers, and return the number of runs.
 
-        On "eager", the clock moves from one due job to the next.
+        On "eager", the clock moves from one due job to the next. Schedules are due at their times.
         """
         backends = self._backends()
         if not all(isinstance(backend, MemoryBackend) for backend in backends):
@@ -82,17 +83,20 @@ class Runner:
         servers = [backend.server for backend in backends if isinstance(backend, MemoryBackend)]
         eager = [backend for backend in backends if isinstance(backend, EagerBackend)]
         count = 0
+        ticks = Ticks(self._state.outbox.now(), seconds)
         with self._state.calls.calling():
             while True:
                 next_due = min(server.next_due() for server in servers) if eager else seconds
-                step = min(seconds, next_due)
+                step = min(seconds, next_due, ticks.seconds_until_next)
                 for server in servers:
                     server.advance(step)
                 self._state.outbox.ahead += step
                 seconds -= step
+                submitted = ticks.advance(step)
                 for backend in backends:
                     self._answer_stubs(backend)
                 count += sum(run_queued(backend) for backend in eager)
+                count += submitted if eager else 0
                 if seconds <= 0:
                     return count
 

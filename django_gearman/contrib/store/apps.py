@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core import checks
 
 from ...client.delivery import use_outbox
 from ...jobs.keeping import install_keeper
@@ -22,8 +23,12 @@ class StoreConfig(AppConfig):
         from .outbox.service import make_service  # noqa: PLC0415
         from .outbox.submitting import submit  # noqa: PLC0415
         from .pruning import make_service as make_prune_service  # noqa: PLC0415
+        from .scheduler.checks import check_schedules  # noqa: PLC0415
+        from .scheduler.service import make_service as make_scheduler  # noqa: PLC0415
 
         install_keeper(Store())
         use_outbox(submit)
         add_service("outbox", make_service)
         add_service("prune", make_prune_service)
+        add_service("scheduler", make_scheduler)
+        checks.register(check_schedules, "gearman")

@@ -13,12 +13,10 @@ server is no fault of a row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import connections
 from django.db.models import QuerySet
 
 from .... import environment
@@ -35,13 +33,13 @@ from ....worker.inline import run_queued
 from ..functions import DatabaseTime
 from ..models import OutboxJob
 from .clearing import BATCH, delete_rows
+from .locking import exclusive, taking_turns
 from .refusals import charge
 from .rows import COLUMNS, load_servers, request_of, spec_of
 
 logger = get_logger("django_gearman.jobs")
 
 _PING_SECONDS = 5.0
-_TURN_SECONDS = 30
 _SHRINK, _GROW = 8, 2  # factors of the size of a batch, after a failure and after a success
 
 _Failed = list[tuple[OutboxJob, BaseException]]
@@ -95,7 +93,7 @@ class Relay:
 
     def _send_batch(self, servers: str, backend: BaseBackend, report: Report) -> bool:
         """Send up to a batch of rows; return False if these servers have no more of them."""
-        with exclusive(self._alias):
+        with taking_turns(self._alias), exclusive(self._alias):
             rows = self._lock_rows(servers)
             if not rows:
                 return False
@@ -178,40 +176,6 @@ class Relay:
             request.fail(failure)
             job = registry.find(request.task)
             submit_failed.send_robust(job, request=request, exception=failure)
-
-
-@contextmanager
-def exclusive(alias: str) -> Iterator[None]:
-    """
-    Run a transaction whose SELECTs lock their rows.
-
-    SQLite has no such locks. There the transaction takes the lock of all writers when it begins.
-    MySQL locks more rows than it selects, and relays would end in deadlocks. There they take turns.
-    """
-    connection: Any = connections[alias]
-    with ExitStack() as stack:
-        if connection.vendor == "sqlite":
-            stack.callback(setattr, connection, "transaction_mode", connection.transaction_mode)
-            connection.transaction_mode = "IMMEDIATE"
-        elif connection.vendor == "mysql":
-            stack.enter_context(_turn(connection))
-        with transaction.atomic(alias):
-            yield
-
-
-@contextmanager
-def _turn(connection: Any) -> Iterator[None]:
-    """Hold a lock of the server that one connection has at a time, and that ends with it."""
-    name = f"gearman_outbox.{connection.settings_dict['NAME']}"[:64]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT GET_LOCK(%s, %s)", [name, _TURN_SECONDS])
-        if not cursor.fetchone()[0]:
-            raise DatabaseError(f"another relay has held the lock {name!r} for {_TURN_SECONDS} s")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT RELEASE_LOCK(%s)", [name])
 
 
 def _reach(servers: str) -> BaseBackend:
