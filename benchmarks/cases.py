@@ -106,6 +106,15 @@ def map_calls(system: System, count: int) -> Measured:
             yield f"two workers, map of {items:,}", PER_SECOND, items / seconds
 
 
+def awaited(system: System, count: int) -> Measured:
+    """Await jobs of 50 ms at once on one event loop, with a worker that holds them all."""
+    with Stage(system) as stage:
+        stage.start_holder(count)
+        seconds, cpu = stage.call("awaited", count=count)
+        yield f"await {count:,} jobs of 50 ms at once", PER_SECOND, count / seconds
+        yield f"await {count:,} jobs of 50 ms at once, CPU", MICROSECONDS, cpu / count * 1e6
+
+
 def worker_memory(system: System, calls: int) -> Measured:
     """Measure the memory of one worker process and of five, with their parent, after some jobs."""
     for processes in (1, 5):

@@ -12,6 +12,7 @@ INCLUDED_STORED, GEARMAND_STORED = "raw Python, included, stored", "raw Python, 
 PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
 TASKS, STORED_TASKS, OX = "tasks", "tasks, stored", "django-ox"
 
+AWAITED = "await 1,000 jobs of 50 ms at once"
 ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 100 B"
 
 
@@ -60,6 +61,10 @@ def verdicts(results: Results) -> list[Verdict]:
     def within(one: str, other: str) -> float | None:
         return ratio(results.get(one, OURS), results.get(other, OURS))
 
+    def rate_of(title: str) -> float | None:
+        figure = results.get(title, OURS)
+        return None if figure is None else figure.median
+
     bulk, large = "submit in bulk, 100 B", "round trip, 100 KB, p50"
     many, singly = "two workers, map of 1,000", "two workers, one by one"
     return [
@@ -69,6 +74,8 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least(bulk, 0.33, RAW, against(bulk, RAW)),
         at_least(DRAIN, 1.5, C, against(DRAIN, C)),
         at_least(many, 5, "one by one", within(many, singly)),
+        at_least(AWAITED, 7000, "one a second", rate_of(AWAITED)),
+        limit(results, f"{AWAITED}, CPU", OURS, 50),
         *_included(results),
         *_tasks(results),
         *_against_celery(results),

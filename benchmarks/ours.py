@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -44,6 +45,17 @@ class Client:
         payloads = ["x" * size] * count
         echo.map(payloads[:WARM_UP])
         return seconds(lambda: echo.map(payloads))
+
+    def awaited(self, count: int) -> tuple[float, float]:
+        """Await jobs at once in one event loop; return the seconds, and those of the processor."""
+
+        async def all_at_once() -> tuple[float, float]:
+            await asyncio.gather(*(echo.ado("x") for _ in range(WARM_UP)))
+            started, cpu = time.perf_counter(), time.process_time()
+            await asyncio.gather(*(echo.ado("x") for _ in range(count)))
+            return time.perf_counter() - started, time.process_time() - cpu
+
+        return asyncio.run(all_at_once())
 
     def submit(self, size: int, count: int) -> float:
         payload = "x" * size

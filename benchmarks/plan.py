@@ -121,6 +121,7 @@ class Plan:
     def _others(self) -> None:
         for turn in range(TURNS):
             self.step(cases.map_calls, self.gearman, self.jobs(500), turn=turn)
+            self.step(cases.awaited, self.gearman, 1000, turn=turn)
         self.step(cases.worker_memory, self.gearman, self.jobs(200))
         for system in (self.gearman, self.memory):
             self.step(cases.queued, system, self.jobs(100_000))

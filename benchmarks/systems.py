@@ -71,6 +71,13 @@ class Stage:
             self.server.wait_for_workers(processes)
         return worker
 
+    def start_holder(self, slots: int) -> None:
+        """Start a worker that holds this number of jobs at once, and wait for it."""
+        command: list[str | Path] = [PYTHON, "-m", "benchmarks.holder"]
+        command += [port(self.environment), str(slots)]
+        self._stack.enter_context(Program(command))
+        self.server.wait_for_workers(1)
+
     def marks(self, count: int, worker: Program) -> list[float]:
         """Wait for a number of marked jobs, and return their times."""
 
