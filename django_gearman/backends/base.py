@@ -171,6 +171,11 @@ class WorkerSession(ABC):
     #: The number of jobs to request in advance: the server then assigns the next one while this one
     #: runs. None adapts it; a session that cannot prefetch uses 0.
     prefetch: int | None = 0
+    #: Seconds that an idle worker may wait in `grab_job` until it checks whether it should stop; longer
+    #: if `ask_no_more` ends that wait.
+    idle_seconds: float = 0.2
+    #: Called before a request for delayed jobs; False leaves them to another worker.
+    may_poll: Callable[[], bool] | None = None
     #: The name of the worker on the servers, and the functions that it serves.
     client_id: str = ""
     functions: frozenset[str] = frozenset()

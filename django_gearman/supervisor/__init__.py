@@ -5,6 +5,7 @@ A supervisor of processes: it keeps a number of them running. It knows no Gearma
 from .account import Account, Status
 from .arbiter import Supervisor
 from .attendant import Attendant, Service, attendant_slot
+from .lease import Lease
 from .process import Slot, WorkerExit, send_socket, wake_parent
 from .reload import Reload
 from .scoreboard import Ended, Reported, Scoreboard, Stage, Tally
@@ -14,6 +15,7 @@ __all__ = [
     "Account",
     "Attendant",
     "Ended",
+    "Lease",
     "Reload",
     "Reported",
     "Scoreboard",

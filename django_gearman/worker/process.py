@@ -17,7 +17,7 @@ from functools import partial
 
 from .. import conf
 from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
-from ..supervisor import Ended, Reported, Scoreboard, Stage, send_socket, wake_parent
+from ..supervisor import Ended, Lease, Reported, Scoreboard, Stage, send_socket, wake_parent
 from ..utils.records import get_logger, log
 from .forks import WorkerForks
 from .observer import WorkerObserver
@@ -66,9 +66,15 @@ class SupervisedObserver(WorkerObserver):
     ends_jobs = True
 
     def __init__(
-        self, scoreboard: Scoreboard, channel: socket.socket, limits: Limits, timeout: float | None
+        self,
+        scoreboard: Scoreboard,
+        channel: socket.socket,
+        limits: Limits,
+        timeout: float | None,
+        lease: Lease | None = None,
     ) -> None:
         self.was_serving = False
+        self._lease = lease  # of asking for delayed jobs, which one idle process does for all
         self._scoreboard = scoreboard
         self._channel = channel
         self._channel_inode = os.fstat(channel.fileno()).st_ino
@@ -85,6 +91,8 @@ class SupervisedObserver(WorkerObserver):
         self._session = session
         session.on_connect = partial(send_socket, self._channel)
         session.on_arriving = self.arriving
+        if self._lease is not None:
+            session.may_poll = self._lease.take
 
     def serving(self) -> None:
         self._scoreboard.beat()
@@ -110,6 +118,8 @@ class SupervisedObserver(WorkerObserver):
     def began(self, assigned: AssignedJob, seconds: float | None) -> None:
         self.limited(assigned, seconds)
         self._begun += 1
+        if self._lease is not None:
+            self._lease.give_up()  # the job may take long
         self._job = assigned.function, assigned.handle
         if self._state is None:
             self._state = ProcessState()
@@ -204,10 +214,11 @@ def prepare_worker(
     name: str | None,
     burst: bool,
     prefetch: int | None,
+    lease: Lease | None = None,
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Create the worker of this process; return the functions that run and stop it."""
     worker = GearmanWorker(queues, name=name, prefetch=prefetch)
-    supervised = SupervisedObserver(scoreboard, channel, limits, conf.job_timeout())
+    supervised = SupervisedObserver(scoreboard, channel, limits, conf.job_timeout(), lease)
 
     def run() -> None:
         WorkerForks(channel.close, scoreboard.close).install()

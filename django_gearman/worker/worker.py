@@ -30,8 +30,6 @@ from .transactions import Blocks, end_blocks, open_blocks, opened_here
 
 logger = get_logger(__name__)
 
-#: Seconds that an idle worker waits for a job before it checks whether it should stop.
-IDLE_SECONDS = 0.2
 #: Seconds without a job until database connections are closed, before their server does it.
 RELEASE_SECONDS = 10.0
 #: Seconds between heartbeats to the observer.
@@ -118,7 +116,7 @@ class GearmanWorker:
             send(worker_started, type(self), worker=self)
             while not self.is_stopping and count != limit and not observer.is_over(count):
                 wants_none = burst and session.is_known
-                assigned = session.grab_job(0 if wants_none else IDLE_SECONDS)
+                assigned = session.grab_job(0 if wants_none else session.idle_seconds)
                 if now - told_at >= TELL_SECONDS and session.is_known:
                     observer.serving()
                     told_at = now

@@ -70,6 +70,7 @@ class Link:
         self.is_delayed = is_delayed
         #: Called before a request for delayed jobs: False leaves that to another worker.
         self.may_poll: Callable[[], bool] = lambda: True
+        self._polled_at = 0.0
         self.server = server
         self.name = name  # of its socket, for the supervisor
         self._prefix = handle_prefix(server)
@@ -138,11 +139,19 @@ class Link:
         elif self.connection is None:
             self._open()
         elif self.asleep_since < math.inf:
-            self.asleep_since = monotonic() if self.is_delayed and not self.may_poll() else math.inf
+            self._wake()
         else:
             raise ConnectionLost(
                 f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
             )
+
+    def _wake(self) -> None:
+        """Request a job again, unless another worker does so."""
+        now = monotonic()
+        if not self.is_delayed or now >= self._polled_at + _WAKE_SECONDS or self.may_poll():
+            self._polled_at, self.asleep_since = now, math.inf
+        else:
+            self.asleep_since = now
 
     def open_at_once(self) -> None:
         """Open the connection to a server that has just answered elsewhere; this takes a moment."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import math
 import select
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -46,13 +45,14 @@ from .link import Link
 from .options import GearmandOptions
 from .prefetch import Pace
 from .updates import encode_update
+from .wakeup import WakeUp
 
 _T = TypeVar("_T")
 
 _LOOK_SECONDS = 0.005  # between checks of the other connections, while one has jobs
 _TURN_SECONDS = 0.05  # of jobs from one connection, before another one takes its turn
 _POLL_AFTER_SECONDS = 0.5  # until a new worker asks for delayed jobs
-_TEND_SECONDS = 0.2  # between checks of the timers, if none is known to be due
+_TEND_SECONDS = 5.0  # between checks of the timers, if none is known to be due
 
 
 class GearmandWorkerSession(WorkerSession):
@@ -61,6 +61,8 @@ class GearmandWorkerSession(WorkerSession):
 
     gearmand 1.1 serves the jobs of the first of `functions` first, and 2.0 the functions in turn.
     """
+
+    idle_seconds = 1.0
 
     def __init__(
         self,
@@ -75,7 +77,9 @@ class GearmandWorkerSession(WorkerSession):
         self._lanes: dict[Link, Link] = {}  # the quick lanes
         self._delayed: dict[Link, Link] = {}  # for delayed jobs
         self._polls_at = monotonic() + _POLL_AFTER_SECONDS
+        self._wake_up = WakeUp()
         self._poller = select.poll()
+        self._poller.register(self._wake_up, select.POLLIN)
         self._watched: dict[int, Link] = {}  # by descriptor
         self._client_id = client_id
         self._names = functions
@@ -97,6 +101,7 @@ class GearmandWorkerSession(WorkerSession):
 
     def ask_no_more(self) -> None:
         self._asks = False
+        self._wake_up.wake()
 
     @property
     def holds_jobs(self) -> bool:
@@ -123,9 +128,10 @@ class GearmandWorkerSession(WorkerSession):
             ready, idle, is_asked = self._look(now)
             if ready is None:
                 if idle is not None and self._asks:
-                    self._guard(idle, partial(idle.ask, self.prefetch or 1))
+                    number = 1 if idle.is_delayed else self.prefetch or 1
+                    self._guard(idle, partial(idle.ask, number))
                     is_asked = True
-                if not is_asked and now >= deadline:
+                if not is_asked and (now >= deadline or not self._asks):
                     return None
                 until = now + PATIENCE_SECONDS if is_asked else deadline
             elif has_looked:
@@ -173,6 +179,8 @@ class GearmandWorkerSession(WorkerSession):
             if link.is_wanted:
                 self._guard(link, partial(link.tend, self.on_connect))
         events = [link.next_event for link in self._links if link.is_wanted]
+        if now < self._polls_at:
+            events.append(self._polls_at)
         self._tend_at = min(now + _TEND_SECONDS, *events)
         self._watch()
 
@@ -183,12 +191,14 @@ class GearmandWorkerSession(WorkerSession):
                 name = delayed_lane(link.name)
                 names, options = self._names, self._options
                 lane = Link(link.server, name, self._client_id, names, options, is_delayed=True)
+                lane.may_poll = lambda: self.may_poll is None or self.may_poll()
                 self._delayed[link] = lane
                 self._links.append(lane)
 
     def _watch(self) -> None:
         """Register the present connections with the poller of `_wait`."""
         self._poller = select.poll()
+        self._poller.register(self._wake_up, select.POLLIN)
         self._watched = {}
         for link in self._links:
             if link.connection is not None:
@@ -222,19 +232,19 @@ class GearmandWorkerSession(WorkerSession):
     def _wait(self, until: float, now: float) -> None:
         """Wait for data of servers, up to the given time or to the next timer."""
         timeout = max(0.0, min(until, self._tend_at) - now)
-        if self._watched:
-            for number, _ in self._poller.poll(milliseconds(timeout)):
-                link = self._watched[number]
-                self._guard(link, link.read)
-                if link.arriving is not None or self._is_arriving:
-                    self._announce()
-            return
-        opening = [link for link in self._links if link.is_opening]
+        opening = [] if self._watched else [link for link in self._links if link.is_opening]
         if opening:
             opening[0].wait_opened(timeout)
             self._tend_at = 0.0
-        else:
-            time.sleep(timeout)
+            return
+        for number, _ in self._poller.poll(milliseconds(timeout)):
+            link = self._watched.get(number)
+            if link is None:
+                self._wake_up.clear()
+                continue
+            self._guard(link, link.read)
+            if link.arriving is not None or self._is_arriving:
+                self._announce()
 
     def _announce(self) -> None:
         """
@@ -336,3 +346,4 @@ class GearmandWorkerSession(WorkerSession):
                     link.connection.echo(self._options.reply_timeout)
             link.disconnect()
         self._in_hand.clear()
+        self._wake_up.close()

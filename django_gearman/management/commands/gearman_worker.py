@@ -24,7 +24,7 @@ from ...exceptions import GearmanError
 from ...jobs.functions import functions_of
 from ...jobserver.serving import Options
 from ...logs import show_logs
-from ...supervisor import Account, Reload, Scoreboard, Slot, Supervisor
+from ...supervisor import Account, Lease, Reload, Scoreboard, Slot, Supervisor
 from ...supervisor.health import Health, check_health_file
 from ...supervisor.process import Start
 from ...supervisor.reload import is_taking_over, previous_release
@@ -205,6 +205,7 @@ class Command(OutputCommand):
     ) -> list[Slot]:
         limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
+        own["lease"] = Lease()
         slots = [slot_of(server)] if server is not None else []
         for name, queues in processes:
             slots.append(
