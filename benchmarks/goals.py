@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .results import Results, ratio
 
 OURS, C, RAW = "gearman", "libgearman C", "raw Python"
+STORE = "gearman, store installed"
 INCLUDED, INCLUDED_RAW = "included server", "raw Python, included"
 INCLUDED_STORED, GEARMAND_STORED = "raw Python, included, stored", "raw Python, libsqlite3"
 PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
@@ -76,6 +77,7 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least(many, 5, "one by one", within(many, singly)),
         at_least(AWAITED, 7000, "one a second", rate_of(AWAITED)),
         limit(results, f"{AWAITED}, CPU", OURS, 50),
+        *_store(results),
         *_included(results),
         *_tasks(results),
         *_against_celery(results),
@@ -86,6 +88,19 @@ def verdicts(results: Results) -> list[Verdict]:
         ),
         limit(results, "job in a test, over a plain call", "eager", 50),
         limit(results, "pytest plugin, over a session without", "pytest", 10),
+    ]
+
+
+def _store(results: Results) -> list[Verdict]:
+    """Judge jobs that are not recorded, in a project that has the store installed."""
+    return [
+        at_least(
+            f"{title}: store installed",
+            0.99,
+            "without",
+            ratio(results.get(title, STORE), results.get(title, OURS)),
+        )
+        for title in (SUBMIT, DRAIN)
     ]
 
 

@@ -10,7 +10,9 @@ import django
 
 django.setup()
 
+from django.apps import apps  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.core.management import call_command  # noqa: E402
 
 from benchmarks.agent import batches, seconds, timed  # noqa: E402
 from benchmarks.gearman_jobs import echo, noop  # noqa: E402
@@ -24,6 +26,8 @@ class Client:
     def __init__(self) -> None:
         self._client = GearmanClient()
         self._serving: GearmanWorker | None = None
+        if apps.is_installed("django_gearman.contrib.store"):
+            call_command("migrate", verbosity=0)
 
     def _serve(self) -> None:
         """Run the jobs of the memory backend, in a thread of this process."""

@@ -9,7 +9,7 @@ from functools import partial
 from . import cases, local
 from .cases import Measured
 from .django_tasks import systems as django_tasks
-from .goals import GEARMAND_STORED, INCLUDED, INCLUDED_RAW, INCLUDED_STORED
+from .goals import GEARMAND_STORED, INCLUDED, INCLUDED_RAW, INCLUDED_STORED, STORE
 from .peers.systems import COUNTS, peers
 from .servers import gearmand, included
 from .systems import System, compiled, ours, raw
@@ -38,6 +38,7 @@ class Plan:
         self.notes: list[str] = []
         self._scale = scale
         self.gearman, self.bindings = ours("gearman"), ours("python-gearman")
+        self.store = ours("gearman", name=STORE, stores=True)
         self.memory, self.eager = ours("memory"), ours("eager")
         self.included = ours("gearman", included, INCLUDED)
         self.raw = raw(1)
@@ -79,7 +80,8 @@ class Plan:
     def _background(self) -> None:
         for size, count in {100: 20_000, 1000: 20_000, 100_000: 400}.items():
             singly, in_bulk = count // 10, count - count // 10
-            for system in (*self.floors, self.gearman):
+            systems = [*self.floors, self.gearman, *([self.store] if size == 100 else [])]
+            for system in systems:
                 self.step(cases.background, system, size, self.jobs(singly), self.jobs(in_bulk))
         for window in (10, 50):
             self.step(cases.drain, raw(window), 100, self.jobs(20_000))

@@ -7,5 +7,9 @@ USE_TZ = True
 INSTALLED_APPS = ["django_gearman", "benchmarks"]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 
+if "STORE" in os.environ:
+    INSTALLED_APPS.append("django_gearman.contrib.store")
+    DATABASES["default"]["NAME"] = os.environ["STORE"]
+
 GEARMAN_BACKEND = os.environ.get("GEARMAN_BACKEND", "gearman")
 GEARMAN_SERVERS = os.environ.get("GEARMAN_SERVERS", "127.0.0.1:4730").split(",")

@@ -49,6 +49,7 @@ class Stage:
         with ExitStack() as stack:
             marks = stack.enter_context(NamedTemporaryFile(prefix="marks-"))
             self._marks = Path(marks.name)
+            stack.callback(Path(f"{marks.name}.sqlite3").unlink, missing_ok=True)
             self.server = stack.enter_context(self.system.server())
             self.environment = {**self.server.environment, FILE: marks.name}
             self._client = stack.enter_context(self.system.client(self.environment))
@@ -110,15 +111,19 @@ def port(environment: Environment) -> str:
     return environment["GEARMAN_SERVERS"].rpartition(":")[2]
 
 
-def ours(backend: str, server: ServerMaker | None = None, name: str = "") -> System:
+def ours(
+    backend: str, server: ServerMaker | None = None, name: str = "", *, stores: bool = False
+) -> System:
     variables = {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", "GEARMAN_BACKEND": backend}
     real = backend in ("gearman", "python-gearman")
 
     def client(environment: Environment) -> Client:
-        return Agent(PYTHON, "benchmarks.ours:Client", {**environment, **variables})
+        more = {"STORE": f"{environment[FILE]}.sqlite3"} if stores else {}
+        return Agent(PYTHON, "benchmarks.ours:Client", {**environment, **variables, **more})
 
     def worker(environment: Environment, processes: int) -> Command:
-        prefix = ["env", *(f"{name}={value}" for name, value in variables.items())]
+        more = {"STORE": f"{environment[FILE]}.sqlite3"} if stores else {}
+        prefix = ["env", *(f"{name}={value}" for name, value in (variables | more).items())]
         return [*prefix, PYTHON, "manage.py", "gearman_worker", "-w", str(processes)]
 
     server = server or (servers.gearmand if real else servers.no_server)

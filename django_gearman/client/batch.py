@@ -82,7 +82,7 @@ def submit_batch(
     options, settings = preparation.target(job).options, preparation.settings
     is_seen = (
         environment.current() is not environment.PRODUCTION
-        or keeping.keeper is not None
+        or (keeping.keeper is not None and keeping.is_recorded(job))
         or settings.middleware
         or job_submitted.receivers
     )

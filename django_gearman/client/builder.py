@@ -69,6 +69,7 @@ class Preparation:
         spec, call, job_id = self._write(target, options, call)
         request = JobRequest(target.name, call, spec, target.serializer, options)
         request.id = job_id
+        request.definition = target.job
         return request
 
     def make_request(
@@ -78,6 +79,7 @@ class Preparation:
         target = self.target(task)
         request = JobRequest(target.name, call, spec, target.serializer, target.options)
         request.id = job_id
+        request.definition = target.job
         return request
 
     def specs(

@@ -77,7 +77,7 @@ def deliver(
     if options.on_commit:
         is_durable = durable or settings.outbox is not False
         send = partial(_send_through_outbox if is_durable else _send_on_commit, servers)
-    if keeping.keeper is not None:
+    if keeping.keeper is not None and keeping.any_is_recorded(requests):
         send = partial(keeping.keeper.submit, send=send)
     if settings.middleware:
         send = _through_middleware(send)

@@ -93,7 +93,7 @@ class Described:
     servers: Sequence[Any] | None = None
     #: Known not to be for the worker of the job that waits for it.
     may_wait = False
-    #: The declared job, if it is not in the registry.
+    #: The declared job; None for a job of another program, and in a copy for another process.
     definition: JobDefinition[Any] | None = None
     _job: GearmanJob | None = None  # created at its first use
 

@@ -26,7 +26,6 @@ from ..utils.clock import monotonic
 from ..utils.waiting import abandoned
 from .delivery import LEAST_SECONDS, Servers, deliver
 from .request import JobRequest
-from .stored import is_stored
 from .threads import wait_in_thread
 
 
@@ -79,7 +78,7 @@ def _half(
         return None
     if settings.middleware and conf.middleware().around_submit:
         return None
-    if keeping.keeper is not None and any(map(is_stored, requests)):
+    if keeping.keeper is not None and keeping.any_is_recorded(requests):
         return None
     run = running.get()
     if run is not None and any(r.spec.function in run.session.functions for r in requests):

@@ -103,7 +103,7 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the submission, for a copy in another process: only the submitter can wait."""
         kept = dict(vars(self))
-        for name in ("_submission", "_turn", "servers"):
+        for name in ("_submission", "_turn", "servers", "definition"):
             kept.pop(name, None)
         return kept
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .. import conf
 from ..exceptions import ResultUnavailable
 from ..jobs import keeping
 from ..jobs.context import running
@@ -14,10 +13,8 @@ from .lookout import refuse_to_wait_for_itself
 
 def is_stored(request: Described) -> bool:
     """Return True if the store keeps the result of this request."""
-    if keeping.keeper is None or not request.id:
-        return False
     job = request.definition or registry.find(request.task)
-    return job is not None and (job.store_result or conf.store_all())
+    return keeping.keeper is not None and bool(request.id) and keeping.is_recorded(job)
 
 
 def wait_for_record(request: Described, deadline: float | None) -> bool:

@@ -7,8 +7,15 @@ An app installs its own when Django starts. Without one, nothing is stored, and 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+from .. import conf
+from .definition import JobDefinition
 
 #: What to do if results are asked for without a keeper.
 NOT_INSTALLED = "add 'django_gearman.contrib.store' to INSTALLED_APPS, and run manage.py migrate"
@@ -67,9 +74,37 @@ class Keeper(ABC):
 
 #: The installed keeper.
 keeper: Keeper | None = None
+#: True if the keeper records every job: GEARMAN_STORE_ALL.
+records_all = False
 
 
 def install_keeper(new: Keeper | None) -> None:
     """Install the keeper of this process; None removes it."""
     global keeper
     keeper = new
+    _read_settings("GEARMAN_STORE_ALL")
+
+
+def is_recorded(job: JobDefinition[Any] | None) -> bool:
+    """Return True if the keeper records every run of a job, not only its failures."""
+    return job is not None and (job.store_result or records_all)
+
+
+def any_is_recorded(requests: Iterable[Any]) -> bool:
+    """Return True if a request is to be recorded. A job that is not must cost next to nothing."""
+    for request in requests:
+        job = request.definition
+        if job is not None and (job.store_result or records_all):
+            return True
+    return False
+
+
+def _read_settings(setting: str, **named: Any) -> None:
+    global records_all
+    if setting == "GEARMAN_STORE_ALL":
+        records_all = False
+        with suppress(ImproperlyConfigured):  # a system check reports this
+            records_all = keeper is not None and conf.store_all()
+
+
+setting_changed.connect(_read_settings, dispatch_uid=__name__)

@@ -80,8 +80,15 @@ def execute(
         observer.limited(assigned, seconds)
     token = running.set(run)
     try:
-        if keeping.keeper is not None and (known := keeping.keeper.begin(run)) is not None:
-            return run.answer(known, observer)
+        if keeping.keeper is not None and (
+            keeping.records_all
+            or run.job.store_result
+            or run.call.attempt > 1
+            or assigned.unique[32:33] == ":"  # a later attempt, whose workload does not say so
+        ):
+            run.may_have_record = True
+            if (known := keeping.keeper.begin(run)) is not None:
+                return run.answer(known, observer)
         tell_started(run)
         ending = run.perform(seconds)
         observer.returned()
@@ -251,7 +258,8 @@ class Run(RunAttributes):
 
     def report(self, ending: Ending, observer: WorkerObserver = NO_OBSERVER) -> Ending:
         """Send the outcome, and return it; if it cannot be sent, a failure."""
-        ending = self._keep(ending)
+        if self.may_have_record or ending.exception is not None:
+            ending = self._keep(ending)
         if ending.exception is None:
             try:
                 self.session.send(self.assigned, ending.outcome)

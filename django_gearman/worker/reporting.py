@@ -114,7 +114,7 @@ def signal_failed(run: RunAttributes, ending: Ending) -> None:
 def tell_answered(run: RunAttributes, ending: Ending) -> None:
     """Log that an earlier run of the job had ended already."""
     message = "job %s (%s) had ended before, and is not run again: its record says %s"
-    _log(run, logging.WARNING, message, ending.state)
+    _log(run, logging.WARNING, ending.state, message, ending.state)
 
 
 def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:

@@ -26,8 +26,9 @@ class RunAttributes(ABC):
     call: Call
     #: How it has failed, once that is about to be reported.
     ending: Ending | None = None
-    #: What the store knows of this run.
+    #: The store's claim on the record of the job.
     record: Any = None
+    may_have_record = False
     _checked: Call
 
     @property

@@ -7,14 +7,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from django.core.signals import setting_changed
 from django.db import IntegrityError, connections
 
-from ... import conf
 from ...client.request import JobRequest
 from ...exceptions import BackendError, SerializationError, ServerUnavailable, SubmitUncertain
 from ...jobs.definition import JobDefinition
-from ...jobs.keeping import Keeper, Send
+from ...jobs.keeping import Keeper, Send, is_recorded
 from ...jobs.registry import registry
 from ...protocol.messages import AssignedJob
 from ...protocol.names import own_handle
@@ -33,19 +31,7 @@ class Store(Keeper):
     """The records in the database."""
 
     def __init__(self) -> None:
-        self._all: bool | None = None  # GEARMAN_STORE_ALL
-        setting_changed.connect(self._forget)
         submit_failed.connect(self._lost)
-
-    def _forget(self, setting: str, **named: Any) -> None:
-        if setting == "GEARMAN_STORE_ALL":
-            self._all = None
-
-    def records(self, job: JobDefinition) -> bool:
-        """Return True if each run of this job is recorded, not only its failures."""
-        if self._all is None:
-            self._all = conf.store_all()
-        return job.store_result or self._all
 
     # Submitting
 
@@ -53,7 +39,7 @@ class Store(Keeper):
         recorded = []
         for request in requests:
             job = request.definition or registry.find(request.task)
-            if job is not None and self.records(job):
+            if job is not None and is_recorded(job):
                 if job.varies:
                     job, _ = job.for_call(request.call)
                 recorded.append((request, job))
@@ -117,11 +103,8 @@ class Store(Keeper):
     # Running
 
     def begin(self, run: Run) -> Ending | None:
-        records = self.records(run.job)
-        if not records and columns.attempt_of(run) == 1:
-            return None
         written, ending = safely(
-            partial(claims.claim, run, creates=records), f"the run of {_name(run)}"
+            partial(claims.claim, run, creates=is_recorded(run.job)), f"the run of {_name(run)}"
         )
         if not written:
             run.record = claims.Claim(is_broken=True)
@@ -137,7 +120,7 @@ class Store(Keeper):
     def keep(self, run: Run, ending: Ending) -> Ending:
         held: claims.Claim | None = run.record
         if ending.exception is None:
-            if held is None and not self.records(run.job):
+            if held is None and not is_recorded(run.job):
                 return ending
             ending = _check_size(run, ending)
         written, is_mine = safely(
