@@ -105,7 +105,11 @@ class Row:
     def queue(self) -> str:
         if self.job is not None:
             return self.job.queue
-        return "external"
+        return "external" if self.is_ours else "unknown"
+
+    @property
+    def waiting(self) -> int:
+        return self.queued + self.delayed
 
     def add(self, status: FunctionStatus) -> None:
         self.queued += queued_of(status)
@@ -117,16 +121,22 @@ class Row:
 
 
 def rows_of(states: Iterable[ServerState], jobs: dict[str, JobDefinition]) -> list[Row]:
-    """Return the functions of all servers, sorted: jobs without a worker first, then by queue."""
+    """
+    Return the functions of all servers: first those with jobs and without a worker, the most jobs
+    first; then those of this project by queue; then the others.
+    """
     rows: dict[str, Row] = {}
     for state in states:
         for status in state.functions:
             row = rows.setdefault(status.function, Row(status.function, jobs.get(status.function)))
             row.add(status)
-    return sorted(
-        rows.values(),
-        key=lambda row: (not row.unserved_on, not row.is_ours, row.queue, row.function),
-    )
+
+    def order(row: Row) -> tuple[object, ...]:
+        if row.unserved_on:
+            return 0, -row.waiting, row.function
+        return 1, not row.is_ours, row.queue, row.function
+
+    return sorted(rows.values(), key=order)
 
 
 def queued_of(status: FunctionStatus) -> int:

@@ -23,6 +23,8 @@ _FUNCTIONS = (
 _WORKERS = Column("WORKERS", least=12), Column("processes"), Column("queues or functions")
 _OUR_ID = re.compile(r"(.+)/(\d+)/[^/]*")  # of GearmanWorker.client_id
 _MOST_IDLE = 8  # jobs of a queue that are shown one by one on a terminal
+_MOST_UNSERVED = 20  # functions that are shown on a terminal
+_MOST_NAMES = 5  # functions in the message about jobs without a worker
 _MOST_PROCESSES = 4  # whose ids are shown
 
 
@@ -77,31 +79,38 @@ def _server_lines(states: Sequence[ServerState]) -> Iterator[Line]:
 
 def _function_lines(rows: Sequence[Row], width: int | None) -> Iterator[Line]:
     cells, styles, last = [], list[str](), ""
+    hidden = 0
+    if width is not None:
+        unserved = [row for row in rows if row.unserved_on]
+        hidden = len(unserved[_MOST_UNSERVED:])
+        rows = [*unserved[:_MOST_UNSERVED], *rows[len(unserved) :]]
     for row, name in _summed_up(rows) if width is not None else [(row, "") for row in rows]:
-        heading = row.queue if row.is_ours else "unknown"
-        queue = "" if heading == last and not row.unserved_on else heading
-        last = "" if row.unserved_on else heading
+        queue = "" if row.queue == last and not row.unserved_on else row.queue
+        last = "" if row.unserved_on else row.queue
         name = name or (row.function if row.job is None else row.job.name)
         numbers = row.queued, row.delayed, row.running, row.workers
         cells.append(["!" if row.unserved_on else " ", queue, name, *map(str, numbers)])
         styles.append("ERROR" if row.unserved_on else "")
     head, *lines = table(_FUNCTIONS, cells, width)
     yield Line(head, "MIGRATE_HEADING")
-    yield from map(Line, lines, styles)
+    for number, (line, style) in enumerate(zip(lines, styles, strict=True), 1):
+        yield Line(line, style)
+        if hidden and number == _MOST_UNSERVED:
+            yield Line(f"!  ({hidden} more functions without a worker; --json has all)", "ERROR")
 
 
 def _summed_up(rows: Sequence[Row]) -> Iterator[tuple[Row, str]]:
-    """Yield each row, or one for all the idle jobs of a queue if they are many, with its name."""
+    """Yield each row, or one for all the idle functions of a queue if they are many, with its name."""
     idle: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        if row.job is not None and not (row.queued or row.delayed or row.running):
+        if not (row.waiting or row.running):
             idle.setdefault((row.queue, row.workers), []).append(row)
     for row in rows:
         group = idle.get((row.queue, row.workers), [])
-        if len(group) <= _MOST_IDLE or row not in group:
+        if len(group) <= _MOST_IDLE or row.waiting or row.running:
             yield row, ""
         elif row is group[0]:
-            yield row, f"({len(group)} idle jobs)"
+            yield row, f"({len(group)} idle {'functions' if row.job is None else 'jobs'})"
 
 
 def _worker_lines(
@@ -159,6 +168,8 @@ def trouble(states: Sequence[ServerState], rows: Sequence[Row]) -> tuple[str, in
             1,
         )
     waiting = [_waiting(row, states) for row in rows if row.unserved_on]
+    if len(waiting) > _MOST_NAMES:
+        waiting[_MOST_NAMES:] = [f"{len(waiting) - _MOST_NAMES} other functions"]
     if waiting:
         remedy = "Start a worker for them, or drop them with gearman_purge"
         return f"no worker serves the jobs of {', '.join(waiting)}. {remedy}", 2
@@ -166,7 +177,7 @@ def trouble(states: Sequence[ServerState], rows: Sequence[Row]) -> tuple[str, in
 
 
 def _waiting(row: Row, states: Sequence[ServerState]) -> str:
-    number = str(row.queued + row.delayed)
+    number = str(row.waiting)
     where = f" at {', '.join(row.unserved_on)}" if len(states) > 1 else ""
     owner = "" if row.is_ours else ", not of this project"
     return f"{row.function} ({number}{where}{owner})"

@@ -196,6 +196,26 @@ def test_many_idle_jobs_are_one_line_on_a_terminal_and_all_in_a_pipe(monkeypatch
     assert len(show(everything, width=None)) > 300
 
 
+def test_many_functions_without_a_worker_are_cut_on_a_terminal_and_all_in_a_pipe():
+    everything = state(*(function(f"old.{n:03}", total=n) for n in range(1, 301)))
+
+    lines = show(everything)
+    message, _ = trouble([everything], rows_of([everything], JOBS))
+
+    assert cells(lines, "old.300")[:4] == ["!", "unknown", "old.300", "300"], "the most jobs first"
+    assert "!  (280 more functions without a worker; --json has all)" in lines
+    assert len(lines) < 30
+    assert len(show(everything, width=None)) > 300
+    assert "old.296 (296, not of this project), 295 other functions. " in message
+
+
+def test_many_idle_functions_of_other_programs_are_one_line_on_a_terminal(settings):
+    settings.GEARMAN_EXTERNAL_JOBS = []
+    everything = state(*(function(f"php.{n}", workers=2) for n in range(300)))
+
+    assert any(line.split()[:3] == ["unknown", "(300", "idle"] for line in show(everything))
+
+
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width):
     names = ["größe.画像" * 10, "x" * 255, "a\nb\x1b[2J\x07", "\udcff", "-"]
