@@ -56,18 +56,19 @@ def _servers(own: Options | None) -> Iterator[Item]:
     _, servers, _ = backend_settings()
     addresses = parse_servers(servers)
     others = addresses if own is None else addresses[1:]
-    if own is not None:
-        yield Item("Job server", f"{addresses[0]}  runs in this worker")
     answers: Mapping[str, ServerAnswer] = {}
     if others:
         answers = use_backend(others).probe(_PROBE_SECONDS)
-    for address in others:
-        answer = answers.get(str(address), ServerAnswer())
-        if answer.error is None:
-            yield Item("Job server", f"{address}  up, {answer.software}".rstrip(", "), "SUCCESS")
+    width = max(len(str(address)) for address in addresses)
+    for address in addresses:
+        name, answer = f"{address!s:{width}}", answers.get(str(address), ServerAnswer())
+        if address not in others:
+            yield Item("Job server", f"{name}  runs in this worker")
+        elif answer.error is None:
+            yield Item("Job server", f"{name}  up, {answer.software}".rstrip(", "), "SUCCESS")
         else:
             reason = str_of(answer.error).removeprefix(f"job server {address}: ")
-            yield Item("Job server", f"{address}  DOWN: {reason}", "ERROR")
+            yield Item("Job server", f"{name}  DOWN: {reason}", "ERROR")
 
 
 def _processes(workers: Sequence[GearmanWorker], own: Options | None) -> Iterator[Item]:
