@@ -130,6 +130,7 @@ def test_blocks_are_found_with_what_stands_above_them():
         ("one\n...\nlast", "one\ntwo\nthree\nlast", True),
         ("one\n...\nlast", "one\ntwo\nthree", False),
         ("one", "one\ntwo", False),
+        ("one\n^C\ntwo", "one\ntwo", True),
         ("(1) [a] *", "(2) [a] *", True),
     ],
 )

@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -50,17 +51,16 @@ def prepare(page: Page, project: Path, server: Gearmand | None) -> None:
         settings.write_text(settings.read_text().replace("4730", str(server.port)))
 
 
-def has_workers(server: Gearmand, more_than: int = 0) -> int:
+def has_workers(server: Gearmand) -> int:
     with suppress(OSError):  # it is not there yet
-        number = server.totals().get("send-mail", (0, 0, 0))[2]
-        return number if number > more_than else 0
+        return server.totals().get("send-mail", (0, 0, 0))[2]
     return 0
 
 
 @contextmanager
-def running(command: str, project: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a command that stays, and stop it with SIGTERM, after which it must exit with 0."""
-    log = project / "output.log"
+def running(command: str, project: Path) -> Iterator[Path]:
+    """Run a command that stays, with its output in a file; stop it with SIGTERM: it must exit with 0."""
+    log = project / f"output-{time.monotonic_ns()}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, *command.split()[1:]],
@@ -71,7 +71,7 @@ def running(command: str, project: Path) -> Iterator[subprocess.Popen[str]]:
             text=True,
         )
     try:
-        yield process
+        yield log
         assert process.poll() is None, log.read_text()
     finally:
         process.terminate()
@@ -240,30 +240,18 @@ def output_of(command: str, project: Path, server: Gearmand) -> str:
 
 def stay(command: str, project: Path, server: Gearmand) -> str:
     """Run a worker, or a server, until it serves; return the output."""
-    if "gearman_server" in command:
-        return run_server(command, project)
-    if "--with-server" in command:  # at the address of the page's server, which has to go
+    if "gearman_server" in command and "--port" not in command:
+        command += " --port 0"
+    brings_a_server = "--with-server" in command
+    if brings_a_server:  # at the address of the page's server, which has to go
         server.kill()
-        with running(command, project):
-            wait_until(lambda: has_workers(server), "a worker beside its own server")
+    sign = "Gearman job server on" if "gearman_server" in command else "ready: "
+    with running(command, project) as log:
+        wait_until(lambda: sign in log.read_text(), f"{command}: {sign}")
+    if brings_a_server:
         server.start()
         wait_until(lambda: has_workers(server), "the other worker again")
-    else:
-        queues = [word for word in command.split() if word.startswith("-q")]
-        with running(command, project) as worker:
-            if queues and "mail" not in command:
-                wait_until(lambda: "serv" in (project / "output.log").read_text(), "a worker")
-            else:
-                wait_until(lambda: has_workers(server, 1) or worker.poll() is not None, "a worker")
-    return (project / "output.log").read_text()
-
-
-def run_server(command: str, project: Path) -> str:
-    log = project / "output.log"
-    free = command if "--port" in command else f"{command} --port 0"
-    with running(free, project):
-        wait_until(lambda: "Gearman job server on" in log.read_text(), "the server")
-    return log.read_text()
+    return log.read_text().replace("+ds", "")
 
 
 GEARMAND = [

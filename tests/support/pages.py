@@ -102,9 +102,9 @@ def matches(expected: str, actual: str) -> bool:
     Return True if a command's output is the expected one, as far as it does not vary.
 
     Numbers may have other digits, columns other widths. `...` stands for any text of a line, and as
-    a line for any lines.
+    a line for any lines. `^C` is what the reader types.
     """
-    lines = [line.strip() for line in expected.strip().splitlines()]
+    lines = [line.strip() for line in expected.strip().splitlines() if line != "^C"]
     patterns = [r"(?:.*\n)*?" if line == "..." else _pattern(line) + r"\s*\n" for line in lines]
     return re.fullmatch("".join(patterns), actual.strip() + "\n") is not None
 
