@@ -73,7 +73,9 @@ def asks_for_another_run(context: JobContext) -> int:
 
 @gearman_job(sensitive=("card",))
 def pay(card: str, amount: int, *, password: str = "", **more: Any) -> None:
-    raise ValueError(f"card {card} with {password} refused")
+    job = current_job()
+    secret = job.context.get("secret") if job is not None else None
+    raise ValueError(f"card {card} with {password} of {secret} refused")
 
 
 @gearman_job(sensitive=True)

@@ -19,7 +19,7 @@ from ...worker.execution import Run
 from ...worker.runs import Ending
 from .errors import MAX_ERRORS, entry_of, fingerprint_of
 from .models import JobRecord
-from .redaction import redacted_call, redacted_context, storable
+from .redaction import redacted_call, redacted_context, secrets_in, storable
 
 Status = JobRecord.Status
 
@@ -133,7 +133,7 @@ def of_failure(run: Run, ending: Ending, errors: list[dict[str, Any]]) -> dict[s
     """Return the columns of a failed attempt; a next one may follow."""
     error = ending.exception
     assert error is not None
-    _, secrets = redacted_call(run.job, run.call)
+    secrets = [*redacted_call(run.job, run.call)[1], *secrets_in(run.call.context)]
     is_final = ending.again is None
     columns: dict[str, Any] = {}
     if is_final or not issubclass(type(error), RetryJob):

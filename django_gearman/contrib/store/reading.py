@@ -8,6 +8,7 @@ from typing import Any
 from ... import conf, environment
 from ...client.request import JobRequest
 from ...exceptions import JobFailed, JobTimeout, ResultUnavailable
+from ...jobs.functions import name_functions
 from ...jobs.registry import registry
 from ...protocol.messages import WorkComplete, WorkFail
 from ...serializers import Serializer, get_serializer
@@ -16,6 +17,7 @@ from ...utils.text import quoted
 from ...utils.waiting import pause, seconds_until
 from ...worker.runs import Ending
 from .errors import failure_of, reason_of
+from .missing import naming_missing_tables
 from .models import JobRecord
 from .writing import database
 
@@ -31,8 +33,9 @@ _COLUMNS = ("id", "name", "function", "backend", "status", "handle", "errors", "
 
 def find(job_id: str) -> Row | None:
     """Return the columns of a record that say how its job has ended; None if there is no record."""
-    rows = JobRecord.objects.using(database()).filter(pk=job_id)
-    row: Row | None = rows.values(*_COLUMNS).first()
+    alias = database()
+    with naming_missing_tables(alias):
+        row: Row | None = JobRecord.objects.using(alias).filter(pk=job_id).values(*_COLUMNS).first()
     return row
 
 
@@ -71,15 +74,15 @@ def check_result(row: Row) -> None:
         )
 
 
-#: The serializer of tasks; their backend sets it.
-task_serializer: Serializer | None = None
-
-
 def serializer_of(name: str, function: str, backend: str = "") -> Serializer:
-    """Return the serializer of a job, which this process need not know."""
-    if backend and task_serializer is not None:
-        return task_serializer.for_function(function)
+    """
+    Return the serializer of a job, which this process need not know.
+
+    All tasks of a queue are one function, whose job has their serializer.
+    """
     job = registry.find(name)
+    if job is None and backend:
+        job = name_functions(registry.jobs()).get(function)
     default = conf.serializer()
     chosen = get_serializer(default) if job is None else job.serializer_over(default)
     return chosen.for_function(function)

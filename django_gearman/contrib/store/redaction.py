@@ -55,6 +55,14 @@ def redacted_context(context: Mapping[str, Any]) -> dict[str, Any]:
     return {storable(str_of(name)): find.redact(value, name) for name, value in context.items()}
 
 
+def secrets_in(context: Mapping[str, Any]) -> list[str]:
+    """Return the secrets of a context."""
+    find = Redactor(None)
+    for name, value in context.items():
+        find.redact(value, name)
+    return find.secrets
+
+
 def without(secrets: Iterable[str], text: str) -> str:
     """Return a text in which each secret is replaced by asterisks."""
     found = sorted({each for each in secrets if len(each) >= _SHORTEST}, key=len, reverse=True)

@@ -20,12 +20,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...utils.records import get_logger, log
 from .counters import gearman_store_errors_total
+from .missing import naming_missing_tables
 from .models import JobRecord
 
 logger = get_logger("django_gearman.store")
 
 #: Seconds for which a write is repeated if the database cannot be reached.
 RETRY_SECONDS = 2.0
+#: The server is away, or a lock was not granted.
+_PASSING = (OperationalError, InterfaceError)
 _LONGEST_PAUSE = 0.5  # seconds between two tries
 
 _T = TypeVar("_T")
@@ -52,29 +55,23 @@ def safely(write: Callable[[str], _T], subject: str, *, is_quiet: bool = False) 
             in_block = connection.in_atomic_block
             try:
                 # A savepoint: a failure must not break the transaction of the caller.
-                with transaction.atomic(using=alias) if in_block else nullcontext():
+                savepoint = transaction.atomic(using=alias) if in_block else nullcontext()
+                with naming_missing_tables(alias), savepoint:
                     return True, write(alias)
             except (DatabaseError, InterfaceError) as error:
                 if not in_block:
                     _reopen(connection)
                 is_late = time.monotonic() - began + pause > RETRY_SECONDS
-                if in_block or is_late or not may_pass(error):
+                if in_block or is_late or not isinstance(error, _PASSING):
                     raise
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
         if not (is_quiet or _is_forbidden(error)):
             gearman_store_errors_total.add()
-            message = "the store could not record %s, which is not affected: %s%s"
-            log(logger, logging.ERROR, message, subject, error, _hint(error), exc_info=error)
+            message = "the store could not record %s, which is not affected: %s"
+            log(logger, logging.ERROR, message, subject, error, exc_info=error)
         return failed
-
-
-def may_pass(error: Exception) -> bool:
-    """Return True if a repetition may succeed: the server is away, or a lock was not granted."""
-    if not isinstance(error, (OperationalError, InterfaceError)):
-        return False
-    return not str(error).startswith(("no such table", "no such column", "table "))
 
 
 def _reopen(connection: BaseDatabaseWrapper) -> None:
@@ -88,13 +85,3 @@ def _reopen(connection: BaseDatabaseWrapper) -> None:
 def _is_forbidden(error: Exception) -> bool:
     """Return True for the errors of Django's and pytest's tests that may not use the database."""
     return isinstance(error, AssertionError) or str(error).startswith("Database access not allowed")
-
-
-def _hint(error: Exception) -> str:
-    if not isinstance(error, DatabaseError) or may_pass(error):
-        return ""
-    with suppress(Exception):
-        alias = database()
-        if JobRecord._meta.db_table not in connections[alias].introspection.table_names():
-            return f". The database {alias!r} lacks the tables of the store: run manage.py migrate"
-    return ""
