@@ -13,4 +13,4 @@ from .declared import read_schedules
 def check_schedules(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check every schedule: its times, its job and its arguments."""
     _, mistakes = read_schedules()
-    return [checks.Error(mistake, id="django_gearman.E018") for mistake in mistakes]
+    return [checks.Error(mistake, id="django_gearman.E020") for mistake in mistakes]

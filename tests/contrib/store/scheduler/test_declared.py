@@ -103,7 +103,7 @@ def test_a_mistake_is_an_error_of_the_check_that_names_the_schedule(settings, mi
 
     [error] = check_schedules()
 
-    assert error.id == "django_gearman.E018"
+    assert error.id == "django_gearman.E020"
     assert error.msg.startswith("GEARMAN_SCHEDULE['nightly']: ")
     with pytest.raises(ImproperlyConfigured, match=message):
         schedules()
