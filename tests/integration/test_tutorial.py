@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from struct import pack
-from zlib import compress, crc32
 
 import pytest
+from PIL import Image
+from selenium.webdriver.common.by import By
 
+from tests.support.browser import find_browser, press
 from tests.support.distribution import ROOT, build
 from tests.support.gearmand import wait_until
 from tests.support.tutorial.stranger import Stranger
@@ -20,7 +19,8 @@ from tests.support.tutorial.stranger import Stranger
 pytestmark = pytest.mark.integration
 
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("[1-5]-*.md"))
-VERSIONS = [("3.11", "5.2"), ("3.13", "6.1")]
+WHEEL, SOURCE = "*.whl", "*.tar.gz"
+VERSIONS = [("3.11", "5.2", WHEEL), ("3.13", "6.1", WHEEL)]
 
 
 def interpreter(version: str) -> str:
@@ -45,13 +45,14 @@ def interpreter(version: str) -> str:
 
 @pytest.fixture
 def stranger(tmp_path, tmp_path_factory, request) -> Iterator[Stranger]:
-    python, django = request.param
+    python, django, kind = request.param
+    find_browser()
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "python3").symlink_to(interpreter(python))
-    [wheel] = build(tmp_path_factory).glob("*.whl")
+    [package] = build(tmp_path_factory).glob(kind)
     constraints = tmp_path / "constraints.txt"
-    constraints.write_text(f"django-gearman @ {wheel.as_uri()}\nDjango=={django}.*\n")
+    constraints.write_text(f"django-gearman @ {package.as_uri()}\nDjango=={django}.*\n")
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -68,7 +69,7 @@ def stranger(tmp_path, tmp_path_factory, request) -> Iterator[Stranger]:
     reader.close()
 
 
-@pytest.mark.parametrize("stranger", VERSIONS, ids="-".join, indirect=True)
+@pytest.mark.parametrize("stranger", VERSIONS, ids=" ".join, indirect=True)
 def test_a_stranger_who_follows_the_tutorial_sees_what_it_says(stranger):
     for page in PAGES:
         stranger.follow(page)
@@ -76,79 +77,80 @@ def test_a_stranger_who_follows_the_tutorial_sees_what_it_says(stranger):
     assert stranger.done == set(DEEDS)
 
 
-def picture() -> bytes:
-    """Return a grey PNG of 640 by 480."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return pack(">I", len(content)) + kind + content + pack(">I", crc32(kind + content))
-
-    head = pack(">IIBBBBB", 640, 480, 8, 0, 0, 0, 0)
-    rows = compress((b"\0" + b"\x80" * 640) * 480)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+@pytest.mark.parametrize("stranger", [("3.12", "6.0", SOURCE)], ids=" ".join, indirect=True)
+def test_the_source_distribution_serves_for_the_first_page(stranger):
+    stranger.follow(PAGES[0])
 
 
 def upload(reader: Stranger, title: str) -> None:
-    reader.browser.open(reader.address())
-    page = reader.browser.send({"title": title}, {"image": (f"{title}.png", picture())})
-    assert title in page
+    picture = reader.directory / f"{title}.png"
+    Image.new("RGB", (640, 480), "teal").save(picture)
+    reader.browser.get(reader.address())
+    reader.browser.find_element(By.NAME, "title").send_keys(title)
+    reader.browser.find_element(By.NAME, "image").send_keys(str(picture))
+    press(reader.browser, "Upload")
+    assert title in text(reader)
 
 
-def thumbnails(reader: Stranger) -> int:
-    """Count the thumbnails on the page, which must all be pictures."""
-    sources = re.findall(r'<img src="([^"]+)"', reader.browser.page)
-    for source in sources:
-        assert reader.browser.fetch(reader.address(source)).startswith(b"\xff\xd8"), "a JPEG"
-    return len(sources)
+def text(reader: Stranger) -> str:
+    return reader.browser.find_element(By.TAG_NAME, "body").text
+
+
+def thumbnails(reader: Stranger) -> list[int]:
+    """Return the widths of the pictures on the page; one that does not load has the width 0."""
+    script = "return [...document.images].map(image => image.naturalWidth)"
+    widths: list[int] = reader.browser.execute_script(script)
+    return widths
+
+
+def see_thumbnails(reader: Stranger, number: int) -> None:
+    def are_there() -> bool:
+        reader.browser.get(reader.address())
+        return thumbnails(reader) == [200] * number
+
+    wait_until(are_there, f"{number} thumbnails")
 
 
 def upload_the_first(reader: Stranger) -> None:
     upload(reader, "first")
-    assert thumbnails(reader) == 1
+    assert thumbnails(reader) == [200]
 
 
 def upload_the_second(reader: Stranger) -> None:
     upload(reader, "second")
-
-    def is_there() -> bool:
-        reader.browser.open(reader.address())
-        return thumbnails(reader) == 2
-
-    wait_until(is_there, "the second thumbnail")
+    see_thumbnails(reader, 2)
 
 
 def upload_the_third(reader: Stranger) -> None:
     upload(reader, "third")
-    assert "No thumbnail yet" in reader.browser.page
+    assert "No thumbnail yet" in text(reader)
 
 
 def see_three(reader: Stranger) -> None:
-    reader.browser.open(reader.address())
-    assert thumbnails(reader) == 3
+    reader.browser.get(reader.address())
+    assert thumbnails(reader) == [200] * 3
 
 
 def import_colours(reader: Stranger) -> None:
-    reader.browser.open(reader.address("/import/"))
-    colours = (reader.terminals[0].directory / "colours.csv").read_bytes()
-    reader.browser.send({}, {"file": ("colours.csv", colours)})
-    status = reader.browser.address + "status/"
-    seen = []
+    colours = reader.terminals[0].directory / "colours.csv"
+    reader.browser.get(reader.address("/import/"))
+    reader.browser.find_element(By.NAME, "file").send_keys(str(colours))
+    press(reader.browser, "Import")
+    script = "const bar = document.getElementById('bar'); return [bar.value, bar.max]"
+    seen: list[list[int]] = []
 
     def is_finished() -> bool:
-        state = json.loads(reader.browser.fetch(status))
-        if state not in seen:
-            seen.append(state)
-        return bool(state["state"] == "finished")
+        bar = reader.browser.execute_script(script)
+        if bar not in seen:
+            seen.append(bar)
+        return "finished" in text(reader)
 
     wait_until(is_finished, "the import")
-    steps = [state["done"] for state in seen if state["state"] == "running" and state["rows"]]
-    assert len(steps) > 2, seen
-    assert steps == sorted(steps), seen
-
-    def all_are_there() -> bool:
-        reader.browser.open(reader.address())
-        return thumbnails(reader) == 8
-
-    wait_until(all_are_there, "the thumbnails of the imported pictures")
+    moved = [value for value, rows in seen if rows == 5]
+    assert len(moved) > 2, seen
+    assert moved == sorted(moved), seen
+    assert moved[-1] == 5, seen
+    see_thumbnails(reader, 8)
 
 
 DEEDS = {

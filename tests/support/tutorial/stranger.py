@@ -8,10 +8,14 @@ import re
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 
-from .browser import Browser
+from selenium.webdriver import Chrome
+
+from tests.support.browser import chromium
+
 from .pages import Browsed, File, Shown, Step, Typed, steps
 from .terminal import Terminal
 
@@ -39,7 +43,7 @@ class Stranger:
         self.directory = directory
         self.environment = environment
         self.deeds = deeds
-        self.browser = Browser()
+        self._open = ExitStack()
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         self.terminals: list[Terminal] = []
         self.done: set[str] = set()
@@ -56,7 +60,12 @@ class Stranger:
     def address(self, path: str = "/") -> str:
         return f"http://127.0.0.1:{self.ports['8000']}{path}"
 
+    @cached_property
+    def browser(self) -> Chrome:
+        return self._open.enter_context(chromium(self.directory / "profile"))
+
     def close(self) -> None:
+        self._open.close()
         for terminal in self.terminals:
             terminal.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import pty
 import re
@@ -45,8 +46,8 @@ class Terminal:
 
     @property
     def age(self) -> float:
-        """The number of seconds since the last command began."""
-        return time.monotonic() - self._started
+        """The number of seconds for which the command has run; infinite without one."""
+        return math.inf if self.process is None else time.monotonic() - self._started
 
     def run(self, command: str, expected: str) -> None:
         """Type a command and compare its output; one that stays goes on running."""
