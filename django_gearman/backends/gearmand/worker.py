@@ -31,13 +31,7 @@ from ...protocol.address import ServerAddress
 from ...protocol.names import delayed_lane, own_handle, quick_lane
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
-from ..base import (
-    AssignedJob,
-    Outcome,
-    Update,
-    WorkComplete,
-    WorkerSession,
-)
+from ..base import AssignedJob, Outcome, Update, WorkComplete, WorkerSession
 from ..connection import milliseconds
 from ..remote import PATIENCE_SECONDS, JobsInHand
 from .awaiting import ask_awaited
@@ -132,7 +126,10 @@ class GearmandWorkerSession(WorkerSession):
                     self._guard(idle, partial(idle.ask, number))
                     is_asked = True
                 if not is_asked and (now >= deadline or not self._asks):
-                    return None
+                    if timeout != 0 or not self._begin_polling():
+                        return None
+                    self._tend_at = 0.0  # a delayed job may be due
+                    continue
                 until = now + PATIENCE_SECONDS if is_asked else deadline
             elif has_looked:
                 return self._hand_out(ready, now)
@@ -184,8 +181,9 @@ class GearmandWorkerSession(WorkerSession):
         self._tend_at = min(now + _TEND_SECONDS, *events)
         self._watch()
 
-    def _begin_polling(self) -> None:
-        """Open a link for delayed jobs to each server that has answered."""
+    def _begin_polling(self) -> bool:
+        """Add a link for delayed jobs to each server that has answered; return True if one is new."""
+        number = len(self._links)
         for link in [*self._links]:
             if link.is_known and not (link.is_quick or link.is_delayed or link in self._delayed):
                 name = delayed_lane(link.name)
@@ -194,6 +192,7 @@ class GearmandWorkerSession(WorkerSession):
                 lane.may_poll = lambda: self.may_poll is None or self.may_poll()
                 self._delayed[link] = lane
                 self._links.append(lane)
+        return len(self._links) > number
 
     def _watch(self) -> None:
         """Register the present connections with the poller of `_wait`."""
