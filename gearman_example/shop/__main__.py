@@ -43,7 +43,7 @@ def main() -> str | None:
         data.mkdir(parents=True, exist_ok=True)
         os.environ["DJANGO_SETTINGS_MODULE"] = "gearman_example.shop.settings"
         os.environ |= {"SHOP_DATA": str(data), "GEARMAN_SERVERS": server}
-        execute_from_command_line(["manage.py", "migrate", "--run-syncdb", "--verbosity=0"])
+        execute_from_command_line(["manage.py", "migrate", "--verbosity=0"])
         worker = start(stack, "gearman_worker", "--with-server", "-w", "2", "--grace-period", "5")
         website = start(stack, "runserver", site, "--noreload", stdout=subprocess.DEVNULL)
         try:

@@ -54,10 +54,12 @@ def import_products(context: JobContext, import_id: int) -> str:
     return f"{len(products):,} products imported, {len(uploaded.refused):,} lines refused"
 
 
-@gearman_job
-def fail() -> None:
-    """Fail on purpose."""
-    raise RuntimeError("This job fails on purpose.")
+@gearman_job(takes_context=True)
+def fail_at_first(context: JobContext) -> str:
+    """Fail on purpose, and succeed when somebody retries the job."""
+    if context.attempt == 1:
+        raise RuntimeError("This job fails on purpose.")
+    return "Now it has worked."
 
 
 @gearman_job(takes_context=True, retries=2, backoff=2)

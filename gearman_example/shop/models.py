@@ -1,4 +1,4 @@
-"""The shop's tables: pictures, imports, products, and the jobs that the site has submitted."""
+"""The shop's tables: pictures, imports and products; and the jobs, which the store records."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ from typing import Any
 from django.db import models
 
 from django_gearman import GearmanClient
+from django_gearman.contrib.store.models import JobRecord
 from django_gearman.exceptions import BackendError
 
 
-class Job(models.Model):
-    """A job of this site; `records.py` keeps it up to date."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
-
-    id = models.CharField(primary_key=True, max_length=63)
-    name = models.CharField(max_length=255)
-    arguments = models.TextField(default="")
-    state = models.CharField(max_length=7, choices=State, default=State.QUEUED)
-    attempt = models.PositiveSmallIntegerField(default=0)
-    handle = models.CharField(max_length=255, default="")
-    result = models.TextField(default="")
-    error = models.TextField(default="")
-    submitted_at = models.DateTimeField(auto_now_add=True)
-    finished_at = models.DateTimeField(null=True)
+class Job(JobRecord):
+    """A job of this site, as the store of django-gearman records it."""
 
     class Meta:
-        ordering = ("-submitted_at",)
+        proxy = True
+        ordering = ("-enqueued_at",)
 
     def __str__(self) -> str:
         return self.name.rpartition(".")[2]
 
     @property
+    def state(self) -> str:
+        """The state of the job in one word."""
+        words = {self.Status.READY: "queued", self.Status.SUCCESSFUL: "done"}
+        return words.get(self.Status(self.status), self.status.lower())
+
+    @property
     def is_active(self) -> bool:
-        return self.state in (self.State.QUEUED, self.State.RUNNING)
+        return self.status in (self.Status.READY, self.Status.RUNNING)
+
+    @property
+    def text(self) -> str:
+        """The result of the job, or its last error."""
+        if self.status == self.Status.SUCCESSFUL:
+            return str(GearmanClient().get_result(self.pk, timeout=0))
+        if not self.errors:
+            return ""
+        last = self.errors[-1]
+        return f"{last['exception']} in attempt {last['attempt']}: {last['message']}"
 
     def progress(self) -> dict[str, Any] | None:
         """Ask the job server how far the job is; return None if nothing is known."""
-        if self.state != self.State.RUNNING:
+        if self.status != self.Status.RUNNING:
             return None
         try:
             status = GearmanClient().get_job_status(self.handle).status

@@ -15,6 +15,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "django.contrib.staticfiles",
     "django_gearman",
+    "django_gearman.contrib.store",
     "gearman_example.shop",
 ]
 MIDDLEWARE = [
@@ -53,4 +54,4 @@ LOGGING = {"version": 1, "incremental": True, "loggers": {"django.server": {"lev
 
 GEARMAN_SERVERS = [os.environ.get("GEARMAN_SERVERS", "127.0.0.1:4730")]
 GEARMAN_SUBMIT_ON_COMMIT = True  # a job finds the rows that its request has written
-GEARMAN_MIDDLEWARE = ["gearman_example.shop.records.RecordJobs"]
+GEARMAN_STORE_ALL = True  # the database keeps a record of each job, with its result

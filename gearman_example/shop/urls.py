@@ -13,6 +13,7 @@ urlpatterns = [
     path("imports/sample", views.sample_import, name="sample-import"),
     path("imports/<int:pk>/", views.show_import, name="import"),
     path("jobs/", views.jobs, name="jobs"),
-    re_path("^jobs/(fail|retry)$", views.start_job, name="start-job"),
+    re_path("^jobs/(fail|ask)$", views.start_job, name="start-job"),
+    path("jobs/<str:pk>/retry", views.retry_job, name="retry-job"),
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]

@@ -11,8 +11,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
+from django_gearman.contrib.store.actions import retry
+
 from .forms import ImportForm, PictureForm
-from .gearman_jobs import ask_other_site, fail, import_products, make_thumbnail
+from .gearman_jobs import ask_other_site, fail_at_first, import_products, make_thumbnail
 from .models import Import, Job, Picture, Product
 from .samples import sample_picture, sample_products
 
@@ -79,7 +81,13 @@ def jobs(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-def start_job(request: HttpRequest, kind: str) -> HttpResponse:
-    job = fail if kind == "fail" else ask_other_site
+def start_job(request: HttpRequest, name: str) -> HttpResponse:
+    job = fail_at_first if name == "fail" else ask_other_site
     job.do_background()
+    return redirect("jobs")
+
+
+@require_POST
+def retry_job(request: HttpRequest, pk: str) -> HttpResponse:
+    retry(Job.objects.filter(pk=pk))  # jobs that have not failed are left alone
     return redirect("jobs")

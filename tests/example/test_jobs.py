@@ -13,24 +13,40 @@ def page_of(client, path: str = "/jobs/") -> str:
     return client.get(path).content.decode()
 
 
-def test_a_job_that_fails_is_shown_with_its_error(client):
+def test_a_job_that_fails_is_shown_with_its_error_and_can_be_retried(client, gearman_worker):
     client.post("/jobs/fail")
 
     job = Job.objects.get()
-    assert (job.state, job.attempt, str(job)) == (Job.State.FAILED, 1, "fail")
-    assert job.finished_at is not None
-    assert "RuntimeError: This job fails on purpose." in page_of(client)
+    assert (job.state, job.attempts, str(job)) == ("failed", 1, "fail_at_first")
+    assert "RuntimeError in attempt 1: This job fails on purpose." in page_of(client)
+    assert f'formaction="/jobs/{job.pk}/retry"' in page_of(client)
+
+    client.post(f"/jobs/{job.pk}/retry")
+
+    job.refresh_from_db()
+    assert (job.state, job.attempts, job.text) == ("done", 2, "Now it has worked.")
+    assert "formaction" not in page_of(client)
+
+
+def test_only_a_failed_job_is_retried(client):
+    client.post("/sample")
+    job = Job.objects.get()
+
+    assert client.post(f"/jobs/{job.pk}/retry", follow=True).status_code == 200
+    assert client.post("/jobs/unknown/retry", follow=True).status_code == 200
+
+    assert Job.objects.get().attempts == 1
 
 
 def test_a_job_that_is_retried_is_one_row(client, gearman_worker):
-    client.post("/jobs/retry")
-    assert "Attempt 1 failed. ConnectionError: The other site does not answer." in page_of(client)
+    client.post("/jobs/ask")
+    assert "ConnectionError in attempt 1: The other site does not answer." in page_of(client)
     assert "data-active" in page_of(client)
 
     gearman_worker.advance(seconds=10)
 
     job = Job.objects.get()
-    assert (job.state, job.attempt) == (Job.State.DONE, 3)
+    assert (job.state, job.attempts) == ("done", 3)
     assert "The other site has answered." in page_of(client)
     assert "data-active" not in page_of(client)
 
@@ -71,7 +87,7 @@ def test_a_job_that_no_server_took_has_failed(client, gearman_client):
         page = page_of(client, "/")
 
     assert Picture.objects.count() == 1
-    assert Job.objects.get().state == Job.State.FAILED
+    assert Job.objects.get().state == "failed"
     assert "Failed" in page
 
 
@@ -86,7 +102,9 @@ def test_pages_are_safe(client):
     assert 'src="http' not in page
 
 
-@pytest.mark.parametrize("path", ["/sample", "/imports/sample", "/jobs/fail", "/jobs/retry"])
+@pytest.mark.parametrize(
+    "path", ["/sample", "/imports/sample", "/jobs/fail", "/jobs/ask", "/jobs/x/retry"]
+)
 def test_only_a_post_does_something(client, path):
     assert client.get(path).status_code == 405
     assert not Job.objects.exists()
