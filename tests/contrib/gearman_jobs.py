@@ -179,3 +179,23 @@ def kills_its_process() -> None:
 def kills_each_process() -> None:
     write("run")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@gearman_job(store_result=True)
+async def doubles_later(value: int) -> int:
+    return value * 2
+
+
+@gearman_job(store_result=True)
+def leaves(code: int) -> None:
+    raise SystemExit(code)
+
+
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@gearman_job
+def raises_what_has_no_text() -> None:
+    raise Unreadable

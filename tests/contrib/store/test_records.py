@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 
 import pytest
 from django.utils import timezone
 
 from django_gearman import GearmanClient
+from django_gearman.contrib.store.actions import failures, retry
 from django_gearman.contrib.store.models import JobRecord
 from django_gearman.exceptions import JobFailed, JobRaised, JobTimeout, ResultUnavailable
 from django_gearman.testing.waiting import NotServed
@@ -146,3 +148,84 @@ def test_results_come_back_as_they_were(value, gearman_worker, has_run):
 
     assert request.result == value
     assert GearmanClient().get_result(request.id) == value
+
+
+def test_jobs_that_are_submitted_together_are_recorded(gearman_worker, has_run):
+    entries = [{"task": jobs.double, "data": n} for n in range(3)]
+    entries.append({"task": jobs.plain, "data": 9})
+    requests = GearmanClient().submit_multiple_jobs(entries, background=True)
+    gearman_worker.run()
+
+    assert [request.result for request in requests[:3]] == [0, 2, 4]
+    assert JobRecord.objects.filter(status="SUCCESSFUL").count() == 3
+
+
+def test_a_coroutine_is_recorded(gearman_worker):
+    request = jobs.doubles_later.do_background(2)
+    gearman_worker.run()
+
+    assert (request.result, record().attempts) == (4, 1)
+
+
+def test_a_copy_of_a_request_in_another_process_has_the_result(gearman_worker, has_run):
+    request = pickle.loads(pickle.dumps(jobs.double.do_background(3)))
+    gearman_worker.run()
+
+    assert request.result == 6
+
+
+@pytest.mark.gearman("eager", raise_failures=False)
+def test_a_failed_foreground_job_can_run_again(gearman_client, has_run):
+    with pytest.raises(JobRaised):
+        jobs.fail.do("awaited")
+    retry(failures())
+
+    assert has_run == ["awaited", "awaited"]
+    assert (record().status, record().attempts) == ("FAILED", 2)
+
+
+@pytest.mark.parametrize(
+    ("job", "args", "exception", "message"),
+    [
+        (jobs.leaves, [3], "SystemExit", "3"),
+        (
+            jobs.raises_what_has_no_text,
+            [],
+            "tests.contrib.gearman_jobs.Unreadable",
+            "its str() raised",
+        ),
+    ],
+)
+def test_any_exception_is_kept(job, args, exception, message, gearman_worker):
+    job.do_background(*args)
+    gearman_worker.run()
+
+    assert record().exception == exception
+    assert message in record().errors[0]["message"]
+
+
+def test_the_time_of_a_delayed_job_is_kept(gearman_worker, has_run):
+    delay = datetime.timedelta(hours=2)
+    jobs.double.using(run_after=delay).do_background(1)
+    waiting = record()
+    gearman_worker.advance(delay)
+    gearman_worker.run()
+
+    seconds = datetime.timedelta(seconds=5)
+    assert waiting.run_after - waiting.enqueued_at == pytest.approx(delay, abs=seconds)
+    assert record().status == "SUCCESSFUL"
+
+
+@pytest.mark.parametrize(("result", "failure"), [(1e300, 1e300), (None, None), (5, 7)])
+def test_records_expire_as_the_settings_say(result, failure, settings, gearman_worker, has_run):
+    settings.GEARMAN_RESULT_TTL, settings.GEARMAN_FAILURE_TTL = result, failure
+    jobs.double.do_background(1)
+    jobs.fail.do_background()
+    gearman_worker.run()
+
+    for row, ttl in (
+        (JobRecord.objects.get(status="SUCCESSFUL"), result),
+        (failures().get(), failure),
+    ):
+        kept = row.expires_at and (row.expires_at - row.finished_at).total_seconds()
+        assert kept == (pytest.approx(ttl, abs=1) if ttl and ttl < 10 else None)
