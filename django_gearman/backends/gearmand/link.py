@@ -95,6 +95,12 @@ class Link:
         self.hold = self._buffer.hold
         self.flush = self._buffer.flush
 
+    def lane(self, name: str, delayed: Iterable[str] = ()) -> Link:
+        """Return another link to the server: for `delayed` jobs of these functions, or quick ones."""
+        names = [*delayed]
+        kind = {"is_delayed": bool(names), "is_quick": not names}
+        return Link(self.server, name, self._client_id, names, self._options, **kind)
+
     @property
     def is_wanted(self) -> bool:
         """True if there should be a connection: a quick lane without functions needs none."""

@@ -46,6 +46,7 @@ _T = TypeVar("_T")
 _LOOK_SECONDS = 0.005  # between checks of the other connections, while one has jobs
 _TURN_SECONDS = 0.05  # of jobs from one connection, before another one takes its turn
 _POLL_AFTER_SECONDS = 0.5  # until a new worker asks for delayed jobs
+_EARLY_SECONDS = 0.5
 _TEND_SECONDS = 5.0  # between checks of the timers, if none is known to be due
 
 
@@ -56,7 +57,7 @@ class GearmandWorkerSession(WorkerSession):
     gearmand 1.1 serves the jobs of the first of `functions` first, and 2.0 the functions in turn.
     """
 
-    idle_seconds = 1.0
+    idle_seconds = 1.1  # more than REGRAB_SECONDS, so that one timer serves both
 
     def __init__(
         self,
@@ -70,12 +71,13 @@ class GearmandWorkerSession(WorkerSession):
         )
         self._lanes: dict[Link, Link] = {}  # the quick lanes
         self._delayed: dict[Link, Link] = {}  # for delayed jobs
+        #: The time to open links for delayed jobs; infinity when each server has one.
         self._polls_at = monotonic() + _POLL_AFTER_SECONDS
+        self._awaits_delayed = False
         self._wake_up = WakeUp()
         self._poller = select.poll()
         self._poller.register(self._wake_up, select.POLLIN)
         self._watched: dict[int, Link] = {}  # by descriptor
-        self._client_id = client_id
         self._names = functions
         self._in_hand = JobsInHand[Link]()
         self._pace = Pace()
@@ -109,12 +111,13 @@ class GearmandWorkerSession(WorkerSession):
         if self._is_to_move:
             self._move()
         now = monotonic()
-        if timeout == 0 and self._polls_at:
-            self._polls_at = self._tend_at = 0.0
+        self._awaits_delayed = timeout == 0
         served = self._served
         if served is not None and served.is_quick and served.held and now < self._look_at:
             return self._hand_out(served, now)
         deadline = math.inf if timeout is None else now + timeout
+        # Woken by a timer, an idle worker returns early: it need not wake up again soon.
+        early = deadline - (timeout == self.idle_seconds and _EARLY_SECONDS)
         has_looked = now < self._look_at  # at data of all connections
         while True:
             if now >= self._tend_at:
@@ -125,8 +128,8 @@ class GearmandWorkerSession(WorkerSession):
                     number = 1 if idle.is_delayed else self.prefetch or 1
                     self._guard(idle, partial(idle.ask, number))
                     is_asked = True
-                if not is_asked and (now >= deadline or not self._asks):
-                    if timeout != 0 or not self._begin_polling():
+                if not is_asked and (now >= early or not self._asks):
+                    if timeout != 0 or not self._begin_polling(now):
                         return None
                     self._tend_at = 0.0  # a delayed job may be due
                     continue
@@ -163,35 +166,33 @@ class GearmandWorkerSession(WorkerSession):
             return (None if is_lane_asked else held), None, True
         if is_asked or idle is not None:
             return None, (None if is_asked else idle), is_asked
-        opening = [link for link in self._links if link.opens_first]
-        if self._watched and self._polls_at:  # others may have jobs; and delayed jobs can wait
-            opening = []
-        return None, None, bool(opening)
+        is_soon = self._awaits_delayed or not self._watched  # otherwise the others may have jobs
+        return None, None, is_soon and any(link.opens_first for link in self._links)
 
     def _tend(self, now: float) -> None:
         """Run the due timers of the links, and record the next time."""
         if now >= self._polls_at:
-            self._begin_polling()
+            self._begin_polling(now)
         for link in self._links:
             if link.is_wanted:
                 self._guard(link, partial(link.tend, self.on_connect))
         events = [link.next_event for link in self._links if link.is_wanted]
-        if now < self._polls_at:
-            events.append(self._polls_at)
-        self._tend_at = min(now + _TEND_SECONDS, *events)
+        self._tend_at = min(now + _TEND_SECONDS, self._polls_at, *events)
         self._watch()
 
-    def _begin_polling(self) -> bool:
+    def _begin_polling(self, now: float) -> bool:
         """Add a link for delayed jobs to each server that has answered; return True if one is new."""
         number = len(self._links)
+        self._polls_at = math.inf
         for link in [*self._links]:
-            if link.is_known and not (link.is_quick or link.is_delayed or link in self._delayed):
-                name = delayed_lane(link.name)
-                names, options = self._names, self._options
-                lane = Link(link.server, name, self._client_id, names, options, is_delayed=True)
-                lane.may_poll = lambda: self.may_poll is None or self.may_poll()
-                self._delayed[link] = lane
-                self._links.append(lane)
+            if link.is_quick or link.is_delayed or link in self._delayed:
+                continue
+            if not link.is_known:
+                self._polls_at = now + _POLL_AFTER_SECONDS
+                continue
+            self._delayed[link] = lane = link.lane(delayed_lane(link.name), delayed=self._names)
+            lane.may_poll = lambda: self.may_poll is None or self.may_poll()
+            self._links.append(lane)
         return len(self._links) > number
 
     def _watch(self) -> None:
@@ -242,6 +243,7 @@ class GearmandWorkerSession(WorkerSession):
                 self._wake_up.clear()
                 continue
             self._guard(link, link.read)
+            self._tend_at = min(self._tend_at, link.next_event)
             if link.arriving is not None or self._is_arriving:
                 self._announce()
 
@@ -325,9 +327,7 @@ class GearmandWorkerSession(WorkerSession):
         for link in [each for each in self._links if not (each.is_quick or each.is_delayed)]:
             lane = self._lanes.get(link)
             if lane is None:
-                name = quick_lane(link.name)
-                lane = Link(link.server, name, self._client_id, [], self._options, is_quick=True)
-                self._lanes[link] = lane
+                self._lanes[link] = lane = link.lane(quick_lane(link.name))
                 self._links.append(lane)
                 lane.open_at_once()
             quick = [name for name in link.functions if name in self._pace.quick]
