@@ -11,8 +11,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
+from .clients import Agent
+from .goals import RELAY, TRANSACTION, TRANSACTION_WITH_JOB
 from .processes import pss
-from .systems import Stage, System
+from .servers import gearmand, postgresql
+from .systems import PYTHON, Stage, System
 
 #: A figure's title, its unit, and its value.
 Measured = Iterator[tuple[str, str, float]]
@@ -136,3 +139,18 @@ def queued(system: System, count: int) -> Measured:
             grown = stage.server.memory() - before
         yield f"queue {count:,} jobs, time", SECONDS, seconds
         yield f"queue {count:,} jobs, growth", MEGABYTES, grown
+
+
+def outbox(rows: int) -> Measured:
+    """Measure the outbox on a PostgreSQL that writes each commit to the disk."""
+    with postgresql() as database, gearmand() as server:
+        environment = {
+            **database.environment,
+            **server.environment,
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+        }
+        with Agent(PYTHON, "benchmarks.outbox:Client", environment) as client:
+            times = client.call("transactions")
+            yield TRANSACTION, MILLISECONDS, times["alone"]
+            yield TRANSACTION_WITH_JOB, MILLISECONDS, times["outbox"]
+            yield RELAY, PER_SECOND, client.call("relay", rows=rows)

@@ -14,6 +14,9 @@ PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
 TASKS, STORED_TASKS, OX = "tasks", "tasks, stored", "django-ox"
 
 AWAITED = "await 1,000 jobs of 50 ms at once"
+OUTBOX = "outbox"
+RELAY, TRANSACTION = "relay of the outbox", "transaction"
+TRANSACTION_WITH_JOB = "transaction with a job in the outbox"
 ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 100 B"
 
 
@@ -78,6 +81,7 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least(AWAITED, 7000, "one a second", rate_of(AWAITED)),
         limit(results, f"{AWAITED}, CPU", OURS, 50),
         *_store(results),
+        *_outbox(results),
         *_included(results),
         *_tasks(results),
         *_against_celery(results),
@@ -101,6 +105,16 @@ def _store(results: Results) -> list[Verdict]:
             ratio(results.get(title, STORE), results.get(title, OURS)),
         )
         for title in (SUBMIT, DRAIN)
+    ]
+
+
+def _outbox(results: Results) -> list[Verdict]:
+    """Judge the outbox: its row in the caller's transaction, and its relay."""
+    relay = results.get(RELAY, OUTBOX)
+    cost = ratio(results.get(TRANSACTION_WITH_JOB, OUTBOX), results.get(TRANSACTION, OUTBOX))
+    return [
+        at_most(TRANSACTION_WITH_JOB, 1.3, "one without", cost),
+        at_least(RELAY, 8000, "one a second", None if relay is None else relay.median),
     ]
 
 

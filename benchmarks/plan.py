@@ -9,7 +9,7 @@ from functools import partial
 from . import cases, local
 from .cases import Measured
 from .django_tasks import systems as django_tasks
-from .goals import GEARMAND_STORED, INCLUDED, INCLUDED_RAW, INCLUDED_STORED, STORE
+from .goals import GEARMAND_STORED, INCLUDED, INCLUDED_RAW, INCLUDED_STORED, OUTBOX, STORE
 from .peers.systems import COUNTS, peers
 from .servers import gearmand, included
 from .systems import System, compiled, ours, raw
@@ -127,6 +127,8 @@ class Plan:
         self.step(cases.worker_memory, self.gearman, self.jobs(200))
         for system in (self.gearman, self.memory):
             self.step(cases.queued, system, self.jobs(100_000))
+        rows = partial(cases.outbox, self.jobs(20_000))
+        self.steps.append(Step(cases.outbox.__name__, OUTBOX, rows))
         for case, name in {
             local.job_costs: "eager",
             local.session_costs: "pytest",

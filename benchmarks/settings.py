@@ -13,3 +13,13 @@ if "STORE" in os.environ:
 
 GEARMAN_BACKEND = os.environ.get("GEARMAN_BACKEND", "gearman")
 GEARMAN_SERVERS = os.environ.get("GEARMAN_SERVERS", "127.0.0.1:4730").split(",")
+
+if "BENCHMARK_POSTGRES" in os.environ:
+    INSTALLED_APPS.append("django_gearman.contrib.store")
+    DATABASES["default"] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": "127.0.0.1",
+        "PORT": os.environ["BENCHMARK_POSTGRES"],
+        "USER": "test",
+        "NAME": "postgres",
+    }

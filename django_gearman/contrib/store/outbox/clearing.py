@@ -21,11 +21,9 @@ from .... import environment
 from ....utils.records import get_logger, log
 from ..functions import DatabaseTime
 from ..models import OutboxJob
+from .rows import BATCH
 
 logger = get_logger(__name__)
-
-#: Most rows of one statement.
-BATCH = 500
 
 _DELAY_SECONDS = 0.05
 _IDLE_SECONDS = 2.0  # without a row, until the thread ends and closes its connections

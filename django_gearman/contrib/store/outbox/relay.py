@@ -32,10 +32,10 @@ from ....utils.records import get_logger, log
 from ....worker.inline import run_queued
 from ..functions import DatabaseTime
 from ..models import OutboxJob
-from .clearing import BATCH, delete_rows
+from .clearing import delete_rows
 from .locking import exclusive, taking_turns
 from .refusals import charge
-from .rows import COLUMNS, load_servers, request_of, spec_of
+from .rows import BATCH, COLUMNS, load_servers, request_of, spec_of
 
 logger = get_logger("django_gearman.jobs")
 

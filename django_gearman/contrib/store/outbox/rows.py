@@ -20,6 +20,8 @@ from ....serializers import Call, get_serializer
 from ..missing import naming_missing_tables
 from ..models import OutboxJob
 
+#: Most rows of one statement.
+BATCH = 500
 #: Attempts after which a row that job servers refuse is stuck.
 MOST_ATTEMPTS = 10
 
@@ -37,6 +39,9 @@ COLUMNS = (
     "attempts",
 )
 
+#: The columns of an INSERT; the database sets the others.
+_WRITTEN = (*COLUMNS[1:], "last_error")
+
 _NUMBERS = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
 _PRIORITIES = {number: priority for priority, number in _NUMBERS.items()}
 
@@ -51,13 +56,30 @@ def write_rows(
     """
     named = dump_servers(servers)
     rows = [row_of(request.spec, request.id, named) for request in requests]
+    # MySQL returns the key of one row only.
+    size = BATCH if connections[alias].features.can_return_rows_from_bulk_insert else 1
     with naming_missing_tables(alias):
-        if len(rows) > 1 and connections[alias].features.can_return_rows_from_bulk_insert:
-            OutboxJob.objects.using(alias).bulk_create(rows)
-        else:
-            for row in rows:
-                row.save(force_insert=True, using=alias)
-    return [row.pk for row in rows]
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return [key for part in parts for key in _insert(part, alias)]
+
+
+def _insert(rows: Sequence[OutboxJob], alias: str) -> list[int]:
+    """Insert rows; return their keys. `save` takes four times as long, in the user's transaction."""
+    connection = connections[alias]
+    quote = connection.ops.quote_name
+    mark = {"workload": "_binary %s"} if connection.vendor == "mysql" else {}
+    marks = f"({', '.join(mark.get(column, '%s') for column in _WRITTEN)})"
+    sql = (
+        f"INSERT INTO {quote(OutboxJob._meta.db_table)} ({', '.join(map(quote, _WRITTEN))}) "
+        f"VALUES {', '.join([marks] * len(rows))}"
+    )
+    values = [getattr(row, column) for row in rows for column in _WRITTEN]
+    with connection.cursor() as cursor:
+        if connection.features.can_return_rows_from_bulk_insert:
+            cursor.execute(f"{sql} RETURNING {quote('id')}", values)
+            return [key for (key,) in cursor.fetchall()]
+        cursor.execute(sql, values)
+        return [cursor.lastrowid]
 
 
 def row_of(spec: JobSpec, job_id: str, servers: str = "") -> OutboxJob:

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from django_gearman.contrib.store.models import OutboxJob
 from django_gearman.contrib.store.outbox.refusals import release
-from django_gearman.contrib.store.outbox.relay import BATCH, Relay
-from django_gearman.contrib.store.outbox.rows import MOST_ATTEMPTS
+from django_gearman.contrib.store.outbox.relay import Relay
+from django_gearman.contrib.store.outbox.rows import BATCH, MOST_ATTEMPTS
 from django_gearman.signals import job_submitted, submit_failed
 from tests.app import gearman_jobs as jobs
 

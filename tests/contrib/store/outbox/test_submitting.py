@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 
 from django_gearman import JOB_CREATED, JOB_PENDING, PRIORITY_HIGH, PRIORITY_LOW, GearmanClient
 from django_gearman.contrib.store.models import OutboxJob
+from django_gearman.contrib.store.outbox import rows
 from django_gearman.contrib.store.outbox.rows import load_servers, spec_of
 from django_gearman.exceptions import SubmitUncertain
 from django_gearman.protocol.names import wire_unique
@@ -111,9 +112,9 @@ def test_every_property_of_a_job_is_kept(settings, gearman_client):
             jobs.note.using(run_after=at, unique="é\n").do_background(3),
             GearmanClient().using(run_after=at).submit_job("php.resize", {"w": 1}, background=True),
         ]
-        rows = [*OutboxJob.objects.order_by("pk")]
+        kept = [*OutboxJob.objects.order_by("pk")]
 
-    for row, request in zip(rows, requests, strict=True):
+    for row, request in zip(kept, requests, strict=True):
         stored, sent = spec_of(row), request.spec
         assert stored._replace(unique="") == sent._replace(unique="")
         assert wire_unique(stored) == wire_unique(sent)
@@ -289,7 +290,7 @@ def test_another_error_of_the_database_is_the_callers(gearman_client, monkeypatc
     def fail(*args, **kwargs):
         raise DatabaseError("disk full")
 
-    monkeypatch.setattr(OutboxJob, "save", fail)
+    monkeypatch.setattr(rows, "_insert", fail)
 
     with pytest.raises(DatabaseError, match="disk full"), transaction.atomic():
         jobs.note.do_background(1)
