@@ -33,12 +33,12 @@ from .process import (
     how_ended,
     reap_strangers,
     replacement_delay,
-    show_tracebacks,
     spawn,
 )
 from .reload import Reload
 from .reporters import Reporters
 from .scoreboard import Stage
+from .tracebacks import show_tracebacks
 
 logger = logging.getLogger(__name__)
 

@@ -8,16 +8,13 @@ import math
 import os
 import signal
 import socket
-import sys
 import time
-import traceback
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from .forking import delay_after, fork, reset_signals
 from .scoreboard import Ended, Phase, Reported, Scoreboard, Stage
-from .streams import has_room
 
 logger = logging.getLogger(__name__)
 
@@ -260,6 +257,7 @@ def _be_process(slot: Slot, scoreboard: Scoreboard, channel: socket.socket) -> N
             stop()
 
     reset_signals(on_stop)
+    scoreboard.write_traceback_on(signal.SIGQUIT)
     run, stop = slot.start(scoreboard, channel)
     stops.append(stop)
     scoreboard.start()
@@ -307,17 +305,3 @@ def how_ended(code: int) -> str:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
-
-
-def show_tracebacks(processes: Iterable[Process]) -> None:
-    """Write the traceback of this process to stderr, and make each other process do the same."""
-    for frame in sys._current_frames().values():
-        print("the supervisor is here:", file=sys.stderr)
-        traceback.print_stack(frame, file=sys.stderr)
-    for process in processes:
-        if not has_room(2):  # a write there would block
-            return
-        name = process.slot.name if process.slot else "an old worker"
-        logger.info("%s: process %d is here:", name, process.pid)
-        process.send(signal.SIGQUIT)
-        time.sleep(0.05)  # one after another, so that their lines do not mix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import faulthandler
 import math
 import mmap
 import os
@@ -148,6 +149,11 @@ class Scoreboard:
         """Record that this process is exiting, and is to be killed after these seconds."""
         _float.pack_into(self._memory, _LEAVE_BY, time.monotonic() + seconds)
 
+    def write_traceback_on(self, number: int) -> None:
+        """Make this process write its traceback behind the scoreboard when it gets this signal."""
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            faulthandler.register(number, file=self.descriptor, all_threads=True)
+
     # Read by the parent
 
     @property
@@ -186,6 +192,19 @@ class Scoreboard:
         """True while the process is exiting."""
         return bool(_float.unpack_from(self._memory, _LEAVE_BY)[0])
 
+    # Text behind the scoreboard, which the process writes through its descriptor
+
+    @property
+    def text_size(self) -> int:
+        """The number of bytes of text."""
+        return os.fstat(self.descriptor).st_size - _SIZE
+
+    def take_text(self) -> str:
+        """Return the text, and delete it."""
+        text = os.pread(self.descriptor, max(0, self.text_size), _SIZE)
+        _end_at(self.descriptor, _SIZE)
+        return text.decode(errors="replace")
+
     @property
     def task(self) -> bytes:
         """The current task, or no bytes if there is none."""
@@ -206,8 +225,14 @@ def memory_file(name: str) -> int:
 def _new_board() -> int:
     descriptor = memory_file("worker")
     try:
-        os.ftruncate(descriptor, _SIZE)
+        _end_at(descriptor, _SIZE)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _end_at(descriptor: int, size: int) -> None:
+    """Set the size of a file, and write there next, from every process that has the descriptor."""
+    os.ftruncate(descriptor, size)
+    os.lseek(descriptor, size, os.SEEK_SET)

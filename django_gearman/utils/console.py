@@ -3,7 +3,7 @@ JSON output: each line that a worker process writes to stdout and stderr becomes
 
 The formatter makes JSON of log records. Other output, from Django's system checks to the `print` of
 a job, passes through a stream that makes JSON of each line. Output that bypasses Python's streams
-stays plain: tracebacks of faulthandler, and programs that a job starts.
+stays plain: programs that a job starts, and faulthandler if the project enables it.
 """
 
 from __future__ import annotations

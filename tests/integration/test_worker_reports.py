@@ -142,6 +142,26 @@ def test_each_line_of_a_life_is_json(launch, client, own_gearmand, project, tmp_
         assert text in messages(worker)
 
 
+def test_tracebacks_of_all_processes_are_json(launch, client, own_gearmand, trail):
+    worker = launch("gearman_worker", *JSON, "-w", "2", "-v", "0")
+    workers_ready(own_gearmand, 2)
+    client.submit_job(f"{JOBS}.hold", 3, background=True)
+    wait_until(lambda: trail()[:1] == ["begun"], "it runs")
+
+    worker.process.send_signal(signal.SIGQUIT)
+    wait_until(lambda: worker.output.count("is here:") == 3, "all are shown")
+    assert worker.stop() == 0
+
+    shown = {
+        str(record["message"]).rpartition("process")[0].strip(): str(record["traceback"])
+        for record in records(worker)
+        if "is here:" in str(record["message"])
+    }
+    assert list(shown) == ["", "worker 1:", "worker 2:"], worker.output
+    assert "arbiter.py" in shown[""]
+    assert sum("in hold" in text for text in shown.values()) == 1
+
+
 def test_a_start_without_a_server_is_json(launch, own_gearmand):
     own_gearmand.kill()
     worker = launch("gearman_worker", *JSON)

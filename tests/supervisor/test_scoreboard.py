@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 
 import pytest
@@ -117,3 +118,22 @@ def test_a_board_counts_the_tasks_that_ended(scoreboard):
     with_another = Scoreboard(os.dup(scoreboard.descriptor))
     assert with_another.tally == scoreboard.tally
     with_another.close()
+
+
+def test_a_traceback_is_behind_the_board_and_taken_once(scoreboard):
+    scoreboard.take(b"task", 123.0)
+    pid = os.fork()
+    if pid == 0:
+        scoreboard.write_traceback_on(signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+    size, text = scoreboard.text_size, scoreboard.take_text()
+
+    assert len(text) == size > 0
+    assert text.count("most recent call first") == 2
+    assert "test_a_traceback_is_behind_the_board_and_taken_once" in text
+    assert (scoreboard.text_size, scoreboard.take_text()) == (0, "")
+    assert scoreboard.task == b"task"
