@@ -76,7 +76,7 @@ setup(
         "Changelog": f"{SITE}changelog.html",
         "Gearman": "https://gearman.org/",
     },
-    license="MPL-1.1 OR GPL-2.0-or-later OR LGPL-2.1-or-later",
+    license_expression="MPL-1.1 OR GPL-2.0-or-later OR LGPL-2.1-or-later",
     license_files=["LICENSE"],
     packages=find_packages(include=["django_gearman", "django_gearman.*"]),
     include_package_data=True,  # MANIFEST.in says which files

@@ -83,6 +83,7 @@ def test_the_metadata_tells_who_made_it_and_where_to_read_on(metadata):
     urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", []))
 
     assert metadata["Author"] == "django-gearman contributors"
+    assert metadata["License-Expression"].startswith("MPL-1.1 OR GPL-2.0-or-later OR ")
     assert {"background jobs", "Django", "Gearman"} <= set(metadata["Keywords"].split(","))
     assert set(urls) == {"Documentation", "Tutorial", "Changelog", "Gearman"}
     assert all(url.startswith("https://") for url in urls.values())
