@@ -62,7 +62,8 @@ class Preparation:
         priority: str | None = None,
     ) -> JobRequest:
         """Check a call, and return the request for `deliver`."""
-        target = self._targets.get(task if type(task) is str else id(task)) or self.target(task)
+        key = task if type(task) is str else id(task)
+        target = self._targets.get(key) or self._make_target(task, key)
         options = target.options
         if unique is not None or priority is not None:
             options = options.updated(unique=unique, priority=priority)
@@ -128,11 +129,9 @@ class Preparation:
     def target(self, task: str | JobDefinition) -> Target:
         """Return the common properties of the calls of a task."""
         key = task if type(task) is str else id(task)
-        if key not in self._targets:
-            self._targets[key] = self._make_target(task)
-        return self._targets[key]
+        return self._targets.get(key) or self._make_target(task, key)
 
-    def _make_target(self, task: str | JobDefinition) -> Target:
+    def _make_target(self, task: str | JobDefinition, key: str | int) -> Target:
         job = resolve(task)
         if job is not None and job.is_late:
             check_loaded(job)
@@ -162,7 +161,9 @@ class Preparation:
         else:
             chosen = options.serializer or settings.serializer
             serializer = get_serializer(chosen, f"serializer of job {name}").for_function(function)
-        return Target(task, job, name, function, serializer, options)
+        target = Target(task, job, name, function, serializer, options)
+        self._targets[key] = target
+        return target
 
     def _check(self, options: Options, job: JobDefinition | None) -> None:
         if self._background:

@@ -11,6 +11,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 
 from .interrupts import brief
 from .text import LIMIT, kind_of, printable_lines, repr_of, str_of
@@ -125,6 +126,20 @@ def with_margin(text: str, margin: str) -> str:
     return "\n".join(margin + line for line in printable_lines(text))
 
 
+_Formatted = tuple[BaseException, tuple[str, bool]]
+_formatted: ContextVar[dict[int, _Formatted] | None] = ContextVar("formatted", default=None)
+
+
+def format_errors_once() -> None:
+    """
+    Keep the text of each exception that is formatted in this context.
+
+    The error of a job is formatted for the log, for its client and for its record, and that takes
+    longer than a short job. The context of the run, and with it the texts, ends soon.
+    """
+    _formatted.set({})
+
+
 def format_error(error: BaseException) -> tuple[str, bool]:
     """
     Return the traceback of an exception with its causes, and True if it is complete.
@@ -132,6 +147,16 @@ def format_error(error: BaseException) -> tuple[str, bool]:
     If the exception cannot be formatted, or has a very long chain or group, return only its own
     traceback.
     """
+    kept = _formatted.get()
+    if kept is None:
+        return _format_error(error)
+    found = kept.get(id(error))
+    if found is None:
+        found = kept[id(error)] = error, _format_error(error)
+    return found[1]
+
+
+def _format_error(error: BaseException) -> tuple[str, bool]:
     try:
         if _is_moderate(error):
             return "".join(traceback.format_exception(error)), True

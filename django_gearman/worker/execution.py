@@ -38,6 +38,7 @@ from ..jobs.retries import RetryJob, attempt_of, delayed
 from ..middleware import NONE
 from ..serializers import BareCall, Call, check_bytes, digest_of
 from ..serializers.failures import dump_error
+from ..utils.records import format_errors_once
 from .isolation import apart, call
 from .observer import NO_OBSERVER, WorkerObserver
 from .reporting import (
@@ -203,6 +204,7 @@ class Run(RunAttributes):
 
     def failed(self, error: BaseException, *, died: bool = False) -> Ending:
         """Return the ending of a run that raised this: the job fails, or runs again."""
+        format_errors_once()
         try:
             delay = self._delay_after(error, died)
             if delay is not None and self._is_awaited():

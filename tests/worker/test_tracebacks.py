@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
+from django_gearman import GearmanClient, GearmanWorker
 from django_gearman.backends import get_backend
 from django_gearman.backends.base import JobSpec, WorkWarning
 from django_gearman.exceptions import JobRaised
@@ -97,3 +100,26 @@ def test_the_words_of_a_worker_stay_in_their_line():
     assert str(error) == r"job x raised E\n1: no\n\x1b[2J"
     assert error.message == "no\n\x1b[2J"
     assert error.__notes__ == ["On the worker:\n  T:\n    a\\x1b"]
+
+
+def test_the_traceback_of_a_failed_run_is_formatted_once(settings, monkeypatch, caplog):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "memory", {"name": "formatted-once"}
+    settings.GEARMAN_SEND_TRACEBACKS = True
+    formatted = []
+    original = traceback.format_exception
+    monkeypatch.setattr(
+        traceback, "format_exception", lambda error: formatted.append(error) or original(error)
+    )
+    requests = [
+        GearmanClient().submit_job("tests.app.fail", text, wait_until_complete=False)
+        for text in ("one", "two")
+    ]
+
+    GearmanWorker(clean_connections=False).work(burst=True)
+
+    assert [str(error) for error in formatted] == ["one", "two"]
+    for request, text in zip(requests, ("one", "two"), strict=True):
+        with pytest.raises(JobRaised) as caught:
+            _ = request.wait(10).result
+        assert f"ValueError: {text}" in caught.value.traceback
+        assert f"ValueError: {text}" in caplog.text
