@@ -16,9 +16,14 @@ from django.dispatch import Signal
 
 import django_gearman
 from django_gearman import conf, exceptions, logs, signals, testing
+from django_gearman.backends.base import BaseBackend, Submission, WorkerSession
 from django_gearman.backends.gearmand.options import GearmandOptions
+from django_gearman.client.client import GearmanClient
+from django_gearman.client.job import Job
+from django_gearman.client.request import JobRequest
 from django_gearman.jobs.context import JobContext
 from django_gearman.jobs.options import Options
+from django_gearman.middleware import Middleware
 from django_gearman.testing.assertions import Assertions
 from django_gearman.testing.client import ManualWorker, RecordingClient
 from tests.support.pages import DOCS
@@ -165,6 +170,41 @@ def test_every_name_for_tests_is_in_the_reference(name):
 def test_every_method_for_tests_is_in_the_reference(kind):
     names = [name for name in vars(kind) if not name.startswith("_")]
     assert missing(names, "testing.md", "{}") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (BaseBackend, "backends.md"),
+        (Submission, "backends.md"),
+        (WorkerSession, "backends.md"),
+        (GearmanClient, "client.md"),
+        (JobRequest, "client.md"),
+        (Job, "jobs.md"),
+        (Middleware, "middleware.md"),
+    ],
+)
+def test_every_method_is_in_the_reference(kind, name):
+    names = [each for each, value in vars(kind).items() if is_public(each, value)]
+    found = re.findall(r"\w+", page(name))
+    assert [f"write {each} into docs/reference/{name}" for each in names if each not in found] == []
+
+
+#: Methods that other modules of the library call.
+INTERNAL = {
+    *("submit_call", "asubmit_call", "submit_calls", "asubmit_calls", "enqueue", "prepare"),
+    *("wait_until", "check_submitted", "sent", "release"),
+}
+
+
+def is_public(name: str, value: object) -> bool:
+    """Return True for methods and properties that are documented for users."""
+    return (
+        not name.startswith("_")
+        and name not in INTERNAL
+        and bool(getattr(value, "__doc__", None))
+        and (inspect.isfunction(value) or isinstance(value, property))
+    )
 
 
 # Commands
