@@ -34,9 +34,18 @@ class Item(NamedTuple):
 
 
 def banner(
-    workers: Sequence[GearmanWorker], server: Options | None, *, logs: str, grace_period: float
+    workers: Sequence[GearmanWorker],
+    server: Options | None,
+    services: Sequence[str] = (),
+    *,
+    logs: str,
+    grace_period: float,
 ) -> list[Item]:
-    """Return the lines for a worker with these processes; `server` is its own job server."""
+    """
+    Return the lines for a worker with these processes.
+
+    `server` is its own job server, and `services` are the names of those of the attendant.
+    """
     module = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE")
     versions = f"django-gearman {VERSION}, Django {django.get_version()}"
     jobs = {job.name for worker in workers for job in worker.jobs}
@@ -44,7 +53,7 @@ def banner(
     return [
         Item("", f"{versions}, settings {module or 'set in code'}", "MIGRATE_HEADING"),
         *_servers(server),
-        *_processes(workers, server),
+        *_processes(workers, server, services),
         Item("Jobs", f"{len(jobs)} (gearman_list_tasks lists them)"),
         *_warnings(),
         Item("Logs", logs),
@@ -71,7 +80,9 @@ def _servers(own: Options | None) -> Iterator[Item]:
             yield Item("Job server", f"{name}  DOWN: {reason}", "ERROR")
 
 
-def _processes(workers: Sequence[GearmanWorker], own: Options | None) -> Iterator[Item]:
+def _processes(
+    workers: Sequence[GearmanWorker], own: Options | None, services: Sequence[str]
+) -> Iterator[Item]:
     groups = Counter(tuple(dict.fromkeys(worker.queues or ["*"])) for worker in workers)
     for queues, number in groups.items():
         noun = "1 process serves" if number == 1 else f"{number} processes serve"
@@ -87,6 +98,8 @@ def _processes(workers: Sequence[GearmanWorker], own: Options | None) -> Iterato
     if own is not None:
         kept = f"background jobs in {own.store}" if own.store else "jobs in memory"
         yield Item("Processes", f"1 more process is the job server, with {kept}")
+    if services:
+        yield Item("Processes", f"1 more process is the attendant: {', '.join(services)}")
 
 
 def _warnings() -> Iterator[Item]:

@@ -6,7 +6,7 @@ Optional parts of the library add theirs when Django starts. Without any, there 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.db import close_old_connections, connections, reset_queries
 
@@ -31,9 +31,8 @@ def services() -> list[Service]:
     return [service for service in made if service is not None]
 
 
-def attendant() -> list[Slot]:
+def attendant(wanted: Sequence[Service]) -> list[Slot]:
     """Return the slot of the attendant, if there is a service for it."""
-    wanted = services()
     return [attendant_slot(wanted, tidy_connections)] if wanted else []
 
 

@@ -100,6 +100,12 @@ def test_a_server_of_the_worker_itself_is_not_asked(servers):
     assert "DOWN" not in shown
 
 
+def test_the_services_of_the_attendant_are_named(servers):
+    items = banner([GearmanWorker()], None, ["outbox", "prune"], logs="stderr", grace_period=1)
+
+    assert "1 more process is the attendant: outbox, prune" in [item.text for item in items]
+
+
 def test_debug_is_a_warning(servers, settings):
     assert "DEBUG" not in show()
 

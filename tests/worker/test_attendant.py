@@ -14,20 +14,20 @@ def makers(monkeypatch):
 
 
 def test_without_a_service_there_is_no_attendant(makers):
-    assert attendant.attendant() == []
+    assert attendant.attendant(attendant.services()) == []
 
 
 def test_a_service_that_the_settings_do_not_ask_for_is_left_out(makers):
     attendant.add_service("prune", lambda: None)
 
-    assert attendant.attendant() == []
+    assert attendant.attendant(attendant.services()) == []
 
 
 def test_services_share_one_attendant(makers):
     for name in ("prune", "relay"):
         attendant.add_service(name, lambda name=name: Service(name, lambda _: None))
 
-    [slot] = attendant.attendant()
+    [slot] = attendant.attendant(attendant.services())
 
     assert (slot.name, slot.is_attendant, slot.is_worker) == ("attendant", True, False)
 

@@ -30,7 +30,7 @@ from ...supervisor.process import Start
 from ...supervisor.reload import is_taking_over, previous_release
 from ...utils.records import get_logger
 from ...utils.text import str_of
-from ...worker.attendant import attendant
+from ...worker.attendant import attendant, services
 from ...worker.inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...worker.orphans import describe, end_orphan
 from ...worker.process import Limits, prepare_worker
@@ -148,6 +148,7 @@ class Command(OutputCommand):
             workers = [GearmanWorker(queues) for _, queues in processes]
             server = self._server(**options)
             self._check(workers, options["health_file"])
+            wanted = [] if options["burst"] else services()
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str_of(error, _LONGEST)) from error
         if options["check"]:
@@ -157,14 +158,16 @@ class Command(OutputCommand):
         shows_logs = show_logs(
             options["verbosity"], options["log_format"], self._terminal(**options)
         )
-        slots = self._slots(processes, server, **options)
+        slots = [*self._slots(processes, server, **options), *attendant(wanted)]
         release = describe_release(workers, slots)
         if is_taking_over():
             logger.info("Reloaded: %s", changes(previous_release(), release))
         elif options["verbosity"] > 0:
             logs = "stderr" if shows_logs else "as LOGGING in your settings says"
+            names = [service.name for service in wanted]
             period = options["grace_period"]
-            self._announce(banner(workers, server, logs=logs, grace_period=period), is_json)
+            items = banner(workers, server, names, logs=logs, grace_period=period)
+            self._announce(items, is_json)
         self._warn(workers, is_json)
         account = self._run(slots, release, **options)
         logger.info("Stopped: %s", farewell(account))
@@ -211,7 +214,7 @@ class Command(OutputCommand):
             slots.append(
                 Slot(name, partial(_start, name, partial(prepare_worker, limits, queues, **own)))
             )
-        return slots if options["burst"] else slots + attendant()
+        return slots
 
     def _run(self, slots: list[Slot], release: Mapping[str, Any], **options: Any) -> Account:
         close_backends()
