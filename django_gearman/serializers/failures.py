@@ -22,8 +22,8 @@ def dump_error(error: BaseException, *, with_traceback: bool = True) -> bytes:
     """Convert an exception to bytes for the client of the job; never raise."""
     return dump_report(
         kind_of(error, dotted=True),
-        _cut(described(str, error), _MOST_MESSAGE),
-        _cut(format_error(error)[0], _MOST_TRACEBACK) if with_traceback else "",
+        cut(described(str, error), _MOST_MESSAGE),
+        cut(format_error(error)[0], _MOST_TRACEBACK) if with_traceback else "",
     )
 
 
@@ -33,7 +33,7 @@ def dump_report(kind: str, message: str, traceback: str) -> bytes:
     return _START + b'"value":' + json.dumps(report).encode() + b"}"
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
     """Cut the middle out of a very long text."""
     if len(text) <= most:
         return text

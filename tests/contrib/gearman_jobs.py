@@ -199,3 +199,8 @@ class Unreadable(Exception):
 @gearman_job
 def raises_what_has_no_text() -> None:
     raise Unreadable
+
+
+@gearman_job(serializer="pickle")
+def fails_pickled(value: Any) -> None:
+    raise ValueError("no")

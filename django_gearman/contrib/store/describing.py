@@ -72,7 +72,7 @@ def details(record: JobRecord) -> list[str]:
         f"{record.name} {record.id}",
         f"  status     {record.status}, {record.attempts} attempts",
         f"  queue      {record.queue}",
-        f"  arguments  {record.call or '(not kept)'}",
+        f"  arguments  {record.call or '(not shown)'}",
         f"  context    {record.context or '-'}",
         f"  submitted  {record.enqueued_at or '-'}",
         f"  ended      {record.finished_at or '-'}",

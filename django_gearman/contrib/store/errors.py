@@ -15,7 +15,7 @@ from typing import Any
 from django.utils import timezone
 
 from ...exceptions import JobFailed, JobRaised
-from ...serializers.failures import dump_report
+from ...serializers.failures import cut, dump_report
 from ...utils.records import format_error
 from ...utils.text import described, kind_of
 from .redaction import storable, without
@@ -39,8 +39,8 @@ def entry_of(error: BaseException, attempt: int, secrets: Sequence[str]) -> dict
     """Return the entry of `JobRecord.errors` for the exception of an attempt."""
     return {
         "exception": storable(kind_of(error, dotted=True)),
-        "message": _cut(without(secrets, storable(described(str, error))), _MAX_MESSAGE),
-        "traceback": _cut(without(secrets, storable(format_error(error)[0])), _MAX_TRACEBACK),
+        "message": cut(without(secrets, storable(described(str, error))), _MAX_MESSAGE),
+        "traceback": cut(without(secrets, storable(format_error(error)[0])), _MAX_TRACEBACK),
         "attempt": attempt,
         "at": timezone.now().isoformat(),
         "worker": worker_id(),
@@ -92,11 +92,3 @@ def reason_of(errors: Sequence[dict[str, Any]]) -> bytes:
     """Return the report of the last error for the client of the job."""
     last = errors[-1] if errors else {}
     return dump_report(*(last.get(key, "") for key in ("exception", "message", "traceback")))
-
-
-def _cut(text: str, most: int) -> str:
-    """Cut the middle out of a very long text."""
-    if len(text) <= most:
-        return text
-    half = most // 2
-    return f"{text[:half]}\n... ({len(text)} characters)\n{text[-half:]}"

@@ -14,6 +14,7 @@ import math
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
@@ -34,8 +35,15 @@ def redacted_call(job: JobDefinition | None, call: Call) -> tuple[str, list[str]
 
     The text is "" if the job keeps no arguments; all of them are secrets then.
     """
-    if job is not None and job.sensitive is True:
-        return "", [*_texts(_plain([*call.args, dict(call.kwargs)]))]
+    try:
+        if job is not None and job.sensitive is True:
+            return "", [*_texts(_plain([*call.args, dict(call.kwargs)]))]
+        return _redacted(job, call)
+    except Exception as error:  # noqa: BLE001 - they are too deep, or run code of the project
+        return f"(arguments that cannot be shown: {kind_of(error)})", []
+
+
+def _redacted(job: JobDefinition | None, call: Call) -> tuple[str, list[str]]:
     find = Redactor(job)
     args = [
         find.redact(value, *names)
@@ -52,14 +60,17 @@ def redacted_call(job: JobDefinition | None, call: Call) -> tuple[str, list[str]
 def redacted_context(context: Mapping[str, Any]) -> dict[str, Any]:
     """Return a context without its secrets, as values of a JSON column."""
     find = Redactor(None)
-    return {storable(str_of(name)): find.redact(value, name) for name, value in context.items()}
+    with suppress(Exception):  # it is too deep
+        return {storable(str_of(name)): find.redact(value, name) for name, value in context.items()}
+    return {}
 
 
 def secrets_in(context: Mapping[str, Any]) -> list[str]:
     """Return the secrets of a context."""
     find = Redactor(None)
-    for name, value in context.items():
-        find.redact(value, name)
+    with suppress(Exception):  # it is too deep
+        for name, value in context.items():
+            find.redact(value, name)
     return find.secrets
 
 

@@ -246,6 +246,23 @@ def test_any_text_can_be_kept(text, gearman_worker, errors, settings, has_run):
     assert errors() == []
 
 
+def nested() -> object:
+    """Return a list in lists, deeper than Python can follow."""
+    value: list[object] = []
+    value.append(value)
+    return value
+
+
+def test_arguments_that_cannot_be_shown_are_kept(gearman_worker, errors, has_run):
+    request = jobs.fails_pickled.do_background(nested())
+    gearman_worker.run()
+    retry([request.id])
+    gearman_worker.run()
+
+    assert record().call == "(arguments that cannot be shown: RecursionError)"
+    assert (record().status, record().attempts, errors()) == ("FAILED", 2, [])
+
+
 # Secrets
 
 
