@@ -53,7 +53,9 @@ def test_contributors_find_every_room_and_each_path_that_is_named():
     assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
 
 
-@pytest.mark.parametrize("folder", ["tests", "soak", "benchmarks", "gearman_example"])
+@pytest.mark.parametrize(
+    "folder", ["django_gearman", "tests", "soak", "benchmarks", "gearman_example"]
+)
 def test_docstrings_name_their_subject_at_once(folder):
     circumscribed = re.compile(r'"""\s*(?:What|Where|Whether|Whoever|Have) .*')
     found = [

@@ -1,4 +1,4 @@
-"""What a supervisor tells others: the state of its processes, and what they have done so far."""
+"""The account of a supervisor: the state of its processes, and the counts of their jobs."""
 
 from __future__ import annotations
 

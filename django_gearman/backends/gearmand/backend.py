@@ -37,7 +37,7 @@ from ..remote import (
     worker_rows,
 )
 from ..specs import check_specs
-from .client import Channel
+from .client import ClientConnection
 from .encoding import encode_job
 from .loop_backend import GearmandLoop
 from .options import GearmandOptions
@@ -77,7 +77,7 @@ class GearmandBackend(BaseBackend):
             submit_timeout,
         )
         check_options(asdict(self._options))
-        self._channels: dict[str, Channel] = {}  # by address
+        self._channels: dict[str, ClientConnection] = {}  # by address
         self._on_loops: dict[asyncio.AbstractEventLoop, GearmandLoop] = {}
 
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
@@ -105,15 +105,15 @@ class GearmandBackend(BaseBackend):
 
     def _route(
         self, specs: Sequence[JobSpec], places: Sequence[int], until: float
-    ) -> Mapping[Channel, Sequence[int]]:
+    ) -> Mapping[ClientConnection, Sequence[int]]:
         """Choose a live connection for each job."""
         if monotonic() >= until:
             raise unavailable("submit the job", ["the time given for it is up"])
         if len(self._servers) == 1:
             [address] = self._servers
             return {self._live(address) or self._open([address], until): places}
-        routes: dict[Channel, list[int]] = {}
-        chosen: dict[str, Channel] = {}  # by routing key
+        routes: dict[ClientConnection, list[int]] = {}
+        chosen: dict[str, ClientConnection] = {}  # by routing key
         for place in places:
             key = routing_key(specs[place].unique)
             channel = chosen.get(key) if key else None
@@ -122,7 +122,7 @@ class GearmandBackend(BaseBackend):
             routes.setdefault(channel, []).append(place)
         return routes
 
-    def _choose(self, spec: JobSpec, until: float) -> Channel:
+    def _choose(self, spec: JobSpec, until: float) -> ClientConnection:
         order = self.preferred(spec)
         channel = self._live(order[0])
         return channel or self._open(order, until, _UNIQUE_HEAD_START * bool(spec.unique))
@@ -139,7 +139,7 @@ class GearmandBackend(BaseBackend):
     def _is_passed_over(self, address: str) -> bool:
         return servers_standing.passed_over(address, self._options.down_time)
 
-    def _live(self, address: str) -> Channel | None:
+    def _live(self, address: str) -> ClientConnection | None:
         """Return the open connection to the server, if it is alive."""
         channel = self._channels.get(address)
         if channel is None or channel.is_alive():
@@ -150,7 +150,7 @@ class GearmandBackend(BaseBackend):
 
     def _open(
         self, addresses: Sequence[str], until: float = math.inf, head_start: float = 0.0
-    ) -> Channel:
+    ) -> ClientConnection:
         """
         Return a connection to the first of the servers that answers.
 
@@ -170,13 +170,13 @@ class GearmandBackend(BaseBackend):
         self._channels[address] = channel
         return channel
 
-    def _connect(self, address: str, until: float) -> Channel:
+    def _connect(self, address: str, until: float) -> ClientConnection:
         channel = self._channels.get(address)
         if channel is not None and channel.is_alive():
             return channel
-        return Channel(self._servers[address], self._options, until)
+        return ClientConnection(self._servers[address], self._options, until)
 
-    def _discard(self, channel: Channel) -> None:
+    def _discard(self, channel: ClientConnection) -> None:
         if self._channels.get(str(channel.server)) is not channel:
             channel.close()
 
@@ -190,7 +190,7 @@ class GearmandBackend(BaseBackend):
             pauses[fresh - 1] = min(_LAST_RESORT, seconds / 4)
         return pauses
 
-    def _reason(self, race: Race[str, Channel], address: str) -> str:
+    def _reason(self, race: Race[str, ClientConnection], address: str) -> str:
         """Return the reason why a server was not reached."""
         if (error := race.errors.get(address)) is not None:
             silences = servers_standing.silences(address)

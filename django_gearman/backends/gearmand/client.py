@@ -52,7 +52,7 @@ UPDATES: dict[PacketType, Callable[..., Update]] = {
 _Request = GearmandSubmission | StatusQuery
 
 
-class Channel:
+class ClientConnection:
     """
     A client connection for any number of waiting threads, of which one reads for all.
 

@@ -30,7 +30,7 @@ _LOOKS = 5  # checks of a queue, until gearmand has noticed that the client has 
 _PATIENCE_SECONDS = 2.0  # limit for a server's answers
 
 
-class Channel(Protocol):
+class ClientConnection(Protocol):
     """A client's connection, as this module needs it."""
 
     @property
@@ -53,7 +53,7 @@ class Released:
     """
 
     def __init__(
-        self, function: str, submission: WaitingSubmission | None, channel: Channel
+        self, function: str, submission: WaitingSubmission | None, channel: ClientConnection
     ) -> None:
         self.function = function
         self.is_dropped = submission is None
@@ -72,7 +72,7 @@ class Released:
             forget_soon(channel)
 
 
-_channels: SimpleQueue[Channel] = SimpleQueue()  # other threads may add to it at any time
+_channels: SimpleQueue[ClientConnection] = SimpleQueue()  # other threads may add to it at any time
 _thread: threading.Thread | None = None
 _process = 0
 
@@ -88,13 +88,13 @@ def begin() -> None:
         _thread.start()
 
 
-def forget_soon(channel: Channel) -> None:
+def forget_soon(channel: ClientConnection) -> None:
     """Close the channel when it is no longer needed, and make its server drop the jobs."""
     _channels.put(channel)
 
 
-def _work(channels: SimpleQueue[Channel]) -> None:
-    waiting: set[Channel] = set()
+def _work(channels: SimpleQueue[ClientConnection]) -> None:
+    waiting: set[ClientConnection] = set()
     while True:
         with suppress(Empty):
             waiting.add(channels.get(timeout=_AGAIN_SECONDS if waiting else None))
@@ -103,7 +103,7 @@ def _work(channels: SimpleQueue[Channel]) -> None:
         waiting = {channel for channel in waiting if not _leave(channel)}
 
 
-def _leave(channel: Channel) -> bool:
+def _leave(channel: ClientConnection) -> bool:
     """Return True if the channel is finished."""
     dropped = channel.leave_dropped()
     if dropped:
@@ -112,7 +112,7 @@ def _leave(channel: Channel) -> bool:
     return dropped is not None
 
 
-def _sweep(channel: Channel, dropped: dict[bytes, str]) -> None:
+def _sweep(channel: ClientConnection, dropped: dict[bytes, str]) -> None:
     """Make gearmand look at the queues of these jobs, which it finds by their handles."""
     until = monotonic() + _PATIENCE_SECONDS
     with closing(channel.options.connect(channel.server, until)) as connection:

@@ -47,7 +47,7 @@ _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
 
 
-class Link:
+class WorkerConnection:
     """
     A link that is down, opening, idle, waiting for a job, or asleep until the server's NOOP.
 
@@ -95,11 +95,11 @@ class Link:
         self.hold = self._buffer.hold
         self.flush = self._buffer.flush
 
-    def lane(self, name: str, delayed: Iterable[str] = ()) -> Link:
+    def lane(self, name: str, delayed: Iterable[str] = ()) -> WorkerConnection:
         """Return another link to the server: for `delayed` jobs of these functions, or quick ones."""
         names = [*delayed]
         kind = {"is_delayed": bool(names), "is_quick": not names}
-        return Link(self.server, name, self._client_id, names, self._options, **kind)
+        return WorkerConnection(self.server, name, self._client_id, names, self._options, **kind)
 
     @property
     def is_wanted(self) -> bool:

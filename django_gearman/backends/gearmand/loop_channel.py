@@ -1,8 +1,9 @@
 """
 A client's connection to one real job server on an event loop, for any number of tasks.
 
-It is like `client.Channel`: answers are matched by counting, and updates by handle. One thread runs
-the loop, so there are no locks. What the tasks send in one turn of the loop goes out in one write.
+It is like `client.ClientConnection`: answers are matched by counting, and updates by handle. One
+thread runs the loop, so there are no locks. What the tasks send in one turn of the loop goes out in
+one write.
 """
 
 from __future__ import annotations

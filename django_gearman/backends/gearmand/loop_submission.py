@@ -14,7 +14,7 @@ from ..base import AwaitableSubmission, JobSpec, Update
 from ..remote import HeardSubmission
 
 
-class Channel(Protocol):
+class ClientConnection(Protocol):
     """A client's connection, as a submission needs it."""
 
     @property
@@ -32,7 +32,7 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
     is_released = False
     _broken: BackendError | None = None
 
-    def __init__(self, channel: Channel, spec: JobSpec) -> None:
+    def __init__(self, channel: ClientConnection, spec: JobSpec) -> None:
         super().__init__(spec)
         self._channel = channel
         self._waiters: list[asyncio.Future[None]] = []

@@ -55,8 +55,8 @@ class _History:
         return self._is_known and self.slowest < QUICK_SECONDS
 
 
-class Pace:
-    """The recent speed of each function."""
+class RecentRuns:
+    """The durations of recent runs of each function, and which functions are quick."""
 
     def __init__(self) -> None:
         self.quick: set[str] = set()

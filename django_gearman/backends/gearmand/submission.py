@@ -25,7 +25,7 @@ class StatusQuery:
         self.error = cause
 
 
-class Channel(Protocol):
+class ClientConnection(Protocol):
     """A client's connection, as a submission needs it."""
 
     @property
@@ -45,7 +45,7 @@ class GearmandSubmission(WaitingSubmission):
 
     _query: StatusQuery | None = None
 
-    def __init__(self, channel: Channel, spec: JobSpec) -> None:
+    def __init__(self, channel: ClientConnection, spec: JobSpec) -> None:
         super().__init__(spec)
         self._channel = channel
 

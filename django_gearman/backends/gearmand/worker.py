@@ -1,9 +1,9 @@
 """
 A worker session with real job servers: it takes jobs from each in turn.
 
-A session has one `Link` for each job server. The link knows one connection. The session decides which
-server it asks for the next job. They are two things because servers fail apart: the session serves
-the others while one link is down, or waits for a server that hangs.
+A session has one `WorkerConnection`, a link, for each job server. The session decides which server it
+asks for the next job. They are two things because servers fail apart: the session serves the others
+while one link is down, or waits for a server that hangs.
 
 An unanswered GRAB_JOB is a promise: gearmand may have assigned a job already. If the session asked two
 servers at once, it could get two jobs, and the second would wait here while other workers are idle. So
@@ -35,9 +35,9 @@ from ..base import AssignedJob, Outcome, Update, WorkComplete, WorkerSession
 from ..connection import milliseconds
 from ..remote import PATIENCE_SECONDS, JobsInHand
 from .awaiting import ask_awaited
-from .link import Link
+from .link import WorkerConnection
 from .options import GearmandOptions
-from .prefetch import Pace
+from .prefetch import RecentRuns
 from .updates import encode_update
 from .wakeup import WakeUp
 
@@ -67,22 +67,23 @@ class GearmandWorkerSession(WorkerSession):
         options: GearmandOptions,
     ) -> None:
         self._links = deque(
-            Link(server, str(server), client_id, functions, options) for server in servers
+            WorkerConnection(server, str(server), client_id, functions, options)
+            for server in servers
         )
-        self._lanes: dict[Link, Link] = {}  # the quick lanes
-        self._delayed: dict[Link, Link] = {}  # for delayed jobs
+        self._lanes: dict[WorkerConnection, WorkerConnection] = {}  # the quick lanes
+        self._delayed: dict[WorkerConnection, WorkerConnection] = {}  # for delayed jobs
         #: The time to open links for delayed jobs; infinity when each server has one.
         self._polls_at = monotonic() + _POLL_AFTER_SECONDS
         self._awaits_delayed = False
         self._wake_up = WakeUp()
         self._poller = select.poll()
         self._poller.register(self._wake_up, select.POLLIN)
-        self._watched: dict[int, Link] = {}  # by descriptor
+        self._watched: dict[int, WorkerConnection] = {}  # by descriptor
         self._names = functions
-        self._in_hand = JobsInHand[Link]()
-        self._pace = Pace()
+        self._in_hand = JobsInHand[WorkerConnection]()
+        self._recent = RecentRuns()
         self._began = 0.0
-        self._served: Link | None = None  # the link of the last job
+        self._served: WorkerConnection | None = None  # the link of the last job
         self._turn_ends = 0.0  # the time to ask the other links
         self._look_at = 0.0
         self._tend_at = 0.0
@@ -143,7 +144,7 @@ class GearmandWorkerSession(WorkerSession):
             has_looked = True
             self._look_at = now + _LOOK_SECONDS
 
-    def _look(self, now: float) -> tuple[Link | None, Link | None, bool]:
+    def _look(self, now: float) -> tuple[WorkerConnection | None, WorkerConnection | None, bool]:
         """
         Return the link of the next job, the link to ask, and True if an answer may come at once.
 
@@ -206,7 +207,7 @@ class GearmandWorkerSession(WorkerSession):
                     self._watched[number := link.connection.fileno()] = link
                     self._poller.register(number, select.POLLIN)
 
-    def _hand_out(self, link: Link, now: float) -> AssignedJob:
+    def _hand_out(self, link: WorkerConnection, now: float) -> AssignedJob:
         job = link.held.popleft()
         self._in_hand.take(job, link)
         self._began = now
@@ -217,14 +218,14 @@ class GearmandWorkerSession(WorkerSession):
             self._links.append(link)
         return job
 
-    def _guard(self, link: Link, action: Callable[[], _T]) -> _T | None:
+    def _guard(self, link: WorkerConnection, action: Callable[[], _T]) -> _T | None:
         try:
             return action()
         except BackendError as error:
             self._lose(link, error)
             return None
 
-    def _lose(self, link: Link, error: BackendError) -> None:
+    def _lose(self, link: WorkerConnection, error: BackendError) -> None:
         self._in_hand.lose(link)
         link.lose(error)
         self._tend_at = 0.0
@@ -295,13 +296,13 @@ class GearmandWorkerSession(WorkerSession):
             return None
         return self._guard(link, partial(ask_awaited, job, link.ask_status))
 
-    def _ahead(self, job: AssignedJob, link: Link, now: float) -> int:
+    def _ahead(self, job: AssignedJob, link: WorkerConnection, now: float) -> int:
         """Return the number of jobs to request together with the outcome of this one."""
         most = self.prefetch
         if most is None:
-            if self._pace.ran(job.function, now - self._began):
+            if self._recent.ran(job.function, now - self._began):
                 self._is_to_move = True
-            most = self._pace.window if link.is_quick else 1
+            most = self._recent.window if link.is_quick else 1
         if not self._asks or not most or self._is_to_move:
             return 0
         for other in self._links:
@@ -310,7 +311,7 @@ class GearmandWorkerSession(WorkerSession):
         link.flow = min(most, max(1, link.flow * 2))
         return max(0, link.flow - link.asked - len(link.held))
 
-    def _is_due(self, other: Link, link: Link, now: float) -> bool:
+    def _is_due(self, other: WorkerConnection, link: WorkerConnection, now: float) -> bool:
         """Return True if another connection must take its turn first."""
         if not other.functions:
             return False
@@ -321,7 +322,7 @@ class GearmandWorkerSession(WorkerSession):
         return other.is_idle and now >= self._turn_ends
 
     def _move(self) -> None:
-        """Move each function to the connection for its pace; none of its jobs is current."""
+        """Move each function to the connection for quick or slow ones; none of its jobs is current."""
         self._is_to_move = False
         self._tend_at = 0.0
         for link in [each for each in self._links if not (each.is_quick or each.is_delayed)]:
@@ -330,8 +331,8 @@ class GearmandWorkerSession(WorkerSession):
                 self._lanes[link] = lane = link.lane(quick_lane(link.name))
                 self._links.append(lane)
                 lane.open_at_once()
-            quick = [name for name in link.functions if name in self._pace.quick]
-            slow = [name for name in lane.functions if name not in self._pace.quick]
+            quick = [name for name in link.functions if name in self._recent.quick]
+            slow = [name for name in lane.functions if name not in self._recent.quick]
             for source, target, names in ((link, lane, quick), (lane, link, slow)):
                 if names:
                     self._guard(source, partial(source.leave, names))

@@ -1,5 +1,5 @@
 """
-What people do with failed jobs: run them again, or discard them.
+The actions of people on failed jobs: run them again, or discard them.
 
 Both work in batches, each in a transaction of its own. So they can be interrupted, and started again
 for what is left. A job is changed only if it still is a failure: if two people retry it at once, it

@@ -11,47 +11,52 @@ import pytest
 from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.gearmand import link
 from django_gearman.backends.gearmand.backend import GearmandBackend
-from django_gearman.backends.gearmand.prefetch import HELD_SECONDS, MOST_HELD, QUICK_SECONDS, Pace
+from django_gearman.backends.gearmand.prefetch import (
+    HELD_SECONDS,
+    MOST_HELD,
+    QUICK_SECONDS,
+    RecentRuns,
+)
 from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType, encode
 from tests.support.fake_server import FakeServer, Peer
 from tests.support.gearmand import wait_until
 
-# The pace
+# Recent runs
 
 
-def ran(pace: Pace, function: str, *runs: float) -> None:
+def ran(recent: RecentRuns, function: str, *runs: float) -> None:
     for seconds in runs:
-        pace.ran(function, seconds)
+        recent.ran(function, seconds)
 
 
 def test_a_function_is_quick_after_some_quick_runs():
-    pace = Pace()
-    changes = [pace.ran("f", 0.001) for _ in range(30)]
+    recent = RecentRuns()
+    changes = [recent.ran("f", 0.001) for _ in range(30)]
 
     assert changes.count(True) == 1
     assert changes.index(True) == 19
-    assert pace.quick == {"f"}
+    assert recent.quick == {"f"}
 
 
 def test_one_slow_run_is_enough_not_to_be():
-    pace = Pace()
-    ran(pace, "f", *[0.001] * 500)
+    recent = RecentRuns()
+    ran(recent, "f", *[0.001] * 500)
 
-    assert pace.ran("f", QUICK_SECONDS)
-    assert pace.quick == set()
-    ran(pace, "f", *[0.001] * 99)
-    assert pace.quick == set(), "it is forgotten too soon"
-    ran(pace, "f", *[0.001] * 101)
-    assert pace.quick == {"f"}
+    assert recent.ran("f", QUICK_SECONDS)
+    assert recent.quick == set()
+    ran(recent, "f", *[0.001] * 99)
+    assert recent.quick == set(), "it is forgotten too soon"
+    ran(recent, "f", *[0.001] * 101)
+    assert recent.quick == {"f"}
 
 
 def test_functions_are_judged_by_themselves():
-    pace = Pace()
-    ran(pace, "slow", *[1.0] * 50)
-    ran(pace, "quick", *[0.0001] * 50)
+    recent = RecentRuns()
+    ran(recent, "slow", *[1.0] * 50)
+    ran(recent, "quick", *[0.0001] * 50)
 
-    assert pace.quick == {"quick"}
+    assert recent.quick == {"quick"}
 
 
 @pytest.mark.parametrize(
@@ -59,23 +64,23 @@ def test_functions_are_judged_by_themselves():
     [(0.0, MOST_HELD), (0.0001, MOST_HELD), (0.0025, 20), (0.0049, 10)],
 )
 def test_what_is_held_takes_no_longer_than_a_moment(seconds, window):
-    pace = Pace()
-    ran(pace, "f", *[seconds] * 50)
+    recent = RecentRuns()
+    ran(recent, "f", *[seconds] * 50)
 
-    assert pace.window == window
+    assert recent.window == window
     assert window * seconds <= HELD_SECONDS
 
 
 def test_the_slowest_of_the_quick_sets_the_measure():
-    pace = Pace()
-    ran(pace, "a", *[0.0001] * 50)
-    ran(pace, "b", *[0.004] * 50)
+    recent = RecentRuns()
+    ran(recent, "a", *[0.0001] * 50)
+    ran(recent, "b", *[0.004] * 50)
 
-    assert pace.window == 12
+    assert recent.window == 12
 
 
 def test_nothing_is_held_at_first():
-    assert Pace().window == 1
+    assert RecentRuns().window == 1
 
 
 # The worker
