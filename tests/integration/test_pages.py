@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import django
 import pytest
 
 from tests.support.gearmand import Gearmand, wait_until
@@ -32,6 +33,8 @@ PAGES = {page.name: page for page in pages() if not page.name.startswith("tutori
 MANAGE = "python manage.py "
 STAYS = ("gearman_worker", "gearman_server")
 ENDS = ("--check", "--burst", "--help")
+#: The backport stands for django.tasks on Django 5.2.
+BACKPORT = 'import sys, django_tasks\nsys.modules["django.tasks"] = django_tasks\n'
 #: The page with the contract of backends, which skips what a backend has not.
 CONTRACT = "reference/backends.md"
 
@@ -43,6 +46,9 @@ def project(tmp_path) -> Path:
 
 def prepare(page: Page, project: Path, server: Gearmand | None) -> None:
     write_project(page, project)
+    if django.VERSION < (6, 0) and "from django.tasks import" in page.text:
+        settings = project / "mysite" / "settings.py"
+        settings.write_text(f"{BACKPORT}{settings.read_text()}")
     (project / "mysite" / "eager.py").write_text(
         "from mysite.settings import *\nGEARMAN_BACKEND = 'eager'\n"
     )
