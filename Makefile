@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
+PAIRS ?= 3.12:6.0 3.13:6.1
 TASKS_PEERS := .venv-tasks
 # The newest that is here: django.tasks needs 3.12.
 PYTHON_OF_TASKS ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python)),python3.13)
@@ -83,7 +84,7 @@ soak: $(READY)  ## Kill, stop, reload and cut off real workers under load, and p
 	@$(BIN)/python -m soak $(if $(SERVER),--server $(SERVER)) $(SCENARIOS)
 
 django-tasks:  ## Run Django's own tests of tasks on our backend, with Django 6.0 and 6.1
-	@RUN='python -m tests.upstream' ./matrix 3.12:6.0 3.13:6.1
+	@RUN='python -m tests.upstream' ./matrix $(PAIRS)
 
 matrix:  ## Run the tests on each supported pair of Python and Django that this machine has
 	@./matrix 3.11:5.2 3.12:6.0 3.13:6.1
