@@ -257,3 +257,24 @@ def test_a_database_that_restarts_stops_neither_the_workers_nor_the_relay(
     wait_until(lambda: len(project.lines()) == 10, "the jobs")
 
     assert project.stop(worker) == 0
+
+
+@only
+def test_a_transaction_without_djangos_autocommit_leaves_its_jobs_to_a_relay(
+    project, database, own_gearmand
+):
+    project.python("""
+        transaction.set_autocommit(False)
+        request = mark.do_background("rolled back")
+        transaction.rollback()
+        request = mark.do_background("committed")
+        transaction.commit()
+        assert request.state == "PENDING", request.state
+    """)
+    assert database.count() == 1
+
+    worker = project.worker()
+
+    wait_until(project.lines, "the job")
+    assert project.stop(worker) == 0
+    assert project.lines() == ["committed"]

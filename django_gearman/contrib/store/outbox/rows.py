@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def dump_servers(servers: Sequence[Any] | None) -> str:
     """
     Return the servers of a client as text; "" for those of the settings.
 
-    Raises ValueError for a password: a table is no place for it.
+    Raises ValueError for a password, as a table is no place for it, and for certificates in bytes.
     """
     if servers is None:
         return ""
@@ -141,17 +142,25 @@ def dump_servers(servers: Sequence[Any] | None) -> str:
 def _dump_server(server: ServerAddress) -> Any:
     if server.tls is None:
         return [server.host, server.port]
-    if server.tls.get("password") is not None:
+    tls = {name: _plain(name, value, server) for name, value in server.tls.items()}
+    return {"host": server.host, "port": server.port, "tls": tls}
+
+
+def _plain(name: str, value: Any, server: ServerAddress) -> Any:
+    """Return a TLS argument as JSON can have it."""
+    if value is not None and name == "password":
         raise ValueError(
             f"the outbox cannot keep the TLS password of job server {server} in the database; use a "
             "key without a password, or submit with using(on_commit=False)"
         )
-    tls = {name: value if value is None else _plain(value) for name, value in server.tls.items()}
-    return {"host": server.host, "port": server.port, "tls": tls}
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, str)) else str(value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    raise ValueError(
+        f"the outbox cannot keep {name!r} of job server {server} in the database, because it is "
+        f"{type(value).__name__}; use a file, or submit with using(on_commit=False)"
+    )
 
 
 def load_servers(text: str) -> list[Any] | None:

@@ -43,6 +43,8 @@ def submit(
         _send_now(requests, servers, alias, send)
         return
     keys = write_rows(requests, servers, alias)
+    if not connections[alias].in_atomic_block:
+        return  # without autocommit, Django does not know of the commit; a relay sends the rows
     committed = _Committed(requests, keys, alias, send)
     environment.current().on_commit(transaction.on_commit, committed, alias)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from pathlib import Path
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -257,6 +258,21 @@ def test_a_tls_password_is_not_written_into_the_database(gearman_client):
         client.submit_job(jobs.note, 1, background=True)
 
     assert "secret" not in str(caught.value)
+
+
+def test_certificates_in_bytes_are_an_error(gearman_client):
+    client = GearmanClient([{"host": "job1", "tls": {"cadata": b"DER"}}])
+
+    with transaction.atomic(), pytest.raises(ValueError, match=r"cannot keep 'cadata'.*bytes"):
+        client.submit_job(jobs.note, 1, background=True)
+
+
+def test_paths_of_certificates_are_kept(gearman_client):
+    client = GearmanClient([{"host": "job1", "tls": {"cafile": Path("/ca.pem")}}])
+
+    with transaction.atomic():
+        client.submit_job(jobs.note, 1, background=True)
+        assert '"cafile": "/ca.pem"' in OutboxJob.objects.get().servers
 
 
 # Settings
