@@ -140,7 +140,10 @@ def queue_and_go_on() -> None:
     assert_type(request.finished, bool)
     assert_type(crawl.do_background("/"), JobRequest[list[str]])
     assert_type(send.do_background("ada"), JobRequest[None])
+    for each in resize.enqueue_many(["a.png", "b.png"]):
+        assert_type(each, JobRequest[bool])
 
+    resize.enqueue_many([1])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
     resize.do_background()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     send.do_background(5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
