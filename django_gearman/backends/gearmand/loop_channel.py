@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 from ...exceptions import BackendError, ConnectionLost, ProtocolError
 from ...protocol.address import ServerAddress
@@ -126,8 +127,7 @@ class LoopChannel(asyncio.Protocol):
     # Answers: the methods of asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has no common class
 
     def data_received(self, data: bytes) -> None:
         open_requests = len(self._unanswered)
@@ -210,10 +210,10 @@ class LoopChannel(asyncio.Protocol):
             text = (
                 f"has not answered for {seconds} (GEARMAN_OPTIONS['reply_timeout'] sets the limit)"
             )
-            self.end(ConnectionLost(f"job server {self.server} {text}"))
+            self.end(ConnectionLost(f"job server {self.server} {text}"), aborts=True)
         elif self._resumed is not None and now >= self._paused_at + options.send_timeout:
             text = f"it took no more bytes for {options.send_timeout:g} s"
-            self.end(ConnectionLost(f"job server {self.server}: {text}"))
+            self.end(ConnectionLost(f"job server {self.server}: {text}"), aborts=True)
         else:
             self._ask_about_silent_jobs(now - options.status_interval)
             if self._unanswered or self._running:
@@ -237,7 +237,16 @@ class LoopChannel(asyncio.Protocol):
         sharing = self._running.get(own_handle(submission.handle), deque())
         for place, each in enumerate(sharing):
             if each is submission:
+                submission.is_released = True
                 sharing[place] = Dropped(submission, self._leave_soon)
+
+    def adopt(self, submission: LoopSubmission) -> None:
+        """Undo `release`: its submitter waits again."""
+        submission.is_released = False
+        sharing = self._running.get(own_handle(submission.handle), deque())
+        for place, each in enumerate(sharing):
+            if isinstance(each, Dropped) and each.submission is submission:
+                sharing[place] = submission
 
     def _leave_soon(self) -> None:
         with suppress(RuntimeError):  # the loop has ended, and the connection with it
@@ -256,21 +265,29 @@ class LoopChannel(asyncio.Protocol):
     def close(self) -> None:
         self.end(ConnectionLost(f"the connection to job server {self.server} was closed"))
 
-    def end(self, error: BackendError) -> None:
-        """Close the connection, and fail every open request."""
+    def end(self, error: BackendError, *, aborts: bool = False) -> None:
+        """
+        Close the connection, and fail every open request.
+
+        What is written goes out first, and with TLS a close message, unless it `aborts`.
+        """
         if self.broken is None:
             self.broken = error
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
         if self._transport is not None:
-            self._transport.close()  # what is written goes out; with TLS, so does a close message
+            if aborts:
+                self._transport.abort()
+            else:
+                self._transport.close()
         self._chunks.clear()
         while self._unanswered:
             self._unanswered.popleft().lose(error)
         for sharing in self._running.values():
             for each in sharing:
-                if isinstance(each, LoopSubmission):
-                    each.cut(error)
+                submission = each.submission if isinstance(each, Dropped) else each
+                if submission is not None:
+                    submission.cut(error)
         self._running.clear()
         self.resume_writing()

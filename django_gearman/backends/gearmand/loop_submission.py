@@ -22,13 +22,15 @@ class ClientConnection(Protocol):
 
     def release(self, submission: LoopSubmission) -> None: ...
 
+    def adopt(self, submission: LoopSubmission) -> None: ...
+
 
 class LoopSubmission(HeardSubmission, AwaitableSubmission):
     """A job submitted over a channel; any number of tasks may await it."""
 
     #: A question about it has no answer yet.
     is_asked_about = False
-    #: Its submitter has stopped waiting before the server acknowledged it.
+    #: Its submitter has stopped waiting.
     is_released = False
     _broken: BackendError | None = None
 
@@ -88,6 +90,8 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
 
     async def wait_update(self, timeout: float | None = None) -> Update | None:
         deadline = None if timeout is None else monotonic() + timeout
+        if self.is_released:
+            self._channel.adopt(self)
         while not self._updates:
             for error in (self.error, self._lost, self._broken):
                 if error is not None and not self._finished:
@@ -158,12 +162,16 @@ class Dropped:
         self._submission = None if submission is None else weakref.ref(submission, self._drop)
 
     @property
+    def submission(self) -> LoopSubmission | None:
+        """The submission, if the submitter still has it."""
+        return None if self._submission is None else self._submission()
+
+    @property
     def is_dropped(self) -> bool:
-        return self._submission is None or self._submission() is None
+        return self.submission is None
 
     def receive(self, update: Update) -> None:
-        submission = None if self._submission is None else self._submission()
-        if submission is not None:
+        if (submission := self.submission) is not None:
             submission.receive(update)
 
     def _drop(self, _: object) -> None:

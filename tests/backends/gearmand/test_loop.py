@@ -343,6 +343,53 @@ def test_a_job_that_the_server_has_forgotten_is_lost():
         run(wait, server.address, status_interval=0.2)
 
 
+async def leave_and_wait_again(half: LoopBackend) -> Any:
+    submission = await submit(half)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await submission.wait_update()
+    submission.release()
+    return await submission.wait_update(10)
+
+
+def test_who_stopped_waiting_may_wait_again():
+    def then(peer: Peer) -> None:
+        time.sleep(0.3)
+        peer.reply(PacketType.WORK_COMPLETE, b"H:fake:1", b"late")
+
+    with FakeServer(acknowledge_then(then)) as server:
+        assert run(leave_and_wait_again, server.address) == WorkComplete(b"late")
+
+
+def test_who_waits_again_learns_that_the_server_has_forgotten_the_job():
+    with (
+        FakeServer(acknowledge_then(answer_status)) as server,
+        pytest.raises(JobLost, match="no longer knows job"),
+    ):
+        run(leave_and_wait_again, server.address, status_interval=0.4)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_who_waits_again_learns_that_the_connection_has_ended(seconds):
+    """It ends while nobody waits, or while somebody waits again."""
+
+    def then(peer: Peer) -> None:
+        time.sleep(seconds)
+        peer.hang_up()
+
+    async def act(half: LoopBackend) -> Any:
+        submission = await submit(half)
+        submission.release()
+        await asyncio.sleep(0.15)
+        return await submission.wait_update(10)
+
+    with (
+        FakeServer(acknowledge_then(then)) as server,
+        pytest.raises(ConnectionLost, match="closed the connection"),
+    ):
+        run(act, server.address)
+
+
 # TLS
 
 
