@@ -132,7 +132,7 @@ def describe_release(workers: Iterable[GearmanWorker], slots: Iterable[Slot]) ->
         "versions": {"django-gearman": VERSION, "Django": django.get_version()},
         "folder": os.path.realpath(os.curdir),
         "jobs": sorted({job.name for worker in workers for job in worker.jobs}),
-        "processes": sorted(slot.name for slot in slots),
+        "processes": sorted(slot.name for slot in slots if not slot.is_service),
     }
 
 

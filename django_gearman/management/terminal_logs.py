@@ -41,6 +41,12 @@ class TerminalFormatter(TextFormatter):
         names = [width_of(printable(job.name)) for job in registry.jobs()]
         self._name = min(_MOST_NAME, max(names, default=0))
 
+    def format(self, record: logging.LogRecord) -> str:
+        if getattr(record, "gearman_state", "") == "retried":  # the last failure has a traceback
+            record.message = record.getMessage()
+            return self.formatMessage(record)
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - as logging has it
         state = getattr(record, "gearman_state", "")
         if state in _STATES:
@@ -80,4 +86,6 @@ def _details(record: logging.LogRecord, state: str) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1000:{'.0f' if seconds >= 0.01 else '.2g'}} ms"

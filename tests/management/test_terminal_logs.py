@@ -40,7 +40,8 @@ def record(message="a message", level=logging.INFO, error=None, **fields) -> log
     [
         ({"state": "started"}, "started"),
         ({"state": "started", "attempt": 3}, "started  attempt 3"),
-        ({"state": "succeeded", "seconds": 0.0284}, "done     28.4 ms"),
+        ({"state": "succeeded", "seconds": 0.0284}, "done     28 ms"),
+        ({"state": "succeeded", "seconds": 0.0000798}, "done     0.08 ms"),
         ({"state": "succeeded", "seconds": 12.345}, "done     12.3 s"),
         (
             {"state": "retried", "delay": 0.9, "error": OSError("500")},
@@ -63,6 +64,13 @@ def test_the_attempts_of_a_job_are_counted(formatter):
 
     assert "attempt 2 of 6, again in 0 ms" in shown
     assert "..lable_jobs.take_with_retries" in shown
+
+
+def test_a_retry_is_one_line(formatter):
+    shown = formatter.format(record(job="a", state="retried", delay=1, error=ValueError("no")))
+
+    assert "ValueError: no" in shown
+    assert len(shown.splitlines()) == 1
 
 
 def test_a_traceback_is_below_its_record(formatter):
