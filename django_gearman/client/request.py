@@ -143,9 +143,9 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
         SerializationError if the worker's bytes are invalid. Waits for a background job whose
         result is stored, `wait` seconds; raises ResultUnavailable for other background jobs.
         """
-        if self.background and self.state == JOB_CREATED:
+        if self.background and self.state in (JOB_CREATED, JOB_PENDING):
             wait = self.options.wait
-            self.timed_out = not wait_for_record(self, None if wait is None else monotonic() + wait)
+            self._wait_for_record(None if wait is None else monotonic() + wait)
         if self.exception is not None:
             raise self.exception.with_traceback(None)  # or its traceback would grow
         if self.state == JOB_COMPLETE:
@@ -171,10 +171,9 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
     def wait_until(self, deadline: float | None) -> Self:
         """Wait until the given monotonic time (None: without limit), like `wait`."""
         late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
+        if self.background and self.state in (JOB_CREATED, JOB_PENDING) and is_stored(self):
+            return self._wait_for_record(deadline)
         lookout = self._begin_waiting(deadline)
-        if self.background and self.state == JOB_CREATED and is_stored(self):
-            self.timed_out = not wait_for_record(self, deadline)
-            return self
         while self._next_update(deadline, lookout) is not None:
             if self._turn is None or monotonic() >= late:
                 break
@@ -197,6 +196,10 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
             await self.await_until(None)
             return self.result
         return await wait_in_thread(self._name, lambda: self.wait().result, None)
+
+    def _wait_for_record(self, deadline: float | None) -> Self:
+        self.timed_out = not wait_for_record(self, deadline, self.state == JOB_PENDING)
+        return self
 
     def updates(self, timeout: float | None = None) -> Updates:
         """

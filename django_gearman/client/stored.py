@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from .. import environment
 from ..exceptions import ResultUnavailable
 from ..jobs import keeping
 from ..jobs.context import running
@@ -17,13 +20,18 @@ def is_stored(request: Described) -> bool:
     return keeping.keeper is not None and bool(request.id) and keeping.is_recorded(job)
 
 
-def wait_for_record(request: Described, deadline: float | None) -> bool:
+def wait_for_record(request: Described, deadline: float | None, is_pending: bool) -> bool:
     """
     Wait until the given monotonic time for the ending of a background job; return False if it has
     not ended.
 
-    Raises ResultUnavailable if no result of this job is stored.
+    A pending job waits in the outbox, or for its transaction. Raises ResultUnavailable for the
+    latter, and if no result of this job is stored.
     """
+    if is_pending and _is_in_transaction(request):
+        raise ResultUnavailable(
+            f"job {request.task} has not been submitted: its transaction has not committed"
+        )
     if keeping.keeper is None or not is_stored(request):
         raise ResultUnavailable(
             f"job {request.task} ({request.handle or 'no handle'}) runs in the background: Gearman "
@@ -32,6 +40,12 @@ def wait_for_record(request: Described, deadline: float | None) -> bool:
     if running.get() is not None and not request.may_wait:
         refuse_to_wait_for_itself([request], request.servers, seconds_until(deadline))
     return keeping.keeper.wait(request, deadline)
+
+
+def _is_in_transaction(request: Described) -> bool:
+    alias = request.options.on_commit
+    connection = connections[alias if isinstance(alias, str) else DEFAULT_DB_ALIAS]
+    return environment.current().is_in_transaction(connection)
 
 
 def _remedy(request: Described) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 
 from django_gearman import GearmanClient
@@ -186,6 +188,27 @@ def test_a_job_that_is_sent_before_the_commit_is_recorded_by_its_worker(gearman_
 
     assert (record().id, record().status) == (request.id, "SUCCESSFUL")
     assert record().call == '{"args": [1], "kwargs": {}}'
+
+
+def test_a_job_that_waits_in_the_outbox_can_be_waited_for(
+    gearman_client, gearman_worker, has_run, settings
+):
+    settings.GEARMAN_OUTBOX = True
+    with gearman_client.server_down():
+        request = jobs.double.do_background(4)
+    state = request.state
+    call_command("gearman_outbox", "--once", stdout=io.StringIO())
+    gearman_worker.run()
+
+    assert (state, request.result, request.state) == ("PENDING", 8, "COMPLETE")
+
+
+def test_a_result_is_not_waited_for_in_the_transaction_that_holds_the_job_back(gearman_client):
+    with transaction.atomic():
+        request = jobs.double.using(on_commit=True).do_background(1)
+        assert request.state == "PENDING"
+        with pytest.raises(ResultUnavailable, match="its transaction has not committed"):
+            request.result  # noqa: B018
 
 
 # The store

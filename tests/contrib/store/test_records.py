@@ -11,7 +11,10 @@ from django.utils import timezone
 from django_gearman import GearmanClient
 from django_gearman.contrib.store.actions import failures, retry
 from django_gearman.contrib.store.models import JobRecord
+from django_gearman.contrib.store.pruning import make_service
 from django_gearman.exceptions import JobFailed, JobRaised, JobTimeout, ResultUnavailable
+from django_gearman.supervisor import Attendant
+from django_gearman.testing import override_gearman
 from django_gearman.testing.waiting import NotServed
 from tests.contrib import gearman_jobs as jobs
 
@@ -229,3 +232,17 @@ def test_records_expire_as_the_settings_say(result, failure, settings, gearman_w
     ):
         kept = row.expires_at and (row.expires_at - row.finished_at).total_seconds()
         assert kept == (pytest.approx(ttl, abs=1) if ttl and ttl < 10 else None)
+
+
+def test_the_attendant_deletes_expired_records(gearman_worker, has_run):
+    jobs.double.do_background(1)
+    gearman_worker.run()
+    JobRecord.objects.update(expires_at=timezone.now())
+    with override_gearman("gearman", servers=["127.0.0.1:1"]):
+        service = make_service()
+
+    service.turn(Attendant([], None))
+
+    assert (service.name, service.every) == ("prune", 60)
+    assert not JobRecord.objects.exists()
+    assert make_service() is None
