@@ -77,11 +77,14 @@ def rank(unique: str, address: str) -> bytes:
 def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
     """Return the error with the reasons why no server could be reached."""
     summary = "; ".join(map(str, reasons))
-    question = f"Is it running, and GEARMAN_SERVERS right? {HOW_TO_START}"
+    remedy = (
+        f"Start a job server ({HOW_TO_START}), or correct GEARMAN_SERVERS. For development without "
+        "a server, set GEARMAN_BACKEND = 'eager'"
+    )
     if ": TLS: " in summary:
-        question = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
+        remedy = "Does it speak TLS, and is 'tls' in GEARMAN_SERVERS right?"
     end = "" if summary.endswith("?") else "."
-    return ServerUnavailable(f"no job server to {purpose}: {summary}{end} {question}")
+    return ServerUnavailable(f"no job server to {purpose}: {summary}{end} {remedy}")
 
 
 def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:

@@ -10,8 +10,11 @@ from django_gearman.backends.remote import unavailable
 @pytest.mark.parametrize(
     ("reason", "message"),
     [
-        ("refused", "no job server to ask: refused. Is it running"),
-        ("is this a job server?", "no job server to ask: is this a job server? Is it running"),
+        ("refused", "no job server to ask: refused. Start a job server ("),
+        (
+            "is this a job server?",
+            "no job server to ask: is this a job server? Start a job server (",
+        ),
         ("a: TLS: no", "no job server to ask: a: TLS: no. Does it speak TLS"),
     ],
 )
