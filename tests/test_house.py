@@ -64,3 +64,13 @@ def test_docstrings_name_their_subject_at_once(folder):
         for docstring in circumscribed.findall(path.read_text())
     ]
     assert found == []
+
+
+def test_names_of_tests_state_a_fact():
+    circumscribed = re.compile(r"def (test_(?:what|who|whoever|whatever|where|whether|have)_\w+)")
+    found = [
+        f"{name}: {test}"
+        for name, path in TEST_FILES.items()
+        for test in circumscribed.findall(path.read_text())
+    ]
+    assert found == []

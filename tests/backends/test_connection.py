@@ -238,7 +238,7 @@ def as_if_alone(monkeypatch):
     monkeypatch.setattr("threading.active_count", lambda: 1)
 
 
-def test_what_is_due_soon_is_looked_for_before_the_thread_sleeps(as_if_alone, monkeypatch):
+def test_the_thread_busy_waits_for_data_that_is_due_soon(as_if_alone, monkeypatch):
     monkeypatch.setattr("django_gearman.backends.connection._SPIN_AGAIN_SECONDS", PATIENCE)
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)
@@ -262,7 +262,7 @@ def test_a_thread_among_others_sleeps_at_once():
         assert polls.timeouts == [1]
 
 
-def test_what_is_there_ends_the_look(as_if_alone):
+def test_available_data_ends_the_busy_wait(as_if_alone):
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)
         connection.send(encode(PacketType.ECHO_REQ, b""))

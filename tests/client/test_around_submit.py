@@ -55,7 +55,7 @@ class Note(Middleware):
 
 
 @on_each_transport
-def test_what_is_added_to_the_context_travels(transport, settings, gearman_client):
+def test_additions_to_the_context_travel(transport, settings, gearman_client):
     settings.GEARMAN_MIDDLEWARE = [Tenant]
 
     request = gearman_client.submit_job(
@@ -98,7 +98,7 @@ def test_a_retry_keeps_it(settings, gearman_client, gearman_worker):
     assert seen == [(1, {"tenant": "acme"}), (2, {"tenant": "acme"})]
 
 
-def test_what_cannot_travel_is_refused_before_anything_is_sent(settings, gearman_client):
+def test_a_context_that_cannot_travel_is_refused_before_anything_is_sent(settings, gearman_client):
     settings.GEARMAN_MIDDLEWARE = [lambda: Tenant(object())]
 
     with pytest.raises(SerializationError, match=r"the context of job tests\.app\.echo"):
@@ -137,7 +137,7 @@ def test_it_sees_the_error_of_the_server(settings, gearman_client):
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_what_it_raises_reaches_the_caller(error, when, settings, gearman_client):
+def test_an_exception_of_middleware_reaches_the_caller(error, when, settings, gearman_client):
     class Raises(Middleware):
         def around_submit(self, requests, submit):
             if when == "after":
@@ -167,7 +167,7 @@ def test_kept_requests_can_be_sent_later(settings, gearman_client):
     assert request.state == "CREATED"
 
 
-def test_who_waits_for_a_kept_request_is_reported(settings, gearman_client):
+def test_waiting_for_a_kept_request_is_an_error(settings, gearman_client):
     settings.GEARMAN_MIDDLEWARE = [Keep]
 
     with pytest.raises(ResultUnavailable, match="has not been submitted"):

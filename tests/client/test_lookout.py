@@ -95,7 +95,7 @@ def test_a_job_of_another_queue_is_waited_for(backend):
         assert jobs.send_and_wait.using(wait=20).do("ada") == "Hello, ada"
 
 
-def test_who_waits_for_a_job_without_a_worker_is_warned_once(backend, caplog, monkeypatch):
+def test_a_caller_of_a_job_without_a_worker_is_warned_once(backend, caplog, monkeypatch):
     monkeypatch.setattr(lookout, "PATIENCE", 0.1)
     caplog.set_level(logging.WARNING)
 

@@ -131,7 +131,7 @@ class Flaky(MemoryBackend):
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_what_was_accepted_is_reported_though_a_retry_finds_no_server(settings, client, retries):
+def test_accepted_jobs_are_reported_though_a_retry_finds_no_server(settings, client, retries):
     settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = f"{__name__}.Flaky", {}
     Flaky.reachable = True
     entries = [{"task": "tests.app.note", "data": number} for number in range(4)]

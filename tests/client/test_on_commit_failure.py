@@ -83,7 +83,7 @@ def test_it_is_raised_for_callers_that_ask_for_it(settings, down, reported, capl
     assert len(errors(caplog)) == 1
 
 
-def test_what_is_submitted_outside_of_a_transaction_raises_as_ever(down, reported, caplog):
+def test_a_submission_outside_of_a_transaction_raises_as_ever(down, reported, caplog):
     with pytest.raises(ServerUnavailable):
         jobs.note.using(on_commit=True).do_background(1)
 
@@ -103,9 +103,7 @@ def test_each_of_many_jobs_is_reported(down, reported):
     assert [each[1] for each in reported] == requests
 
 
-def test_what_a_server_refuses_is_reported_and_the_others_go_out(
-    settings, reported, request, caplog
-):
+def test_refused_jobs_are_reported_and_the_others_go_out(settings, reported, request, caplog):
     settings.GEARMAN_BACKEND = "memory"
     settings.GEARMAN_OPTIONS = {"name": request.node.nodeid, "max_queued": 1}
 

@@ -314,7 +314,7 @@ def test_middleware_may_block_for_it_runs_in_a_thread(settings, echoes):
     assert Waiting.threads[0].startswith("gearman-wait-")
 
 
-def test_what_waits_for_a_commit_is_sent_by_its_thread(worker, db):
+def test_a_job_that_waits_for_a_commit_is_sent_by_its_thread(worker, db):
     request = run(lambda: jobs.echo.using(on_commit=True).ado_background("x"))
 
     assert request.background

@@ -121,7 +121,7 @@ def test_a_late_job_is_refused_at_submission(run, code, says):
 
 
 @pytest.mark.parametrize("backend", ["memory", "eager"])
-def test_where_jobs_stay_in_the_process_every_declared_job_is_known(run, backend):
+def test_every_declared_job_is_known_if_jobs_stay_in_the_process(run, backend):
     lines = ["from shop.tasks import lost", "lost.do_background(1)"]
 
     message = run("-c", script(*lines), BACKEND=backend)
@@ -226,7 +226,7 @@ def test_the_name_of_a_job_in_another_module_of_an_app_says_where_it_belongs(run
     assert "workers load shop.gearman_jobs, and what it imports: not shop.tasks" in message.stderr
 
 
-def test_what_a_program_of_the_project_serves_is_in_its_place(run, tmp_path):
+def test_jobs_of_a_program_of_the_project_are_in_their_place(run, tmp_path):
     (tmp_path / "shop/more.py").write_text(
         JOB.format("one")
         .replace("gearman_job\n", 'gearman_job("queue", "own-one")\n', 2)

@@ -157,7 +157,7 @@ def test_only_who_submitted_a_job_can_wait_for_it(memory, client):
 
 
 @pytest.mark.django_db
-def test_what_was_not_submitted_is_not_waited_for(client, ran):
+def test_a_request_that_was_not_submitted_is_not_waited_for(client, ran):
     done = client.submit_job("tests.app.echo", 1)
     with transaction.atomic():
         held = client.using(on_commit=True).submit_job("tests.app.note", 1, background=True)
@@ -165,7 +165,7 @@ def test_what_was_not_submitted_is_not_waited_for(client, ran):
             client.wait_until_jobs_completed([done, held])
 
 
-def test_what_is_said_of_a_job_is_taken_in_its_order(memory, client, monkeypatch):
+def test_updates_of_a_job_are_taken_in_their_order(memory, client, monkeypatch):
     others = []
 
     def read_while_another_waits(data):

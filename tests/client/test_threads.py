@@ -148,7 +148,7 @@ def test_several_loops_share_the_threads(workers):
         assert list(threads.map(loop, range(8))) == [[n + 10, n + 11] for n in range(8)]
 
 
-def test_what_a_job_raises_is_raised_where_it_is_awaited(workers):
+def test_an_exception_of_a_job_is_raised_by_its_await(workers):
     with pytest.raises(JobRaised):
         asyncio.run(jobs.fail.ado("no"))
 

@@ -131,7 +131,7 @@ FOREGROUND = {
 
 
 @pytest.mark.parametrize("submit", BACKGROUND.values(), ids=BACKGROUND)
-def test_what_has_no_effect_in_the_background_is_refused(submit, ran):
+def test_options_without_effect_in_the_background_are_refused(submit, ran):
     with pytest.raises(ValueError, match=r"wait=3 has no effect on a background job"):
         submit(jobs.note.using(wait=3))
     with pytest.raises(ValueError, match="on_commit_failure has no effect without on_commit"):
@@ -142,7 +142,7 @@ def test_what_has_no_effect_in_the_background_is_refused(submit, ran):
 
 
 @pytest.mark.parametrize("submit", FOREGROUND.values(), ids=FOREGROUND)
-def test_what_has_no_effect_in_the_foreground_is_refused(submit, ran):
+def test_options_without_effect_in_the_foreground_are_refused(submit, ran):
     for options in ({"run_after": SOON}, {"on_commit": True}, {"on_commit_failure": "raise"}):
         with pytest.raises(ValueError, match="is for background jobs"):
             submit(jobs.note.using(**options))

@@ -110,6 +110,6 @@ def test_only_a_post_does_something(client, path):
     assert not Job.objects.exists()
 
 
-def test_what_does_not_exist_is_not_found(client):
+def test_a_missing_page_is_not_found(client):
     for path in ("/imports/99/", "/jobs/other"):
         assert client.get(path).status_code == 404

@@ -102,7 +102,7 @@ def test_nested_brackets_stop_nothing(launch, client, own_gearmand, trail, backe
 
 @BOTH
 @pytest.mark.parametrize("when", ["finished", "failed", "ends"])
-def test_who_tells_may_die_and_the_outcome_stands(
+def test_a_process_that_dies_while_telling_leaves_the_outcome(
     launch, client, own_gearmand, trail, backend, when
 ):
     worker = launch("gearman_worker", backend=backend)
@@ -118,7 +118,7 @@ def test_who_tells_may_die_and_the_outcome_stands(
     assert trail() == ["ran", when, "1"]
 
 
-def test_who_tells_may_die_and_no_attempt_is_doubled(launch, client, own_gearmand, trail):
+def test_a_process_that_dies_while_telling_doubles_no_attempt(launch, client, own_gearmand, trail):
     worker = launch("gearman_worker")
     name = "tests.integration.untellable_jobs.kill_who_tells_of_a_retry"
 

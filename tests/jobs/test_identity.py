@@ -133,7 +133,7 @@ def test_a_workload_has_no_key_that_a_worker_of_1_0_refuses(settings, unique, pr
     attempt=st.integers(1, 2**31),
     background=st.booleans(),
 )
-def test_whoever_gave_a_unique_is_reported_apart_from_its_attempts(
+def test_the_unique_of_the_submitter_is_separate_from_those_of_attempts(
     unique, priority, attempt, background
 ):
     identity = Identity(_SOME_ID, unique or _SOME_ID, priority)
@@ -148,7 +148,7 @@ def test_whoever_gave_a_unique_is_reported_apart_from_its_attempts(
     "carried",
     [5, None, "", _SOME_ID, f"{_SOME_ID}/URGENT/ada", f"{_SOME_ID}/HIGH", {"id": _SOME_ID}, ["x"]],
 )
-def test_what_no_client_of_ours_writes_is_not_believed(carried):
+def test_an_identity_that_no_client_of_ours_writes_is_not_believed(carried):
     assigned = AssignedJob("h", "f", "ada", b"", True)
 
     assert identity_of(assigned, 1, {CARRIED: carried}) == identity_of(assigned, 1, {})

@@ -24,7 +24,7 @@ BACKGROUND_SUBMITS = [
 
 
 @pytest.mark.parametrize("kind", SUBMITS)
-def test_who_waits_gets_the_result(connect, function, kind):
+def test_a_client_that_waits_gets_the_result(connect, function, kind):
     client, worker = connect(), connect()
     worker.can_do(function)
 
@@ -183,7 +183,7 @@ class TestOrder:
             b"aSUBMIT_JOB_LOW_BG",
         ]
 
-    def test_what_a_lost_worker_had_goes_to_the_end_and_runs_once_more(self, connect, function):
+    def test_the_job_of_a_lost_worker_goes_to_the_end_and_runs_once_more(self, connect, function):
         client, lost, worker = connect(), connect(), connect()
         handles = [client.submit(function, b"%d" % n) for n in range(3)]
         lost.can_do(function)
@@ -195,7 +195,7 @@ class TestOrder:
         ran = [job[0] for _ in range(3) if (job := worker.grab())]
         assert ran == [handles[1], handles[2], handles[0]]
 
-    def test_who_leaves_a_function_gives_its_jobs_back(self, connect, function):
+    def test_a_worker_that_leaves_a_function_gives_its_jobs_back(self, connect, function):
         client, one, other = connect(), connect(), connect()
         handle = client.submit(function)
         one.can_do(function)
@@ -233,7 +233,7 @@ class TestSleep:
         one.expect(PacketType.NOOP)
         other.expect(PacketType.NOOP)
 
-    def test_who_would_sleep_beside_a_job_is_woken_at_once(self, connect, function):
+    def test_a_worker_that_would_sleep_beside_a_job_is_woken_at_once(self, connect, function):
         client, worker = connect(), connect()
         client.submit(function)
         worker.can_do(function)
@@ -336,7 +336,7 @@ class TestRefusals:
             PacketType.SUBMIT_REDUCE_JOB,
         ],
     )
-    def test_what_is_no_request_is_an_error(self, connect, kind):
+    def test_a_packet_that_is_no_request_is_an_error(self, connect, kind):
         client = connect()
         client.send(kind, *[b"1"] * 8)
         assert client.expect(PacketType.ERROR)[0] == b"INVALID_COMMAND"

@@ -163,7 +163,7 @@ TestRules = Rules.TestCase
 
 
 @pytest.mark.parametrize("goes", ["leaves", "serves the function no more"])
-def test_who_was_woken_and_does_not_come_has_another_one_woken(goes):
+def test_another_worker_is_woken_if_the_first_does_not_come(goes):
     table = JobTable(lambda number: b"H:%d" % number)
     first, second = Worker(object()), Worker(object())
     for worker in first, second:

@@ -91,7 +91,7 @@ class Slow(Journal):
         super()._execute(statement, rows)
 
 
-def test_what_gathers_meanwhile_is_one_transaction(tmp_path):
+def test_writes_that_gather_meanwhile_are_one_transaction(tmp_path):
     journal = Slow(tmp_path / "jobs.db", written := Written())
     journal.gate = threading.Event()
     journal.start()
@@ -116,7 +116,7 @@ class TestFull:
                 raise sqlite3.OperationalError("database or disk is full")
             super()._execute(statement, rows)
 
-    def test_what_cannot_be_written_is_reported_and_not_kept(self, tmp_path):
+    def test_a_job_that_cannot_be_written_is_reported_and_not_kept(self, tmp_path):
         path = tmp_path / "jobs.db"
         journal = self.Journal(path, written := Written())
         journal.start()
@@ -130,7 +130,7 @@ class TestFull:
         assert [bool(error) for error in written.errors] == [True, False]
         assert [handle for _, handle, _ in stored(path)] == [b"H:test:2"]
 
-    def test_what_cannot_be_deleted_is_tried_again(self, tmp_path):
+    def test_a_job_that_cannot_be_deleted_is_tried_again(self, tmp_path):
         path = tmp_path / "jobs.db"
         journal = self.Journal(path, written := Written())
         journal.is_full = False
@@ -188,7 +188,7 @@ def damaged(path: Path) -> None:
         (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_what_is_no_store_is_reported_and_left_as_it_is(tmp_path, make, complaint):
+def test_a_file_that_is_no_store_is_reported_and_left_as_it_is(tmp_path, make, complaint):
     path = tmp_path / "jobs.db"
     make(path)
     before = path.read_bytes() if path.is_file() else None

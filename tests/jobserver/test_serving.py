@@ -69,7 +69,7 @@ def files(tmp_path):
         ("--tls-key {tmp}/one.key", "name the certificate, too"),
     ],
 )
-def test_what_cannot_be_served_is_reported(files, arguments, reason):
+def test_an_address_that_cannot_be_served_is_reported(files, arguments, reason):
     message = refused(*(word.replace("{tmp}", str(files)) for word in arguments.split()))
     assert re.search(reason, message), message
     assert (files / "letter").read_text() == "Dear Ada"

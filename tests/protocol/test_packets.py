@@ -142,7 +142,7 @@ def test_a_frame_is_the_packet_and_its_last_argument_is_not_copied():
     ],
     ids=lambda value: None,
 )
-def test_what_is_sent_are_the_bytes_of_the_protocol(encoded, literal):
+def test_packets_have_the_bytes_of_the_protocol(encoded, literal):
     assert encoded == literal
 
 
@@ -178,7 +178,7 @@ def test_what_is_sent_are_the_bytes_of_the_protocol(encoded, literal):
     ],
     ids=lambda value: value.type.name if isinstance(value, Packet) else None,
 )
-def test_what_gearmand_sends_is_understood(literal, packet):
+def test_packets_of_gearmand_are_understood(literal, packet):
     assert read([literal], RESPONSE) == [packet]
 
 
@@ -261,12 +261,12 @@ def test_a_nul_that_would_shift_the_arguments_is_refused():
         encode(PacketType.SUBMIT_JOB, b"f", b"a\0b", b"data")
 
 
-def test_what_is_not_bytes_is_refused():
+def test_an_argument_that_is_not_bytes_is_refused():
     with pytest.raises(TypeError):
         frame(PacketType.WORK_COMPLETE, b"H:vm:1\0", "text")
 
 
-def test_what_does_not_fit_the_size_field_is_refused(monkeypatch):
+def test_a_packet_too_large_for_the_size_field_is_refused(monkeypatch):
     monkeypatch.setattr(packets_module, "_MAX_SIZE", 10)
 
     assert encode(PacketType.ECHO_REQ, bytes(10))

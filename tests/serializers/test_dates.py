@@ -92,7 +92,7 @@ def test_readers_that_know_nothing_of_fold_read_the_rest():
         ("2026-10-25T02:30:00[Europe/Berlin]", 0),
     ],
 )
-def test_what_others_write_of_a_zone_is_read(text, fold):
+def test_other_spellings_of_a_zone_are_read(text, fold):
     value = JSON.loads(json.dumps({TAG: "datetime", "value": text}).encode())
 
     assert described(value) == described(

@@ -93,7 +93,7 @@ WOULD_CHANGE = [
 
 
 @pytest.mark.parametrize("value", WOULD_CHANGE, ids=lambda value: type(value).__name__)
-def test_what_would_change_is_refused_by_its_path(value):
+def test_a_value_that_would_change_is_refused_by_its_path(value):
     for where, call in {
         "args[0]": Call([value]),
         "kwargs['a']['b'][1]": Call([], {"a": {"b": (0, value)}}),

@@ -76,7 +76,7 @@ def shape(value):
 
 @pytest.mark.parametrize("serializer", [JSON, PICKLE], ids=["json", "pickle"])
 @given(value=values)
-def test_what_goes_in_comes_out(serializer, value):
+def test_a_value_comes_back_unchanged(serializer, value):
     assert shape(serializer.loads(serializer.dumps(value))) == shape(value)
 
 
@@ -115,7 +115,7 @@ def test_a_zone_keeps_its_name():
 
 
 @pytest.mark.parametrize("value", [float("nan"), Decimal("NaN")])
-def test_what_is_no_number_travels_too(value):
+def test_nan_and_infinity_travel_too(value):
     assert repr(JSON.loads(JSON.dumps(value))) == repr(value)
 
 
@@ -222,7 +222,7 @@ def test_clients_in_other_languages_need_no_envelope(workload, call):
     "noise",
     [b"\xff\x00", b"{", b"[" * 100_000, b'{"__gearman__": "decimal", "value": "x"}', b"9" * 5000],
 )
-def test_what_is_not_json_is_refused(noise):
+def test_text_that_is_not_json_is_refused(noise):
     with pytest.raises(SerializationError):
         JSON.loads(noise)
 
@@ -247,7 +247,7 @@ def test_a_pickle_signed_with_an_old_key_is_loaded(settings):
     assert PICKLE.loads(signed) == "fine"
 
 
-def test_what_cannot_be_pickled_is_refused():
+def test_a_value_that_cannot_be_pickled_is_refused():
     with pytest.raises(SerializationError, match="cannot pickle"):
         PICKLE.dumps(lambda: None)
 
@@ -299,7 +299,7 @@ class Packed(JSONSerializer):
         return zlib.compress(super().dumps_call(call))
 
 
-def test_whether_calls_are_equal_is_reported_by_their_workloads():
+def test_equal_calls_have_equal_keys():
     one, other = Call([{"a": 1, "b": 2}]), Call([{"b": 2, "a": 1}])
 
     assert JSON.unique_key(one) == JSON.unique_key(other) != JSON.unique_key(Call([1]))
@@ -320,7 +320,7 @@ def test_a_serializer_of_ones_own_is_found_by_its_path():
 
 
 @pytest.mark.parametrize("spec", ["yaml", "no.such.Thing", f"{__name__}.Point", 5, None])
-def test_what_is_no_serializer_is_refused(spec):
+def test_an_object_that_is_no_serializer_is_refused(spec):
     with pytest.raises(ImproperlyConfigured, match="GEARMAN_SERIALIZER"):
         get_serializer(spec)
 
@@ -384,7 +384,7 @@ def test_long_texts_are_written_like_short_ones(text, place, filling):
 
 
 @pytest.mark.parametrize("length", [10, 10_000])
-def test_what_other_programs_write_is_read_alike_long_or_short(length):
+def test_workloads_of_other_programs_are_read_alike_long_or_short(length):
     text = "é" * length
     for raw in (f'"{text}\n"', f' "{text}\n" ', f'"{text}\\n"', f'"{text}\\u000a"'):
         assert JSON.loads(raw.encode()) == f"{text}\n"

@@ -216,7 +216,7 @@ def test_a_serializer_with_dumps_and_loads_alone_does_for_all(serializer):
         assert loads(bound, dumps(bound, [1])) == [1]
 
 
-def test_what_a_subclass_adds_holds_for_each_function():
+def test_the_additions_of_a_subclass_hold_for_each_function():
     one, other = Squeezed(1).for_function("one"), Squeezed(1).for_function("other")
 
     assert one.level == 1

@@ -68,13 +68,13 @@ def nested(depth):
 
 
 @pytest.mark.parametrize("make", [lambda: nested(100_000), lambda: nested(2000)])
-def test_what_is_nested_too_deeply_is_refused_by_its_argument(make):
+def test_a_value_nested_too_deeply_is_refused_by_its_argument(make):
     with pytest.raises(SerializationError, match=r"kwargs\['tree'\]: it is nested too deeply"):
         JSON.dumps_call(Call([1], {"tree": make()}))
 
 
 @pytest.mark.parametrize("kind", [dict, list])
-def test_what_contains_itself_is_refused_by_its_argument(kind):
+def test_a_value_that_contains_itself_is_refused_by_its_argument(kind):
     value = kind()
     if kind is list:
         value.append(value)
@@ -93,7 +93,7 @@ def test_what_contains_itself_is_refused_by_its_argument(kind):
     ],
     ids=["open", "closed", "tuples"],
 )
-def test_what_is_nested_too_deeply_is_not_read(noise):
+def test_a_workload_nested_too_deeply_is_not_read(noise):
     with pytest.raises(SerializationError, match="nested too deeply to be read") as caught:
         JSON.loads_call(noise)
     assert len(str(caught.value)) < 300

@@ -50,7 +50,7 @@ def test_a_second_signal_kills(launch):
     assert family.children("stopped") == []
 
 
-def test_what_does_not_finish_in_the_grace_period_is_killed(launch):
+def test_a_process_that_outlasts_the_grace_period_is_killed(launch):
     family = launch(run="time.sleep(60)", options="grace_period=0.3")
     wait_until(family.children, "the process")
 
@@ -194,7 +194,7 @@ def test_a_death_while_its_end_is_reported_counts(launch, last, reported):
     assert family.stop() == 0
 
 
-def test_what_has_been_done_is_not_reported(launch):
+def test_a_finished_task_is_not_reported(launch):
     family = launch(
         run="scoreboard.take(b'task', time.monotonic() + 60); scoreboard.drop(); os._exit(1)"
     )
@@ -205,7 +205,7 @@ def test_what_has_been_done_is_not_reported(launch):
     assert family.stop() == 0
 
 
-def test_what_is_killed_when_time_is_up_is_left_to_others(launch):
+def test_a_task_killed_at_the_end_of_the_grace_period_is_left_to_others(launch):
     family = launch(
         run="scoreboard.take(b'task', time.monotonic() + 60); say('took'); time.sleep(60)",
         options="grace_period=0.2",

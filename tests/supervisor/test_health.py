@@ -122,7 +122,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("message", FILES)
-def test_what_is_something_else_is_refused_and_left_alone(tmp_path, message):
+def test_a_health_file_that_is_another_kind_of_file_is_refused_and_left_alone(tmp_path, message):
     path = tmp_path / "health"
     FILES[message](path)
     before = path.lstat()

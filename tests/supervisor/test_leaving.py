@@ -123,7 +123,7 @@ def test_an_exit_that_hangs_does_not_keep_the_supervisor(launch, tmp_path):
     assert family.wait() == 0
 
 
-def test_what_is_the_parents_is_left_to_it(launch):
+def test_files_of_the_parent_are_left_to_it(launch):
     family = launch(
         before="import tempfile, multiprocessing\n"
         "scratch = tempfile.TemporaryDirectory()\n"

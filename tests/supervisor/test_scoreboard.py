@@ -29,7 +29,7 @@ def test_a_new_board_tells_of_nothing(scoreboard):
     assert scoreboard.beat_at == -math.inf
 
 
-def test_what_a_process_writes_is_there_after_its_death(scoreboard):
+def test_a_scoreboard_keeps_the_state_of_a_dead_process(scoreboard):
     pid = os.fork()
     if pid == 0:
         scoreboard.start()

@@ -47,7 +47,7 @@ def failing(what: str, left: int, code: int = errno.EAGAIN, when: str = "True") 
         ("scoreboard.mmap.mmap", errno.ENOMEM),
     ],
 )
-def test_what_a_process_needs_is_tried_again(launch, what, code):
+def test_a_shortage_at_the_start_of_a_process_is_tried_again(launch, what, code):
     family = launch(processes=2, before=failing(what, 5, code))
 
     wait_until(lambda: len(family.children()) == 2, "two processes")

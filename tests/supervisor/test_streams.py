@@ -27,7 +27,7 @@ def start(code: str, **options: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", BEFORE + textwrap.dedent(code)], **options)
 
 
-def test_what_is_written_comes_out_as_before():
+def test_text_comes_out_as_it_was_written():
     code = """
         import logging, subprocess, sys
         print("printed é", sys.stdout.isatty(), sys.stdout.fileno(), sys.stdout.encoding)
@@ -147,7 +147,7 @@ def test_closed_streams_are_the_null_device(closed):
     assert done.returncode == 7
 
 
-def test_what_has_got_the_number_of_a_closed_stream_is_not_written_to(tmp_path):
+def test_a_file_with_the_number_of_a_closed_stream_is_not_written_to(tmp_path):
     code = f"""
         import os
         file = os.open({str(tmp_path / "file")!r}, os.O_CREAT | os.O_WRONLY)

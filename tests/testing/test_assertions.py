@@ -67,7 +67,7 @@ def test_a_call_is_the_same_however_it_is_written(gearman_client, submit):
         lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_whatever_was_submitted_is_found_by_it(gearman_client, value):
+def test_each_submission_is_found(gearman_client, value):
     with capture_jobs() as captured:
         jobs.echo.do_background(value)
 
@@ -192,12 +192,14 @@ def test_a_failure_without_submissions_says_so(gearman_client):
         (["send-mail", 1, 2], re.escape("job send-mail(to: 'str', *, subject: 'str' = 'Hello')")),
     ],
 )
-def test_what_can_never_be_submitted_is_reported_either_way(gearman_client, arguments, message):
+def test_a_job_that_can_never_be_submitted_is_reported_either_way(
+    gearman_client, arguments, message
+):
     assert re.search(message, complaint(gearman_client.assert_submitted, *arguments))
     assert re.search(message, complaint(gearman_client.assert_not_submitted, *arguments))
 
 
-def test_what_should_not_be_there_is_shown(gearman_client):
+def test_an_unexpected_submission_is_shown(gearman_client):
     jobs.note.do_background(1)
 
     message = complaint(gearman_client.assert_not_submitted, queue="default")
@@ -249,7 +251,9 @@ def test_a_wrong_assertion_is_an_error(gearman_client, options, error, message):
         ([], {"run_after": 60}, "run_after"),
     ],
 )
-def test_what_no_submission_can_be_like_is_an_error(gearman_client, arguments, options, message):
+def test_an_expectation_that_nothing_can_meet_is_an_error(
+    gearman_client, arguments, options, message
+):
     with pytest.raises(TypeError, match=message):
         gearman_client.assert_not_submitted(*arguments, **options)
 
@@ -261,7 +265,7 @@ def test_options_may_be_anything_too(gearman_client):
 
 
 @pytest.mark.parametrize("job", [5, len])
-def test_what_is_no_job_cannot_be_asserted(gearman_client, job):
+def test_an_object_that_is_no_job_cannot_be_asserted(gearman_client, job):
     with pytest.raises(TypeError, match="a task is a job's name"):
         gearman_client.assert_submitted(job)
 

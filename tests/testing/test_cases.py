@@ -44,7 +44,7 @@ class MixinTests(GearmanTestMixin, TestCase):
     def test_each_test_has_its_own(self):
         self.assertEqual([job.name for job in self.submitted], ["tests.app.note"])
 
-    def test_what_a_job_raises_reaches_the_test(self):
+    def test_an_exception_of_a_job_reaches_the_test(self):
         with self.assertRaisesMessage(ValueError, "boom"):
             jobs.fail.do_background("boom")
 
@@ -166,7 +166,7 @@ def test_a_private_gearmand_for_a_block(production, gearmand):
         (["gearman"], {"servers": []}, InvalidBackend),
     ],
 )
-def test_what_is_no_transport_is_an_error(arguments, options, error):
+def test_an_unknown_transport_is_an_error(arguments, options, error):
     with pytest.raises(error), override_gearman(*arguments, **options):
         pass
 
@@ -192,7 +192,7 @@ def test_options_are_those_of_the_transport(gearman_client):
 # Capturing
 
 
-def test_what_is_submitted_in_a_block_is_captured(gearman_client):
+def test_submissions_in_a_block_are_captured(gearman_client):
     jobs.add.do(1)
     with capture_jobs() as captured:
         jobs.add.do(2)

@@ -70,7 +70,7 @@ def test_a_submission_is_recorded_with_all_that_was_said(gearman_client):
 
 
 @on_each_transport
-def test_what_a_job_tells_while_it_runs_is_recorded(transport, gearman_client, gearman_worker):
+def test_updates_of_a_running_job_are_recorded(transport, gearman_client, gearman_worker):
     jobs.report.do_background(2)
     gearman_worker.run()
 
@@ -144,13 +144,13 @@ def test_neither_the_caller_nor_the_job_can_reach_the_others_values(gearman_clie
         (lambda: jobs.return_lambda.do_background(), SerializationError),
     ],
 )
-def test_what_cannot_work_fails_where_it_is_submitted(gearman_client, call, error):
+def test_a_call_that_cannot_work_fails_at_its_submission(gearman_client, call, error):
     with pytest.raises(error):
         call()
 
 
 @on_each_transport
-def test_what_a_job_raises_reaches_the_test(transport, gearman_client, gearman_worker):
+def test_an_exception_of_a_job_reaches_the_test(transport, gearman_client, gearman_worker):
     with pytest.raises(ValueError, match="boom") as raised:
         jobs.fail.do_background("boom")
         gearman_worker.run()
@@ -297,7 +297,7 @@ def test_a_job_is_performed_at_once_whatever_the_transport():
 # Jobs that submit jobs
 
 
-def test_what_a_child_raises_stops_neither_its_parent_nor_its_siblings(gearman_client, ran):
+def test_an_exception_of_a_child_stops_neither_its_parent_nor_its_siblings(gearman_client, ran):
     @gearman_job(name="parent")
     def parent(number):
         (jobs.fail if number == 2 else jobs.note).do_background(number)
@@ -311,7 +311,7 @@ def test_what_a_child_raises_stops_neither_its_parent_nor_its_siblings(gearman_c
     assert [job.failed for job in gearman_client.submitted] == [False] * 4 + [True, False]
 
 
-def test_what_a_job_waits_for_runs_before_its_siblings(gearman_client, ran):
+def test_a_job_that_another_one_waits_for_runs_before_its_siblings(gearman_client, ran):
     @gearman_job(name="waits")
     def waits(number):
         jobs.note.do(f"for {number}")

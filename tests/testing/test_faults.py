@@ -54,7 +54,7 @@ def test_a_lost_acknowledgement_leaves_the_submitter_in_doubt(
     assert gearman_client.assert_submitted(jobs.note, 1).finished
 
 
-def test_whoever_asks_for_it_submits_again(gearman_client, ran):
+def test_a_caller_may_submit_again(gearman_client, ran):
     with (
         gearman_client.lose_connection(after="submit"),
         pytest.raises(SubmitUncertain),
@@ -135,7 +135,7 @@ def test_a_crash_costs_a_job_with_retries_an_attempt(gearman_client, gearman_wor
             gearman_worker.advance(seconds=61)
 
 
-def test_what_a_job_raises_is_lost_with_its_worker(gearman_client, gearman_worker):
+def test_an_exception_of_a_job_is_lost_with_its_worker(gearman_client, gearman_worker):
     @gearman_job(name="raises", retries=1, backoff=60)
     def raises():
         raise ValueError("nobody hears of it")

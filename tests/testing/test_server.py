@@ -111,7 +111,7 @@ def test_a_program_that_is_chosen_and_missing_is_no_reason_to_skip(monkeypatch):
         GearmanServer()
 
 
-def test_where_gearmand_is_not_installed_the_included_one_runs(monkeypatch):
+def test_the_included_server_runs_if_gearmand_is_not_installed(monkeypatch):
     monkeypatch.delenv("GEARMAND", raising=False)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(programs, "_PLACES", "")
@@ -134,7 +134,7 @@ def test_another_server_at_its_port_is_not_taken_for_it(either, monkeypatch):
             assert backend_at(second).functions() == []
 
 
-def test_what_is_left_running_does_not_find_it_after_a_reset(either):
+def test_a_worker_left_running_does_not_find_it_after_a_reset(either):
     with GearmanServer() as server:
         left = backend_at(server).register(["f"])
         assert left.grab_job(0.1) is None

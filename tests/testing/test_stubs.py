@@ -104,7 +104,9 @@ def test_a_stub_meets_faults_as_a_worker_does(gearman_client):
 
 
 @on_each_transport
-def test_what_a_stub_cannot_answer_ends_that_job_alone(transport, gearman_client, gearman_worker):
+def test_an_answer_that_cannot_be_sent_ends_that_job_alone(
+    transport, gearman_client, gearman_worker
+):
     gearman_client.stub("php.pdf", returns=object())
     for background in (True, False):
         with pytest.raises(SerializationError):
@@ -116,7 +118,7 @@ def test_what_a_stub_cannot_answer_ends_that_job_alone(transport, gearman_client
     assert [job.failed for job in gearman_client.submitted] == [True, True, False]
 
 
-def test_what_a_stub_asserts_reaches_the_test(gearman_client):
+def test_a_failed_assertion_of_a_stub_reaches_the_test(gearman_client):
     def answer(page):
         assert page == "expected"
 

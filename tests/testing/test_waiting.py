@@ -46,7 +46,7 @@ def test_a_job_that_waits_for_its_own_worker_fails_at_once(gearman_client, gearm
 
 
 @pytest.mark.gearman("memory")
-def test_what_ran_before_anybody_waited_is_there(gearman_client, gearman_worker):
+def test_a_result_from_before_the_wait_is_there(gearman_client, gearman_worker):
     request = gearman_client.submit_job("tests.app.add", 1, wait_until_complete=False)
     assert request.wait(0).timed_out
 
@@ -127,7 +127,7 @@ def test_a_client_in_a_thread_is_served_by_the_tests_worker(gearman_client, gear
 
 
 @pytest.mark.gearman("memory")
-def test_who_waits_for_a_moment_only_is_reported_that_it_is_over(gearman_client):
+def test_a_short_wait_ends_with_a_timeout(gearman_client):
     with pytest.raises(JobTimeout):
         jobs.add.using(wait=0.05).do(1)
 

@@ -150,7 +150,7 @@ def test_a_retry_waits_for_its_time(transport, gearman_client, gearman_worker, r
     assert gearman_client.submitted == [job]
 
 
-def test_what_other_threads_delayed_runs_too(gearman_client, gearman_worker, ran):
+def test_delayed_jobs_of_other_threads_run_too(gearman_client, gearman_worker, ran):
     thread = threading.Thread(
         target=lambda: jobs.note.using(run_after=HOUR).do_background("from a thread")
     )

@@ -74,7 +74,7 @@ def test_a_wait_ends_in_frozen_time(settings, request, frozen, transport):
 
 
 @pytest.mark.gearman("memory")
-def test_who_awaits_a_job_without_a_worker_is_reported(gearman_client):
+def test_awaiting_a_job_without_a_worker_is_an_error(gearman_client):
     async def wait():
         await jobs.add.ado(1)
 

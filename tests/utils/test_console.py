@@ -33,7 +33,7 @@ def test_each_line_is_json(stream):
     assert {(line["level"], line["logger"]) for line in lines(stream)} == {("INFO", "stdout")}
 
 
-def test_what_is_json_passes_unchanged(stream):
+def test_lines_of_json_pass_unchanged(stream):
     stream.write('{"message": 1}\n{"message": 2}\n')
     stream.write('{"message": 3}\nplain\n')
     stream.write("[1]\n{broken}\n")
@@ -41,7 +41,7 @@ def test_what_is_json_passes_unchanged(stream):
     assert messages(stream) == [1, 2, '{"message": 3}\nplain', "[1]\n{broken}"]
 
 
-def test_what_has_no_end_is_written_when_it_is_flushed_or_long(stream):
+def test_a_line_without_an_end_is_written_when_it_is_flushed_or_long(stream):
     stream.write("begun")
     assert messages(stream) == []
     stream.flush()

@@ -114,7 +114,7 @@ def in_logging() -> None:
         (in_logging, ["logged"]),
     ],
 )
-def test_what_is_begun_is_ended_first(func, expected):
+def test_work_that_has_begun_ends_first(func, expected):
     took = interrupted(func)
 
     assert 0.3 < took < 10
@@ -294,7 +294,7 @@ def test_a_limit_that_strikes_while_a_server_is_reached_is_no_fault_of_the_serve
 
 
 @pytest.mark.gearmand
-def test_who_waits_for_another_job_is_interrupted(settings, own_gearmand):
+def test_a_job_that_waits_for_another_one_is_interrupted(settings, own_gearmand):
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [own_gearmand.address]
     client = GearmanClient()

@@ -39,7 +39,7 @@ def test_an_argument_stays_in_its_line(written, form, value):
     assert r"\n2026" in message()
 
 
-def test_what_is_fine_reaches_handlers_as_it_is(written):
+def test_safe_arguments_reach_handlers_unchanged(written):
     logger, message = written
 
     logger.info("%s has %d in %.1f s and %r", "mail", 3, 0.25, "a")

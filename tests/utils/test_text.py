@@ -43,7 +43,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("character", "shown"), HOSTILE)
-def test_what_is_not_shown_is_escaped(character, shown):
+def test_characters_that_are_not_shown_are_escaped(character, shown):
     assert printable(f"ä{character}日") == f"ä{shown}日"
     assert str_of(ValueError(character)) == shown
     assert printable(f"ä{character}日").isprintable()

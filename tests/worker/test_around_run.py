@@ -76,7 +76,7 @@ def test_a_failure_that_is_tried_again_is_retried(notes, gearman_client, gearman
     assert [note[4] for note in notes[::2]] == [1, 2, 3]
 
 
-def test_who_asks_to_run_again_is_retried(notes, gearman_client):
+def test_a_job_that_asks_to_run_again_is_retried(notes, gearman_client):
     jobs.try_again.do_background(2, 60)
 
     assert notes[1] == ("a", "retried", None, RetryJob)
@@ -124,7 +124,9 @@ def test_an_answer_that_cannot_travel_fails_the_job(settings, gearman_client):
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_what_it_raises_fails_the_job(error, when, settings, gearman_client, gearman_worker):
+def test_an_exception_of_middleware_fails_the_job(
+    error, when, settings, gearman_client, gearman_worker
+):
     class Raises(Middleware):
         def around_run(self, run, proceed):
             if when == "after":
@@ -140,7 +142,7 @@ def test_what_it_raises_fails_the_job(error, when, settings, gearman_client, gea
     assert "of the middleware" in str(raised.value)
 
 
-def test_what_it_raises_is_tried_again_as_what_the_job_raises(
+def test_an_exception_of_middleware_is_retried_like_one_of_the_job(
     settings, gearman_client, gearman_worker
 ):
     attempts = []

@@ -85,9 +85,7 @@ def test_a_job_is_run_with_what_its_workload_says(backend):
         ("tests.app.try_again", b"5", "RetryJob"),
     ],
 )
-def test_whatever_goes_wrong_fails_the_job_and_says_why(
-    backend, caplog, function, workload, message
-):
+def test_any_error_fails_the_job_and_says_why(backend, caplog, function, workload, message):
     warning, outcome = run(backend, function, workload)
 
     assert outcome == WorkFail()
@@ -408,7 +406,7 @@ class StrangeError(Exception, metaclass=Strange):
         {"retry_on": StrangeError},
     ],
 )
-def test_what_a_job_declares_may_raise_anything(backend, outcomes_of, options):
+def test_functions_of_a_declaration_may_raise_anything(backend, outcomes_of, options):
     def fail():
         raise ValueError
 

@@ -71,14 +71,14 @@ def run(request, settings, declare):
     return run
 
 
-def test_what_a_job_chooses_is_its_own(run):
+def test_the_choices_of_a_job_are_its_own(run):
     before = chosen()
     run(choose)
     assert chosen() == before
     assert run(chosen) == [before]
 
 
-def test_what_the_caller_chooses_is_not_the_jobs(run):
+def test_the_choices_of_the_caller_do_not_reach_the_job(run):
     before = chosen()
     with translation.override("fr"), timezone.override("Asia/Tokyo"), decimal.localcontext() as own:
         own.prec = 5
@@ -88,7 +88,7 @@ def test_what_the_caller_chooses_is_not_the_jobs(run):
     assert found == [before]
 
 
-def test_who_is_reported_is_in_the_context_of_the_run(run):
+def test_receivers_are_called_in_the_context_of_the_run(run):
     message: list[object] = []
 
     def note(**about):
@@ -176,7 +176,7 @@ async def double(number: int) -> int:
     return 2 * number
 
 
-def test_what_can_be_awaited_is(declare, settings):
+def test_an_awaitable_result_is_awaited(declare, settings):
     settings.GEARMAN_BACKEND = "eager"
     for func in (wrapped(double), lambda number: double(number), functools.partial(double)):
         declare(func)

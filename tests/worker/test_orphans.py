@@ -131,7 +131,7 @@ def test_half_a_result_queues_nothing(dead, own_gearmand, monkeypatch):
     wait_until(lambda: jobs_left(own_gearmand) == {FUNCTION: 1}, "it is queued again")
 
 
-def test_whoever_is_reported_hears_it_when_the_server_has(dead, own_gearmand):
+def test_receivers_are_called_when_the_server_has_the_report(dead, own_gearmand):
     worker = dead("tests.app.fail", background=False)
     left = []
 

@@ -142,7 +142,7 @@ def test_a_large_job_is_the_same_task_while_it_arrives_and_while_it_runs(scorebo
     assert scoreboard.task == before
 
 
-def test_what_was_reported_is_on_the_board_until_the_next_job(scoreboard, channel):
+def test_the_board_keeps_the_reported_part_until_the_next_job(scoreboard, channel):
     observer = SupervisedObserver(scoreboard, channel, Limits(), None)
     job = AssignedJob("h", "f", "u", b"")
     messages = []

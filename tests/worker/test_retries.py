@@ -277,7 +277,7 @@ def test_exponential_as_people_know_it():
         ({"timeout": float("inf")}, ValueError, "above 0"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_at_the_declaration(arguments, error, reported):
+def test_options_without_meaning_are_refused_at_the_declaration(arguments, error, reported):
     with pytest.raises(error, match=reported):
         Job(lambda: None, name="wrong", **arguments)
 
@@ -304,7 +304,7 @@ def test_delays_in_the_past_are_at_once():
         RetryJob("5")  # type: ignore[arg-type]
 
 
-def test_what_production_sees_of_a_job_that_waits(gearman_client):
+def test_the_error_of_a_job_that_a_caller_waits_for(gearman_client):
     with override_gearman("eager", raise_failures=False), pytest.raises(JobRaised, match="OSError"):
         jobs.flaky.do(1)
 

@@ -90,7 +90,7 @@ def test_queues_outside_the_fleet_are_found(settings):
         (["-q mail:0"], "1 process or more"),
     ],
 )
-def test_what_declares_no_worker_is_found_by_a_check(settings, workers, words):
+def test_a_check_finds_queues_that_no_worker_serves(settings, workers, words):
     settings.GEARMAN_WORKERS = workers
 
     [error] = check_settings()

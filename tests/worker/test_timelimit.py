@@ -26,7 +26,7 @@ def test_a_call_that_blocks_is_interrupted():
     assert time.monotonic() - started < 30
 
 
-def test_what_is_quick_enough_is_left_alone():
+def test_a_function_that_ends_in_time_is_left_alone():
     before = signal.getsignal(signal.SIGALRM)
     assert limited(60, int, ["7"], {}) == 7
 

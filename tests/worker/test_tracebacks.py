@@ -70,7 +70,7 @@ def test_the_settings_and_the_envelope_decide(memory, settings, setting, debug, 
     ],
     ids=lambda workload: repr(workload[:40]),
 )
-def test_what_is_no_envelope_is_a_strangers(memory, workload):
+def test_a_workload_without_an_envelope_is_another_programs(memory, workload):
     assert reported(workload)["traceback"] == ""
 
 

@@ -34,7 +34,7 @@ def odd(own_gearmand: Gearmand) -> Iterator[Connection]:
 
 @pytest.mark.gearmand
 @pytest.mark.parametrize("backend", ["gearman", "python-gearman"])
-def test_what_is_there_can_be_listed(odd, own_gearmand, settings, backend):
+def test_odd_names_can_be_listed(odd, own_gearmand, settings, backend):
     if backend == "python-gearman":
         pytest.importorskip("gearman")
     settings.GEARMAN_BACKEND = backend

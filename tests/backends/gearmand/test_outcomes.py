@@ -57,7 +57,7 @@ def test_a_job_that_waits_long_is_not_taken_for_lost(open_backend, worker_of, ge
     assert outcome(submission) == WorkComplete(b"done")
 
 
-def test_what_comes_late_of_a_cancelled_job_is_ignored(open_backend, worker_of, gearmand):
+def test_late_updates_of_a_cancelled_job_are_ignored(open_backend, worker_of, gearmand):
     function = uuid.uuid4().hex
     backend, worker = open_backend(gearmand.address), worker_of(function, gearmand.address)
     [cancelled] = submit(backend, JobSpec(function, b"cancelled"))

@@ -63,7 +63,7 @@ def test_functions_are_judged_by_themselves():
     ("seconds", "window"),
     [(0.0, MOST_HELD), (0.0001, MOST_HELD), (0.0025, 20), (0.0049, 10)],
 )
-def test_what_is_held_takes_no_longer_than_a_moment(seconds, window):
+def test_held_jobs_take_no_longer_than_a_moment(seconds, window):
     recent = RecentRuns()
     ran(recent, "f", *[seconds] * 50)
 
@@ -229,7 +229,7 @@ def test_one_slow_run_gives_back_what_is_held(backend, register, server):
 
 
 @pytest.mark.gearmand
-def test_what_is_held_is_run_when_no_more_is_asked_for(backend, register, server):
+def test_held_jobs_run_when_no_more_are_asked_for(backend, register, server):
     queue(backend, "f", 500)
     session = register("f")
     seen = work(session, 100)

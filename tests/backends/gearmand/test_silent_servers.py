@@ -144,7 +144,7 @@ def test_a_server_that_answers_again_is_used_again(open_backend, gearmand):
         backend.close()
 
 
-def test_what_wins_too_late_is_closed(open_backend, gearmand):
+def test_a_connection_that_wins_too_late_is_closed(open_backend, gearmand):
     def late(peer: Peer) -> None:
         time.sleep(1.0)
         peer.handshake()
@@ -478,7 +478,7 @@ def test_calls_that_timed_out_leave_nothing_behind(settings, production, own_gea
     close_backends()
 
 
-def test_who_holds_a_job_that_timed_out_can_wait_again(open_backend, own_gearmand):
+def test_a_caller_that_keeps_a_timed_out_job_can_wait_again(open_backend, own_gearmand):
     backend = open_backend(own_gearmand.address)
     kept, dropped = backend.submit([JobSpec("f", b"kept"), JobSpec("f", b"dropped")])
     for submission in (kept, dropped):

@@ -70,7 +70,7 @@ def test_of_a_broken_batch_the_acknowledged_jobs_are_known(open_backend):
             submission.next_update(PATIENCE)
 
 
-def test_what_a_server_acknowledged_before_it_died_is_known(open_backend):
+def test_acknowledgements_before_a_servers_death_are_known(open_backend):
     def serve(peer: Peer) -> None:
         if peer.number == 0:
             peer.handshake()

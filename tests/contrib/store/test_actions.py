@@ -148,7 +148,7 @@ def test_unreadable_arguments_are_sent_as_they_came(fail, gearman_worker, settin
     assert [each["attempt"] for each in record.errors] == [1, 2, 3]
 
 
-def test_what_has_not_failed_is_left_alone(fail, gearman_worker, has_run):
+def test_jobs_that_have_not_failed_are_left_alone(fail, gearman_worker, has_run):
     waiting = jobs.double.do_background(1)
     done = fail(jobs.double, 2)
 

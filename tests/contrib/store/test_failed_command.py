@@ -113,7 +113,7 @@ def test_discard_deletes_after_a_question(failed, monkeypatch):
     assert not JobRecord.objects.exists()
 
 
-def test_where_nobody_answers_nothing_is_deleted(failed, monkeypatch):
+def test_nothing_is_deleted_without_an_answer(failed, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(CommandError, match="Pass --yes"):
         run("gearman_failed", "discard", "--all")
@@ -142,7 +142,7 @@ def test_wrong_calls_say_what_is_wrong(arguments, message):
         run("gearman_failed", *arguments)
 
 
-def test_what_cannot_run_again_is_reported(gearman_worker):
+def test_a_failure_that_cannot_run_again_is_reported(gearman_worker):
     request = jobs.keeps_no_arguments.do_background("anna")
     gearman_worker.run()
 
@@ -166,7 +166,7 @@ def test_expired_records_are_pruned_in_batches(failed, gearman_worker, monkeypat
     assert json.loads(run("gearman_prune", "--json")) == {"deleted": 0}
 
 
-def test_what_is_kept_for_ever_does_not_expire(settings, gearman_worker, has_run):
+def test_records_without_a_limit_do_not_expire(settings, gearman_worker, has_run):
     settings.GEARMAN_FAILURE_TTL = None
     jobs.fail.do_background()
     gearman_worker.run()

@@ -170,7 +170,7 @@ def test_served():
     result.assert_outcomes(passed=2)
 
 
-def test_what_was_submitted_before_a_test_asks_is_recorded_too(project):
+def test_submissions_before_a_test_asks_are_recorded_too(project):
     result = run(
         project,
         """

@@ -71,7 +71,7 @@ def test_marker(gearman_worker):
 """
 
 
-def test_where_there_is_no_gearmand_it_is_the_included_server(project, monkeypatch):
+def test_the_included_server_runs_without_gearmand(project, monkeypatch):
     without_gearmand(project, monkeypatch)
 
     result = run(project, REAL)

@@ -66,7 +66,7 @@ def test_delayed_jobs_and_ticks_keep_their_order(gearman_client, gearman_worker)
     assert names.index("delayed") not in (0, len(names) - 1)
 
 
-def test_what_a_scheduled_job_raises_reaches_the_test(gearman_client, gearman_worker, settings):
+def test_an_exception_of_a_scheduled_job_reaches_the_test(gearman_client, gearman_worker, settings):
     @gearman_job(name="shop.broken")
     def broken() -> None:
         raise LookupError("no such shop")
