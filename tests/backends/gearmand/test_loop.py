@@ -352,7 +352,7 @@ async def leave_and_wait_again(half: LoopBackend) -> Any:
     return await submission.wait_update(10)
 
 
-def test_who_stopped_waiting_may_wait_again():
+def test_a_caller_that_stopped_waiting_may_wait_again():
     def then(peer: Peer) -> None:
         time.sleep(0.3)
         peer.reply(PacketType.WORK_COMPLETE, b"H:fake:1", b"late")
@@ -361,7 +361,7 @@ def test_who_stopped_waiting_may_wait_again():
         assert run(leave_and_wait_again, server.address) == WorkComplete(b"late")
 
 
-def test_who_waits_again_learns_that_the_server_has_forgotten_the_job():
+def test_a_second_wait_learns_that_the_server_has_forgotten_the_job():
     with (
         FakeServer(acknowledge_then(answer_status)) as server,
         pytest.raises(JobLost, match="no longer knows job"),
@@ -370,7 +370,7 @@ def test_who_waits_again_learns_that_the_server_has_forgotten_the_job():
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3])
-def test_who_waits_again_learns_that_the_connection_has_ended(seconds):
+def test_a_second_wait_learns_that_the_connection_has_ended(seconds):
     """It ends while nobody waits, or while somebody waits again."""
 
     def then(peer: Peer) -> None:
