@@ -37,7 +37,8 @@ def main() -> str | None:
         site, server = map(free_address, ports)
     except OSError as error:
         return f"{error}. Stop the program that uses it, or choose free ports: --free-ports"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C does
+    for number in (signal.SIGTERM, signal.SIGHUP):  # also when the terminal is closed
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C does
     with ExitStack() as stack:
         data = options.data or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         data.mkdir(parents=True, exist_ok=True)

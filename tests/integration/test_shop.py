@@ -53,8 +53,8 @@ class Demo:
         pid = self.process.pid
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)  # as Ctrl-C does
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
         return self.process.wait(40)
 
 
@@ -137,11 +137,12 @@ def test_a_visitor_sees_jobs_at_work(browser, demo, see, tmp_path):
     assert browser.get_log("browser") == []
 
 
-def test_ctrl_c_ends_everything(demo):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "terminal"])
+def test_ctrl_c_and_a_closed_terminal_end_everything(demo, number):
     children = demo.children()
     assert len(children) == 2
 
-    assert demo.stop() == 0
+    assert demo.stop(number) == 0
 
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
     assert "Traceback" not in demo.output
