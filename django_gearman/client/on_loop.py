@@ -7,7 +7,6 @@ import math
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any
 
 from ..backends.base import AwaitableSubmission, Submission, Update
 from ..exceptions import BackendError, GearmanError, JobError, JobLost
@@ -115,8 +114,3 @@ class Updates(Iterator[Update], AsyncIterator[Update]):
 
     def _next(self) -> Update | None:
         return next(self._synchronous, None)
-
-
-def is_awaitable(submission: Any) -> bool:
-    """Return True if tasks can await a submission without a thread."""
-    return isinstance(submission, AwaitableSubmission)
