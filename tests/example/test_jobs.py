@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 
 from django_gearman import JobContext
@@ -70,12 +71,14 @@ def test_a_running_job_shows_its_progress(client, monkeypatch):
         shown.append(page_of(client))
 
     monkeypatch.setattr(JobContext, "set_status", report)
-    monkeypatch.setattr("gearman_example.shop.gearman_jobs.BATCH", 1000)
-    client.post("/imports/sample")
+    lines = "".join(f"A-{number},Lamp,1\n" for number in range(2500))
+    file = SimpleUploadedFile("products.csv", f"number,name,price\n{lines}".encode())
+    monkeypatch.setattr("gearman_example.shop.gearman_jobs.BATCH", 1250)
+    client.post("/imports/", {"file": file})
 
-    assert '<progress max="9998" value="0"' in shown[0]
-    assert '<progress max="9998" value="3000"' in shown[3]
-    assert "3,000 of 9,998" in shown[3]
+    assert '<progress max="2500" value="0"' in shown[0]
+    assert '<progress max="2500" value="1250"' in shown[1]
+    assert "1,250 of 2,500" in shown[1]
     assert "<progress" not in page_of(client)
 
 
