@@ -6,6 +6,7 @@ import datetime
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import transaction
 from django.utils import timezone
 
 from django_gearman.contrib.tasks_backend import GearmanTask, GearmanTaskBackend, task
@@ -344,3 +345,53 @@ def test_a_receiver_that_raises_changes_nothing(tasks, ran, signal, caplog):
     result.refresh()
     assert (result.status, ran) == (SUCCESSFUL, [1])
     assert "receiver" in caplog.text
+
+
+# Without the store
+
+
+@pytest.fixture
+def no_store(monkeypatch):
+    """Behave as if the app contrib.store were not installed."""
+    from django_gearman.contrib.tasks_backend import backend
+    from django_gearman.jobs import keeping
+
+    monkeypatch.setattr(backend, "is_stored", lambda: False)
+    monkeypatch.setattr(keeping, "keeper", None)
+
+
+@pytest.mark.django_db
+def test_without_the_store_a_task_costs_no_query(no_store, tasks, ran, django_assert_num_queries):
+    with django_assert_num_queries(0):
+        result = work.echo.enqueue(1)
+        tasks.run_all()
+        result.refresh()
+
+    assert result.return_value == 1
+
+
+def test_without_the_store_results_of_other_processes_cannot_be_read(no_store):
+    with override_gearman("gearman", servers=["127.0.0.1:1"]):
+        backend = task_backends["default"]
+
+        assert not backend.supports_get_result
+        with pytest.raises(NotImplementedError, match="does not support retrieving"):
+            backend.get_result("x")
+
+
+# Transactions
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_projects_submission_on_commit_is_that_of_tasks_too(settings, tasks, ran):
+    settings.GEARMAN_SUBMIT_ON_COMMIT = True
+
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        work.echo.enqueue("undone")
+        1 / 0  # noqa: B018
+    with transaction.atomic():
+        result = work.echo.enqueue("done")
+        assert tasks.run_all() == 0
+
+    assert (tasks.run_all(), ran) == (1, ["done"])
+    assert tasks.get_result(result.id).status == SUCCESSFUL

@@ -104,6 +104,7 @@ def test_a_backend_without_queues_runs_its_tasks(tasks, ran, gearman_worker):
 # Checks
 
 
+@pytest.mark.django_db
 def test_these_settings_have_no_faults():
     ours = re.compile(r"django_gearman\.[EW]1\d\d")
     assert [each for each in run_checks() if ours.fullmatch(each.id or "")] == []
