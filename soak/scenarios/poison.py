@@ -8,7 +8,7 @@ from django_gearman.exceptions import JobRaised
 
 from ..ground import Ground
 from ..report import Report
-from .reloads import Waiting
+from .ordinary import Ordinary
 
 TITLE = "jobs that kill, hang or starve their process are stopped, and others served meanwhile"
 
@@ -30,9 +30,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     limit = {"MEMORY_LIMIT": str(MEMORY_MB)}
     worker = ground.worker(server.address, "-w", str(WORKERS), **limit)
     ground.serving(server, worker, WORKERS)
-    ordinary = [Waiting(server) for _ in range(2)]
-    time.sleep(2.0)
-    calm = [seconds for client in ordinary for seconds in client.took]
+    ordinary = Ordinary(server)
     started = time.monotonic()
     waited = []
     for _ in range(rounds):
@@ -53,12 +51,9 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         _ = server.client.submit_job("work.exits", poll_timeout=60.0).result
     except JobRaised as error:
         message = error.exception_type
-    all_took = [seconds for client in ordinary for seconds in client.took[:]]
-    for client in ordinary:
-        client.stop()
+    ordinary.stop()
     ground.serving(server, worker, WORKERS)
     code, _ = worker.stop()
-    errors = [error for client in ordinary for error in client.errors]
 
     report.number("poison jobs submitted, in the background", rounds * len(EXPECTED))
     for name, runs in EXPECTED.items():
@@ -67,12 +62,8 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         report.check(ran == runs * rounds, f"{name} runs {runs} times", ran / rounds)
     report.seconds("until a round of them was done with", waited)
     report.number("processes that died of it", worker.output.count("; starting another one"))
-    report.number("ordinary jobs meanwhile", len(all_took))
-    report.seconds("what they waited before the poison", calm)
-    report.seconds("what they waited with it", all_took[len(calm) :])
-    report.number("ordinary jobs that failed", len(errors))
+    ordinary.report(report)
     report.number("a client that waits for poison is told", message.rpartition(".")[2])
 
-    report.check(not errors, "ordinary jobs are unaffected", errors[:3])
     report.check(message.endswith("WorkerDied"), "who waits for a poison job learns of it", message)
     report.check(code == 0, "the worker exits with 0", code)

@@ -11,7 +11,7 @@ from django_gearman.protocol.address import ServerAddress
 
 from ..ground import Ground, JobServer
 from ..report import Report
-from .reloads import Waiting
+from .ordinary import Ordinary
 
 TITLE = "jobs that break reading, reporting and telling end, and others are served meanwhile"
 
@@ -34,9 +34,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     limit = {"MEMORY_LIMIT": str(MEMORY_MB)}
     worker = ground.worker(server.address, "-w", str(WORKERS), **limit)
     ground.serving(server, worker, WORKERS)
-    ordinary = [Waiting(server) for _ in range(2)]
-    time.sleep(2.0)
-    calm = [seconds for client in ordinary for seconds in client.took]
+    ordinary = Ordinary(server)
     reasons = []
     waited = []
     for _ in range(rounds):
@@ -53,12 +51,9 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
 
         ground.wait(ended, worker, "all of them have ended")
         waited.append(time.monotonic() - started)
-    all_took = [seconds for client in ordinary for seconds in client.took[:]]
-    for client in ordinary:
-        client.stop()
+    ordinary.stop()
     ground.serving(server, worker, WORKERS)
     code, _ = worker.stop()
-    errors = [error for client in ordinary for error in client.errors]
     deaths = worker.output.count("; starting another one")
 
     report.number("jobs of nested brackets, which fail with them", rounds * len(DEPTHS))
@@ -66,10 +61,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.number(f"jobs of {LARGE_BYTES // 10**6} MB, in {MEMORY_MB} MB of memory", rounds)
     report.seconds("until a round of them had ended", waited)
     report.number("processes that died of it", deaths)
-    report.number("ordinary jobs meanwhile", len(all_took))
-    report.seconds("what they waited before", calm)
-    report.seconds("what they waited with it", all_took[len(calm) :])
-    report.number("ordinary jobs that failed", len(errors))
+    ordinary.report(report)
     report.number("a client that waits for a large job is told", reasons[0])
 
     marks = ground.marks()
@@ -82,7 +74,6 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.check(set(reasons) == {"WorkerDied"}, "a job that cannot be read fails", reasons)
     # Three for each large job, and the one that reports kills_who_tells.
     report.check(deaths == rounds * 4, "nothing else costs a process", deaths)
-    report.check(not errors, "ordinary jobs are unaffected", errors[:3])
     report.check(code == 0, "the worker exits with 0", code)
 
 
