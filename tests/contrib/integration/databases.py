@@ -69,10 +69,10 @@ class Project:
     def lines(self) -> list[str]:
         return self.trail.read_text().splitlines() if self.trail.exists() else []
 
-    def run(self, *command: str, code: int = 0) -> str:
+    def run(self, *command: str, code: int = 0, seconds: float = 120) -> str:
         """Run a command to its end, which must have this exit code; return its output."""
         process = self.start(*command)
-        ended = process.wait(120)
+        ended = process.wait(seconds)
         output = self.output(process)
         assert ended == code, output
         return output
@@ -80,9 +80,10 @@ class Project:
     def manage(self, *arguments: str, code: int = 0) -> str:
         return self.run(sys.executable, "manage.py", *arguments, code=code)
 
-    def python(self, source: str, code: int = 0) -> str:
+    def python(self, source: str, code: int = 0, seconds: float = 120) -> str:
         """Run a program, after Django has been set up."""
-        return self.run(sys.executable, "-c", self.program(source), code=code)
+        command = sys.executable, "-c", self.program(source)
+        return self.run(*command, code=code, seconds=seconds)
 
     def program(self, source: str) -> str:
         start = "import django; django.setup()\n"
