@@ -244,6 +244,7 @@ def test_no_room_at_all_loses_no_attempt(launch, client, own_gearmand, trail):
     name = "tests.integration.untellable_jobs.fail_and_retry_as"
     worker = launch("gearman_worker")
     workers_ready(own_gearmand, 1)
+    wait_until(lambda: f"{name}@delayed" in own_gearmand.totals(), "both names are registered")
     own_gearmand.ask(f"maxqueue {name} 1")
     own_gearmand.ask(f"maxqueue {name}@delayed 1")
     in_a_while = datetime.timedelta(seconds=4)
