@@ -173,13 +173,13 @@ def test_every_server_that_failed_is_named_with_its_reason(unused_port):
 
 
 def test_a_name_whose_look_up_hangs_takes_no_longer_than_the_limit(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(1) or [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
     began = time.monotonic()
 
     with pytest.raises(ServerUnavailable, match=r"name was not looked up in 0\.2 s"):
         run(submit, "jobs.example:4730", connect_timeout=0.2)
 
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 2.5
 
 
 def test_a_name_is_looked_up_and_each_of_its_addresses_tried():
