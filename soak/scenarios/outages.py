@@ -24,7 +24,9 @@ def outage(
     begin: Callable[[], None],
     end: Callable[[], None],
     seconds: float,
+    idle: float,
 ) -> None:
+    """Report on an outage; `idle` is the CPU time of the busiest idle process, per cent."""
     is_back = f"job server {server.address} is back"
     lost = worker.log_lines("trying again until it is back")
     back = worker.log_lines(is_back)
@@ -36,7 +38,9 @@ def outage(
     report.number("... of the busiest of them", busiest)
     report.number("processes that say so", len(said))
     report.number("lines in which they say so", said.total())
-    report.check(busiest < 1.0, f"{how}: each process uses under 1 % of a CPU", busiest)
+    # Some hosts charge milliseconds for each wake-up: then a process that only sleeps has more.
+    most = max(1.0, 2 * idle)
+    report.check(busiest < most, f"{how}: each process uses under {most:.1f} % of a CPU", busiest)
     report.check(
         sorted(said.values()) == [1] * WORKERS, f"{how}: each process says so once", dict(said)
     )
@@ -61,11 +65,11 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     worker = ground.worker(server.address, "-w", str(WORKERS))
     ground.serving(server, worker, WORKERS)
     time.sleep(2.0)
-    percent, _ = worker.cpu_percent(seconds / 3)
+    percent, idle = worker.cpu_percent(seconds / 3)
     report.number("CPU time with nothing to do, per cent", percent)
     down = {"how": "down", "begin": server.kill, "end": server.start}
     hung = {"how": "hung", "begin": server.pause, "end": server.resume}
     for kind in (down, hung):
-        outage(report, ground, server, worker, seconds=seconds, **kind)  # type: ignore[arg-type]
+        outage(report, ground, server, worker, seconds=seconds, idle=idle, **kind)  # type: ignore[arg-type]
     code, _ = worker.stop()
     report.check(code == 0, "the worker exits with 0", code)

@@ -116,7 +116,7 @@ def test_a_server_that_dies_is_replaced_and_loses_no_stored_job(start, trail, tm
 
 def test_a_reload_replaces_the_workers_and_keeps_the_server(start, trail):
     site = start("-w", "2")
-    site.ready(2)
+    wait_until(lambda: "ready: 2 of 2" in site.output, "the first workers")
     server, before = site.server_pid(), set(site.children())
     site.submit(b"waits", b"for a worker")
 

@@ -81,12 +81,11 @@ class GearmandWorkerSession(WorkerSession):
         self._watched: dict[int, WorkerConnection] = {}  # by descriptor
         self._names = functions
         self._in_hand = JobsInHand[WorkerConnection]()
-        self._recent = RecentRuns()
-        self._began = 0.0
+        self._recent, self._began = RecentRuns(), 0.0
         self._served: WorkerConnection | None = None  # the link of the last job
+        self._function = ""  # of the last job
         self._turn_ends = 0.0  # the time to ask the other links
-        self._look_at = 0.0
-        self._tend_at = 0.0
+        self._look_at = self._tend_at = 0.0
         self._is_to_move = False
         self._is_arriving = False  # a large job, which was announced
         self._asks = True
@@ -211,6 +210,9 @@ class GearmandWorkerSession(WorkerSession):
         job = link.held.popleft()
         self._in_hand.take(job, link)
         self._began = now
+        if job.function != self._function:  # it may take long, or end this process
+            self._function = job.function
+            self.flush()
         if link is not self._served:
             self._served, self._turn_ends = link, now + _TURN_SECONDS
         if len(self._links) > 1 and not link.held:
@@ -323,8 +325,7 @@ class GearmandWorkerSession(WorkerSession):
 
     def _move(self) -> None:
         """Move each function to the connection for quick or slow ones; none of its jobs is current."""
-        self._is_to_move = False
-        self._tend_at = 0.0
+        self._is_to_move, self._tend_at = False, 0.0
         for link in [each for each in self._links if not (each.is_quick or each.is_delayed)]:
             lane = self._lanes.get(link)
             if lane is None:
