@@ -7,8 +7,8 @@ import time
 from django_gearman.exceptions import JobRaised
 
 from ..ground import Ground
+from ..ordinary import Ordinary
 from ..report import Report
-from .ordinary import Ordinary
 
 TITLE = "jobs that kill, hang or starve their process are stopped, and others served meanwhile"
 

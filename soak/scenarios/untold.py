@@ -10,8 +10,8 @@ from django_gearman.exceptions import GearmanError
 from django_gearman.protocol.address import ServerAddress
 
 from ..ground import Ground, JobServer
+from ..ordinary import Ordinary
 from ..report import Report
-from .ordinary import Ordinary
 
 TITLE = "jobs that break reading, reporting and telling end, and others are served meanwhile"
 

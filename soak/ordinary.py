@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from ..ground import JobServer
-from ..report import Report
-from .reloads import Waiting
+from .ground import JobServer
+from .report import Report
+from .scenarios.reloads import Waiting
 
 CLIENTS = 2
 CALM_SECONDS = 2.0
