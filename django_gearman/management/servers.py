@@ -26,7 +26,7 @@ from ..utils.waiting import submit_by
 
 @dataclass(frozen=True)
 class ServerState:
-    """The state of one server; with an `error` it is down, or has not told everything."""
+    """The state of one server; with an `error` it is down, or its answer is incomplete."""
 
     address: ServerAddress
     answer: ServerAnswer = field(default_factory=ServerAnswer)

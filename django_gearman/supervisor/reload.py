@@ -57,7 +57,7 @@ def is_taking_over() -> bool:
 
 
 def previous_release() -> Mapping[str, Any]:
-    """Return what the program that this one has replaced told about itself; {} for an older one."""
+    """Return the data that the replaced program left about itself; {} from an older release."""
     about: Mapping[str, Any] = json.loads(os.environ[_VARIABLE]).get("about", {})
     return about
 

@@ -51,7 +51,7 @@ class _Question:
         self.submission = submission
 
     def lose(self, cause: BackendError) -> None:
-        """Nothing is lost: the job is told by the channel."""
+        """Do nothing: the channel informs each of its jobs."""
 
 
 class LoopChannel(asyncio.Protocol):

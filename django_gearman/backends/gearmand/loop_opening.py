@@ -109,7 +109,7 @@ def _tls(server: ServerAddress) -> dict[str, Any]:
 
 
 async def _look_up(server: ServerAddress, timeout: float) -> list[Address]:
-    """Look a name up in a thread of ours: the loop's own threads may all be taken."""
+    """Look a name up in a separate thread: the threads of the loop may all be busy."""
     if _is_address(server.host):
         return look_up(server, timeout)
     loop = asyncio.get_running_loop()
