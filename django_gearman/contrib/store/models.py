@@ -64,7 +64,13 @@ class JobRecord(models.Model):
     class Meta:
         db_table = "gearman_jobrecord"
         verbose_name = "job"
-        permissions = (("view_call", "Can view the arguments of jobs"),)
+        permissions = (
+            ("retry_jobrecord", "Can run failed jobs again"),
+            ("discard_jobrecord", "Can discard failed jobs"),
+            ("cancel_jobrecord", "Can cancel jobs"),
+            ("control_worker", "Can control workers, queues and schedules"),
+            ("view_call", "Can view the arguments of jobs"),
+        )
         indexes = (
             models.Index(fields=["expires_at"], name="gearman_jobrecord_expires"),
             models.Index(fields=["status", "-enqueued_at"], name="gearman_jobrecord_status"),

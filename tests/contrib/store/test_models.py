@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -56,3 +57,12 @@ def test_a_schedule_has_one_tick_at_a_time():
     with pytest.raises(IntegrityError), transaction.atomic():
         Tick.objects.create(schedule="nightly", due_at=due, job_id="2")
     Tick.objects.create(schedule="hourly", due_at=due, job_id="2")
+
+
+def test_there_is_a_permission_for_each_action_of_people():
+    permissions = Permission.objects.filter(content_type__app_label="gearman_store")
+
+    assert {
+        *("retry_jobrecord", "discard_jobrecord", "cancel_jobrecord"),
+        *("control_worker", "view_call", "view_jobrecord"),
+    } <= {*permissions.values_list("codename", flat=True)}

@@ -97,7 +97,13 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "job",
                 "db_table": "gearman_jobrecord",
-                "permissions": (("view_call", "Can view the arguments of jobs"),),
+                "permissions": (
+                    ("retry_jobrecord", "Can run failed jobs again"),
+                    ("discard_jobrecord", "Can discard failed jobs"),
+                    ("cancel_jobrecord", "Can cancel jobs"),
+                    ("control_worker", "Can control workers, queues and schedules"),
+                    ("view_call", "Can view the arguments of jobs"),
+                ),
                 "indexes": [
                     models.Index(fields=["expires_at"], name="gearman_jobrecord_expires"),
                     models.Index(
