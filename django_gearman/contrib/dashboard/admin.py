@@ -1,0 +1,27 @@
+"""The pages, in the admin."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from .models import Overview, Page
+from .pages.base import PageAdmin
+from .pages.overview import OverviewAdmin
+
+ADMINS: dict[type[Page], type[PageAdmin]] = {
+    Overview: OverviewAdmin,
+}
+
+
+def register(site: admin.AdminSite) -> None:
+    """
+    Add the pages to an AdminSite; call this in an `admin.py` of your project.
+
+    The default site, `django.contrib.admin.site`, has them without a call, also where AdminConfig's
+    `default_site` names a class of yours.
+    """
+    for model, page in ADMINS.items():
+        site.register(model, page)
+
+
+register(admin.site)

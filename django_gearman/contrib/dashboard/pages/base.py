@@ -1,0 +1,129 @@
+"""The frame of all pages: addresses, permissions, navigation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from ..models import PAGES, Page
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Page]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+READ = ("GET", "HEAD")
+View = Callable[..., HttpResponse]
+
+
+class PageAdmin(_ModelAdmin):
+    """
+    A page of the admin.
+
+    The page's address has the name `admin:gearman_NAME`. Further views come from `routes`.
+    """
+
+    #: The page's name, in its address and for its template.
+    name: str
+    #: The permission to see the page, such as "gearman_store.view_jobrecord".
+    permission = "gearman_store.view_jobrecord"
+    #: The page asks for itself again every few seconds.
+    refreshes = True
+
+    def context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the page's template shows."""
+        raise NotImplementedError
+
+    def routes(self) -> Sequence[URLPattern]:
+        """Return the page's further addresses, made by `route`."""
+        return ()
+
+    def route(
+        self,
+        address: str,
+        view: View,
+        name: str,
+        *,
+        permission: str | None = None,
+        methods: Sequence[str] = READ,
+    ) -> URLPattern:
+        """
+        Return an address below the page's own, with the name `admin:NAME`.
+
+        It is for users of the admin with `permission`, by default the page's; others get a 403. A POST
+        needs a CSRF token, and methods other than `methods` get a 405.
+        """
+        needed = permission or self.permission
+
+        def guarded(request: HttpRequest, /, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.has_perm(needed):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        checked = require_http_methods([*methods])(guarded)
+        return path(address, self.admin_site.admin_view(checked), name=name)
+
+    def show(
+        self, request: HttpRequest, template: str, context: dict[str, Any], **more: Any
+    ) -> TemplateResponse:
+        """Return a page in the frame; `template` is the name of a file, `more` goes to the response."""
+        request.current_app = self.admin_site.name
+        frame = {
+            **self.admin_site.each_context(request),
+            "title": str(self.opts.verbose_name).capitalize(),
+            "page": self.name,
+            "pages": self._navigation(request),
+            "refreshes": self.refreshes,
+            "now": timezone.now(),
+            "opts": self.opts,
+        }
+        return TemplateResponse(
+            request, f"gearman_dashboard/{template}", {**frame, **context}, **more
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        def view(request: HttpRequest) -> HttpResponse:
+            return self.show(request, f"{self.name}.html", self.context(request))
+
+        # The admin's index asks for the page's address by the second name.
+        return [
+            self.route("", view, f"gearman_{self.name}"),
+            self.route("", view, f"{self.opts.app_label}_{self.opts.model_name}_changelist"),
+            *self.routes(),
+        ]
+
+    def _navigation(self, request: HttpRequest) -> list[tuple[str, str]]:
+        """Return the name and the title of each page that the user may see."""
+        pages = [
+            self.admin_site.get_model_admin(model)
+            for model in PAGES
+            if self.admin_site.is_registered(model)
+        ]
+        return [
+            (page.name, str(page.opts.verbose_name).capitalize())
+            for page in pages
+            if isinstance(page, PageAdmin) and page.has_view_permission(request)
+        ]
+
+    def has_view_permission(self, request: HttpRequest, obj: Page | None = None) -> bool:
+        return request.user.has_perm(self.permission)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Page | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Page | None = None) -> bool:
+        return False
