@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,13 +29,15 @@ class Account:
     """
     The ended tasks of all processes: also of those that were replaced, and of earlier programs.
 
-    `interrupted` tasks were killed with their process when the supervisor stopped.
+    `interrupted` tasks were killed with their process when the supervisor stopped. `deaths` are the
+    ends of processes that nobody asked for, by their reason.
     """
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.tally = Tally()
         self.interrupted = 0
+        self.deaths: Counter[str] = Counter()
 
     def close(self, process: Process) -> None:
         """Count the tasks of a process that has ended, and close all that connects to it."""
@@ -49,9 +52,10 @@ class Account:
 
     def dump(self) -> dict[str, Any]:
         """Return the account for the next program, after a reload."""
-        return {"began": self.began, "tally": self.tally}
+        return {"began": self.began, "tally": self.tally, "deaths": self.deaths}
 
     def load(self, left: Mapping[str, Any]) -> None:
         """Continue the account of the previous program; an older release has left none."""
         self.began = left.get("began", self.began)
         self.tally = Tally(*left.get("tally", ()))
+        self.deaths = Counter(left.get("deaths", {}))

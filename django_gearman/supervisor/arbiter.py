@@ -27,11 +27,13 @@ from .overview import send_overview
 from .process import (
     LEAVE_SECONDS,
     UNKNOWN_CODE,
+    InChild,
     Process,
     Slot,
     WorkerExit,
     how_ended,
     reap_strangers,
+    reason_of_death,
     replacement_delay,
     spawn,
 )
@@ -68,7 +70,8 @@ class Supervisor:
 
     If a process dies while it runs a task, a separate process calls `on_death` with the exit.
     `describe` returns a text for a task. `report` gets the status every half second. `in_child` is
-    called first in each process. Exceptions of these functions are only logged.
+    called first in each process, with its number: the lowest one that no other live process has.
+    Exceptions of these functions are only logged.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Supervisor:
         describe: Callable[[bytes], str] = repr,
         report: Callable[[Status], object] = lambda status: None,
         reload: Reload | None = None,
-        in_child: Callable[[], object] = lambda: None,
+        in_child: InChild = lambda number: None,
     ) -> None:
         self._slots = sorted(slots, key=lambda slot: not slot.is_service)
         self._workers = [slot for slot in self._slots if slot.is_worker]
@@ -110,7 +113,7 @@ class Supervisor:
                     with self._surviving("look"):
                         self._look()
                     with self._surviving("report"):
-                        self._report_status()
+                        self._report(self._status())
                     with self._surviving("wait"):
                         self._wait(wake)
             except BaseException:
@@ -147,7 +150,8 @@ class Supervisor:
     def _look(self) -> None:
         for process in list(self._processes):
             if process.listen():
-                send_overview(process.channel, self._processes)
+                deaths = self.account.deaths
+                send_overview(process.channel, self._processes, self._status(), deaths)
             code = process.reap()
             if code is not None:
                 self._ended(process, code)
@@ -179,10 +183,10 @@ class Supervisor:
             if not self._reporters:  # the new code would not know these
                 self._reload.look(self._processes, self.account)
 
-    def _report_status(self) -> None:
+    def _status(self) -> Status:
         counted = [p for p in self._processes if not p.is_leaving and p.is_worker]
         serving = sum(process.is_serving for process in counted)
-        self._report(Status(len(self._workers), serving, self._is_stopping))
+        return Status(len(self._workers), serving, self._is_stopping)
 
     def _wait(self, wake: socket.socket) -> None:
         """Wait for a signal, for a message of a process, or for the next deadline."""
@@ -294,6 +298,8 @@ class Supervisor:
         how = how_ended(code)
         if is_overdue and code == -signal.SIGKILL:
             how = "was killed: its time limit was over"
+        if code and not process.is_killed:
+            self.account.deaths[reason_of_death(code, board, is_overdue)] += 1
         if task and self._on_death is not None:
             key, reported = hashlib.blake2b(task).digest(), board.has_reported
             self._times[key] += 1

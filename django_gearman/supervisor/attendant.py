@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from .account import Status
 from .forking import delay_after, name_process
-from .overview import Seen, ask_overview
+from .overview import Overview, Seen, ask_overview
 from .process import Run, Slot, Stop
 from .scoreboard import Scoreboard
 
@@ -95,14 +96,20 @@ class Attendant:
     @contextlib.contextmanager
     def processes(self) -> Iterator[list[Seen]]:
         """Yield the supervisor's processes with their scoreboards, which are open in this block."""
-        seen: list[Seen] = []
+        with self.overview() as found:
+            yield found.processes
+
+    @contextlib.contextmanager
+    def overview(self) -> Iterator[Overview]:
+        """Yield the supervisor's processes, as `processes` does, its status, and its dead processes."""
+        found = Overview([], Status(0, 0, False), {})
         if self._channel is not None:
             with self._asking:
-                seen = ask_overview(self._channel)
+                found = ask_overview(self._channel)
         try:
-            yield seen
+            yield found
         finally:
-            for each in seen:
+            for each in found.processes:
                 each.scoreboard.close()
 
     def run(self) -> None:

@@ -12,9 +12,11 @@ import json
 import select
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from typing import NamedTuple
 
+from .account import Status
 from .process import ASK, Process
 from .scoreboard import Scoreboard
 
@@ -30,11 +32,25 @@ class Seen(NamedTuple):
     name: str
     is_worker: bool
     age: float
+    number: int
     scoreboard: Scoreboard
 
 
-def send_overview(channel: socket.socket, processes: Iterable[Process]) -> None:
-    """Send the scoreboards of all processes to the one at the other end."""
+class Overview(NamedTuple):
+    """A supervisor as one of its processes sees it; `deaths` are numbers of processes, by reason."""
+
+    processes: list[Seen]
+    status: Status
+    deaths: Mapping[str, int]
+
+
+def send_overview(
+    channel: socket.socket,
+    processes: Iterable[Process],
+    status: Status,
+    deaths: Mapping[str, int],
+) -> None:
+    """Send the scoreboards of all processes, and the rest of the overview, to the other end."""
     listed = list(processes)
     now = time.monotonic()
     parts = [listed[start : start + _MOST] for start in range(0, len(listed), _MOST)]
@@ -43,13 +59,20 @@ def send_overview(channel: socket.socket, processes: Iterable[Process]) -> None:
             [each.pid, each.slot.name if each.slot else "", each.is_worker, now - each.born]
             for each in part
         ]
-        message = json.dumps({"more": place + 1 < len(parts), "processes": rows}).encode()
+        answer = {
+            "more": place + 1 < len(parts),
+            "processes": rows,
+            "numbers": [each.number for each in part],
+            "status": astuple(status),
+            "deaths": deaths,
+        }
+        message = json.dumps(answer).encode()
         with contextlib.suppress(OSError):  # it asks again
             socket.send_fds(channel, [message], [each.scoreboard.descriptor for each in part])
 
 
-def ask_overview(channel: socket.socket) -> list[Seen]:
-    """Ask the parent for all processes; raise TimeoutError if there is no answer."""
+def ask_overview(channel: socket.socket) -> Overview:
+    """Ask the parent for an overview; raise TimeoutError if there is no answer."""
     with contextlib.suppress(BlockingIOError):
         while channel.recv(_MOST_BYTES):
             pass  # late answers to earlier questions
@@ -64,11 +87,11 @@ def ask_overview(channel: socket.socket) -> list[Seen]:
                 raise TimeoutError(f"the supervisor has not answered in {_ANSWER_SECONDS:g} s")
             text, descriptors, _, _ = socket.recv_fds(channel, _MOST_BYTES, _MOST)
             answer = json.loads(text)
-            for row, descriptor in zip(answer["processes"], descriptors, strict=False):
-                pid, name, is_worker, age = row
-                seen.append(Seen(pid, name, is_worker, age, Scoreboard(descriptor)))
+            rows = zip(answer["processes"], answer["numbers"], descriptors, strict=False)
+            for (pid, name, is_worker, age), number, descriptor in rows:
+                seen.append(Seen(pid, name, is_worker, age, number, Scoreboard(descriptor)))
             if not answer["more"]:
-                return seen
+                return Overview(seen, Status(*answer["status"]), answer["deaths"])
     except BaseException:
         for each in seen:
             each.scoreboard.close()

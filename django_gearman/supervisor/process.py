@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TypeAlias
 
 from .forking import delay_after, fork, reset_signals
@@ -35,6 +36,8 @@ Run: TypeAlias = Callable[[], object]
 Stop: TypeAlias = Callable[[], object]
 #: Called in a new process with its scoreboard and its channel to the parent; returns (run, stop).
 Start: TypeAlias = Callable[[Scoreboard, socket.socket], tuple[Run, Stop]]
+#: Called first in a new process, with its number.
+InChild: TypeAlias = Callable[[int], object]
 
 
 @dataclass
@@ -92,6 +95,7 @@ class Process:
     is_leaving: bool = False  # it got SIGTERM
     is_stopped: bool = False  # for example by SIGSTOP
     is_killed: bool = False  # the supervisor killed it; its task is for other workers
+    number: int = 0  # no other one has it; 0 if a release without numbers has started it
 
     def send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has just ended
@@ -202,13 +206,16 @@ def wake_parent(channel: socket.socket) -> None:
         channel.send(b"!")
 
 
-def spawn(slot: Slot, forget: Iterable[Process], in_child: Callable[[], object]) -> Process:
+def spawn(slot: Slot, others: Iterable[Process], in_child: InChild) -> Process:
     """
-    Fork a process for the slot. It first closes the parent's copies for other processes, and calls
-    `in_child`.
+    Fork a process for the slot, with the lowest number that none of the others has. It first closes
+    the parent's copies for the others, and calls `in_child`.
 
     If no process can be started now, raise OSError or MemoryError and leave nothing open.
     """
+    others = list(others)
+    taken = {other.number for other in others}
+    number = next(number for number in count(1) if number not in taken)
     with contextlib.ExitStack() as undo:
         scoreboard = Scoreboard()
         undo.callback(scoreboard.close)
@@ -219,32 +226,36 @@ def spawn(slot: Slot, forget: Iterable[Process], in_child: Callable[[], object])
 
         def work() -> None:
             ours.close()
-            _let_go(forget, in_child)
+            _let_go(others, in_child, number)
             _be_process(slot, scoreboard, theirs)
 
         pid = fork(work, on_leave=lambda: scoreboard.leave_within(LEAVE_SECONDS))
         undo.pop_all()
     theirs.close()
-    return Process(pid, slot, scoreboard, ours)
+    return Process(pid, slot, scoreboard, ours, number=number)
 
 
 def spawn_once(
-    work: Callable[[], object], forget: Iterable[Process], in_child: Callable[[], object]
+    work: Callable[[], object], forget: Iterable[Process], in_child: InChild, number: int
 ) -> int:
-    """Fork a process that does this work and exits; return its id. Raises like `spawn`."""
+    """
+    Fork a process that does this work and exits; return its id. Raises like `spawn`.
+
+    `number` is that of the dead process for which it works.
+    """
 
     def work_once() -> None:
         reset_signals(lambda *_: None)
-        _let_go(forget, in_child)
+        _let_go(forget, in_child, number)
         work()
 
     return fork(work_once)
 
 
-def _let_go(others: Iterable[Process], in_child: Callable[[], object]) -> None:
+def _let_go(others: Iterable[Process], in_child: InChild, number: int) -> None:
     for other in others:
         other.forget()
-    in_child()
+    in_child(number)
 
 
 def _be_process(slot: Slot, scoreboard: Scoreboard, channel: socket.socket) -> None:
@@ -293,6 +304,20 @@ def replacement_delay(slot: Slot, process: Process, code: int, task: bytes) -> f
         return 0.0
     slot.quick_deaths = 1 if task else slot.quick_deaths + 1
     return delay_after(slot.quick_deaths)
+
+
+def reason_of_death(code: int, scoreboard: Scoreboard, is_overdue: bool) -> str:
+    """Return a short name for an end that nobody asked for, for statistics."""
+    if code == -signal.SIGKILL and (is_overdue or scoreboard.is_ending):
+        return "time_limit" if is_overdue else "late_exit"
+    if code == UNKNOWN_CODE:
+        return "unknown"
+    if code > 0:
+        return "exit"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return "signal"
 
 
 def how_ended(code: int) -> str:

@@ -228,6 +228,7 @@ def _leave(process: Process) -> dict[str, Any]:
         "line": process.channel.fileno(),
         "sockets": {name: opened.fileno() for name, opened in process.sockets.items()},
         "is_leaving": process.is_leaving,
+        "number": process.number,
     }
 
 
@@ -254,4 +255,5 @@ def _adopt(left: dict[str, Any], slots: dict[str, Slot], has_boards: bool) -> Pr
         left["born"],
         sockets,
         left["is_leaving"],
+        number=left.get("number", 0),
     )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from .account import Account
 from .forking import delay_after
-from .process import Process, spawn_once
+from .process import InChild, Process, spawn_once
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class _Report:
 class Reporters:
     """The pending and the running reports."""
 
-    def __init__(self, in_child: Callable[[], object], account: Account) -> None:
+    def __init__(self, in_child: InChild, account: Account) -> None:
         self._in_child = in_child
         self._account = account
         self._reports: list[_Report] = []
@@ -99,7 +99,8 @@ class Reporters:
     def _start(self, report: _Report, processes: Iterable[Process]) -> None:
         others = [dead for dead in self.dead if dead is not report.dead]
         try:
-            report.pid = spawn_once(report.work, [*processes, *others], self._in_child)
+            known = [*processes, *others]
+            report.pid = spawn_once(report.work, known, self._in_child, report.dead.number)
         except (OSError, MemoryError) as error:
             report.failures += 1
             delay = delay_after(report.failures)

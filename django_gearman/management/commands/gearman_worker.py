@@ -280,6 +280,6 @@ def _start(
     return prepare(scoreboard, channel)
 
 
-def _begin_process() -> None:
+def _begin_process(number: int) -> None:
     forget_shared()
     reseed()
