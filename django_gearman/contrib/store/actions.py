@@ -19,7 +19,7 @@ from functools import partial
 from typing import TypeVar
 
 from django.db import DatabaseError, OperationalError, connections, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
@@ -29,6 +29,7 @@ from ...protocol.messages import JobSpec, Priority
 from ...serializers import BareCall
 from ...utils.records import log
 from .columns import expiry
+from .finding import Choice
 from .models import JobRecord, OutboxJob
 from .outbox.relay import Relay
 from .outbox.rows import row_of
@@ -76,16 +77,9 @@ def failures(
     `job` is a job's name. `exception` is the name of a class, with or without its module. `since`
     is the time of the failure, or how long ago that may be.
     """
-    found = JobRecord.objects.using(database()).filter(status=Status.FAILED)
-    if job is not None:
-        found = found.filter(name=job)
-    if exception is not None:
-        found = found.filter(Q(exception=exception) | Q(exception__endswith=f".{exception}"))
     if isinstance(since, datetime.timedelta):
         since = timezone.now() - since
-    if since is not None:
-        found = found.filter(finished_at__gte=since)
-    return found.order_by("-finished_at", "pk")
+    return Choice(job=job, exception=exception, since=since).records()
 
 
 def retry(records: Records, progress: Progress | None = None) -> Retried:

@@ -18,7 +18,7 @@ from ...serializers import Call
 from ...worker.execution import Run
 from ...worker.runs import Ending
 from .errors import MAX_ERRORS, entry_of, fingerprint_of
-from .models import JobRecord
+from .models import MAX_EXCEPTION, JobRecord
 from .redaction import redacted_call, redacted_context, secrets_in, storable
 
 Status = JobRecord.Status
@@ -139,7 +139,7 @@ def of_failure(run: Run, ending: Ending, errors: list[dict[str, Any]]) -> dict[s
     if is_final or not issubclass(type(error), RetryJob):
         entry = entry_of(error, attempt_of(run), secrets)
         columns["errors"] = [*errors, entry][-MAX_ERRORS:]
-        columns["exception"] = entry["exception"][:255]
+        columns["exception"] = entry["exception"][:MAX_EXCEPTION]
         columns["fingerprint"] = fingerprint_of(run.job.name, error)
     if is_final:
         columns["status"] = Status.FAILED
@@ -167,7 +167,7 @@ def of_unread(
         "handle": storable(assigned.handle)[:255],
         "status": Status.FAILED,
         "attempts": attempt,
-        "exception": entry["exception"][:255],
+        "exception": entry["exception"][:MAX_EXCEPTION],
         "fingerprint": fingerprint_of(name, error),
         "errors": [entry],
         "finished_at": timezone.now(),

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from .attempts import attempts_of
 from .models import JobRecord
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])")
@@ -78,7 +79,8 @@ def details(record: JobRecord) -> list[str]:
         f"  ended      {record.finished_at or '-'}",
         f"  expires    {record.expires_at or 'never'}",
     ]
-    for error in record.errors:
-        lines.append(f"  attempt {error['attempt']}, {error['at']}, {error['worker']}:")
-        lines += [f"    {line}" for line in str(error["traceback"]).splitlines()]
+    for error in attempts_of(record.errors):
+        lines.append(f"  attempt {error.attempt}, {error.at}, {error.worker}:")
+        text = error.traceback or error.message
+        lines += [f"    {line}" for line in text.splitlines()]
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import sysconfig
 import traceback
@@ -28,6 +29,7 @@ _LIBRARY = (
     str(Path(__file__).parents[2]),
     *{sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")},
 )
+_LIBRARY_FOLDER = re.compile(r"[/\\](?:site-packages|dist-packages|python3\.\d+)[/\\]")
 
 
 def worker_id() -> str:
@@ -68,8 +70,12 @@ def _place(trace: TracebackType | None) -> tuple[str, str]:
 
 
 def _is_own(frame: FrameType) -> bool:
-    path = frame.f_code.co_filename
-    return not path.startswith(_LIBRARY) and "site-packages" not in path
+    return not is_library(frame.f_code.co_filename)
+
+
+def is_library(path: str) -> bool:
+    """Return True for the file of a library or of Python itself, here or on another host."""
+    return path.startswith((*_LIBRARY, "<frozen ")) or _LIBRARY_FOLDER.search(path) is not None
 
 
 def failure_of(name: str, handle: str, status: str, errors: Sequence[dict[str, Any]]) -> JobFailed:

@@ -8,6 +8,8 @@ from .functions import DatabaseTime
 
 #: Seconds for which a new row of the outbox is left to the process that wrote it.
 FAST_PATH_SECONDS = 5
+#: The longest name of an exception's class, in characters.
+MAX_EXCEPTION = 200
 
 
 class JobRecord(models.Model):
@@ -48,7 +50,7 @@ class JobRecord(models.Model):
     #: One entry an attempt: exception, message, traceback, attempt, at, worker.
     errors = models.JSONField(default=list)
     #: The class of the last error.
-    exception = models.CharField(max_length=255, default="")
+    exception = models.CharField(max_length=MAX_EXCEPTION, default="")
     #: The same for failures of one job, exception class and place in its code.
     fingerprint = models.CharField(max_length=16, default="")
     #: As the job's serializer writes it; None if there is none.
@@ -73,11 +75,16 @@ class JobRecord(models.Model):
         )
         indexes = (
             models.Index(fields=["expires_at"], name="gearman_jobrecord_expires"),
-            models.Index(fields=["status", "-enqueued_at"], name="gearman_jobrecord_status"),
-            # Not a partial index of the failures: MySQL has none.
+            # Each filter of a list, and each group of failures, is found in one of these indexes
+            # alone. They are no partial indexes, which MySQL does not have; there, the columns of
+            # an index have up to 768 characters.
             models.Index(
-                fields=["status", "name", "exception", "fingerprint"],
-                name="gearman_jobrecord_failures",
+                fields=["status", "enqueued_at", "queue", "name"],
+                name="gearman_jobrecord_waiting",
+            ),
+            models.Index(
+                fields=["status", "finished_at", "queue", "name", "exception", "fingerprint"],
+                name="gearman_jobrecord_ended",
             ),
         )
 

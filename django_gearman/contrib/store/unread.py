@@ -16,7 +16,7 @@ from ...worker.runs import Ending
 from . import columns
 from .claims import COLUMNS, insert
 from .errors import MAX_ERRORS, entry_of, fingerprint_of
-from .models import JobRecord
+from .models import MAX_EXCEPTION, JobRecord
 from .reading import FINISHED, ending_of
 
 
@@ -52,7 +52,7 @@ def write_lost(
     entry = entry_of(error, 0, ())
     failed = {
         "status": JobRecord.Status.FAILED,
-        "exception": entry["exception"][:255],
+        "exception": entry["exception"][:MAX_EXCEPTION],
         "fingerprint": fingerprint_of(job.name, error),
         "errors": [entry],
         "finished_at": timezone.now(),

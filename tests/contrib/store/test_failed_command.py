@@ -14,6 +14,7 @@ from django.utils import timezone
 from django_gearman.contrib.store import pruning
 from django_gearman.contrib.store.models import JobRecord
 from tests.contrib import gearman_jobs as jobs
+from tests.contrib.store import recorded
 
 pytestmark = [pytest.mark.django_db, pytest.mark.gearman("memory", raise_failures=False)]
 
@@ -173,3 +174,15 @@ def test_records_without_a_limit_do_not_expire(settings, gearman_worker, has_run
 
     assert JobRecord.objects.get().expires_at is None
     assert run("gearman_prune") == "0 records deleted\n"
+
+
+def test_damaged_records_are_shown_too():
+    for number, errors in enumerate(["text", {"a": 1}, [7], [{}], [{"message": None}]]):
+        recorded.failed(id=f"damaged-{number}", errors=errors)
+
+    listed = run("gearman_failed", "list")
+    shown = run("gearman_failed", "show", "damaged-0", "damaged-2", "damaged-4")
+
+    assert listed.count("damaged-") == 5
+    assert "    text\n" in shown
+    assert "    7\n" in shown

@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
                 ("run", models.PositiveIntegerField(default=0)),
                 ("worker_ids", models.JSONField(default=list)),
                 ("errors", models.JSONField(default=list)),
-                ("exception", models.CharField(default="", max_length=255)),
+                ("exception", models.CharField(default="", max_length=200)),
                 ("fingerprint", models.CharField(default="", max_length=16)),
                 ("result", models.BinaryField(null=True)),
                 ("handle", models.CharField(default="", max_length=255)),
@@ -107,11 +107,19 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["expires_at"], name="gearman_jobrecord_expires"),
                     models.Index(
-                        fields=["status", "-enqueued_at"], name="gearman_jobrecord_status"
+                        fields=["status", "enqueued_at", "queue", "name"],
+                        name="gearman_jobrecord_waiting",
                     ),
                     models.Index(
-                        fields=["status", "name", "exception", "fingerprint"],
-                        name="gearman_jobrecord_failures",
+                        fields=[
+                            "status",
+                            "finished_at",
+                            "queue",
+                            "name",
+                            "exception",
+                            "fingerprint",
+                        ],
+                        name="gearman_jobrecord_ended",
                     ),
                 ],
             },

@@ -13,6 +13,7 @@ from .....exceptions import GearmanError
 from .....management.commands._output import OutputCommand, Trouble
 from .....utils.text import str_of
 from ... import actions
+from ...attempts import last_attempt
 from ...describing import age_of, as_json, details, parse_since
 from ...missing import naming_missing_tables
 from ...models import JobRecord
@@ -162,7 +163,6 @@ class Command(OutputCommand):
 
 
 def _line(record: JobRecord) -> tuple[str, str, str, str, str]:
-    last = record.errors[-1] if record.errors else {}
-    message = str(last.get("message", "")).partition("\n")[0]
+    message = last_attempt(record.errors).first_line
     error = ": ".join(part for part in (record.exception, message[:_MESSAGE]) if part)
     return record.pk, record.name, str(record.attempts), age_of(record.finished_at), error

@@ -1,0 +1,85 @@
+"""Finding records: by state, job, error, queue, time and id, also among a million."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from .models import JobRecord
+from .reading import FINISHED
+from .redaction import storable
+from .writing import database
+
+Status = JobRecord.Status
+
+#: The largest number that `count_up_to` returns, if nothing else is asked for.
+MOST_COUNTED = 10_000
+
+
+@dataclass(frozen=True)
+class Choice:
+    """
+    A choice of records with one status; None chooses all values.
+
+    `exception` is the name of a class, with or without its module. `since` and `until` are for the
+    time at which a job has ended, or for the time of its submission if it has not ended.
+    """
+
+    status: str = Status.FAILED
+    job: str | None = None
+    exception: str | None = None
+    fingerprint: str | None = None
+    queue: str | None = None
+    since: datetime.datetime | None = None
+    until: datetime.datetime | None = None
+    ids: tuple[str, ...] | None = None
+
+    @property
+    def moment(self) -> str:
+        """The column with the time of a record in lists."""
+        return "finished_at" if self.status in FINISHED else "enqueued_at"
+
+    def records(self) -> QuerySet[JobRecord]:
+        """Return the records, the latest first."""
+        exact = {
+            "name": self.job,
+            "fingerprint": self.fingerprint,
+            "queue": self.queue,
+            f"{self.moment}__gte": self.since,
+            f"{self.moment}__lte": self.until,
+            "pk__in": self.ids,
+        }
+        conditions = {
+            column: _stored(value) for column, value in exact.items() if value is not None
+        }
+        found = JobRecord.objects.using(database()).filter(status=self.status, **conditions)
+        if self.exception is not None:
+            found = found.filter(exception__in=_classes(found, storable(self.exception)))
+        return found.order_by(f"-{self.moment}", "-pk")
+
+
+def count_up_to(records: QuerySet[JobRecord], most: int = MOST_COUNTED) -> int:
+    """Return the number of records, or `most` + 1 if there are more: a full count may take long."""
+    return records.order_by().values("status")[: most + 1].count()
+
+
+def _stored(value: Any) -> Any:
+    """Return a value as records have it: PostgreSQL refuses some characters also in a query."""
+    if isinstance(value, tuple):
+        return [storable(each) for each in value]
+    return storable(value) if isinstance(value, str) else value
+
+
+def _classes(records: QuerySet[JobRecord], name: str) -> list[str]:
+    """
+    Return the exceptions of records with this name, with or without their modules.
+
+    They are looked up in the index first, because no index helps to compare the end of a text.
+    """
+    if "." in name:
+        return [name]
+    named = records.filter(Q(exception=name) | Q(exception__endswith=f".{name}"))
+    return [*named.order_by().values_list("exception", flat=True).distinct()]

@@ -1,0 +1,142 @@
+"""Failures in groups: one for each job, exception and place in the code."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Case, Count, IntegerField, Max, Min, QuerySet, Subquery, Value, When
+from django.utils import timezone
+
+from .attempts import Attempt, Frame, last_attempt, last_frame
+from .finding import Choice
+from .models import JobRecord
+from .writing import database
+
+#: The newest failures that are grouped; older ones are left out.
+MOST_GROUPED = 100_000
+#: The bars of a histogram.
+BARS = 24
+_KEYS = ("name", "exception", "fingerprint")
+
+Key = tuple[str, str, str]
+
+
+@dataclass
+class Group:
+    """
+    Failures of one job with one exception at one place.
+
+    `bars` has their numbers over time, `error` is the last error of the latest of them.
+    """
+
+    job: str
+    exception: str
+    fingerprint: str
+    count: int
+    first: datetime.datetime | None
+    last: datetime.datetime | None
+    bars: list[int] = field(default_factory=lambda: [0] * BARS)
+    error: Attempt = field(default_factory=Attempt)
+
+    @property
+    def key(self) -> Key:
+        return self.job, self.exception, self.fingerprint
+
+    @property
+    def frame(self) -> Frame | None:
+        """The place in the project's code that raised the exception."""
+        return last_frame(self.error.traceback)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """
+    The largest groups, with the number of failures in all.
+
+    `begin` and `end` are the times of the histograms. `since` is the time of the oldest failure that
+    was looked at, if there are more than MOST_GROUPED; otherwise it is None. `more` if there are
+    more groups.
+    """
+
+    groups: Sequence[Group]
+    count: int
+    begin: datetime.datetime | None
+    end: datetime.datetime
+    since: datetime.datetime | None
+    more: bool
+
+
+def groups_of(choice: Choice, most: int = 50) -> Groups:
+    """Return up to `most` groups of the chosen failures, the largest first, with four queries."""
+    end = choice.until or timezone.now()
+    records = choice.records()
+    times = records.order_by("-finished_at").values_list("finished_at", flat=True)
+    since = next(iter(times[MOST_GROUPED : MOST_GROUPED + 1]), None)
+    if since is not None:
+        records = records.filter(finished_at__gte=since)
+    counted = (
+        records.order_by()
+        .values_list(*_KEYS)
+        .annotate(count=Count("*"), first=Min("finished_at"), last=Max("finished_at"))
+    )
+    rows = [*counted.order_by("-count", *_KEYS)]
+    groups = [Group(*row) for row in rows[:most]]
+    begin = choice.since or min((each.first for each in groups if each.first), default=None)
+    if groups:
+        _draw(groups, records, begin, end)
+        _explain(groups)
+    count = sum(row[3] for row in rows)
+    return Groups(groups, count, begin, end, since, len(rows) > most)
+
+
+def _draw(
+    groups: Sequence[Group],
+    records: QuerySet[JobRecord],
+    begin: datetime.datetime | None,
+    end: datetime.datetime,
+) -> None:
+    """Fill the histograms of groups."""
+    if begin is None or begin >= end:
+        return
+    step = (end - begin) / BARS
+    borders = [begin + number * step for number in range(1, BARS)]
+    shown = records.filter(fingerprint__in={group.fingerprint for group in groups})
+    rows = shown.order_by().values_list(*_KEYS).annotate(bar=_bar(borders, 0), count=Count("*"))
+    by_key = {group.key: group for group in groups}
+    for *key, bar, count in rows:
+        if group := by_key.get(tuple(key)):
+            group.bars[bar] = count
+
+
+def _bar(borders: Sequence[datetime.datetime], first: int) -> Any:
+    """Return an expression for the number of a bar: a search by halves, on every database."""
+    if not borders:
+        return Value(first)
+    middle = len(borders) // 2
+    below = When(finished_at__lt=borders[middle], then=_bar(borders[:middle], first))
+    above = _bar(borders[middle + 1 :], first + middle + 1)
+    return Case(below, default=above, output_field=IntegerField())
+
+
+def _explain(groups: Sequence[Group]) -> None:
+    """Give each group the last error of its latest record, with one query."""
+    rows = JobRecord.objects.using(database())
+    latest = [
+        Subquery(
+            rows.filter(
+                status=JobRecord.Status.FAILED,
+                finished_at=group.last,
+                name=group.job,
+                exception=group.exception,
+                fingerprint=group.fingerprint,
+            ).values("pk")[:1]
+        )
+        for group in groups
+    ]
+    found = rows.filter(pk__in=latest).values_list(*_KEYS, "errors")
+    errors = {(name, exception, mark): errors for name, exception, mark, errors in found}
+    for group in groups:
+        group.error = last_attempt(errors.get(group.key))
