@@ -19,6 +19,7 @@ from ..jobs.definition import JobDefinition
 from ..jobs.functions import name_functions
 from ..jobs.registry import registry
 from ..protocol.address import ServerAddress
+from ..protocol.names import CONTROL
 from ..utils.clock import monotonic
 from ..utils.text import str_of
 from ..utils.waiting import submit_by
@@ -71,14 +72,19 @@ def _ask(address: ServerAddress, timeout: float) -> ServerState:
     answer, functions = ServerAnswer(), list[FunctionStatus]()
     try:
         backend = use_backend([address])
-        functions = backend.functions()
-        workers = backend.workers()
+        functions = [each for each in backend.functions() if CONTROL not in each.function]
+        workers = [each for each in backend.workers() if not _is_control(each)]
         answer = backend.probe(timeout).get(str(address), answer)
         return ServerState(address, answer, functions, workers, answer.error)
     except BackendError as error:
         return ServerState(address, answer, functions, (), error)
     finally:
         submit_by.reset(token)
+
+
+def _is_control(worker: WorkerStatus) -> bool:
+    """Return True for a part of a gearman_worker that answers commands, and runs no jobs."""
+    return all(CONTROL in function for function in worker.functions)
 
 
 @dataclass

@@ -35,6 +35,9 @@ MAX_UNIQUE_BYTES = 63
 #: Longest handle that gearmand answers to, in bytes.
 MAX_HANDLE_BYTES = 63
 
+#: The start of the private functions by which `contrib.store.control` reaches each gearman_worker.
+CONTROL = "django_gearman.control:"
+
 _OF_SERVER = "//"  # between a server's address and its own handle
 _QUICK, _OF_DELAYED = "#quick", "#delayed"
 

@@ -50,12 +50,14 @@ class Service:
 
     `turn` is called about every `every` seconds, in the same thread each time, with the attendant.
     It may return the number of seconds until its next turn. A long turn must end when
-    `attendant.is_stopping`. An exception is logged, and the next turn comes later.
+    `attendant.is_stopping`. An exception is logged, and the next turn comes later. `wake` is called in
+    another thread when the attendant stops, so that a turn that waits for something else ends.
     """
 
     name: str
     turn: Callable[[Attendant], float | None]
     every: float = 1.0
+    wake: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         if not 0 < self.every < math.inf:
@@ -88,6 +90,11 @@ class Attendant:
     @property
     def is_stopping(self) -> bool:
         return self._stopping.is_set()
+
+    @property
+    def parent(self) -> int:
+        """The id of the supervisor's process."""
+        return self._parent
 
     def wait(self, seconds: float) -> bool:
         """Wait for a part of a long turn; return True at once if the attendant stops."""
@@ -126,6 +133,9 @@ class Attendant:
             if self._channel is not None and os.getppid() != self._parent:
                 break
         self._stopping.set()
+        for service in self._services:
+            with contextlib.suppress(Exception):  # it has STOP_SECONDS anyway
+                service.wake()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -6,11 +6,24 @@ Optional parts of the library add theirs when Django starts. Without any, there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from django.db import close_old_connections, connections, reset_queries
 
 from ..supervisor import Service, Slot, attendant_slot
+
+
+class Command(NamedTuple):
+    """The `gearman_worker` of this process: the queues that it serves, and its monotonic start time."""
+
+    queues: tuple[str, ...] = ()
+    began: float = 0.0
+
+
+#: The command whose services run here.
+command = Command()
 
 _makers: dict[str, Callable[[], Service | None]] = {}
 
@@ -25,8 +38,10 @@ def add_service(name: str, make: Callable[[], Service | None]) -> None:
     _makers[name] = make
 
 
-def services() -> list[Service]:
-    """Return the services that the settings ask for."""
+def services(queues: Iterable[str] = ()) -> list[Service]:
+    """Return the services that the settings ask for, for a worker of these queues."""
+    global command
+    command = Command(tuple(sorted(set(queues))), time.monotonic())
     made = [make() for make in _makers.values()]
     return [service for service in made if service is not None]
 

@@ -19,6 +19,7 @@ class StoreConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from .control.service import make_service as make_control  # noqa: PLC0415
         from .keeper import Store  # noqa: PLC0415 - the models are loaded now
         from .outbox.service import make_service  # noqa: PLC0415
         from .outbox.submitting import submit  # noqa: PLC0415
@@ -31,4 +32,5 @@ class StoreConfig(AppConfig):
         add_service("outbox", make_service)
         add_service("prune", make_prune_service)
         add_service("scheduler", make_scheduler)
+        add_service("control", make_control)
         checks.register(check_schedules, "gearman")

@@ -148,7 +148,8 @@ class Command(OutputCommand):
             workers = [GearmanWorker(queues) for _, queues in processes]
             server = self._server(**options)
             self._check(workers, options["health_file"])
-            wanted = [] if options["burst"] else services()
+            queues = {job.queue for worker in workers for job in worker.jobs}
+            wanted = [] if options["burst"] else services(queues)
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str_of(error, _LONGEST)) from error
         if options["check"]:

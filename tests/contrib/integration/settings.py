@@ -14,7 +14,8 @@ if any("mysql" in each["ENGINE"] for each in DATABASES.values()):
     pymysql.install_as_MySQLdb()
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.contrib.integration"]
 GEARMAN_BACKEND = "gearman"
-GEARMAN_SERVERS = [os.environ.get("TEST_GEARMAND", "127.0.0.1:1")]
+GEARMAN_SERVERS = os.environ.get("TEST_GEARMAND", "127.0.0.1:1").split(",")
+GEARMAN_JOB_NAME = os.environ.get("TEST_JOB_NAME")
 GEARMAN_OPTIONS = {}
 GEARMAN_OUTBOX = json.loads(os.environ.get("TEST_OUTBOX", "true"))
 GEARMAN_SCHEDULE = json.loads(os.environ.get("TEST_SCHEDULE", "{}"))

@@ -1,0 +1,15 @@
+"""Control of the workers: each `gearman_worker` answers commands over a private function."""
+
+from .asking import list_supervisors, reload, stack
+from .values import Answers, ControlError, ProcessInfo, RunningJob, SupervisorInfo
+
+__all__ = [
+    "Answers",
+    "ControlError",
+    "ProcessInfo",
+    "RunningJob",
+    "SupervisorInfo",
+    "list_supervisors",
+    "reload",
+    "stack",
+]

@@ -1,0 +1,106 @@
+"""The description of this process's supervisor, from the scoreboards of its processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import django
+
+from .... import conf
+from ....jobs.definition import JobDefinition
+from ....jobs.functions import name_functions
+from ....jobs.identity import attempt_of_unique, id_of, identity_of
+from ....jobs.registry import registry
+from ....protocol.messages import AssignedJob
+from ....serializers.pickle import PickleSerializer
+from ....supervisor import Stage
+from ....supervisor.overview import Seen
+from ....utils.release import VERSION
+from ....worker import attendant
+from ....worker.process import decode_task
+from .messages import host_name
+from .values import ProcessInfo, RunningJob, SupervisorInfo
+
+_ENDING = (Stage.LEAVING, Stage.DONE)
+
+
+def describe(pid: int, seen: Sequence[Seen]) -> SupervisorInfo:
+    """Describe the supervisor with this process id, and these processes."""
+    host = host_name()
+    functions = name_functions(registry.jobs())
+    return SupervisorInfo(
+        name=f"{host}:{pid}",
+        host=host,
+        pid=pid,
+        queues=attendant.command.queues,
+        release=f"django-gearman {VERSION}, Django {django.get_version()}, {os.getcwd()}",
+        uptime=time.monotonic() - attendant.command.began,
+        memory=memory_of(pid),
+        processes=tuple(_process(each, functions) for each in seen if each.is_worker),
+    )
+
+
+def _process(seen: Seen, functions: dict[str, JobDefinition]) -> ProcessInfo:
+    board = seen.scoreboard
+    jobs = _jobs(seen, functions)
+    stage, tally = board.stage, board.tally
+    if stage in _ENDING or board.is_ending:
+        state = "leaving"
+    elif stage is Stage.STARTING:
+        state = "starting"
+    else:
+        state = "running" if jobs else "idle"
+    return ProcessInfo(
+        seen.pid, seen.name, state, memory_of(seen.pid), jobs, tally.done, tally.failed
+    )
+
+
+def _jobs(seen: Seen, functions: dict[str, JobDefinition]) -> tuple[RunningJob, ...]:
+    task = seen.scoreboard.task
+    if not task:
+        return ()
+    try:
+        assigned, has_workload = decode_task(task)
+    except ValueError:  # the process was writing the next one
+        return ()
+    job = functions.get(assigned.function)
+    job_id, name = _identify(assigned, has_workload, job)
+    queue = "" if job is None else job.queue
+    return (RunningJob(job_id, name, queue, assigned.function, assigned.handle, 0.0),)
+
+
+def _identify(
+    assigned: AssignedJob, has_workload: bool, job: JobDefinition | None
+) -> tuple[str, str]:
+    """
+    Return the id and the name of a job; "" for an id that is unknown.
+
+    Reading pickled arguments would run code of the project here.
+    """
+    name = assigned.function if job is None else job.name
+    generated = id_of(assigned.function, assigned.unique)
+    job_id = generated if assigned.unique.startswith(generated) else ""
+    if job is None or not has_workload or (job_id and not job.varies):
+        return job_id, name
+    serializer = job.serializer_for(assigned.function, conf.serializer())
+    if isinstance(serializer, PickleSerializer):
+        return job_id, name
+    with suppress(Exception):  # of the project's serializer; the worker reports it
+        call = serializer.loads_call(assigned.workload)
+        attempt = max(call.attempt, attempt_of_unique(assigned.unique))
+        job_id = identity_of(assigned, attempt, call.context).id
+        name = str(call.header.get("task", name)) if call.header else name
+    return job_id, name
+
+
+def memory_of(pid: int) -> float:
+    """Return the resident memory of a process in MB; 0.0 if it has ended, or this is unknown."""
+    with suppress(OSError, ValueError, IndexError):
+        if sys.platform == "linux":
+            with open(f"/proc/{pid}/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return 0.0

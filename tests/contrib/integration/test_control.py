@@ -1,0 +1,183 @@
+"""Supervisors that answer, hang, reload and end, with real workers and a real gearmand."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from django_gearman.contrib.store import control
+from django_gearman.contrib.store.control import messages
+from tests.support.gearmand import Gearmand, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
+
+PATIENT = 20.0  # seconds that a busy machine may need to answer
+
+
+@pytest.fixture(params=["sqlite"])
+def vendor(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def asks(settings, own_gearmand) -> None:
+    """Let this process ask the supervisors at the test's gearmand."""
+    settings.GEARMAN_BACKEND, settings.GEARMAN_SERVERS = "gearman", [own_gearmand.address]
+
+
+def found(worker) -> control.SupervisorInfo | None:
+    """Return the supervisor of a worker, if it answers."""
+    for each in control.list_supervisors(PATIENT).supervisors:
+        if each.pid == worker.pid:
+            return each
+    return None
+
+
+def running(worker) -> list[control.RunningJob]:
+    info = found(worker)
+    return [job for process in info.processes for job in process.jobs] if info else []
+
+
+def test_a_supervisor_shows_its_processes_and_their_jobs(project, asks):
+    worker = project.worker("-w", "2")
+    wait_until(lambda: found(worker), "the supervisor")
+    ids = project.python("""
+        print(slow.do_background(60).id, slow.using(unique="mine").do_background(60).id)
+    """).split()
+
+    jobs = wait_until(lambda: len(seen := running(worker)) == 2 and seen, "both jobs")
+
+    info = found(worker)
+    assert info is not None
+    assert info.name == f"{messages.host_name()}:{worker.pid}"
+    assert info.queues == ("trail",)
+    assert info.uptime > 0
+    assert info.memory > 10
+    assert sorted(job.id for job in jobs) == sorted(ids)
+    assert {(job.job, job.queue) for job in jobs} == {("tests.contrib.integration.slow", "trail")}
+    assert [process.state for process in info.processes] == ["running", "running"]
+    assert all(process.memory > 10 for process in info.processes)
+    status = project.manage("gearman_status", "--skip-checks")
+    assert "django_gearman.control" not in status
+
+
+def test_the_stack_of_a_process_is_read_without_harm(project, asks):
+    worker = project.worker()
+    wait_until(lambda: found(worker), "the supervisor")
+    project.python("slow.do_background(3)")
+    wait_until(lambda: running(worker), "the job")
+    info = found(worker)
+    assert info is not None
+    [process] = info.processes
+
+    stacks = [control.stack(info.name, process.pid, PATIENT) for _ in range(3)]
+
+    for stack in stacks:
+        assert "tests/contrib/integration/gearman_jobs.py" in stack
+        assert stack.count("Current thread") == 1
+    wait_until(lambda: project.lines() == ["begin", "end"], "the end of the job")
+    assert [each.pid for each in found(worker).processes] == [process.pid]
+    with pytest.raises(control.ControlError, match=f"no process {worker.pid};.*{process.pid}"):
+        control.stack(info.name, worker.pid, PATIENT)
+    with pytest.raises(control.ControlError, match="knows a supervisor 'elsewhere:1'"):
+        control.stack("elsewhere:1", process.pid, PATIENT)
+    os.kill(process.pid, signal.SIGSTOP)
+    with pytest.raises(control.ControlError, match=r"has not written its stack: .*is stopped"):
+        control.stack(info.name, process.pid, PATIENT)
+    os.kill(process.pid, signal.SIGCONT)
+
+
+def test_a_supervisor_that_hangs_is_named_and_the_others_answer(project, asks, settings):
+    hanging, other = project.worker(), project.worker()
+    info = wait_until(lambda: found(hanging), "the first supervisor")
+    wait_until(lambda: found(other), "the second supervisor")
+    os.kill(hanging.pid, signal.SIGSTOP)
+    began = time.monotonic()
+
+    answers = control.list_supervisors(3)
+
+    took = time.monotonic() - began
+    os.kill(hanging.pid, signal.SIGCONT)
+    assert [each.pid for each in answers.supervisors] == [other.pid]
+    assert answers.problems == (f"supervisor {info.name}: it has not answered in 3 s",)
+    assert took < 10
+    wait_until(lambda: found(hanging), "the first supervisor again")
+
+
+def test_a_server_that_hangs_costs_no_answer_of_another(project, own_gearmand, settings):
+    with Gearmand() as second:
+        settings.GEARMAN_BACKEND = "gearman"
+        settings.GEARMAN_SERVERS = [own_gearmand.address, second.address]
+        project.set(TEST_GEARMAND=f"{own_gearmand.address},{second.address}")
+        worker = project.worker()
+        wait_until(lambda: found(worker), "the supervisor")
+        settings.GEARMAN_SERVERS = [second.address]
+        wait_until(lambda: found(worker), "the supervisor at the second server")
+        settings.GEARMAN_SERVERS = [own_gearmand.address, second.address]
+        pid = int(own_gearmand.ask("getpid").split()[1])
+        os.kill(pid, signal.SIGSTOP)
+
+        answers = control.list_supervisors(3)
+
+        os.kill(pid, signal.SIGCONT)
+        assert [each.pid for each in answers.supervisors] == [worker.pid]
+        [problem] = answers.problems
+        assert own_gearmand.address in problem
+        assert project.stop(worker) == 0
+
+
+def test_a_reload_replaces_the_processes(project, asks):
+    worker = project.worker()
+    before = wait_until(lambda: found(worker), "the supervisor")
+
+    assert [each.name for each in control.reload(before.name, PATIENT).supervisors] == [before.name]
+
+    def replaced() -> bool:
+        now = found(worker)
+        pids = [each.pid for each in now.processes] if now else []
+        return bool(pids) and before.processes[0].pid not in pids
+
+    wait_until(replaced, "the new process")
+    assert "Reloaded: " in project.output(worker)
+    with pytest.raises(control.ControlError, match="knows a supervisor 'nobody:1'"):
+        control.reload("nobody:1", PATIENT)
+
+
+def test_a_prefix_keeps_projects_apart(project, asks, settings):
+    project.set(TEST_JOB_NAME="shop.{name}")
+    worker = project.worker()
+    settings.GEARMAN_JOB_NAME = "shop.{name}"
+    wait_until(lambda: found(worker), "the supervisor")
+
+    settings.GEARMAN_JOB_NAME = None
+
+    assert control.list_supervisors(PATIENT) == control.Answers()
+
+
+def test_another_project_at_the_same_server_is_refused_and_named(project, asks, settings):
+    worker = project.worker()
+    info = wait_until(lambda: found(worker), "the supervisor")
+    settings.SECRET_KEY = "of another project"
+
+    answers = control.list_supervisors(PATIENT)
+
+    [problem] = answers.problems
+    assert answers.supervisors == ()
+    assert problem.startswith(f"supervisor {info.name}: refused: the message is not signed")
+    assert "a control message was refused" in project.output(worker)
+
+
+def test_the_supervisor_is_gone_with_its_worker_at_once(project, asks):
+    worker = project.worker()
+    wait_until(lambda: found(worker), "the supervisor")
+    began = time.monotonic()
+
+    assert project.stop(worker) == 0
+
+    assert time.monotonic() - began < 5, "a service that waits does not hold up the end"
+    assert control.list_supervisors(PATIENT) == control.Answers()
+    assert Path(f"/proc/{worker.pid}").exists() is False
