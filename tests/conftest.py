@@ -14,8 +14,8 @@ from tests.support.gearmand import Gearmand
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run two tests for each processor: most of the time of most tests is spent waiting."""
-    return 2 * (os.cpu_count() or 1)
+    """Run three tests for each processor: most of the time of most tests is spent waiting."""
+    return 3 * (os.cpu_count() or 1)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

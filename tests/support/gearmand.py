@@ -36,6 +36,10 @@ class Gearmand(GearmanServer):
                     break
             return answer.decode()
 
+    def clients(self) -> int:
+        """Return the number of connections without functions, except the one that asks."""
+        return sum(" - :" in line for line in self.ask("workers").splitlines()) - 1
+
     def totals(self) -> dict[str, tuple[int, int, int]]:
         """Return (total, running, workers) by function."""
         rows = (line.split("\t") for line in self.ask("status").splitlines() if line != ".")

@@ -526,6 +526,7 @@ def test_jobs_of_others_stay_when_those_that_timed_out_are_forgotten(open_backen
     gc.collect()
     [channel] = backend._channels.values()
     wait_until(lambda: channel.broken is not None, "the connection is closed")
+    wait_until(lambda: own_gearmand.clients() == 1, "the server has seen the end of the connection")
 
     worker = open_backend(own_gearmand.address).register(["f"])
     assert {worker.grab_job(20).workload for _ in range(2)} == {b"queued", b"awaited"}
