@@ -202,12 +202,13 @@ class Connection:
         """
         Run an admin command whose answer ends with a full stop, or after one line; return the lines.
 
-        Raises ConnectionLost if the answer is incomplete after `timeout` seconds.
+        A server that does not know the command answers with one line: "ERR", and a code. Raises
+        ConnectionLost if the answer is incomplete after `timeout` seconds.
         """
         self.send(f"{command}\r\n".encode())
         deadline = monotonic() + timeout
         answer = b""
-        while not (answer == b".\n" or answer.endswith(b"\n" if is_line else b"\n.\n")):
+        while not _is_complete(answer, is_line):
             remaining = deadline - monotonic()
             data = self._read(remaining) if remaining > 0 else None
             if data is None:
@@ -326,6 +327,12 @@ class Connection:
             self.close()
         else:
             opened.close()  # and no more: a duplicate of the socket still has its jobs
+
+
+def _is_complete(answer: bytes, is_line: bool) -> bool:
+    if is_line or (answer.startswith(b"ERR ") and b"\t" not in answer):  # no function of this name
+        return answer.endswith(b"\n")
+    return answer == b".\n" or answer.endswith(b"\n.\n")
 
 
 @atexit.register

@@ -11,6 +11,8 @@ _WORKER = re.compile(r"(\d+|-1|NA) ([^ ]*\w[^ ]*) (.*) :((?: .*)?)", re.DOTALL)
 _GONE = "-1", "NA"  # the descriptor of a closing connection
 # function (any text), total, running, workers
 _STATUS = re.compile(r"(.*)\t(\d+)\t(\d+)\t(\d+)", re.DOTALL | re.ASCII)
+# function, queued jobs with priority high, normal, low, workers
+_PRIORITIES = re.compile(r"(.*)\t(\d+)\t(\d+)\t(\d+)\t(\d+)", re.DOTALL | re.ASCII)
 _VERSION = re.compile(r"OK (?:(\d\S*)|(\S.*))")
 _MOST_LINES = 130  # of one record: a client id has 127 bytes
 
@@ -30,6 +32,20 @@ def parse_status(text: str, *, strict: bool = True) -> list[tuple[str, int, int,
         (function, int(total), int(running), int(workers))
         for function, total, running, workers in _records("status", _STATUS, text, strict)
     ]
+
+
+def parse_priorities(text: str) -> dict[str, tuple[int, int, int]]:
+    """
+    Parse the answer to the admin command `prioritystatus`: the queued jobs by priority, high first.
+
+    Returns nothing for a server that does not know the command. Invalid lines are left out.
+    """
+    if text.startswith("ERR ") and "\t" not in text:
+        return {}
+    return {
+        function: (int(high), int(normal), int(low))
+        for function, high, normal, low, _ in _records("prioritystatus", _PRIORITIES, text, False)
+    }
 
 
 def parse_workers(text: str, *, strict: bool = True) -> list[tuple[str, str, tuple[str, ...]]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.apps import AppConfig, apps
 from django.core.exceptions import ImproperlyConfigured
 
+from ...worker.attendant import add_service
+
 
 class DashboardConfig(AppConfig):
     """The app `django_gearman.contrib.dashboard`, with the label `gearman_dashboard`."""
@@ -22,3 +24,8 @@ class DashboardConfig(AppConfig):
                     f"{self.name} needs {needed!r}: add it to INSTALLED_APPS, and run migrate"
                 )
         super().import_models()
+
+    def ready(self) -> None:
+        from .sampling import make_service  # noqa: PLC0415 - the models are loaded now
+
+        add_service("samples", make_service)

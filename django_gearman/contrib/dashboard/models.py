@@ -53,6 +53,20 @@ class Jobs(Page):
 PAGES: tuple[type[Page], ...] = (Overview, Workers, Failures, Schedules, Jobs)
 
 
+class JobServer(models.Model):
+    """A job server, and the last time at which it has answered when the queues were sampled."""
+
+    address = models.CharField(primary_key=True, max_length=255)
+    answered_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "gearman_jobserver"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.address
+
+
 class QueueSample(models.Model):
     """The jobs of a queue in a minute, over all job servers."""
 

@@ -100,6 +100,14 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="JobServer",
+            fields=[
+                ("address", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("answered_at", models.DateTimeField()),
+            ],
+            options={"db_table": "gearman_jobserver", "default_permissions": ()},
+        ),
+        migrations.CreateModel(
             name="QueueSample",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),

@@ -1,17 +1,38 @@
-"""Overview: job servers and queues."""
+"""Overview: job servers, queues, and what needs attention."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
+from django.utils import timezone
 
-from ....management.servers import ServerState, server_states
+from ....exceptions import GearmanError
+from ....jobs.definition import JobDefinition
+from ....utils.text import str_of
+from ..models import JobServer
+from ..queues import Queue, describe, job_functions, split
+from ..servers import Counts, Server, ask_servers
 from .base import PageAdmin
 
-#: Seconds that all servers together may cost a page.
-PATIENCE = 1.0
+
+@dataclass(frozen=True)
+class OverviewData:
+    """
+    The data of the page.
+
+    `problems` are sentences. `is_known` unless no server has answered: then nothing is known about
+    waiting jobs and workers.
+    """
+
+    servers: Sequence[Server]
+    queues: Sequence[Queue]
+    others: Sequence[tuple[str, Counts]]
+    problems: Sequence[str]
+    is_known: bool
 
 
 class OverviewAdmin(PageAdmin):
@@ -20,15 +41,32 @@ class OverviewAdmin(PageAdmin):
     name = "overview"
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
-        return collect()
+        return {"overview": collect()}
 
 
-def collect() -> dict[str, Any]:
-    """Return the job servers, and the problem if there are none to ask."""
-    servers: list[ServerState] = []
-    problem = ""
+def collect() -> OverviewData:
+    """Ask the job servers, and look up the rest."""
+    problems = []
+    jobs: dict[str, JobDefinition] = {}
     try:
-        servers = server_states(PATIENCE)
-    except CommandError as error:
-        problem = str(error)
-    return {"servers": servers, "problem": problem}
+        jobs = job_functions()
+    except (GearmanError, ImproperlyConfigured) as error:
+        problems.append(str_of(error))
+    servers = ask_servers()
+    if servers.problem:
+        problems.append(servers.problem)
+    queues, others = split(servers, jobs)
+    describe(queues, timezone.now())
+    states = _with_times(servers.states)
+    is_known = any(not state.error for state in states)
+    return OverviewData(states, [*queues.values()], [*others.items()], problems, is_known)
+
+
+def _with_times(states: Sequence[Server]) -> list[Server]:
+    """Return the servers, those that are down with the time of their last answer."""
+    down = [state.address for state in states if state.error]
+    times = {}
+    if down:
+        rows = JobServer.objects.filter(pk__in=down)
+        times = dict(rows.values_list("address", "answered_at"))
+    return [replace(state, since=times.get(state.address)) for state in states]

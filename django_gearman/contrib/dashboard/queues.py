@@ -1,0 +1,112 @@
+"""The project's queues: counts from the job servers, waits and failures from the records."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Count, Min, Q
+from django.utils import timezone
+
+from ...jobs.definition import JobDefinition
+from ...jobs.functions import name_functions
+from ...jobs.keeping import is_recorded
+from ...jobs.registry import registry
+from ..store.models import JobRecord
+from ..store.writing import database
+from .models import QueueSample
+from .servers import Counts, Servers
+
+#: Minutes of a sparkline.
+MINUTES = 60
+DAY = datetime.timedelta(hours=24)
+
+Status = JobRecord.Status
+
+
+@dataclass
+class Queue:
+    """
+    A queue of this project.
+
+    `oldest` is the age in seconds of the job that has waited longest, among the recorded ones: None if
+    none waits. `records` is "all", "some" or "none" of its jobs: those whose waiting is recorded.
+    `waited` has the waiting jobs of each of the last minutes, None where there is no sample.
+    """
+
+    name: str
+    jobs: list[JobDefinition] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    oldest: float | None = None
+    waited: list[int | None] = field(default_factory=lambda: [None] * MINUTES)
+    failed: int = 0
+
+    @property
+    def records(self) -> str:
+        recorded = sum(map(is_recorded, self.jobs))
+        return "none" if not recorded else "all" if recorded == len(self.jobs) else "some"
+
+    @property
+    def busy(self) -> str:
+        """The bar, in words."""
+        return f"{self.counts.running} of {self.counts.workers} processes run a job"
+
+    @property
+    def trend(self) -> str:
+        """The sparkline, in words."""
+        known = [value for value in self.waited if value is not None]
+        if not known:
+            return "no samples yet: a worker takes one each minute"
+        return f"{known[-1]} waiting, at most {max(known)} in the last hour"
+
+
+def job_functions() -> dict[str, JobDefinition]:
+    """Return this project's jobs by function; raise GearmanError or ImproperlyConfigured."""
+    return name_functions(registry.jobs())
+
+
+def split(
+    servers: Servers, jobs: Mapping[str, JobDefinition]
+) -> tuple[dict[str, Queue], dict[str, Counts]]:
+    """Return the queues of these jobs by name, and the counts of the functions of other programs."""
+    queues: dict[str, Queue] = {}
+    for job in jobs.values():
+        queues.setdefault(job.queue, Queue(job.queue)).jobs.append(job)
+    others: dict[str, Counts] = {}
+    for function, counts in servers.functions().items():
+        if function in jobs:
+            queues[jobs[function].queue].counts.add(counts)
+        else:
+            others[function] = counts
+    return dict(sorted(queues.items())), dict(sorted(others.items()))
+
+
+def describe(queues: Mapping[str, Queue], now: datetime.datetime) -> None:
+    """Fill in what the database knows: three queries, however many queues there are."""
+    records = JobRecord.objects.using(database()).order_by()
+    waiting = records.filter(Q(run_after=None) | Q(run_after__lte=now), status=Status.READY)
+    for name, since in waiting.values_list("queue").annotate(Min("enqueued_at")):
+        if name in queues and since is not None:
+            queues[name].oldest = max(0.0, (now - since).total_seconds())
+    failed = records.filter(status=Status.FAILED, finished_at__gte=now - DAY)
+    for name, count in failed.values_list("queue").annotate(Count("pk")):
+        if name in queues:
+            queues[name].failed = count
+    minutes = last_minutes(now)
+    places = {minute: place for place, minute in enumerate(minutes)}
+    samples = QueueSample.objects.filter(minute__gte=minutes[0])
+    for name, minute, count in samples.values_list("queue", "minute", "waiting"):
+        if name in queues and minute in places:
+            queues[name].waited[places[minute]] = count
+
+
+def last_minutes(now: datetime.datetime) -> Sequence[datetime.datetime]:
+    """Return the beginnings of the last minutes, the present one last."""
+    present = now.replace(second=0, microsecond=0)
+    return [present - datetime.timedelta(minutes=ago) for ago in reversed(range(MINUTES))]
+
+
+def present_minute() -> datetime.datetime:
+    """Return the beginning of the present minute."""
+    return timezone.now().replace(second=0, microsecond=0)
