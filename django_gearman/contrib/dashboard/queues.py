@@ -13,6 +13,7 @@ from ...jobs.definition import JobDefinition
 from ...jobs.functions import name_functions
 from ...jobs.keeping import is_recorded
 from ...jobs.registry import registry
+from ...protocol.names import CONTROL
 from ..store.models import JobRecord
 from ..store.writing import database
 from .models import QueueSample
@@ -69,7 +70,11 @@ def job_functions() -> dict[str, JobDefinition]:
 def split(
     servers: Servers, jobs: Mapping[str, JobDefinition]
 ) -> tuple[dict[str, Queue], dict[str, Counts]]:
-    """Return the queues of these jobs by name, and the counts of the functions of other programs."""
+    """
+    Return the queues of these jobs by name, and the counts of the functions of other programs.
+
+    The private functions of supervisors are left out.
+    """
     queues: dict[str, Queue] = {}
     for job in jobs.values():
         queues.setdefault(job.queue, Queue(job.queue)).jobs.append(job)
@@ -77,7 +82,7 @@ def split(
     for function, counts in servers.functions().items():
         if function in jobs:
             queues[jobs[function].queue].counts.add(counts)
-        else:
+        elif CONTROL not in function:
             others[function] = counts
     return dict(sorted(queues.items())), dict(sorted(others.items()))
 

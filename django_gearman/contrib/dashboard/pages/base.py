@@ -38,6 +38,11 @@ class PageAdmin(_ModelAdmin):
     #: The page asks for itself again every few seconds.
     refreshes = True
 
+    @property
+    def label(self) -> str:
+        """The page's name for people."""
+        return str(self.opts.verbose_name).capitalize()
+
     def context(self, request: HttpRequest) -> dict[str, Any]:
         """Return what the page's template shows."""
         raise NotImplementedError
@@ -78,8 +83,9 @@ class PageAdmin(_ModelAdmin):
         request.current_app = self.admin_site.name
         frame = {
             **self.admin_site.each_context(request),
-            "title": str(self.opts.verbose_name).capitalize(),
+            "title": self.label,
             "page": self.name,
+            "label": self.label,
             "pages": self._navigation(request),
             "refreshes": self.refreshes,
             "now": timezone.now(),
@@ -108,7 +114,7 @@ class PageAdmin(_ModelAdmin):
             if self.admin_site.is_registered(model)
         ]
         return [
-            (page.name, str(page.opts.verbose_name).capitalize())
+            (page.name, page.label)
             for page in pages
             if isinstance(page, PageAdmin) and page.has_view_permission(request)
         ]

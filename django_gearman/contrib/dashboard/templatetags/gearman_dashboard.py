@@ -13,7 +13,11 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from ....utils import text
+
 register = template.Library()
+#: Escapes of invisible characters, in names that anybody may choose.
+register.filter("printable", text.printable)
 
 _WIDTH, _HEIGHT = 120, 24
 

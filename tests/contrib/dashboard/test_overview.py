@@ -1,0 +1,177 @@
+"""The page of job servers and queues."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from django_gearman.contrib.dashboard.models import JobServer, QueueSample
+from django_gearman.contrib.dashboard.pages.overview import collect
+from django_gearman.contrib.dashboard.sampling import Sampler
+from django_gearman.contrib.store.models import JobRecord
+from django_gearman.testing.gearmand import free_port
+from tests.contrib.dashboard.servers import answering
+
+ADDRESS = "/admin/gearman_dashboard/overview/"
+EVIL = '<script>alert("1")</script>'
+VERSION = {b"version": b"OK 1.1.20\n"}
+
+pytestmark = pytest.mark.django_db
+
+
+def page_of(browser: Client) -> str:
+    response = browser.get(ADDRESS)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def row_of(page: str, queue: str) -> str:
+    """Return the text in a queue's row, without drawings."""
+    [row] = [part for part in page.split("<tr") if f'<th scope="row">{queue}</th>' in part]
+    row = re.sub(r"<svg.*?</svg>", "", row.partition("</tr>")[0].partition(">")[2], flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", row).split())
+
+
+def record(queue: str, status: str, minutes: float, **columns: object) -> None:
+    at = timezone.now() - datetime.timedelta(minutes=minutes)
+    moment = "enqueued_at" if status == "READY" else "finished_at"
+    number = JobRecord.objects.count()
+    JobRecord.objects.create(
+        id=f"{number}", name="job", queue=queue, status=status, **{moment: at, **columns}
+    )
+
+
+def test_a_queue_shows_its_jobs_by_priority_its_processes_and_its_waits(viewer, use):
+    answers = {
+        b"status": b"tests.contrib.double\t14\t3\t4\ntests.contrib.double@delayed\t7\t0\t0\n.\n",
+        b"prioritystatus": b"tests.contrib.double\t5\t4\t2\t4\n.\n",
+    }
+    record("default", "READY", 3)
+    record("default", "READY", 1)
+    record("default", "READY", 9, run_after=timezone.now() + datetime.timedelta(hours=1))
+    record("default", "FAILED", 60)
+    record("default", "FAILED", 60 * 25)
+    with answering(VERSION | answers) as server:
+        use(server.address)
+
+        page = page_of(viewer)
+
+    assert f"<strong>{server.address}</strong>" in page
+    assert "gearmand 1.1.20" in page
+    assert "18 queued, 3 running" in page
+    assert (
+        row_of(page, "default") == "default 3 of 4 jobs wait that no worker serves 5 4 2 7 3 min 1"
+    )
+    assert row_of(page, "trail") == "trail nobody serves this queue 0 0 0 0 – 0"
+
+
+def test_a_server_that_is_down_is_named_with_the_time_of_its_last_answer(viewer, use):
+    down = f"127.0.0.1:{free_port()}"
+    JobServer.objects.create(
+        address=down, answered_at=datetime.datetime(2026, 3, 1, 12, 3, tzinfo=datetime.UTC)
+    )
+    use(down)
+
+    page = page_of(viewer)
+
+    assert f"down since 1 March, 12:03: job server {down}: [Errno 111] Connection refused" in page
+    assert row_of(page, "default") == "default unknown unknown – 0"
+    assert "nobody serves" not in page, "nothing is known about workers"
+
+
+def test_names_are_escaped_and_others_are_folded(viewer, use):
+    evil = EVIL.encode() + b"\x1b\xe2\x80\xae"
+    answers = {b"status": evil + b"\t1\t0\t0\n.\n", b"version": b"OK 1" + EVIL.encode() + b"\n"}
+    with answering(answers) as server:
+        use(server.address)
+
+        page = page_of(viewer)
+
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;\\x1b\\u202e" in page
+    assert "1 function of other programs" in page.partition("<details")[2]
+
+
+def test_an_error_of_a_server_is_escaped(viewer, use):
+    with answering({b"status": f"<b>{EVIL}</b>\n.\n".encode()}) as server:
+        use(server.address)
+
+        page = page_of(viewer)
+
+    assert "<script>alert" not in page
+    assert "not a line of the admin command" in page
+
+
+def test_the_number_of_queries_does_not_grow(
+    viewer, use, django_assert_num_queries, django_assert_max_num_queries
+):
+    one = answering(VERSION | {b"status": b"tests.contrib.double\t1\t0\t1\n.\n"})
+    two = answering(VERSION | {b"status": b"tests.contrib.double\t1\t0\t1\ntrail\t1\t0\t1\n.\n"})
+    with one, two:
+        use(one.address)
+        with django_assert_max_num_queries(10) as few:
+            page_of(viewer)
+        for minutes in range(50):
+            record("default", "READY", minutes)
+            record("trail", "FAILED", minutes)
+        QueueSample.objects.bulk_create(
+            QueueSample(queue=queue, minute=_ago(minutes), waiting=9, running=0, workers=1)
+            for minutes in range(50)
+            for queue in ("default", "trail")
+        )
+
+        use(one.address, two.address)
+        with django_assert_num_queries(len(few)):
+            page_of(viewer)
+
+
+def _ago(minutes: int) -> datetime.datetime:
+    now = timezone.now().replace(second=0, microsecond=0)
+    return now - datetime.timedelta(minutes=minutes)
+
+
+# Samples
+
+
+def test_each_minute_has_one_sample_however_many_supervisors_take_it(use):
+    answers = {b"status": b"tests.contrib.double\t14\t3\t4\n.\n"}
+    old = _ago(60 * 24 + 1)
+    QueueSample.objects.create(queue="default", minute=old, waiting=1, running=1, workers=1)
+    with answering(VERSION | answers) as server:
+        use(server.address)
+        samplers = [Sampler(), Sampler()]
+
+        seconds = [sampler.turn() for sampler in samplers for _ in range(2)]
+
+    minutes = {sample.minute for sample in QueueSample.objects.filter(queue="default")}
+    assert 1 <= len(minutes) <= 2, "two, if a new minute has just begun"
+    assert old not in minutes
+    sample = QueueSample.objects.filter(queue="default").latest("minute")
+    assert (sample.waiting, sample.running, sample.workers) == (11, 3, 4)
+    assert JobServer.objects.get().address == server.address
+    assert all(0 <= each <= 65 for each in seconds)
+
+
+def test_there_is_no_sample_while_no_server_answers(use):
+    use(f"127.0.0.1:{free_port()}")
+
+    Sampler().turn()
+
+    assert not QueueSample.objects.exists()
+    assert not JobServer.objects.exists()
+
+
+def test_a_sparkline_has_a_gap_where_no_worker_took_a_sample(use):
+    for minutes, waiting in ((2, 7), (3, 9), (30, 1)):
+        QueueSample.objects.create(
+            queue="default", minute=_ago(minutes), waiting=waiting, running=0, workers=0
+        )
+
+    [queue] = [each for each in collect().queues if each.name == "default"]
+
+    assert [value for value in queue.waited if value is not None] == [1, 9, 7]
+    assert queue.trend == "7 waiting, at most 9 in the last hour"

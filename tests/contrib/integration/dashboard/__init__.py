@@ -1,0 +1,1 @@
+"""A small project whose admin is looked at in a browser."""

@@ -1,0 +1,40 @@
+"""Jobs of a shop, which take as long as they are asked to."""
+
+from __future__ import annotations
+
+import time
+
+from django_gearman import gearman_job
+
+
+@gearman_job("mail", timeout=30, retries=3)
+def send_mail(to: str, seconds: float = 0.0) -> None:
+    time.sleep(seconds)
+    if "@" not in to:
+        raise ValueError(f"no address: {to}")
+
+
+@gearman_job("mail", timeout=30)
+def send_newsletter(number: int) -> None:
+    time.sleep(0.01)
+
+
+@gearman_job("images", timeout=60)
+def make_thumbnail(path: str, seconds: float = 0.0) -> None:
+    time.sleep(seconds)
+
+
+@gearman_job("reports", timeout=600, retries=1, backoff=0)
+def build_report(month: str, seconds: float = 0.0) -> str:
+    time.sleep(seconds)
+    return month
+
+
+@gearman_job("payments", timeout=20, store_result=True)
+def charge(order: int) -> int:
+    return order
+
+
+@gearman_job("search")
+def index_product(number: int) -> None:
+    time.sleep(0.01)
