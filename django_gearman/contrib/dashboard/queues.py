@@ -13,11 +13,11 @@ from ...jobs.definition import JobDefinition
 from ...jobs.functions import name_functions
 from ...jobs.keeping import is_recorded
 from ...jobs.registry import registry
+from ...management.asking import Counts, Servers
 from ...protocol.names import CONTROL
 from ..store.models import JobRecord
 from ..store.writing import database
 from .models import QueueSample
-from .servers import Counts, Servers
 
 #: Minutes of a sparkline.
 MINUTES = 60

@@ -9,11 +9,11 @@ import time
 from django.db import router
 
 from ...backends import get_backend_class
+from ...management.asking import Servers, ask_servers
 from ...supervisor import Attendant, Service
 from ...utils.clock import monotonic
 from .models import JobServer, QueueSample
 from .queues import DAY, job_functions, present_minute, split
-from .servers import Servers, ask_servers
 
 _SECONDS = 60.0
 _PATIENCE = 5.0  # seconds for the answers of all job servers

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from django_gearman.contrib.dashboard.servers import Counts, ForeignWorker, Servers, ask_servers
+from django_gearman.management.asking import Counts, ForeignWorker, Servers, ask_servers
 from django_gearman.protocol.admin import parse_priorities
 from django_gearman.testing.gearmand import free_port
 from tests.contrib.dashboard.servers import answering, hanging

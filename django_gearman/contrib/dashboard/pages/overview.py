@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from ....exceptions import GearmanError
 from ....jobs.definition import JobDefinition
+from ....management.asking import Counts, Server, ask_servers
 from ....utils.text import str_of
 from ..models import JobServer
 from ..queues import Queue, describe, job_functions, split
-from ..servers import Counts, Server, ask_servers
 from .base import PageAdmin
 
 

@@ -1,4 +1,4 @@
-"""The job servers' state: all are asked at once, each over one connection."""
+"""The job servers' state, for pages and metrics: each is asked over one connection."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from functools import partial
 
 from django.core.exceptions import ImproperlyConfigured
 
-from ...backends import backend_settings, get_backend_class, parse_servers
-from ...backends.opening import open_connection
-from ...backends.reach import at_once
-from ...exceptions import BackendError
-from ...protocol.address import ServerAddress
-from ...protocol.admin import parse_priorities, parse_software, parse_status, parse_workers
-from ...protocol.names import DELAYED, plain_function
-from ...utils.clock import monotonic
-from ...utils.text import str_of
+from ..backends import backend_settings, get_backend_class, parse_servers
+from ..backends.opening import open_connection
+from ..backends.reach import at_once
+from ..exceptions import BackendError
+from ..protocol.address import ServerAddress
+from ..protocol.admin import parse_priorities, parse_software, parse_status, parse_workers
+from ..protocol.names import DELAYED, plain_function
+from ..utils.clock import monotonic
+from ..utils.text import str_of
 
 #: Seconds that all servers together may take for a page.
 PATIENCE = 1.0
@@ -120,11 +120,12 @@ def ask_servers(patience: float = PATIENCE, *, workers: bool = False) -> Servers
     except ImproperlyConfigured as error:
         return Servers(problem=str_of(error))
     until = monotonic() + patience
-    asked = at_once({each: partial(_ask, each, until, workers) for each in addresses})
+    asked = at_once({each: partial(ask_server, each, until, workers) for each in addresses})
     return Servers([*asked.values()])
 
 
-def _ask(address: ServerAddress, until: float, asks_workers: bool) -> Server:
+def ask_server(address: ServerAddress, until: float, asks_workers: bool = False) -> Server:
+    """Ask one server, until this monotonic time; without an answer, the result has an `error`."""
     name = str(address)
     try:
         with closing(open_connection(address, connect_timeout=_left(until))) as connection:
