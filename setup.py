@@ -13,17 +13,22 @@ SITE = "https://django-gearman.readthedocs.io/en/latest/"
 PYTHON_GEARMAN = ["pygearman==0.2.6"]  # exactly: what it gets wrong is corrected by subclassing
 TASKS = ["django-tasks>=0.12"]  # only Django 5.2 needs it
 SCHEDULE = ["cronsim>=2.7"]  # parses cron expressions
+OTEL = ["opentelemetry-api>=1.30"]  # the project chooses the SDK
+SENTRY = ["sentry-sdk>=2.20"]
 EXAMPLE = ["pillow>=11.0"]  # the thumbnails of gearman_example.shop
 TEST = [
     *PYTHON_GEARMAN,
     *TASKS,
     *SCHEDULE,
+    *OTEL,
+    *SENTRY,
     "build>=1.2",
     "dynaconf>=3.2",
     "freezegun>=1.5",
     "gear>=0.16",
     "hypothesis>=6.100",
     *EXAMPLE,
+    "opentelemetry-sdk>=1.30",
     "psycopg[binary,pool]>=3.2",
     "pymysql>=1.1",
     "pytest>=9.0",
@@ -87,6 +92,8 @@ setup(
         "python-gearman": PYTHON_GEARMAN,
         "schedule": SCHEDULE,
         "tasks": TASKS,
+        "otel": OTEL,
+        "sentry": SENTRY,
         "example": EXAMPLE,
         "test": TEST,
         "docs": DOCS,

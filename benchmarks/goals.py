@@ -15,6 +15,7 @@ TASKS, STORED_TASKS, OX = "tasks", "tasks, stored", "django-ox"
 
 AWAITED = "await 1,000 jobs of 50 ms at once"
 OUTBOX = "outbox"
+TRACED, BARE = "traced job, over the SDK, CPU", "OpenTelemetry's SDK for two spans, CPU"
 RELAY, TRANSACTION = "relay of the outbox", "transaction"
 TRANSACTION_WITH_JOB = "transaction with a job in the outbox"
 ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 100 B"
@@ -87,6 +88,9 @@ def verdicts(results: Results) -> list[Verdict]:
         *_against_celery(results),
         *_against_the_best(results),
         limit(results, "eager job, over a plain call", "eager", 40),
+        at_most(
+            TRACED, 0.4, "the SDK", ratio(results.get(TRACED, "eager"), results.get(BARE, "eager"))
+        ),
         at_most(
             "memory of 5 workers", 1.8, "one", within("memory of 5 workers", "memory of 1 worker")
         ),

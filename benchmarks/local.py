@@ -1,4 +1,4 @@
-"""Cases without a server: the cost of a job in tests, of the pytest plugin, and of imports."""
+"""Cases without a server: a job in tests, tracing, the pytest plugin, and imports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .cases import MICROSECONDS, MILLISECONDS, Measured
 from .clients import Agent
+from .goals import BARE, TRACED
 from .processes import ROOT
 from .systems import PYTHON
 
@@ -24,6 +25,20 @@ def job_costs() -> Measured:
         yield "eager job, over a plain call", MICROSECONDS, costs["eager"] - costs["call"]
         more = costs["gearman_client"] - costs["call"]
         yield "job in a test, over a plain call", MICROSECONDS, more
+
+
+def tracing() -> Measured:
+    """Measure what tracing adds to a job's CPU time, alone and beside the SDK's own part."""
+    with Agent(PYTHON, "benchmarks.tracing:Client", _VARIABLES) as client:
+        costs = client.call("costs")
+    yield TRACED, MICROSECONDS, costs["sampled"] - costs["bare"]
+    for kind, title in {
+        "bare": BARE,
+        "no SDK": "traced job without an SDK, CPU",
+        "not sampled": "traced job that is not sampled, CPU",
+        "sampled": "traced job that is recorded, CPU",
+    }.items():
+        yield title, MICROSECONDS, costs[kind] - costs["off"]
 
 
 def session_costs() -> Measured:

@@ -131,6 +131,7 @@ class Plan:
         self.steps.append(Step(cases.outbox.__name__, OUTBOX, rows))
         for case, name in {
             local.job_costs: "eager",
+            local.tracing: "eager",
             local.session_costs: "pytest",
             local.imports: "python",
         }.items():

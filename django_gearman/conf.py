@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
 from functools import partial
 from typing import Any
 
@@ -18,7 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from .middleware import NONE, Chain, build_chain
+from . import middleware as chains
 from .protocol.names import DELAYED, MAX_NAME_BYTES
 from .utils.numbers import check_seconds
 from .utils.text import quoted, repr_of
@@ -39,6 +37,7 @@ DEFAULTS: Mapping[str, Any] = {
     "GEARMAN_SEND_TRACEBACKS": None,
     "GEARMAN_CONTEXT_PROVIDER": None,
     "GEARMAN_MIDDLEWARE": (),
+    "GEARMAN_OTEL_PARENT": False,
     "GEARMAN_OLD_PICKLES": None,
     "GEARMAN_STORE_ALL": False,
     "GEARMAN_RESULT_TTL": 86400,
@@ -89,7 +88,7 @@ class JobSettings:
         self.on_commit = getattr(source, "GEARMAN_SUBMIT_ON_COMMIT", False)
         self.outbox = getattr(source, "GEARMAN_OUTBOX", False)
         self.context_provider = getattr(source, "GEARMAN_CONTEXT_PROVIDER", None)
-        self.middleware = getattr(source, "GEARMAN_MIDDLEWARE", ())
+        self.middleware = getattr(source, "GEARMAN_MIDDLEWARE", ()) or chains.added
         self.transport = (
             getattr(source, "GEARMAN_BACKEND", default["GEARMAN_BACKEND"]),
             getattr(source, "GEARMAN_SERVERS", default["GEARMAN_SERVERS"]),
@@ -98,10 +97,13 @@ class JobSettings:
 
 
 def run_settings() -> tuple[Any, Any]:
-    """Return GEARMAN_SERIALIZER and GEARMAN_MIDDLEWARE, the settings that each run needs, unchecked."""
+    """
+    Return the settings that each run needs, unchecked: GEARMAN_SERIALIZER, and GEARMAN_MIDDLEWARE
+    or what integrations have added.
+    """
     source = _source()
     serializer = getattr(source, "GEARMAN_SERIALIZER", DEFAULTS["GEARMAN_SERIALIZER"])
-    return serializer, getattr(source, "GEARMAN_MIDDLEWARE", ())
+    return serializer, getattr(source, "GEARMAN_MIDDLEWARE", ()) or chains.added
 
 
 def check_name(value: object, what: str) -> str:
@@ -259,23 +261,17 @@ def submission_context() -> dict[str, Any]:
     return dict(context)
 
 
-_built: tuple[Any, Chain] = (), NONE
-_building = threading.Lock()
+def middleware() -> chains.Chain:
+    """Return the middleware of GEARMAN_MIDDLEWARE and of integrations, created at its first use."""
+    return chains.chain_of(_read("GEARMAN_MIDDLEWARE"))
 
 
-def middleware() -> Chain:
-    """Return the middleware of GEARMAN_MIDDLEWARE, created at its first use."""
-    global _built
-    setting = _read("GEARMAN_MIDDLEWARE")
-    if not setting:
-        return NONE
-    made_of, chain = _built
-    if made_of == setting:
-        return chain
-    with _building:
-        if _built[0] != setting:
-            _built = copy(setting), build_chain(setting)
-        return _built[1]
+def otel_parent() -> bool:
+    """Return GEARMAN_OTEL_PARENT: True if each run is a child of its submission's span."""
+    value: object = _read("GEARMAN_OTEL_PARENT")
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(f"GEARMAN_OTEL_PARENT is True or False, not {quoted(value)}")
+    return value
 
 
 def function_name(job_name: str) -> str:

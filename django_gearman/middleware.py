@@ -7,7 +7,9 @@ Middleware: code of the project around the submission and the run of jobs.
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterable
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -79,6 +81,37 @@ def _submit(
 NONE = Chain()
 
 
+#: The middleware that integrations have added; it is inside of that of the settings.
+added: tuple[Middleware, ...] = ()
+_built: tuple[Any, Chain] = None, NONE
+_building = threading.Lock()
+
+
+def add_middleware(middleware: Middleware) -> None:
+    """Put a middleware inside of those of GEARMAN_MIDDLEWARE; an integration calls this once."""
+    global added, _built
+    with _building:
+        added, _built = (*added, middleware), (None, NONE)
+
+
+def chain_of(setting: Any) -> Chain:
+    """
+    Return the middleware of GEARMAN_MIDDLEWARE and the added ones, created at its first use.
+
+    `setting` may be `added`, too, where GEARMAN_MIDDLEWARE is empty.
+    """
+    global _built
+    if not setting and not added:
+        return NONE
+    made_of, chain = _built
+    if made_of == setting:
+        return chain
+    with _building:
+        if _built[0] != setting:
+            _built = copy(setting), build_chain(setting)
+        return _built[1]
+
+
 def build_chain(setting: Any) -> Chain:
     """
     Create each middleware of GEARMAN_MIDDLEWARE; ImproperlyConfigured names the wrong element.
@@ -87,7 +120,9 @@ def build_chain(setting: Any) -> Chain:
         raise ImproperlyConfigured(
             f"GEARMAN_MIDDLEWARE is a list of dotted paths of classes, not {setting!r}"
         )
-    made = [_make(element, f"GEARMAN_MIDDLEWARE[{n}]") for n, element in enumerate(setting)]
+    own = () if setting is added else setting
+    made = [_make(element, f"GEARMAN_MIDDLEWARE[{n}]") for n, element in enumerate(own)]
+    made += added
     return Chain(
         tuple(each.around_submit for each in made if _overrides(each, "around_submit")),
         tuple(each.around_run for each in made if _overrides(each, "around_run")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from django_gearman import conf
+from django_gearman import conf, middleware
 from django_gearman.checks import check_settings
 from django_gearman.middleware import NONE, Middleware
 from tests.app import gearman_jobs as jobs
@@ -15,7 +15,7 @@ MADE: list[Middleware] = []
 
 @pytest.fixture(autouse=True)
 def none_is_made_yet(monkeypatch):
-    monkeypatch.setattr(conf, "_built", ((), NONE))
+    monkeypatch.setattr(middleware, "_built", (None, NONE))
 
 
 class Counts(Middleware):

@@ -23,7 +23,9 @@ from ..exceptions import (
 )
 from ..jobs import keeping
 from ..jobs.context import running
+from ..jobs.identity import reserved_of
 from ..jobs.registry import registry
+from ..middleware import chain_of
 from ..serializers import check_bytes, digest_of
 from ..signals import job_submitted, submit_failed
 from ..utils.clock import monotonic
@@ -80,16 +82,16 @@ def deliver(
     if keeping.keeper is not None and keeping.any_is_recorded(requests):
         send = partial(keeping.keeper.submit, send=send)
     if settings.middleware:
-        send = _through_middleware(send)
+        send = _through_middleware(settings.middleware, send)
     if options.on_commit:
         send(requests)
     else:
         _send(requests, send, wait)
 
 
-def _through_middleware(send: _Send) -> _Send:
+def _through_middleware(setting: Any, send: _Send) -> _Send:
     """Return a function that passes requests through the project's middleware to `send`."""
-    chain = conf.middleware()
+    chain = chain_of(setting)
     if not chain.around_submit:
         return send
 
@@ -103,8 +105,10 @@ def _through_middleware(send: _Send) -> _Send:
 
 
 def write_context(request: JobRequest) -> None:
-    """Write the entries that middleware has added to its context into a job."""
-    context = {**request.call.context, **request.context}
+    """Write the context of a request, which middleware may have changed, into its job."""
+    if "context" not in vars(request):
+        return  # nothing has looked at it
+    context = {**reserved_of(request.call.context), **request.context}
     if context != request.call.context:
         serializer, spec = request.serializer, request.spec
         call = request.call._replace(context=context)

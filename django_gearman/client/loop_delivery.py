@@ -21,6 +21,7 @@ from ..exceptions import BackendError
 from ..jobs import keeping
 from ..jobs.context import running
 from ..jobs.registry import registry
+from ..middleware import chain_of
 from ..signals import job_submitted
 from ..utils.clock import monotonic
 from ..utils.waiting import abandoned
@@ -76,7 +77,7 @@ def _half(
     options = requests[0].options
     if options.on_commit or options.resubmit or environment.current().sees_submissions:
         return None
-    if settings.middleware and conf.middleware().around_submit:
+    if settings.middleware and chain_of(settings.middleware).around_submit:
         return None
     if keeping.keeper is not None and keeping.any_is_recorded(requests):
         return None

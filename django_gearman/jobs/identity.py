@@ -119,6 +119,11 @@ def without_reserved(context: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in context.items() if name not in RESERVED}
 
 
+def reserved_of(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a context that jobs and submitters do not see."""
+    return {name: context[name] for name in RESERVED if name in context}
+
+
 def id_of(function: str, unique: str) -> str:
     """
     Return the id of a job whose context has none.

@@ -35,7 +35,7 @@ from ..jobs.context import JobContext, running
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import Identity, identity_of
 from ..jobs.retries import RetryJob, attempt_of, delayed
-from ..middleware import NONE
+from ..middleware import NONE, chain_of
 from ..serializers import BareCall, Call, check_bytes, digest_of
 from ..serializers.failures import dump_error
 from ..utils.records import format_errors_once
@@ -146,7 +146,7 @@ class Run(RunAttributes):
     def perform(self, seconds: float | None) -> Ending:
         """Run the job through the project's middleware; return its ending."""
         try:
-            chain = conf.middleware() if self._middleware else NONE
+            chain = chain_of(self._middleware) if self._middleware else NONE
             chain = environment.current().middleware(chain)
             if not chain.around_run:
                 return self._run_function(seconds)
