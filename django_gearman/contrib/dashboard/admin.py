@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from .models import Overview, Page
+from .models import Failures, Overview, Page
 from .pages.base import PageAdmin
+from .pages.failures import FailuresAdmin
 from .pages.overview import OverviewAdmin
 
 ADMINS: dict[type[Page], type[PageAdmin]] = {
     Overview: OverviewAdmin,
+    Failures: FailuresAdmin,
 }
 
 

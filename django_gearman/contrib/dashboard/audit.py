@@ -16,12 +16,13 @@ def log_action(
     """
     Write an action of the request's user into the admin's log.
 
-    `subject` is the name of the thing that was acted on, `message` says what was done to it.
+    `subject` is the name of the thing that was acted on, `message` says what was done to it. `pk` is
+    None for an action on many things.
     """
     LogEntry.objects.create(
         user_id=cast("int | str", request.user.pk),
         content_type=ContentType.objects.get_for_model(model),
-        object_id=str(pk),
+        object_id=None if pk is None else str(pk),
         object_repr=subject[:200],
         action_flag=CHANGE,
         change_message=message,

@@ -47,7 +47,7 @@ _PRIORITIES = {-1: Priority.LOW, 0: Priority.NORMAL, 1: Priority.HIGH}
 
 #: Ids, or a query set of records.
 Records = QuerySet[JobRecord] | Iterable[str]
-#: A function that is called after each batch, with the number of jobs so far.
+#: A function that is called after each batch, with the number of jobs so far; False ends the action.
 Progress = Callable[[int], object]
 
 
@@ -101,8 +101,8 @@ def retry(records: Records, progress: Progress | None = None) -> Retried:
         outcome.count += len(claimed)
         _send_on_commit(alias)
         outcome.waiting += OutboxJob.objects.using(alias).filter(job_id__in=claimed).count()
-        if progress is not None:
-            progress(outcome.count)
+        if progress is not None and progress(outcome.count) is False:
+            break
     return outcome
 
 
@@ -114,8 +114,8 @@ def discard(records: Records, progress: Progress | None = None) -> int:
         keys = [row.pk for row in rows]
         failed = JobRecord.objects.using(alias).filter(pk__in=keys, status=Status.FAILED)
         count += _in_transaction(failed.delete, alias)[0]
-        if progress is not None:
-            progress(count)
+        if progress is not None and progress(count) is False:
+            break
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from .errors import is_library
 _FRAME = re.compile(
     r'  (?:[ |+-]*)File "(?P<path>[^"\n]*)", line (?P<line>\d+)(?:, in (?P<name>.*))?'
 )
-_ENTRY = ("exception", "message", "traceback", "attempt", "at", "worker")
+_ENTRY = ("exception", "message", "traceback", "attempt", "at", "worker", "seconds")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Attempt:
     attempt: str = ""
     at: str = ""
     worker: str = ""
+    seconds: str = ""
 
     @property
     def first_line(self) -> str:
@@ -42,6 +44,15 @@ class Attempt:
             return parse_datetime(self.at)
         except ValueError:
             return None
+
+    @property
+    def duration(self) -> float | None:
+        """The seconds of the attempt; None if they are not known."""
+        try:
+            seconds = float(self.seconds)
+        except ValueError:
+            return None
+        return seconds if 0 <= seconds < math.inf else None
 
 
 @dataclass(frozen=True)

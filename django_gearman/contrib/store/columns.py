@@ -137,7 +137,7 @@ def of_failure(run: Run, ending: Ending, errors: list[dict[str, Any]]) -> dict[s
     is_final = ending.again is None
     columns: dict[str, Any] = {}
     if is_final or not issubclass(type(error), RetryJob):
-        entry = entry_of(error, attempt_of(run), secrets)
+        entry = entry_of(error, attempt_of(run), secrets, ending.seconds or None)
         columns["errors"] = [*errors, entry][-MAX_ERRORS:]
         columns["exception"] = entry["exception"][:MAX_EXCEPTION]
         columns["fingerprint"] = fingerprint_of(run.job.name, error)

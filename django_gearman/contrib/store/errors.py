@@ -37,8 +37,14 @@ def worker_id() -> str:
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
-def entry_of(error: BaseException, attempt: int, secrets: Sequence[str]) -> dict[str, Any]:
-    """Return the entry of `JobRecord.errors` for the exception of an attempt."""
+def entry_of(
+    error: BaseException, attempt: int, secrets: Sequence[str], seconds: float | None = None
+) -> dict[str, Any]:
+    """
+    Return the entry of `JobRecord.errors` for the exception of an attempt.
+
+    `seconds` is how long the attempt ran, None if it did not.
+    """
     return {
         "exception": storable(kind_of(error, dotted=True)),
         "message": cut(without(secrets, storable(described(str, error))), _MAX_MESSAGE),
@@ -46,6 +52,7 @@ def entry_of(error: BaseException, attempt: int, secrets: Sequence[str]) -> dict
         "attempt": attempt,
         "at": timezone.now().isoformat(),
         "worker": worker_id(),
+        "seconds": None if seconds is None else round(seconds, 6),
     }
 
 

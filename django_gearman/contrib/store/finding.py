@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connections
 from django.db.models import Q, QuerySet
 
 from .models import JobRecord
@@ -64,6 +65,21 @@ class Choice:
 def count_up_to(records: QuerySet[JobRecord], most: int = MOST_COUNTED) -> int:
     """Return the number of records, or `most` + 1 if there are more: a full count may take long."""
     return records.order_by().values("status")[: most + 1].count()
+
+
+def counts_by_status(most: int = MOST_COUNTED) -> dict[str, int]:
+    """Return the number of records with each status, up to `most` + 1, with one query."""
+    alias = database()
+    parts, parameters = [], []
+    for status in Status.values:
+        some = JobRecord.objects.using(alias).filter(status=status).order_by()
+        compiler = some.values("status")[: most + 1].query.get_compiler(alias)
+        sql, values = compiler.as_sql()
+        parts.append(f"(SELECT COUNT(*) FROM ({sql}) {status.lower()})")
+        parameters += values
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(parts)}", parameters)
+        return dict(zip(Status.values, cursor.fetchone(), strict=True))
 
 
 def _stored(value: Any) -> Any:

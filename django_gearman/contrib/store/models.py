@@ -47,7 +47,7 @@ class JobRecord(models.Model):
     #: The number of claims. Later writes name it, so those of an older claim change nothing.
     run = models.PositiveIntegerField(default=0)
     worker_ids = models.JSONField(default=list)
-    #: One entry an attempt: exception, message, traceback, attempt, at, worker.
+    #: One entry an attempt: exception, message, traceback, attempt, at, worker, seconds.
     errors = models.JSONField(default=list)
     #: The class of the last error.
     exception = models.CharField(max_length=MAX_EXCEPTION, default="")

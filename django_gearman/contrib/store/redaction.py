@@ -44,6 +44,15 @@ def redacted_call(job: JobDefinition | None, call: Call) -> tuple[str, list[str]
 
 
 def _redacted(job: JobDefinition | None, call: Call) -> tuple[str, list[str]]:
+    args, kwargs, secrets = redacted_values(job, call)
+    text = json.dumps({"args": args, "kwargs": kwargs})
+    return (text if len(text) <= MAX_CALL else f"{text[:MAX_CALL]}..."), secrets
+
+
+def redacted_values(
+    job: JobDefinition | None, call: Call
+) -> tuple[list[Any], dict[str, Any], list[str]]:
+    """Return the positional and the named arguments of a call without its secrets, and the secrets."""
     find = Redactor(job)
     args = [
         find.redact(value, *names)
@@ -53,8 +62,7 @@ def _redacted(job: JobDefinition | None, call: Call) -> tuple[str, list[str]]:
         storable(name): find.redact(value, name, *_extra(job, name))
         for name, value in call.kwargs.items()
     }
-    text = json.dumps({"args": args, "kwargs": kwargs})
-    return (text if len(text) <= MAX_CALL else f"{text[:MAX_CALL]}..."), find.secrets
+    return args, kwargs, find.secrets
 
 
 def redacted_context(context: Mapping[str, Any]) -> dict[str, Any]:

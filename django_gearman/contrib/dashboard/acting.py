@@ -1,0 +1,168 @@
+"""Actions on many records, within the time of one request."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from django.db.models import QuerySet
+
+from ..store import actions
+from ..store.finding import Choice
+from ..store.models import JobRecord
+from ..store.writing import database
+
+Status = JobRecord.Status
+
+#: Seconds after which an action ends; what is left takes another request.
+MOST_SECONDS = 15.0
+
+#: A function that is called with the number of jobs so far; it returns False when time is over.
+Watch = Callable[[int], bool]
+
+
+@dataclass
+class Outcome:
+    """
+    The outcome of an action.
+
+    The user had agreed to `stated` jobs; `count` of them were changed, `refused` has the reasons for
+    others, and `rest` are left because the time was over. The states of all others by now are in
+    `others`, "" for an unknown one.
+    """
+
+    stated: int = 0
+    count: int = 0
+    waiting: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    rest: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Action:
+    """
+    An action of people on jobs.
+
+    `verb` stands before "12 jobs" in a question, `done` after it in an answer. `takes_all` if the
+    action is for all jobs of a filter, too.
+    """
+
+    name: str
+    label: str
+    permission: str
+    statuses: tuple[str, ...]
+    verb: str
+    done: str
+    warning: str
+    run: Callable[[QuerySet[JobRecord], Watch, Outcome], None]
+    is_dangerous: bool = False
+    takes_all: bool = True
+
+
+def _retry(records: QuerySet[JobRecord], watch: Watch, outcome: Outcome) -> None:
+    retried = actions.retry(records, watch)
+    outcome.waiting, outcome.refused = retried.waiting, retried.refused
+
+
+def _discard(records: QuerySet[JobRecord], watch: Watch, outcome: Outcome) -> None:
+    actions.discard(records, watch)
+
+
+ACTIONS: dict[str, Action] = {
+    each.name: each
+    for each in (
+        Action(
+            name="retry",
+            label="Retry",
+            permission="gearman_store.retry_jobrecord",
+            statuses=(Status.FAILED,),
+            verb="Run again",
+            done="retried",
+            warning="They run under their ids, with the same arguments.",
+            run=_retry,
+        ),
+        Action(
+            name="discard",
+            label="Discard",
+            permission="gearman_store.discard_jobrecord",
+            statuses=(Status.FAILED,),
+            verb="Discard",
+            done="discarded",
+            warning="Their records, with arguments and errors, are deleted for good.",
+            run=_discard,
+            is_dangerous=True,
+        ),
+    )
+}
+
+
+def perform(action: Action, choice: Choice, outcome: Outcome) -> None:
+    """
+    Do an action with the chosen jobs, and write into `outcome` what became of them.
+
+    Jobs are changed in batches. If one of them fails, `outcome` has the number of those before.
+    """
+    deadline = time.monotonic() + MOST_SECONDS
+
+    def watch(count: int) -> bool:
+        outcome.count = count
+        return time.monotonic() < deadline
+
+    changed = _changed(choice)
+    records = choice.records()
+    action.run(records, watch, outcome)
+    if time.monotonic() >= deadline:
+        outcome.rest = max(0, records.count() - len(outcome.refused))
+    missing = outcome.stated - outcome.count - len(outcome.refused) - outcome.rest
+    changed[""] = max(0, missing - changed.total())
+    outcome.others = +changed if missing > 0 else Counter()
+
+
+def _changed(choice: Choice) -> Counter[str]:
+    """Return the states of jobs that are chosen by their ids, and whose records are others by now."""
+    if choice.ids is None:
+        return Counter()
+    rows = JobRecord.objects.using(database()).filter(pk__in=choice.ids)
+    return Counter(rows.exclude(pk__in=choice.records()).values_list("status", flat=True))
+
+
+def messages_of(action: Action, outcome: Outcome) -> Iterable[tuple[bool, str]]:
+    """Yield the sentences that state an outcome, each with True if it is good news."""
+    alone = [
+        f"{were(count)} left alone: {_CHANGED.get(status, status)}."
+        for status, count in outcome.others.items()
+    ]
+    done = f"{jobs(outcome.count) if outcome.count else 'No job'} {action.done}."
+    yield outcome.count > 0, " ".join([done, *alone])
+    if outcome.waiting:
+        yield False, f"{were(outcome.waiting)} put into the outbox: no job server takes jobs now."
+    if outcome.refused:
+        reason = next(iter(outcome.refused.values()))
+        yield False, f"{were(len(outcome.refused))} refused. The first: {reason}"
+    if outcome.rest:
+        yield (
+            False,
+            f"{jobs(outcome.rest)} left, because the time of one request was over. Repeat it.",
+        )
+
+
+_CHANGED = {
+    Status.READY.value: "retried already, and waiting",
+    Status.RUNNING.value: "already running",
+    Status.SUCCESSFUL.value: "successful by now",
+    Status.CANCELLED.value: "cancelled",
+    Status.FAILED.value: "failed again meanwhile",
+    "": "retried or discarded by somebody else, or failed again",
+}
+
+
+def were(count: int) -> str:
+    return "1 was" if count == 1 else f"{count:,} were"
+
+
+def jobs(count: int) -> str:
+    """Return a number of jobs, in words."""
+    return "1 job" if count == 1 else f"{count:,} jobs"

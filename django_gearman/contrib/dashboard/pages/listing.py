@@ -1,0 +1,83 @@
+"""Lists of jobs with one status, and finding one by its id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from ....jobs.registry import registry
+from ....utils.text import printable
+from ...store.attempts import last_attempt
+from ...store.finding import MOST_COUNTED, count_up_to, counts_by_status
+from ...store.models import JobRecord
+from ...store.showing import arguments_of
+from ...store.writing import database
+from ..filters import PERIODS, Filters
+
+if TYPE_CHECKING:
+    from .base import PageAdmin
+
+Status = JobRecord.Status
+
+#: The rows of a page.
+ROWS = 50
+#: In the order of the tabs.
+TABS = (Status.FAILED, Status.READY, Status.RUNNING, Status.SUCCESSFUL, Status.CANCELLED)
+
+
+def around(filters: Filters) -> dict[str, Any]:
+    """Return what stands around a list and the groups: filters, and a tab for each status."""
+    counts = counts_by_status()
+    return {
+        "filters": filters,
+        "periods": PERIODS,
+        "jobs": sorted(job.name for job in registry.jobs()),
+        "queues": sorted({job.queue for job in registry.jobs()}),
+        "tabs": [
+            (status, status.capitalize(), filters.changed(status=status).query, counts[status])
+            for status in TABS
+        ],
+        "most": MOST_COUNTED,
+        "problem": "",
+    }
+
+
+def collect(filters: Filters, page: str = "") -> dict[str, Any]:
+    """Return a page of the list, and the problem with the filters if there is one."""
+    context = {**around(filters), "refreshes": False}
+    try:
+        choice = filters.choice()
+    except ValueError as error:
+        return {**context, "title": "Jobs", "problem": str(error)}
+    records = choice.records().defer("workload", "result", "context", "worker_ids")
+    counted = count_up_to(records)
+    paginator = Paginator(records, ROWS)
+    # A full count, and a page far behind, take long.
+    paginator.count = min(counted, MOST_COUNTED)
+    shown = paginator.get_page(page)
+    rows = [
+        (record, arguments_of(record), last_attempt(record.errors), getattr(record, choice.moment))
+        for record in shown.object_list
+    ]
+    title = f"{filters.status.capitalize()} jobs"
+    return {**context, "title": title, "counted": counted, "shown": shown, "rows": rows}
+
+
+def find(page: PageAdmin, request: HttpRequest) -> HttpResponse:
+    """Lead to the job with an id, or back to the failures if there is none."""
+    job_id = request.GET.get("id", "").strip()
+    site = page.admin_site.name
+    rows = JobRecord.objects.using(database())
+    if "\0" not in job_id and rows.filter(pk=job_id).exists():
+        return HttpResponseRedirect(reverse("admin:gearman_job", args=[job_id], current_app=site))
+    text = (
+        "Say which id."
+        if not job_id
+        else f"There is no record of the job {printable(job_id, 100)}."
+    )
+    messages.warning(request, text)
+    return HttpResponseRedirect(reverse("admin:gearman_failures", current_app=site))
