@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from ..protocol.names import CONTROL
 from ..utils.clock import monotonic
 from ..utils.text import str_of
 from ..utils.waiting import submit_by
+from ..worker import pausing
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,23 @@ def _is_control(worker: WorkerStatus) -> bool:
     return all(CONTROL in function for function in worker.functions)
 
 
+def paused_queues() -> tuple[Mapping[str, pausing.Pause], str]:
+    """Return the paused queues; or none, and the reason why they cannot be read."""
+    if pausing.find is None:
+        return {}, ""
+    try:
+        return pausing.find(), ""
+    except Exception as error:  # noqa: BLE001 - of the database; the servers are shown without it
+        return {}, f"Cannot read which queues are paused: {str_of(error)}"
+
+
 @dataclass
 class Row:
-    """One function over all servers; `unserved_on` are the servers where only workers lack."""
+    """
+    One function over all servers; `unserved_on` are the servers where only workers lack.
+
+    The workers of a paused queue do not serve it.
+    """
 
     function: str
     job: JobDefinition | None
@@ -98,6 +113,7 @@ class Row:
     running: int = 0
     workers: int = 0
     unserved_on: list[str] = field(default_factory=list)
+    is_paused: bool = False
 
     @property
     def is_ours(self) -> bool:
@@ -122,11 +138,13 @@ class Row:
         self.delayed += status.delayed
         self.running += status.running
         self.workers = max(self.workers, status.workers)  # a worker is connected to every server
-        if is_unserved(status):
+        if is_unserved(status) and not self.is_paused:
             self.unserved_on.append(status.server)
 
 
-def rows_of(states: Iterable[ServerState], jobs: dict[str, JobDefinition]) -> list[Row]:
+def rows_of(
+    states: Iterable[ServerState], jobs: dict[str, JobDefinition], paused: Collection[str] = ()
+) -> list[Row]:
     """
     Return the functions of all servers: first those with jobs and without a worker, the most jobs
     first; then those of this project by queue; then the others.
@@ -135,6 +153,7 @@ def rows_of(states: Iterable[ServerState], jobs: dict[str, JobDefinition]) -> li
     for state in states:
         for status in state.functions:
             row = rows.setdefault(status.function, Row(status.function, jobs.get(status.function)))
+            row.is_paused = row.job is not None and row.job.queue in paused
             row.add(status)
 
     def order(row: Row) -> tuple[object, ...]:
@@ -155,11 +174,14 @@ def is_unserved(status: FunctionStatus) -> bool:
     return status.workers == 0 and status.total > status.running
 
 
-def as_json(state: ServerState, jobs: dict[str, JobDefinition]) -> dict[str, Any]:
+def as_json(
+    state: ServerState, jobs: dict[str, JobDefinition], paused: Collection[str] = ()
+) -> dict[str, Any]:
     """Return a server's state in values for JSON."""
     functions = []
     for status in state.functions:
         job = jobs.get(status.function)
+        is_paused = job is not None and job.queue in paused
         functions.append(
             {
                 "function": status.function,
@@ -169,7 +191,8 @@ def as_json(state: ServerState, jobs: dict[str, JobDefinition]) -> dict[str, Any
                 "delayed": status.delayed,
                 "running": status.running,
                 "workers": status.workers,
-                "unserved": is_unserved(status),
+                "unserved": is_unserved(status) and not is_paused,
+                "paused": is_paused,
             }
         )
     workers = [

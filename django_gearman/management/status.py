@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..jobs.definition import JobDefinition
 from ..protocol.messages import WorkerStatus
+from ..worker.pausing import Pause
 from .servers import Row, ServerState, queued_of
 from .tables import Column, keep_start, table
 
@@ -40,6 +41,7 @@ def screen(
     rows: Sequence[Row],
     jobs: Mapping[str, JobDefinition],
     width: int | None,
+    paused: Mapping[str, Pause] | None = None,
 ) -> list[Line]:
     """Return the whole screen, for a terminal of this width; None: as wide as its text."""
     lines = [*_server_lines(states)]
@@ -54,7 +56,7 @@ def screen(
     workers = [worker for state in states for worker in state.workers]
     if workers:
         lines += _worker_lines(workers, jobs, width)
-    lines += _advice(rows, bool(workers), jobs)
+    lines += _advice(rows, bool(workers), jobs, paused or {})
     return [Line(keep_start(text, width), style) for text, style in lines]
 
 
@@ -144,18 +146,24 @@ def _ids(processes: set[str]) -> str:
 
 
 def _advice(
-    rows: Sequence[Row], has_workers: bool, jobs: Mapping[str, JobDefinition]
-) -> list[Line]:
-    """Say which queues no worker serves, if any."""
+    rows: Sequence[Row],
+    has_workers: bool,
+    jobs: Mapping[str, JobDefinition],
+    paused: Mapping[str, Pause],
+) -> Iterator[Line]:
+    """Say which queues are paused, and which ones no worker serves, if any."""
+    for queue, pause in paused.items():
+        by = f" by {pause.by}" if pause.by else ""
+        since = f"{pause.at:%Y-%m-%d %H:%M}"
+        yield Line(
+            f"Queue {queue} is paused{by} since {since}: gearman_control resume {queue}", "WARNING"
+        )
     served = {row.job.queue for row in rows if row.job is not None and row.workers}
-    unserved = sorted({job.queue for job in jobs.values()} - served)
+    unserved = sorted({job.queue for job in jobs.values()} - served - paused.keys())
     if not has_workers:
-        return [
-            Line("No worker is connected. Start one: python manage.py gearman_worker", "WARNING")
-        ]
-    if unserved:
-        return [Line(f"No worker serves queue {', '.join(unserved)}", "WARNING")]
-    return []
+        yield Line("No worker is connected. Start one: python manage.py gearman_worker", "WARNING")
+    elif unserved:
+        yield Line(f"No worker serves queue {', '.join(unserved)}", "WARNING")
 
 
 def trouble(states: Sequence[ServerState], rows: Sequence[Row]) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from .account import Account, Status
 from .arbiter import Supervisor
 from .attendant import Attendant, Service, attendant_slot
 from .lease import Lease
+from .notice import Notice
 from .process import Slot, WorkerExit, send_socket, wake_parent
 from .reload import Reload
 from .scoreboard import Ended, Reported, Scoreboard, Stage, Tally
@@ -16,6 +17,7 @@ __all__ = [
     "Attendant",
     "Ended",
     "Lease",
+    "Notice",
     "Reload",
     "Reported",
     "Scoreboard",

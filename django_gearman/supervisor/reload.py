@@ -62,6 +62,16 @@ def previous_release() -> Mapping[str, Any]:
     return about
 
 
+def previous_descriptor(name: str) -> int | None:
+    """Return the descriptor that the replaced program has kept under this name, if there is one."""
+    number: int | None = None
+    if is_taking_over():
+        number = json.loads(os.environ[_VARIABLE]).get("kept", {}).get(name)
+    if number is not None:
+        os.set_inheritable(number, False)
+    return number
+
+
 class CheckFailed(Exception):
     """The new code cannot start; the text is the output of the check."""
 
@@ -72,7 +82,7 @@ class Reload:
 
     With the arguments `check`, the program only checks that it can start. The new program adopts
     the processes of the old one into `slots`, by name. `about` describes this release for the next
-    one, in values that JSON knows.
+    one, in values that JSON knows. `kept` are descriptors that the next one needs, by name.
     """
 
     def __init__(
@@ -81,11 +91,13 @@ class Reload:
         check: Sequence[str] = (),
         slots: Sequence[Slot] = (),
         about: Mapping[str, Any] | None = None,
+        kept: Mapping[str, int] | None = None,
     ) -> None:
         self._command = command
         self._check = check
         self._slots = slots
         self._about = about or {}
+        self._kept = kept or {}
         self._directory = _logical_directory()
         self._checking: subprocess.Popen[bytes] | None = None
         self._written: IO[bytes] | None = None  # written by the check
@@ -177,7 +189,9 @@ class Reload:
             "processes": left,
             "account": account.dump(),
             "about": self._about,
+            "kept": self._kept,
         }
+        self._pass_on(True)
         environment = {**os.environ, _VARIABLE: json.dumps(state)}
         # Block signals until the new program has set its handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
@@ -196,8 +210,13 @@ class Reload:
                 os.close(before)
             for process in processes:
                 _set_inheritable(process, False)
+            self._pass_on(False)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             self._failed(error)
+
+    def _pass_on(self, passes: bool) -> None:
+        for descriptor in self._kept.values():
+            os.set_inheritable(descriptor, passes)
 
     def adopt(self, account: Account) -> list[Process]:
         """Return the processes of the previous program, if there was one; load its account."""

@@ -51,6 +51,10 @@ class WorkerObserver:
     def ended(self) -> None:
         """Note that the job is no longer the current one."""
 
+    def withheld(self) -> frozenset[str] | None:
+        """Return the queues whose jobs the worker must leave alone; None if they are as before."""
+        return None
+
     def is_over(self, count: int) -> bool:
         """Return True if the worker should exit after this number of jobs."""
         return False

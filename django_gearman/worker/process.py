@@ -17,10 +17,11 @@ from functools import partial
 
 from .. import conf
 from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
-from ..supervisor import Ended, Lease, Reported, Scoreboard, Stage, send_socket, wake_parent
+from ..supervisor import Ended, Lease, Notice, Reported, Scoreboard, Stage, send_socket, wake_parent
 from ..utils.records import get_logger, log
 from .forks import WorkerForks
 from .observer import WorkerObserver
+from .pausing import PausedQueues
 from .process_state import ProcessState
 from .worker import GearmanWorker
 
@@ -72,8 +73,10 @@ class SupervisedObserver(WorkerObserver):
         limits: Limits,
         timeout: float | None,
         lease: Lease | None = None,
+        notice: Notice | None = None,
     ) -> None:
         self.was_serving = False
+        self._paused = PausedQueues(notice)
         self._lease = lease  # of asking for delayed jobs, which one idle process does for all
         self._scoreboard = scoreboard
         self._channel = channel
@@ -93,6 +96,9 @@ class SupervisedObserver(WorkerObserver):
         session.on_arriving = self.arriving
         if self._lease is not None:
             session.may_poll = self._lease.take
+
+    def withheld(self) -> frozenset[str] | None:
+        return self._paused.names if self._paused.have_changed() else None
 
     def serving(self) -> None:
         self._scoreboard.beat()
@@ -215,10 +221,11 @@ def prepare_worker(
     burst: bool,
     prefetch: int | None,
     lease: Lease | None = None,
+    notice: Notice | None = None,
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Create the worker of this process; return the functions that run and stop it."""
     worker = GearmanWorker(queues, name=name, prefetch=prefetch)
-    supervised = SupervisedObserver(scoreboard, channel, limits, conf.job_timeout(), lease)
+    supervised = SupervisedObserver(scoreboard, channel, limits, conf.job_timeout(), lease, notice)
 
     def run() -> None:
         WorkerForks(channel.close, scoreboard.close).install()

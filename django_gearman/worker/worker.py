@@ -67,11 +67,13 @@ class GearmanWorker:
         self._session: WorkerSession | None = None
         self._blocks: Blocks = {}
         self._process = 0
+        self._withheld: frozenset[str] = frozenset()  # paused queues
 
     @property
     def client_id(self) -> str:
         """The worker's id on the job servers: its name, process and queues."""
-        queues = ",".join(dict.fromkeys(job.queue for job in self.jobs))
+        served = dict.fromkeys(job.queue for job in self.jobs if job.queue not in self._withheld)
+        queues = ",".join(served)
         # Other tools split the line of a worker at its colons and spaces.
         name, queues = (re.sub(r"[^A-Za-z0-9._,-]", "-", each) for each in (self.name, queues))
         return f"{name}/{os.getpid()}/{queues}"[:127]
@@ -101,20 +103,23 @@ class GearmanWorker:
         self._process = os.getpid()
         self._blocks = open_blocks()  # for example of a test case around it; they are not its jobs'
         functions = functions_of(self.jobs)
-        backend, names = environment.current().transport(backend or get_backend()), list(functions)
-        session: WorkerSession = backend.register(names, self.client_id)
-        session.client_id, session.functions = self.client_id, frozenset(names)
-        session.prefetch = self.prefetch if limit is None else 0
-        self._session = session
+        backend = environment.current().transport(backend or get_backend())
+        prefetch = self.prefetch if limit is None else 0
+        self._withheld = observer.withheld() or frozenset()
+        session = self._register(backend, functions, prefetch, observer)
         run = partial(self._run, functions, session, backend.submit, observer)
         count = 0
         was_idle = True
         now = worked_at = monotonic()
         told_at = -math.inf
-        observer.registered(session)
         try:
             send(worker_started, type(self), worker=self)
             while not self.is_stopping and count != limit and not observer.is_over(count):
+                if (withheld := observer.withheld()) is not None:
+                    self._withheld = withheld
+                    session.close()  # jobs that it holds in advance are for other workers
+                    session = self._register(backend, functions, prefetch, observer)
+                    run = partial(self._run, functions, session, backend.submit, observer)
                 wants_none = burst and session.is_known
                 assigned = session.grab_job(0 if wants_none else session.idle_seconds)
                 if now - told_at >= TELL_SECONDS and session.is_known:
@@ -151,6 +156,24 @@ class GearmanWorker:
         send(worker_stopping, type(self), worker=self)
         session.close()
         return count
+
+    def _register(
+        self,
+        backend: BaseBackend,
+        functions: Mapping[str, JobDefinition],
+        prefetch: int | None,
+        observer: WorkerObserver,
+    ) -> WorkerSession:
+        """Return a new session for the functions of all queues that are not paused."""
+        names = [name for name, job in functions.items() if job.queue not in self._withheld]
+        session: WorkerSession = backend.register(names, self.client_id)
+        session.client_id, session.functions = self.client_id, frozenset(names)
+        session.prefetch = prefetch
+        self._session = session
+        if self.is_stopping:
+            session.ask_no_more()
+        observer.registered(session)
+        return session
 
     def _run(
         self,

@@ -304,6 +304,7 @@ def test_status_is_reported_as_json(server):
         "running": 0,
         "workers": 0,
         "unserved": True,
+        "paused": False,
     }
     assert rows["send-mail"]["unserved"] is False
 

@@ -8,6 +8,7 @@ from django.core import checks
 from ...client.delivery import use_outbox
 from ...jobs.keeping import install_keeper
 from ...worker.attendant import add_service
+from ...worker.pausing import install as install_pauses
 
 
 class StoreConfig(AppConfig):
@@ -19,6 +20,8 @@ class StoreConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from .control.pausing import make_service as make_pauses  # noqa: PLC0415
+        from .control.pausing import read_pauses  # noqa: PLC0415
         from .control.service import make_service as make_control  # noqa: PLC0415
         from .keeper import Store  # noqa: PLC0415 - the models are loaded now
         from .outbox.service import make_service  # noqa: PLC0415
@@ -33,4 +36,6 @@ class StoreConfig(AppConfig):
         add_service("prune", make_prune_service)
         add_service("scheduler", make_scheduler)
         add_service("control", make_control)
+        add_service("pauses", make_pauses)
+        install_pauses(read_pauses)
         checks.register(check_schedules, "gearman")

@@ -152,6 +152,20 @@ class Schedule(models.Model):
         return self.name
 
 
+class PausedQueue(models.Model):
+    """A queue whose jobs wait, because somebody has paused it."""
+
+    queue = models.CharField(primary_key=True, max_length=255)
+    paused_by = models.CharField(max_length=255, default="")
+    paused_at = models.DateTimeField(db_default=DatabaseTime())
+
+    class Meta:
+        db_table = "gearman_pausedqueue"
+
+    def __str__(self) -> str:
+        return self.queue
+
+
 class Tick(models.Model):
     """A time at which a schedule was due, written with the outbox row of its job."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from ...utils.text import printable
-from ..servers import as_json, job_functions, rows_of, server_states
+from ..servers import as_json, job_functions, paused_queues, rows_of, server_states
 from ..status import Line, screen, trouble
 from ..tables import keep_start
 from ._arguments import positive_number
@@ -59,14 +59,17 @@ class Command(OutputCommand):
     def _show(self, *, timeout: float, **options: Any) -> tuple[str, int]:
         """Show the status once; return the trouble, and its exit code."""
         states, jobs = server_states(timeout), job_functions()
-        rows = rows_of(states, jobs)
+        paused, unknown = paused_queues()
+        rows = rows_of(states, jobs, paused)
         message, code = trouble(states, rows)
         is_watching = options["watch"] is not None
         if options["json"]:
-            shown = {"servers": [as_json(state, jobs) for state in states]}
+            shown = {"servers": [as_json(state, jobs, paused) for state in states]}
             self.stdout.write(json.dumps(shown, indent=None if is_watching else 2))
         else:
-            lines = screen(states, rows, jobs, self.width)
+            lines = screen(states, rows, jobs, self.width, paused)
+            if unknown:
+                lines.append(Line(unknown, "WARNING"))
             if is_watching:
                 now = time.strftime("%H:%M:%S")
                 text = keep_start(f"{now}  {message}".rstrip(), self.width)

@@ -27,9 +27,10 @@ from ...logs import show_logs
 from ...supervisor import Account, Lease, Reload, Scoreboard, Slot, Supervisor
 from ...supervisor.health import Health, check_health_file
 from ...supervisor.process import Start
-from ...supervisor.reload import is_taking_over, previous_release
+from ...supervisor.reload import is_taking_over, previous_descriptor, previous_release
 from ...utils.records import get_logger
 from ...utils.text import str_of
+from ...worker import pausing
 from ...worker.attendant import attendant, services
 from ...worker.inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...worker.orphans import describe, end_orphan
@@ -209,7 +210,7 @@ class Command(OutputCommand):
     ) -> list[Slot]:
         limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
-        own["lease"] = Lease()
+        own |= {"lease": Lease(), "notice": pausing.begin(previous_descriptor(pausing.KEPT))}
         slots = [slot_of(server)] if server is not None else []
         for name, queues in processes:
             slots.append(
@@ -229,13 +230,15 @@ class Command(OutputCommand):
         command = None
         if "gearman_worker" in sys.argv:  # not if another program has called this
             command = [sys.executable, *sys.orig_argv[1:]]
+        notice = pausing.notice
+        kept = {} if notice is None else {pausing.KEPT: notice.descriptor}
         supervisor = Supervisor(
             slots,
             grace_period=options["grace_period"],
             on_death=end_orphan,
             describe=describe,
             report=health,
-            reload=Reload(command, ["--check"], slots, release),
+            reload=Reload(command, ["--check"], slots, release, kept),
             in_child=_begin_process,
         )
         try:

@@ -22,6 +22,11 @@ def mark(value: object) -> None:
     write(str(value))
 
 
+@gearman_job("other")
+def note(value: object) -> None:
+    write(str(value))
+
+
 @gearman_job("trail")
 def slow(seconds: float) -> None:
     write("begin")

@@ -181,3 +181,40 @@ def test_the_supervisor_is_gone_with_its_worker_at_once(project, asks):
     assert time.monotonic() - began < 5, "a service that waits does not hold up the end"
     assert control.list_supervisors(PATIENT) == control.Answers()
     assert Path(f"/proc/{worker.pid}").exists() is False
+
+
+MARK = "tests.contrib.integration.mark"
+
+
+def test_a_pause_reaches_every_worker_and_holds_through_restarts(project, asks, own_gearmand):
+    worker = project.worker("-q", "other")
+    wait_until(lambda: found(worker), "the supervisor")
+    project.python("slow.do_background(4)")
+    wait_until(lambda: project.lines() == ["begin"], "the job that runs")
+    assert project.manage("gearman_control", "pause", "trail", "--by", "ann", "--skip-checks") == (
+        "queue trail: paused\n"
+    )
+    wait_until(lambda: project.lines() == ["begin", "end"], "the end of the job that runs")
+    wait_until(lambda: own_gearmand.totals()[MARK][2] == 0, "no worker")
+    late = project.worker()
+    wait_until(lambda: found(late), "a worker that starts later")
+
+    project.python("mark.do_background('waits'); note.do_background('runs')")
+
+    wait_until(lambda: project.lines()[2:] == ["runs"], "the job of the other queue")
+    assert "queue trail is paused by ann" in project.output(worker)
+    listed = project.manage("gearman_control", "list", "--skip-checks", "--timeout", "20")
+    assert listed.splitlines()[-1].split()[0] == "trail"
+    status = project.manage("gearman_status", "--skip-checks")
+    assert "Queue trail is paused by ann since " in status
+    before = {each.pid for each in found(worker).processes}
+    control.reload(found(worker).name, PATIENT)
+    wait_until(lambda: (now := found(worker)) and not before & {p.pid for p in now.processes}, "it")
+    assert own_gearmand.totals()[MARK] == (1, 0, 0)
+
+    project.manage("gearman_control", "resume", "trail", "--skip-checks")
+
+    wait_until(lambda: project.lines()[2:] == ["runs", "waits"], "the job that waited")
+    wait_until(lambda: own_gearmand.totals()[MARK][2] == 2, "both workers")
+    assert "queue trail is no longer paused" in project.output(late)
+    assert project.stop(worker) == project.stop(late) == 0

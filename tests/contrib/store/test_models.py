@@ -11,10 +11,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from django_gearman.contrib.store.functions import DatabaseTime
-from django_gearman.contrib.store.models import JobRecord, OutboxJob, Schedule, Tick
+from django_gearman.contrib.store.models import JobRecord, OutboxJob, PausedQueue, Schedule, Tick
 
 pytestmark = pytest.mark.django_db
-MODELS = [JobRecord, OutboxJob, Schedule, Tick]
+MODELS = [JobRecord, OutboxJob, PausedQueue, Schedule, Tick]
 
 
 def test_migrations_have_every_model_as_it_is():
@@ -25,6 +25,7 @@ def test_tables_have_the_documented_names():
     assert [model._meta.db_table for model in MODELS] == [
         "gearman_jobrecord",
         "gearman_outbox",
+        "gearman_pausedqueue",
         "gearman_schedule",
         "gearman_tick",
     ]

@@ -1,6 +1,7 @@
 """Control of the workers: each `gearman_worker` answers commands over a private function."""
 
 from .asking import list_supervisors, reload, stack
+from .pausing import pause, paused, resume
 from .values import Answers, ControlError, ProcessInfo, RunningJob, SupervisorInfo
 
 __all__ = [
@@ -10,6 +11,9 @@ __all__ = [
     "RunningJob",
     "SupervisorInfo",
     "list_supervisors",
+    "pause",
+    "paused",
     "reload",
+    "resume",
     "stack",
 ]

@@ -40,6 +40,17 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="PausedQueue",
+            fields=[
+                ("queue", models.CharField(max_length=255, primary_key=True, serialize=False)),
+                ("paused_by", models.CharField(default="", max_length=255)),
+                ("paused_at", models.DateTimeField(db_default=DatabaseTime())),
+            ],
+            options={
+                "db_table": "gearman_pausedqueue",
+            },
+        ),
+        migrations.CreateModel(
             name="Schedule",
             fields=[
                 ("name", models.CharField(max_length=255, primary_key=True, serialize=False)),
