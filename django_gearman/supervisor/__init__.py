@@ -9,12 +9,13 @@ from .lease import Lease
 from .notice import Notice
 from .process import Slot, WorkerExit, send_socket, wake_parent
 from .reload import Reload
-from .scoreboard import Ended, Reported, Scoreboard, Stage, Tally
+from .scoreboard import Cell, Ended, Reported, Scoreboard, Stage, Tally
 from .streams import protect_streams
 
 __all__ = [
     "Account",
     "Attendant",
+    "Cell",
     "Ended",
     "Lease",
     "Notice",

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import logging
 import os
 import select
 import signal
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 from .account import Account, Status
+from .endings import how_ended, reap_strangers, reason_of_death, replacement_delay
 from .forking import NOT_NOW, delay_after
 from .listening import has_terminal, listening
 from .overview import send_overview
@@ -31,10 +29,6 @@ from .process import (
     Process,
     Slot,
     WorkerExit,
-    how_ended,
-    reap_strangers,
-    reason_of_death,
-    replacement_delay,
     spawn,
 )
 from .reload import Reload
@@ -49,7 +43,7 @@ CANNOT_START = 3
 
 _TROUBLE_SECONDS = 0.1  # pause after an error in the supervisor itself
 _LOOK_SECONDS = 0.5  # between two rounds of the loop
-_MOST_TASKS = 1000  # tasks with a crash count
+_MOST_DESCRIBED = 20  # tasks in a message
 _UNKNOWN = (NOT_NOW, UNKNOWN_CODE)  # exit codes after which another process may start
 
 
@@ -68,7 +62,8 @@ class Supervisor:
     delays. Services start before the other processes, and stop after the last of them. An attendant
     stops after the last worker. Its failures stop nothing.
 
-    If a process dies while it runs a task, a separate process calls `on_death` with the exit.
+    If a process dies while it runs tasks, a separate process calls `on_death` for each of them. A
+    process with an overdue task is replaced: it finishes the other tasks before it is killed.
     `describe` returns a text for a task. `report` gets the status every half second. `in_child` is
     called first in each process, with its number: the lowest one that no other live process has.
     Exceptions of these functions are only logged.
@@ -88,14 +83,13 @@ class Supervisor:
         self._slots = sorted(slots, key=lambda slot: not slot.is_service)
         self._workers = [slot for slot in self._slots if slot.is_worker]
         self._grace_period = grace_period
-        self._on_death, self._words, self._report = on_death, describe, report
+        self._words, self._report = describe, report
         self._in_child = in_child
         self._reload = reload or Reload(None)
         self._processes: list[Process] = []
         self._old: list[Process] = []  # the processes to replace
         self.account = Account()
-        self._reporters = Reporters(in_child, self.account)
-        self._times: Counter[bytes] = Counter()  # crashes, by a digest of the task
+        self._reporters = Reporters(in_child, self.account, on_death, self._describe)
         self._kill_at: float | None = None  # set when the processes are stopping
         self._failed = False
         self._troubles: dict[str, type[Exception]] = {}  # logged errors of the supervisor itself
@@ -163,8 +157,9 @@ class Supervisor:
             reap_strangers(pids | self._reporters.pids | self._reload.children)
         now = time.monotonic()
         for process in self._processes:
-            if process.scoreboard.deadline <= now and not process.is_killed:
-                process.send(signal.SIGKILL)
+            if overdue := process.enforce_deadlines(now):
+                message = "process %d is replaced when its other tasks have ended: overdue is %s"
+                logger.error(message, process.pid, self._describe_all(overdue))
         if self._kill_at is not None and self._kill_at <= now:
             self._kill_at = float("inf")
             logger.error("stopping now: killing the processes that have not finished")
@@ -172,7 +167,7 @@ class Supervisor:
                 logger.error("interrupted, to run again on another worker: %s", tasks)
             for process in self._processes:
                 if process.is_leaving:
-                    self.account.interrupted += bool(process.scoreboard.task)
+                    self.account.interrupted += len(process.scoreboard.running())
                     process.kill()
             self._reporters.kill()
         if self._is_work_over():
@@ -191,7 +186,7 @@ class Supervisor:
     def _wait(self, wake: socket.socket) -> None:
         """Wait for a signal, for a message of a process, or for the next deadline."""
         now = time.monotonic()
-        moments = [process.scoreboard.deadline for process in self._processes]
+        moments = [at for process in self._processes for at in process.scoreboard.deadlines]
         moments += [slot.vacant_until for slot in self._slots]
         moments += [self._reporters.next_moment(), self._kill_at or now]
         moments = [moment for moment in moments if moment > now]
@@ -236,8 +231,15 @@ class Supervisor:
                 process.stop()
 
     def _running_tasks(self) -> str:
-        tasks = [process.scoreboard.task for process in self._processes]
-        return ", ".join(self._describe(task) for task in tasks if task)
+        tasks = [task for process in self._processes for task in process.scoreboard.tasks()]
+        return self._describe_all(tasks)
+
+    def _describe_all(self, tasks: Sequence[bytes]) -> str:
+        """Describe the first tasks, and say how many there are besides."""
+        texts = [self._describe(task) for task in tasks[:_MOST_DESCRIBED]]
+        if len(tasks) > _MOST_DESCRIBED:
+            texts.append(f"and {len(tasks) - _MOST_DESCRIBED} more")
+        return ", ".join(texts)
 
     def _describe(self, task: bytes) -> str:
         try:
@@ -292,33 +294,26 @@ class Supervisor:
     def _ended(self, process: Process, code: int) -> None:
         process.listen()  # read its last messages
         self._processes.remove(process)
-        board = process.scoreboard
-        is_overdue = board.deadline <= time.monotonic() and not board.is_ending
-        task = b"" if process.is_killed else board.task
+        running = process.charged()
+        tasks = [cell.task for cell in running]
         how = how_ended(code)
-        if is_overdue and code == -signal.SIGKILL:
+        if code == -signal.SIGKILL and process.is_overdue(running):
             how = "was killed: its time limit was over"
         if code and not process.is_killed:
-            self.account.deaths[reason_of_death(code, board, is_overdue)] += 1
-        if task and self._on_death is not None:
-            key, reported = hashlib.blake2b(task).digest(), board.has_reported
-            self._times[key] += 1
-            times = self._times[key]
-            death = WorkerExit(how, task, process.sockets, times, is_overdue, reported, board.count)
-            self._reporters.add(self._describe(task), partial(self._on_death, death), process)
-            if len(self._times) > _MOST_TASKS:
-                del self._times[next(iter(self._times))]
-        self._replace(process, code, how, task)
+            reason = reason_of_death(code, process.scoreboard, process.is_overdue(running))
+            self.account.deaths[reason] += 1
+        self._reporters.add(process, how, running)
+        self._replace(process, code, how, tasks)
         if process not in self._reporters.dead:
             self.account.close(process)
 
-    def _replace(self, process: Process, code: int, how: str, task: bytes) -> None:
+    def _replace(self, process: Process, code: int, how: str, tasks: Sequence[bytes]) -> None:
         """Log that a process has ended, and schedule its replacement if it needs one."""
         slot, stage = process.slot, process.scoreboard.stage
         if self._is_stopping or process.is_leaving or slot is None:
-            if task:
+            if tasks:
                 message = "process %d %s, while it ran %s"
-                logger.error(message, process.pid, how, self._describe(task))
+                logger.error(message, process.pid, how, self._describe_all(tasks))
             return
         if process in self._old:
             self._old.remove(process)
@@ -337,11 +332,11 @@ class Supervisor:
             self._failed = True
             self._stop()
             return
-        delay = replacement_delay(slot, process, code, task)
+        delay = replacement_delay(slot, process, code, bool(tasks))
         slot.vacant_until = time.monotonic() + delay
         logger.error(
             "%s: process %d %s%s; starting another one%s",
             *(slot.name, process.pid, how),
-            f", while it ran {self._describe(task)}" if task else "",
+            f", while it ran {self._describe_all(tasks)}" if tasks else "",
             f" in {delay:g} s" if delay else "",
         )

@@ -9,13 +9,13 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeAlias
 
-from .forking import delay_after, fork, reset_signals
-from .scoreboard import Ended, Phase, Reported, Scoreboard, Stage
+from .forking import fork, reset_signals
+from .scoreboard import Cell, Ended, Phase, Reported, Scoreboard, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ ASK = b"?"
 # and while it reports the outcome of its task.
 _SECONDS = {Phase.IDLE: 5.0, Phase.REPORTING: 10.0}
 _MOST_BYTES = 300
-_QUICK_SECONDS = 5.0  # a process that ends sooner counts as a quick death
 
 Run: TypeAlias = Callable[[], object]
 Stop: TypeAlias = Callable[[], object]
@@ -43,7 +42,8 @@ InChild: TypeAlias = Callable[[int], object]
 @dataclass
 class Slot:
     """
-    A place for one process at a time; `name` is for people.
+    A place for one process at a time; `name` is for people, and `cells` is the number of tasks that
+    the process may have at a time.
 
     A service is a process that the others need. It starts before them and stops after them. A
     reload keeps it. An attendant is a process that the others do not need. There is one at a time,
@@ -54,6 +54,7 @@ class Slot:
     start: Start
     is_service: bool = False
     is_attendant: bool = False
+    cells: int = 1
     quick_deaths: int = 0
     has_started: bool = False
     vacant_until: float = 0.0
@@ -71,6 +72,8 @@ class WorkerExit:
     `sockets` are duplicates of the sockets that the process had opened, by name. `times` is the
     number of processes of this supervisor that ended with this task. `reported` is the part of the
     outcome that the process had reported. `count` adds the task to the tally of the process.
+    `is_last` is False if the report on another task of this process follows: the sockets must stay
+    open.
     """
 
     how: str
@@ -80,6 +83,7 @@ class WorkerExit:
     is_overdue: bool
     reported: Reported = Reported.NOTHING
     count: Callable[[Ended], object] = lambda ended: None
+    is_last: bool = True
 
 
 @dataclass
@@ -94,7 +98,9 @@ class Process:
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     is_leaving: bool = False  # it got SIGTERM
     is_stopped: bool = False  # for example by SIGSTOP
-    is_killed: bool = False  # the supervisor killed it; its task is for other workers
+    is_killed: bool = False  # the supervisor killed it; its tasks are for other workers
+    #: The tasks that the supervisor killed it for, by the times at which they began.
+    overdue: frozenset[float] = frozenset()
     number: int = 0  # no other one has it; 0 if a release without numbers has started it
 
     def send(self, number: int) -> None:
@@ -110,6 +116,39 @@ class Process:
     def kill(self) -> None:
         self.is_killed = True
         self.send(signal.SIGKILL)
+
+    def enforce_deadlines(self, now: float) -> list[bytes]:
+        """
+        Kill the process if all its tasks are overdue, or its exit.
+
+        If others are not, stop it, so that it gets no more tasks; return the overdue ones then.
+        """
+        board = self.scoreboard
+        if self.is_killed or board.deadline > now:
+            return []
+        running = board.running()
+        overdue = [cell for cell in running if cell.overdue_at <= now]
+        if board.leave_by <= now or len(overdue) == len(running):
+            self.overdue = frozenset(cell.began_at for cell in overdue)
+            self.send(signal.SIGKILL)
+            return []
+        if self.is_leaving:
+            return []
+        self.stop()
+        return [cell.task for cell in overdue]
+
+    def is_overdue(self, cells: Iterable[Cell]) -> bool:
+        """Return True if a task of these cells is overdue; an exit has a deadline of its own."""
+        now = time.monotonic()
+        return not self.scoreboard.is_ending and any(cell.overdue_at <= now for cell in cells)
+
+    def charged(self) -> list[Cell]:
+        """Return the cells of the tasks that this process has ended with; none if it was killed."""
+        if self.is_killed:
+            return []
+        # A task that began while the process was killed for others is for other workers.
+        cells = self.scoreboard.running()
+        return [cell for cell in cells if not self.overdue or cell.began_at in self.overdue]
 
     @property
     def is_service(self) -> bool:
@@ -129,7 +168,7 @@ class Process:
         if self.scoreboard.stage is not Stage.STARTED or self.is_stopped:
             return False
         return time.monotonic() - self.scoreboard.beat_at < _SECONDS.get(
-            self.scoreboard.phase, math.inf
+            self.scoreboard.activity, math.inf
         )
 
     def listen(self) -> bool:
@@ -217,7 +256,7 @@ def spawn(slot: Slot, others: Iterable[Process], in_child: InChild) -> Process:
     taken = {other.number for other in others}
     number = next(number for number in count(1) if number not in taken)
     with contextlib.ExitStack() as undo:
-        scoreboard = Scoreboard()
+        scoreboard = Scoreboard(cells=slot.cells)
         undo.callback(scoreboard.close)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (ours, theirs):
@@ -276,57 +315,3 @@ def _be_process(slot: Slot, scoreboard: Scoreboard, channel: socket.socket) -> N
     if received:
         stop()
     run()
-
-
-def reap_strangers(known: Collection[int]) -> None:
-    """
-    Reap children that this program has not forked.
-
-    The first process of a container inherits processes whose parents have died, and must reap them.
-    """
-    while True:
-        try:
-            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if found is None or found.si_pid in known:
-            return
-        os.waitpid(found.si_pid, 0)
-
-
-def replacement_delay(slot: Slot, process: Process, code: int, task: bytes) -> float:
-    """
-    Return the seconds until a process is replaced: more if processes end quickly one after another.
-    """
-    lived = time.monotonic() - process.born
-    if not code or lived >= _QUICK_SECONDS:
-        slot.quick_deaths = 0
-        return 0.0
-    slot.quick_deaths = 1 if task else slot.quick_deaths + 1
-    return delay_after(slot.quick_deaths)
-
-
-def reason_of_death(code: int, scoreboard: Scoreboard, is_overdue: bool) -> str:
-    """Return a short name for an end that nobody asked for, for statistics."""
-    if code == -signal.SIGKILL and (is_overdue or scoreboard.is_ending):
-        return "time_limit" if is_overdue else "late_exit"
-    if code == UNKNOWN_CODE:
-        return "unknown"
-    if code > 0:
-        return "exit"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return "signal"
-
-
-def how_ended(code: int) -> str:
-    """Describe the end of a process by its exit code."""
-    if code == UNKNOWN_CODE:
-        return "has ended; another program took its exit code"
-    if code >= 0:
-        return f"exited with {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

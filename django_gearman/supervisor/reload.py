@@ -226,8 +226,9 @@ class Reload:
         left = json.loads(state)
         account.load(left.get("account", {}))
         slots = {slot.name: slot for slot in self._slots}
-        has_boards = left["layout"] == LAYOUT
-        return [_adopt(each, slots, has_boards) for each in left["processes"]]
+        return [
+            _adopt(each, slots, each.get("layout", left["layout"])) for each in left["processes"]
+        ]
 
 
 def _set_inheritable(process: Process, inheritable: bool) -> None:
@@ -244,6 +245,7 @@ def _leave(process: Process) -> dict[str, Any]:
         "slot": process.slot.name if process.slot else "",
         "born": process.born,
         "board": process.scoreboard.descriptor,
+        "layout": process.scoreboard.layout,  # older, if another reload is not over
         "line": process.channel.fileno(),
         "sockets": {name: opened.fileno() for name, opened in process.sockets.items()},
         "is_leaving": process.is_leaving,
@@ -251,17 +253,17 @@ def _leave(process: Process) -> dict[str, Any]:
     }
 
 
-def _adopt(left: dict[str, Any], slots: dict[str, Slot], has_boards: bool) -> Process:
+def _adopt(left: dict[str, Any], slots: dict[str, Slot], layout: int) -> Process:
     """
-    Restore a process from the data of `_leave`; replace its scoreboard if the layout has changed.
+    Restore a process from the data of `_leave`; replace its scoreboard if its layout is unknown.
     """
     sockets = {name: socket.socket(fileno=number) for name, number in left["sockets"].items()}
     channel = socket.socket(fileno=left["line"])
     for opened in (channel, *sockets.values()):
         opened.set_inheritable(False)
     os.set_inheritable(left["board"], False)
-    if has_boards:
-        scoreboard = Scoreboard(left["board"])
+    if layout in (1, LAYOUT):
+        scoreboard = Scoreboard(left["board"], layout=layout)
     else:
         os.close(left["board"])
         scoreboard = insist(Scoreboard, "cannot create a scoreboard")

@@ -11,20 +11,30 @@ import os
 import struct
 import tempfile
 import time
-from typing import NamedTuple
+from typing import Any
+
+from .cell import BEAT, EXTRA, MAX_TASK, Cell, Ended, Phase, Reported, Tally
+
+__all__ = [
+    "LAYOUT",
+    "MAX_TASK",
+    "Cell",
+    "Ended",
+    "Phase",
+    "Reported",
+    "Scoreboard",
+    "Stage",
+    "Tally",
+]
 
 #: Change this number with the layout below, so that new code does not misread old scoreboards.
-LAYOUT = 1
-#: Longest description of a task, in bytes.
-MAX_TASK = 1 << 18
-
-_STAGE, _PHASE, _REPORTED, _BEAT, _DEADLINE, _LENGTH, _LEAVE_BY, _ENDED = 0, 1, 2, 8, 16, 24, 32, 40
-_TASK = 64
-_SIZE = _TASK + MAX_TASK
+LAYOUT = 2
+# Of the process, at the place of its first cell; each cell has a part of its own.
+_STAGE, _LEAVE_BY, _NUMBER, _USED = 0, 32, -160, -156
+_PART = MAX_TASK + 4096  # whole pages of memory, which exist as soon as they are written
+_FIRST_SIZE = MAX_TASK + 64  # of a scoreboard of layout 1
 _float = struct.Struct("=d")
 _length = struct.Struct("=I")
-_number = struct.Struct("=Q")
-_numbers = struct.Struct("=QQQ")
 
 
 class Stage(enum.IntEnum):
@@ -36,55 +46,44 @@ class Stage(enum.IntEnum):
     DONE = 3  # the process decided to exit; no work is left
 
 
-class Phase(enum.IntEnum):
-    """The phase of a process's current task."""
+class Scoreboard(Cell):
+    """
+    The state of one process, for its parent; `descriptor` opens an existing scoreboard.
 
-    IDLE = 0
-    RUNNING = 1
-    REPORTING = 2  # the outcome; it is unknown whether it has arrived
+    A new one has room for a number of tasks at a time, `cells`. It is itself the first cell: a
+    process with one task at a time needs no other. `layout` is that of the release whose process
+    writes an existing one.
+    """
 
-
-class Reported(enum.IntEnum):
-    """The part of a task's end that its process has reported."""
-
-    NOTHING = 0
-    NEXT = 1  # the task that follows this one
-    ALL = 2
-
-
-class Ended(enum.IntEnum):
-    """How a task has ended."""
-
-    DONE = 0
-    FAILED = 1
-    RETRIED = 2  # it failed, and another task tries again
-
-
-class Tally(NamedTuple):
-    """The numbers of ended tasks, in the order of `Ended`."""
-
-    done: int = 0
-    failed: int = 0
-    retried: int = 0
-
-    def plus(self, other: Tally) -> Tally:
-        return Tally(*map(sum, zip(self, other, strict=True)))
-
-
-class Scoreboard:
-    """The state of one process, for its parent; `descriptor` opens an existing scoreboard."""
-
-    def __init__(self, descriptor: int | None = None) -> None:
-        self.descriptor = _new_board() if descriptor is None else descriptor
+    def __init__(
+        self, descriptor: int | None = None, *, cells: int = 1, layout: int = LAYOUT
+    ) -> None:
+        self.descriptor = _new_board(cells) if descriptor is None else descriptor
+        self.layout = layout
         try:
-            self._memory = mmap.mmap(self.descriptor, _SIZE)
+            self._number, self._size, place = cells, cells * _PART, EXTRA
+            if layout == 1:
+                self._number, self._size, place = 1, _FIRST_SIZE, 0
+            elif descriptor is not None:
+                self._number = _number_of_cells(descriptor)
+                self._size = self._number * _PART
+            super().__init__(mmap.mmap(self.descriptor, self._size), place)
         except BaseException:
             if descriptor is None:
                 os.close(self.descriptor)
             raise
+        self._cells: list[Cell] = [self]
         if descriptor is None:
-            _float.pack_into(self._memory, _BEAT, -math.inf)
-            _float.pack_into(self._memory, _DEADLINE, math.inf)
+            self._pack(_length, _NUMBER, cells)
+            self._pack(_length, _USED, 1)
+            _float.pack_into(self._memory, BEAT, -math.inf)
+            _float.pack_into(self._memory, self._deadline_at, math.inf)
+
+    def _pack(self, kind: struct.Struct, place: int, value: float) -> None:
+        kind.pack_into(self._memory, self._at + place, value)
+
+    def _unpack(self, kind: struct.Struct, place: int) -> Any:
+        return kind.unpack_from(self._memory, self._at + place)[0]
 
     def close(self) -> None:
         self._memory.close()
@@ -93,61 +92,34 @@ class Scoreboard:
 
     # Written by the process
 
+    def cell(self, number: int) -> Cell:
+        """
+        Return a cell, from 0, for use by the process; one thread makes all of these calls.
+
+        The parent looks only at the cells up to the last one that was used.
+        """
+        if not 0 <= number < self._number:
+            raise IndexError(f"cell {number} of a scoreboard with {self._number}")
+        if number >= self._unpack(_length, _USED):
+            self._pack(_length, _USED, number + 1)
+        return self._used_cells()[number]
+
     def start(self) -> None:
-        self._memory[_STAGE] = Stage.STARTED
+        self._memory[self._at + _STAGE] = Stage.STARTED
 
     def leave(self) -> None:
-        self._memory[_STAGE] = Stage.LEAVING
+        self._memory[self._at + _STAGE] = Stage.LEAVING
 
     def done(self) -> None:
-        self._memory[_STAGE] = Stage.DONE
+        self._memory[self._at + _STAGE] = Stage.DONE
 
     def beat(self) -> None:
         """Record a heartbeat: the process can do its work now."""
-        _float.pack_into(self._memory, _BEAT, time.monotonic())
-
-    def take(self, task: bytes, deadline: float) -> None:
-        """
-        Record the current task, and the monotonic time at which the parent kills the process for
-        it.
-        """
-        memory, length = self._memory, len(task)
-        _length.pack_into(memory, _LENGTH, length)
-        memory[_TASK : _TASK + length] = task
-        _float.pack_into(memory, _DEADLINE, deadline)
-        memory[_REPORTED] = Reported.NOTHING
-        memory[_PHASE] = Phase.RUNNING
-
-    def report(self, seconds: float, at_least: float = 0.0) -> None:
-        """
-        Record that the task is done and that its outcome is about to be reported.
-
-        The deadline of the task still applies, but not within `at_least` seconds from now. Without
-        such a deadline, the process is killed after `seconds`.
-        """
-        memory, now = self._memory, time.monotonic()
-        deadline = _float.unpack_from(memory, _DEADLINE)[0]
-        until = now + seconds if deadline == math.inf else max(deadline, now + at_least)
-        _float.pack_into(memory, _DEADLINE, until)
-        _float.pack_into(memory, _BEAT, now)
-        memory[_PHASE] = Phase.REPORTING
-
-    def reported(self, what: Reported) -> None:
-        """Record which part of the outcome has been reported."""
-        self._memory[_REPORTED] = what
-
-    def count(self, ended: Ended) -> None:
-        """Count a task that has ended."""
-        place = _ENDED + ended * _number.size
-        _number.pack_into(self._memory, place, _number.unpack_from(self._memory, place)[0] + 1)
-
-    def drop(self) -> None:
-        """Record that there is no current task."""
-        self._memory[_PHASE] = Phase.IDLE
+        _float.pack_into(self._memory, BEAT, time.monotonic())
 
     def leave_within(self, seconds: float) -> None:
         """Record that this process is exiting, and is to be killed after these seconds."""
-        _float.pack_into(self._memory, _LEAVE_BY, time.monotonic() + seconds)
+        self._pack(_float, _LEAVE_BY, time.monotonic() + seconds)
 
     def write_traceback_on(self, number: int) -> None:
         """Make this process write its traceback behind the scoreboard when it gets this signal."""
@@ -156,62 +128,76 @@ class Scoreboard:
 
     # Read by the parent
 
+    def _used_cells(self) -> list[Cell]:
+        if self._number > 1:
+            used = min(self._unpack(_length, _USED), self._number)
+            for number in range(len(self._cells), used):
+                self._cells.append(Cell(self._memory, number * _PART + EXTRA))
+        return self._cells
+
+    def running(self) -> list[Cell]:
+        """Return the cells with a task."""
+        return [cell for cell in self._used_cells() if cell.phase is not Phase.IDLE]
+
+    def tasks(self) -> list[bytes]:
+        """Return the current tasks."""
+        return [task for cell in self._used_cells() if (task := cell.task)]
+
     @property
     def stage(self) -> Stage:
-        return Stage(self._memory[_STAGE])
+        return Stage(self._memory[self._at + _STAGE])
 
     @property
-    def phase(self) -> Phase:
-        return Phase(self._memory[_PHASE])
-
-    @property
-    def has_reported(self) -> Reported:
-        return Reported(self._memory[_REPORTED])
+    def activity(self) -> Phase:
+        """The phase of the process: that of its tasks, RUNNING if they differ."""
+        phases = {cell.phase for cell in self.running()}
+        return phases.pop() if len(phases) == 1 else Phase.RUNNING if phases else Phase.IDLE
 
     @property
     def tally(self) -> Tally:
         """The numbers of tasks that the process has ended."""
-        return Tally(*_numbers.unpack_from(self._memory, _ENDED))
+        total = super().tally
+        for cell in self._used_cells()[1:]:
+            total = total.plus(cell.tally)
+        return total
 
     @property
     def beat_at(self) -> float:
-        found: float = _float.unpack_from(self._memory, _BEAT)[0]
+        found: float = _float.unpack_from(self._memory, self._at + BEAT - EXTRA)[0]
         return found
 
     @property
+    def leave_by(self) -> float:
+        """The time to kill the process, because it is exiting; infinity while it is not."""
+        return self._unpack(_float, _LEAVE_BY) or math.inf
+
+    @property
+    def deadlines(self) -> list[float]:
+        """The times at which a task is overdue, or the exit of the process."""
+        return [self.leave_by, *(cell.overdue_at for cell in self._used_cells())]
+
+    @property
     def deadline(self) -> float:
-        """The time to kill the process, for its task or for its exit; infinity for never."""
-        leave_by: float = _float.unpack_from(self._memory, _LEAVE_BY)[0] or math.inf
-        if self.phase is Phase.IDLE:
-            return leave_by
-        found: float = _float.unpack_from(self._memory, _DEADLINE)[0]
-        return min(found, leave_by)
+        """The first of the deadlines."""
+        return min(self.deadlines)
 
     @property
     def is_ending(self) -> bool:
         """True while the process is exiting."""
-        return bool(_float.unpack_from(self._memory, _LEAVE_BY)[0])
+        return bool(self._unpack(_float, _LEAVE_BY))
 
     # Text behind the scoreboard, which the process writes through its descriptor
 
     @property
     def text_size(self) -> int:
         """The number of bytes of text."""
-        return os.fstat(self.descriptor).st_size - _SIZE
+        return os.fstat(self.descriptor).st_size - self._size
 
     def take_text(self) -> str:
         """Return the text, and delete it."""
-        text = os.pread(self.descriptor, max(0, self.text_size), _SIZE)
-        _end_at(self.descriptor, _SIZE)
+        text = os.pread(self.descriptor, max(0, self.text_size), self._size)
+        _end_at(self.descriptor, self._size)
         return text.decode(errors="replace")
-
-    @property
-    def task(self) -> bytes:
-        """The current task, or no bytes if there is none."""
-        if self.phase is Phase.IDLE:
-            return b""
-        length = min(_length.unpack_from(self._memory, _LENGTH)[0], MAX_TASK)
-        return self._memory[_TASK : _TASK + length]
 
 
 def memory_file(name: str) -> int:
@@ -222,10 +208,15 @@ def memory_file(name: str) -> int:
         return os.dup(file.fileno())
 
 
-def _new_board() -> int:
+def _number_of_cells(descriptor: int) -> int:
+    found: int = _length.unpack(os.pread(descriptor, _length.size, EXTRA + _NUMBER))[0]
+    return found
+
+
+def _new_board(cells: int) -> int:
     descriptor = memory_file("worker")
     try:
-        _end_at(descriptor, _SIZE)
+        _end_at(descriptor, cells * _PART)
     except BaseException:
         os.close(descriptor)
         raise

@@ -58,13 +58,14 @@ def end_orphan(death: WorkerExit) -> None:
     server = server_of(assigned.handle)
     # It is unknown which connection to the server has the job; the others report nothing.
     opened = [each for name, each in death.sockets.items() if server_of_lane(name) == server]
-    session = OrphanSession(opened)
+    session = OrphanSession(opened, hangs_up=death.is_last)
     try:
         _end(assigned, has_workload, session if opened else None, death)
     except BackendError as error:
         log(logger, logging.WARNING, "job %s (%s): %s", assigned.function, assigned.handle, error)
     finally:
-        hang_up(death.sockets.values())
+        if death.is_last:  # otherwise the server would give away the others of the process
+            hang_up(death.sockets.values())
 
 
 def _end(

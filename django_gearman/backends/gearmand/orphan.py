@@ -29,10 +29,13 @@ class OrphanSession(WorkerSession):
     A report over the wrong socket has no effect. Remaining data of the server cannot be parsed,
     because the dead process may have read a part of a packet. So closing waits for echoes with
     unique content.
+
+    If `hangs_up` is False, the sockets stay open, for reports on other jobs of the dead worker.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], *, hangs_up: bool = True) -> None:
         self._sockets = list(sockets)
+        self._hangs_up = hangs_up
         for opened in sockets:
             opened.settimeout(_SECONDS)
 
@@ -55,7 +58,8 @@ class OrphanSession(WorkerSession):
             ) from reason
 
     def give_back(self, job: AssignedJob) -> bool:
-        hang_up(self._sockets)
+        if self._hangs_up:
+            hang_up(self._sockets)
         return True
 
     def has(self, job: AssignedJob) -> bool:
@@ -92,7 +96,8 @@ class OrphanSession(WorkerSession):
             for opened in self._sockets:
                 _hear(opened)
         finally:
-            hang_up(self._sockets)
+            if self._hangs_up:
+                hang_up(self._sockets)
 
 
 def hang_up(sockets: Iterable[socket.socket]) -> None:

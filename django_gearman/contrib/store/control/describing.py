@@ -17,7 +17,7 @@ from ....jobs.identity import attempt_of_unique, id_of, identity_of
 from ....jobs.registry import registry
 from ....protocol.messages import AssignedJob
 from ....serializers.pickle import PickleSerializer
-from ....supervisor import Stage
+from ....supervisor import Cell, Stage
 from ....supervisor.overview import Seen
 from ....utils.release import VERSION
 from ....worker import attendant
@@ -60,17 +60,21 @@ def _process(seen: Seen, functions: dict[str, JobDefinition]) -> ProcessInfo:
 
 
 def _jobs(seen: Seen, functions: dict[str, JobDefinition]) -> tuple[RunningJob, ...]:
-    task = seen.scoreboard.task
-    if not task:
-        return ()
+    now = time.monotonic()
+    jobs = (_job(cell, functions, now) for cell in seen.scoreboard.running())
+    return tuple(job for job in jobs if job is not None)
+
+
+def _job(cell: Cell, functions: dict[str, JobDefinition], now: float) -> RunningJob | None:
     try:
-        assigned, has_workload = decode_task(task)
+        assigned, has_workload = decode_task(cell.task)
     except ValueError:  # the process was writing the next one
-        return ()
+        return None
     job = functions.get(assigned.function)
     job_id, name = _identify(assigned, has_workload, job)
     queue = "" if job is None else job.queue
-    return (RunningJob(job_id, name, queue, assigned.function, assigned.handle, 0.0),)
+    seconds = max(0.0, now - cell.began_at) if cell.began_at else 0.0  # of an older release
+    return RunningJob(job_id, name, queue, assigned.function, assigned.handle, seconds)
 
 
 def _identify(
