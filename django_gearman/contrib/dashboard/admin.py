@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from .models import Failures, Overview, Page
+from .models import Failures, Overview, Page, Workers
 from .pages.base import PageAdmin
 from .pages.failures import FailuresAdmin
 from .pages.overview import OverviewAdmin
+from .pages.workers import WorkersAdmin
 
 ADMINS: dict[type[Page], type[PageAdmin]] = {
     Overview: OverviewAdmin,
+    Workers: WorkersAdmin,
     Failures: FailuresAdmin,
 }
 

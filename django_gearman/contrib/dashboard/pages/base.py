@@ -21,6 +21,9 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 READ = ("GET", "HEAD")
+POST = ("POST",)
+#: The permission to pause queues, and to make workers load their code again.
+CONTROL = "gearman_store.control_worker"
 View = Callable[..., HttpResponse]
 
 
@@ -88,6 +91,7 @@ class PageAdmin(_ModelAdmin):
             "label": self.label,
             "pages": self._navigation(request),
             "refreshes": self.refreshes,
+            "may_control": request.user.has_perm(CONTROL),
             "now": timezone.now(),
             "opts": self.opts,
         }

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from django import template
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from ....utils import text
 
@@ -64,6 +64,14 @@ def bar(part: int, whole: int, label: str) -> SafeString:
         label,
         f"{width:.1f}",
     )
+
+
+@register.filter
+def breaking(name: str) -> SafeString:
+    """Return a dotted name that may be broken after each dot."""
+    parts = [(f"{part}.",) for part in name.split(".")]
+    parts[-1] = (parts[-1][0][:-1],)
+    return format_html_join(mark_safe("<wbr>"), "{}", parts)
 
 
 @register.filter

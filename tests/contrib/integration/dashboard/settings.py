@@ -51,5 +51,4 @@ DATABASES = {
 }
 GEARMAN_BACKEND = "gearman"
 GEARMAN_SERVERS = os.environ.get("TEST_GEARMAND", "127.0.0.1:1").split(",")
-GEARMAN_JOB_NAME = "shop.{name}"
 GEARMAN_STORE_ALL = True
