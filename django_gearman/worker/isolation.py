@@ -12,12 +12,12 @@ from contextvars import Context
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from asgiref.sync import async_to_sync
 from django.core.cache import BaseCache, caches
 from django.core.signals import setting_changed
 
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
+from . import loop
 from .forks import end_if_forked
 from .timelimit import limited, within
 from .transactions import end_blocks, open_blocks
@@ -88,7 +88,7 @@ def call(
     ends = math.inf if seconds is None else monotonic() + seconds
     try:
         if is_async:
-            result = async_to_sync(within)(seconds, func, args, kwargs)
+            result = loop.run(names, within, seconds, func, args, kwargs)
         elif seconds is None:
             result = func(*args, **kwargs)
         else:
@@ -96,7 +96,7 @@ def call(
         # Otherwise it may come from a coroutine function that a plain one wraps.
         if type(result) not in _PLAIN and hasattr(type(result), "__await__"):
             remaining = None if seconds is None else max(0.0, ends - monotonic())
-            result = async_to_sync(within)(remaining, _wait_for, [result], {})
+            result = loop.run(names, within, remaining, _wait_for, [result], {})
     except BaseException as error:
         end_if_forked(process, error)
         raise

@@ -24,6 +24,7 @@ from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
 from .execution import Submit, execute
 from .forks import end_if_forked
+from .loop import kept_loop
 from .observer import NO_OBSERVER, WorkerObserver
 from .reporting import fail_unknown, send
 from .transactions import Blocks, end_blocks, open_blocks, opened_here
@@ -100,6 +101,16 @@ class GearmanWorker:
         connection was lost. If a job server is down, the worker waits. An error in a job never ends
         the work. `backend` replaces the backend of the settings. `observer` is informed of all of this.
         """
+        with kept_loop():
+            return self._work(burst, limit, backend, observer)
+
+    def _work(
+        self,
+        burst: bool,
+        limit: int | None,
+        backend: BaseBackend | None,
+        observer: WorkerObserver,
+    ) -> int:
         self._process = os.getpid()
         self._blocks = open_blocks()  # for example of a test case around it; they are not its jobs'
         functions = functions_of(self.jobs)
