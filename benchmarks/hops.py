@@ -56,16 +56,17 @@ def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     os.environ.setdefault("GEARMAN_BACKEND", "eager")
     django.setup()
-    from django.test import override_settings  # only now: it needs the settings
+    from django.conf import settings
 
     from benchmarks.gearman_jobs import echo
 
     print(f"{'':24}{'calls':>8}{'modules':>9}{'changes':>9}")
-    with override_settings(GEARMAN_BACKEND="eager", GEARMAN_OPTIONS={}):
-        print("{:24}{:8}{:9}{:9}".format("do() on eager", *count(lambda: echo.do("x"))))
-    with override_settings(GEARMAN_BACKEND="memory", GEARMAN_OPTIONS={}):
-        hops = count(lambda: echo.do_background("x"))
-        print("{:24}{:8}{:9}{:9}".format("do_background() on memory", *hops))
+    # By assignment: django.test would make this process one that may run tests.
+    settings.GEARMAN_BACKEND = "eager"
+    print("{:24}{:8}{:9}{:9}".format("do() on eager", *count(lambda: echo.do("x"))))
+    settings.GEARMAN_BACKEND = "memory"
+    hops = count(lambda: echo.do_background("x"))
+    print("{:24}{:8}{:9}{:9}".format("do_background() on memory", *hops))
 
 
 if __name__ == "__main__":

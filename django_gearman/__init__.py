@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .client.client import GearmanClient
-    from .client.job import Job
-    from .client.request import (
+    from .client.described import (
         JOB_COMPLETE,
         JOB_CREATED,
         JOB_FAILED,
         JOB_PENDING,
         JOB_UNKNOWN,
-        JobRequest,
     )
+    from .client.job import Job
+    from .client.request import JobRequest
     from .decorators import gearman_job
     from .jobs.context import JobContext, current_job
     from .jobs.options import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NONE
@@ -53,14 +53,14 @@ _MODULES = {
     "decorators": ["gearman_job"],
     "jobs.context": ["JobContext", "current_job"],
     "jobs.options": ["PRIORITY_HIGH", "PRIORITY_LOW", "PRIORITY_NONE"],
-    "client.request": [
+    "client.described": [
         "JOB_COMPLETE",
         "JOB_CREATED",
         "JOB_FAILED",
         "JOB_PENDING",
         "JOB_UNKNOWN",
-        "JobRequest",
     ],
+    "client.request": ["JobRequest"],
     "jobs.retries": ["RetryJob", "exponential"],
     "worker.worker": ["GearmanWorker"],
 }

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.functional import empty
 from django.utils.module_loading import import_string
 
 from . import middleware as chains
@@ -55,12 +56,13 @@ def _read(name: str) -> Any:
 
 def _source() -> object:
     """
-    Return the object that has the settings: the one whose method `is_overridden` is.
+    Return the object that has the settings, behind Django's lazy one.
 
-    Django's lazy settings in front of it take twice as long to find that a setting is absent, and a
-    job needs several that most projects leave out.
+    The lazy one takes twice as long to find that a setting is absent, and a job needs several that
+    most projects leave out.
     """
-    return getattr(getattr(settings, "is_overridden", None), "__self__", settings)
+    found = object.__getattribute__(settings, "_wrapped")
+    return settings if found is empty else found
 
 
 class JobSettings:

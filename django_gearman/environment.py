@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-
-_NOTHING: AbstractContextManager[object] = nullcontext()
 
 
 class Environment:
@@ -42,8 +40,12 @@ class Environment:
         return False
 
     def around_call(self, requests: Any) -> AbstractContextManager[object]:
-        """Return a context manager around submitting requests and waiting for them."""
-        return _NOTHING
+        """
+        Return a context manager around submitting requests and waiting for them.
+
+        It is used if this environment sees submissions.
+        """
+        raise NotImplementedError
 
     def on_commit(
         self, schedule: Callable[..., None], send: Callable[[], None], using: str | None

@@ -66,15 +66,17 @@ def parse_servers(value: object, *, source: str = "GEARMAN_SERVERS") -> tuple[Se
 
 
 def get_backend(
-    servers: Sequence[Any] | None = None, settings: _Settings | None = None
+    servers: Sequence[Any] | None = None,
+    settings: _Settings | None = None,
+    current: Environment | None = None,
 ) -> BaseBackend:
     """
     Return this thread's backend for the settings; `servers` replaces GEARMAN_SERVERS.
 
-    `settings` are those of the transport, if the caller has read them already. Raises
-    InvalidBackend for wrong settings.
+    `settings` are those of the transport, and `current` is the environment, if the caller has
+    them already. Raises InvalidBackend for wrong settings.
     """
-    current = environment.current()
+    current = current or environment.current()
     path, configured, options = settings or conf.JobSettings().transport
     chosen = configured if servers is None else servers
     wanted = current.settings(path, chosen, options)

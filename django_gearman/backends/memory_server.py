@@ -115,7 +115,7 @@ class MemoryServer:
         with self.lock:
             if self.abandoned:
                 self._drop_abandoned()
-            if self._limits.get(function) != max_queued:
+            if (max_queued or self._limits) and self._limits.get(function) != max_queued:
                 self._limits[function] = max_queued
                 self._table.limit(function, (max_queued,) * 3 if max_queued else UNLIMITED)
             try:

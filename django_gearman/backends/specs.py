@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import attrgetter
 from types import NoneType
 from typing import Any
@@ -37,12 +38,17 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
         if (*map(type, spec),) != _USUAL or len(spec.workload) > MAX_WORKLOAD_BYTES:
             _check_spec(spec)
     for function in set(map(_FUNCTION, specs)):
-        if not 0 < len(function.encode(errors="surrogateescape")) <= MAX_FUNCTION_BYTES:
-            raise ValueError(
-                f"a function's name has 1 to {MAX_FUNCTION_BYTES} bytes, not {function!r:.100}"
-            )
-        if "\0" in function:
-            raise ValueError(f"a NUL byte in the function name {function!r}")
+        _check_function(function)
+
+
+@lru_cache(maxsize=1024)
+def _check_function(name: str) -> None:
+    if not 0 < len(name.encode(errors="surrogateescape")) <= MAX_FUNCTION_BYTES:
+        raise ValueError(
+            f"a function's name has 1 to {MAX_FUNCTION_BYTES} bytes, not {name!r:.100}"
+        )
+    if "\0" in name:
+        raise ValueError(f"a NUL byte in the function name {name!r}")
 
 
 def _check_spec(spec: JobSpec) -> None:

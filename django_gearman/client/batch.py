@@ -99,8 +99,7 @@ def submit_batch(
 
         def make(row: _Row) -> JobRequest[R_co]:
             request = preparation.make_request(job, *row[:3])
-            request.servers = servers
-            request.sent(row[3])
+            request.sent(row[3], servers)
             return request
 
         sent = [(*row, submission) for row, submission in zip(rows, submissions, strict=True)]

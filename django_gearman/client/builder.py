@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from django.apps import apps
@@ -23,6 +24,8 @@ from .placement import check_loaded, check_set_up
 from .request import JobRequest
 
 _Entry = TypeVar("_Entry")
+_NORMAL = Priority.NORMAL
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Target(NamedTuple):
@@ -37,10 +40,18 @@ class Target(NamedTuple):
 
 
 class Preparation:
-    """A builder of requests for calls that are submitted together; it reads the settings once."""
+    """
+    A builder of requests for calls that are submitted together; it reads the settings once.
+
+    `explicit` has the options of the call itself.
+    """
 
     def __init__(
-        self, options: Options, background: bool, waits: bool = True, **explicit: Any
+        self,
+        options: Options,
+        background: bool,
+        waits: bool = True,
+        explicit: Mapping[str, Any] = _NONE,
     ) -> None:
         if not apps.models_ready or "django_gearman" not in apps.app_configs:
             check_set_up()
@@ -68,20 +79,16 @@ class Preparation:
         if unique is not None or priority is not None:
             options = options.updated(unique=unique, priority=priority)
         spec, call, job_id = self._write(target, options, call)
-        request = JobRequest(target.name, call, spec, target.serializer, options)
-        request.id = job_id
-        request.definition = target.job
-        return request
+        return JobRequest(target.name, call, spec, target.serializer, options, job_id, target.job)
 
     def make_request(
         self, task: str | JobDefinition, spec: JobSpec, call: Call, job_id: str
     ) -> JobRequest:
         """Return the request for an element of `specs`."""
         target = self.target(task)
-        request = JobRequest(target.name, call, spec, target.serializer, target.options)
-        request.id = job_id
-        request.definition = target.job
-        return request
+        return JobRequest(
+            target.name, call, spec, target.serializer, target.options, job_id, target.job
+        )
 
     def specs(
         self, task: str | JobDefinition, calls: Iterable[Call], source: str
@@ -198,14 +205,12 @@ class Preparation:
                 f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
                 "disk does not start again with such a job; send at least one byte"
             )
+        priority, run_at = _NORMAL, None
+        if options is not DEFAULT:
+            priority, run_at = options.queue_priority, options.run_at()
+        external = job is None
         spec = JobSpec(
-            target.function,
-            workload,
-            unique,
-            Priority.NORMAL if options.priority is None else options.queue_priority,
-            self._background,
-            None if options.run_after is None else options.run_at(),
-            external=job is None,
+            target.function, workload, unique, priority, self._background, run_at, external
         )
         return spec, sent, job_id
 
@@ -251,8 +256,8 @@ def resolve(task: str | JobDefinition) -> JobDefinition | None:
             if not environment.current().answers(task):
                 _check_external(task)
         return job
-    job = registry.find(getattr(task, "name", ""))
-    if job is None or job.func is not getattr(task, "func", None):
+    job = registry.find(task.name) if isinstance(task, JobDefinition) else None
+    if job is None or job.func is not task.func:
         raise TypeError(
             f"a task is a job's name, or a function declared with @gearman_job, not {quoted(task)}"
             + (f"; {job.name} has been declared again since, {job.location}" if job else "")

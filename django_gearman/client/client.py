@@ -88,7 +88,7 @@ class GearmanClient(HasOptions):
         **options: Any,
     ) -> JobRequest[R_co]:
         """Submit a job with ready arguments; `submit_job` and the methods of jobs use this."""
-        preparation = Preparation(self.options, background, waits, **options)
+        preparation = Preparation(self.options, background, waits, options)
         request = preparation.request(task, call)
         wait = waits and not background
         deliver([request], self._servers, preparation.settings, wait=wait)
@@ -140,7 +140,7 @@ class GearmanClient(HasOptions):
         **options: Any,
     ) -> JobRequest[R_co]:
         """Submit a job with ready arguments, like `submit_call`, without blocking the event loop."""
-        preparation = Preparation(self.options, background, waits, **options)
+        preparation = Preparation(self.options, background, waits, options)
         request, settings = preparation.request(task, call), preparation.settings
         del preparation  # thousands of tasks may wait here
         await deliver_on_loop([request], self._servers, settings, wait=waits and not background)
@@ -152,7 +152,7 @@ class GearmanClient(HasOptions):
         self, task: str | JobDefinition[R_co], calls: Iterable[Call], **options: Any
     ) -> list[JobRequest[R_co]]:
         """Submit one foreground job many times, like `submit_calls`, and await the outcomes."""
-        preparation = Preparation(self.options, background=False, **options)
+        preparation = Preparation(self.options, False, explicit=options)
         requests = preparation.requests(calls, lambda call: (task, call), "items")
         if requests:
             await deliver_on_loop(requests, self._servers, preparation.settings, wait=True)
@@ -177,7 +177,7 @@ class GearmanClient(HasOptions):
         """
         check_flags(background=background, wait_until_complete=wait_until_complete)
         explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
-        preparation = Preparation(self.options, bool(background), waits, **explicit)
+        preparation = Preparation(self.options, bool(background), waits, explicit)
         requests = preparation.requests(jobs_to_submit, parse_job, "jobs_to_submit")
         return self._submit_many(requests, preparation, waits and not background)
 
@@ -190,7 +190,7 @@ class GearmanClient(HasOptions):
         **options: Any,
     ) -> list[JobRequest[R_co]]:
         """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
-        preparation = Preparation(self.options, background, **options)
+        preparation = Preparation(self.options, background, explicit=options)
         requests = preparation.requests(calls, lambda call: (task, call), "items")
         return self._submit_many(requests, preparation, not background)
 
@@ -322,7 +322,7 @@ class GearmanClient(HasOptions):
         **explicit: Any,
     ) -> JobRequest[R_co]:
         """Check a call, and return the request for `deliver`; nothing is sent."""
-        return Preparation(self.options, background, waits, **explicit).request(task, call)
+        return Preparation(self.options, background, waits, explicit).request(task, call)
 
 
 def _check_acknowledged(requests: list[JobRequest]) -> None:

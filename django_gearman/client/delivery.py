@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -32,13 +33,16 @@ from ..utils.clock import monotonic
 from ..utils.records import get_logger
 from ..utils.waiting import called_at, pause, submit_by
 from ..worker.inline import run_queued
+from .described import JOB_PENDING
 from .lookout import refuse_to_wait_for_itself
-from .request import JOB_PENDING, JobRequest
+from .request import JobRequest
 
 logger = get_logger("django_gearman.jobs")
 
 Servers = Sequence[Any] | None
 _Send = Callable[[list[JobRequest]], None]
+
+_NOTHING: AbstractContextManager[object] = nullcontext()
 
 LEAST_SECONDS = 0.1  # for a submission, even if the caller waits for less
 
@@ -210,15 +214,15 @@ def _tell_failure(request: JobRequest) -> None:
 
 
 def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
-    options = requests[0].options
-    deadline = limit = None
+    options, deadline, limit = requests[0].options, None, None
     if options.wait is not None:
         deadline = (called_at.get() or monotonic()) + options.wait
         if wait and options.wait > 0:  # 0 waits for no outcome, but for the server
             limit = max(deadline, monotonic() + LEAST_SECONDS)
     token = submit_by.set(limit)
     try:
-        with environment.current().around_call(requests):
+        here = environment.current()
+        with here.around_call(requests) if here.sees_submissions else _NOTHING:
             if options.resubmit:
                 _send_repeatedly(requests, send, deadline, wait)
                 return
@@ -264,13 +268,13 @@ def _pause_before(attempt: int, deadline: float | None) -> bool:
 def _send_once(
     servers: Servers, settings: tuple[Any, Any, Any] | None, requests: list[JobRequest]
 ) -> None:
-    backend = get_backend(servers, settings)
-    transport = environment.current().transport(backend, requests)
+    here = environment.current()
+    backend = get_backend(servers, settings, here)
+    transport = here.transport(backend, requests)
     submissions = transport.submit([request.spec for request in requests])
     tells = bool(job_submitted.receivers)
     for request, submission in zip(requests, submissions, strict=True):
-        request.servers = servers
-        request.sent(submission)
+        request.sent(submission, servers)
         if tells and submission.error is None:
             job_submitted.send_robust(registry.find(request.task), request=request)
     if backend.runs_in_caller:

@@ -10,10 +10,17 @@ from functools import cached_property
 from typing import Any
 
 from ..backends.base import JobSpec, JobStatus
+from ..exceptions import BackendError, GearmanError
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import without_reserved
 from ..jobs.options import Options
 from ..serializers import Call
+
+JOB_UNKNOWN = "UNKNOWN"
+JOB_PENDING = "PENDING"
+JOB_CREATED = "CREATED"
+JOB_FAILED = "FAILED"
+JOB_COMPLETE = "COMPLETE"
 
 
 @dataclass
@@ -95,6 +102,9 @@ class Described:
     may_wait = False
     #: The declared job; None for a job of another program, and in a copy for another process.
     definition: JobDefinition[Any] | None = None
+    state = JOB_UNKNOWN
+    timed_out = False
+    exception: GearmanError | None = None
     _job: GearmanJob | None = None  # created at its first use
 
     @property
@@ -107,6 +117,32 @@ class Described:
     @property
     def gearman_job(self) -> GearmanJob:
         return self.job
+
+    @property
+    def complete(self) -> bool:
+        """
+        True if there is nothing to wait for: a background job is complete once it is queued.
+
+        This is python-gearman's meaning. `finished` says if the job has run.
+        """
+        if self.background:
+            return self.state in (JOB_CREATED, JOB_COMPLETE)
+        return self.state in (JOB_COMPLETE, JOB_FAILED)
+
+    @property
+    def finished(self) -> bool:
+        """
+        True if the job is known to have ended, with success or not.
+
+        For a background job, nothing is known until you call
+        `GearmanClient.get_job_status(request)`. It has finished if its job server no longer has it.
+        A retry is another job.
+        """
+        if self.state == JOB_FAILED:
+            return not isinstance(self.exception, BackendError)  # otherwise it never began
+        return self.state == JOB_COMPLETE or (
+            self.state == JOB_CREATED and self.status.get("known") is False
+        )
 
     @cached_property
     def context(self) -> dict[str, Any]:

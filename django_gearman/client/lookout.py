@@ -48,22 +48,17 @@ class Lookout:
     time.
     """
 
-    __slots__ = ("_seconds", "_waited")
-
-    def __init__(self) -> None:
-        self._seconds = PATIENCE
-        self._waited = 0.0
+    _waited = 0.0  # until the last check; most waits end before the first one
 
     def watch(
         self, submission: Submission, seconds: float | None, request: Described
     ) -> Update | None:
         """Wait for the next update, up to the given seconds or to the next check."""
+        period = self._waited or PATIENCE
         # A test's submission must see that the caller waits without limit.
-        if (seconds is not None and seconds <= self._seconds) or (
-            environment.current().workers_are_here
-        ):
+        if (seconds is not None and seconds <= period) or environment.current().workers_are_here:
             return submission.next_update(seconds)
-        update = submission.next_update(self._seconds)
+        update = submission.next_update(period)
         if update is None and self._is_due(request.spec.function):
             token = submit_by.set(monotonic() + self._limit(seconds))
             try:
@@ -76,11 +71,12 @@ class Lookout:
 
     def seconds_on_loop(self, seconds: float | None) -> float:
         """Return how long a task may wait before the next check is due."""
-        return self._seconds if seconds is None else min(seconds, self._seconds)
+        period = self._waited or PATIENCE
+        return period if seconds is None else min(seconds, period)
 
     async def look_on_loop(self, request: Described, seconds: float | None) -> None:
         """Check for workers, after a wait of `seconds_on_loop`."""
-        if seconds is not None and seconds <= self._seconds:
+        if seconds is not None and seconds <= (self._waited or PATIENCE):
             return
         function = request.spec.function
         if not self._is_due(function) or function in _looked_at:
@@ -96,8 +92,7 @@ class Lookout:
 
     def _is_due(self, function: str) -> bool:
         """Begin the next period; return True if a warning may be due."""
-        self._waited += self._seconds
-        self._seconds = self._waited
+        self._waited += self._waited or PATIENCE
         return function not in _told and not environment.current().workers_are_here
 
     def _limit(self, seconds: float | None) -> float:

@@ -48,8 +48,7 @@ async def deliver_on_loop(
     specs = [request.spec for request in requests]
     submissions = await half.submit(specs, limit, acknowledged=acknowledged)
     for request, submission in zip(requests, submissions, strict=True):
-        request.servers = servers
-        request.sent(submission)
+        request.sent(submission, servers)
     if job_submitted.receivers:
         await _send_signals(requests)
     if wait:

@@ -9,23 +9,23 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
 from ..backends.base import AwaitableSubmission, Submission, Update
-from ..exceptions import BackendError, GearmanError, JobError, JobLost
+from ..exceptions import BackendError, JobError, JobLost
 from ..utils.clock import monotonic
 from .described import Described
 from .lookout import Lookout
 from .threads import wait_in_thread
 
-_DRAIN_SECONDS = 0.2  # for data that has already arrived at the deadline: a job may send endlessly
+#: Seconds for data that has already arrived at the deadline: a job may send endlessly.
+DRAIN_SECONDS = 0.2
 
 
 class AwaitedRequest(Described):
     """The part of a request that waits on an event loop."""
 
-    state: str
-    timed_out: bool
-    exception: GearmanError | None
-    _submission: Submission | None
-    _turn: threading.Lock | None
+    _submission: Submission | None = None
+    #: Present while more updates may come. One of the waiting threads holds it and takes the updates,
+    #: so their order is kept.
+    _turn: threading.Lock | None = None
 
     @abstractmethod
     def take(self, update: Update) -> Update | None:
@@ -43,7 +43,7 @@ class AwaitedRequest(Described):
         """
         Await the outcome until the given monotonic time (None: without limit), like `wait_until`.
         """
-        late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
+        late = math.inf if deadline is None else deadline + DRAIN_SECONDS
         lookout = Lookout()
         while await self.await_update(deadline, lookout) is not None:
             if self._turn is None or monotonic() >= late:

@@ -4,11 +4,10 @@ JobRequest: a submitted job, as its submitter sees it. The attributes are those 
 
 from __future__ import annotations
 
-import math
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, Self
+from typing import Any, Generic
 
 from ..backends.base import (
     AwaitableSubmission,
@@ -25,38 +24,27 @@ from ..backends.base import (
 )
 from ..exceptions import (
     BackendError,
-    GearmanError,
     JobError,
-    JobLost,
     JobRaised,
     JobTimeout,
     ResultUnavailable,
     SerializationError,
 )
-from ..jobs.context import running
-from ..jobs.definition import R_co
+from ..jobs.definition import JobDefinition, R_co
 from ..jobs.options import Options
 from ..serializers import Call, Serializer
 from ..serializers.failures import parse_error
 from ..serializers.foreign import failure, text_of
 from ..utils.clock import monotonic
 from ..utils.text import printable
-from ..utils.waiting import seconds_until
-from .lookout import Lookout, refuse_to_wait_for_itself
-from .on_loop import AwaitedRequest, Updates
-from .stored import is_stored, wait_for_record
+from .described import JOB_COMPLETE, JOB_CREATED, JOB_FAILED, JOB_PENDING, JOB_UNKNOWN
+from .in_threads import WaitingRequest
+from .lookout import Lookout
+from .on_loop import Updates
 from .threads import wait_in_thread
 
-_DRAIN_SECONDS = 0.2  # for data that has already arrived at the deadline: a job may send endlessly
 
-JOB_UNKNOWN = "UNKNOWN"
-JOB_PENDING = "PENDING"
-JOB_CREATED = "CREATED"
-JOB_FAILED = "FAILED"
-JOB_COMPLETE = "COMPLETE"
-
-
-class JobRequest(AwaitedRequest, Generic[R_co]):
+class JobRequest(WaitingRequest, Generic[R_co]):
     """
     A submitted job.
 
@@ -69,13 +57,6 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
 
     # Initial values: many requests never change them, so they are not set on each object.
     connection_attempts = 0
-    state = JOB_UNKNOWN
-    timed_out = False
-    exception: GearmanError | None = None
-    _submission: Submission | None = None
-    #: Present while more updates may come. One of the waiting threads holds it and takes the updates,
-    #: so their order is kept.
-    _turn: threading.Lock | None = None
     _result: bytes = b""
     _raised: Mapping[str, str] | None = None
     _reason = ""  # of a failure, if that comes next
@@ -87,7 +68,11 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
         spec: JobSpec,
         serializer: Serializer,
         options: Options,
+        job_id: str = "",
+        definition: JobDefinition[R_co] | None = None,
     ) -> None:
+        self.id = job_id
+        self.definition = definition
         self.task = task
         self.call = call
         self.spec = spec
@@ -106,32 +91,6 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
         for name in ("_submission", "_turn", "servers", "definition"):
             kept.pop(name, None)
         return kept
-
-    @property
-    def complete(self) -> bool:
-        """
-        True if there is nothing to wait for: a background job is complete once it is queued.
-
-        This is python-gearman's meaning. `finished` says if the job has run.
-        """
-        if self.background:
-            return self.state in (JOB_CREATED, JOB_COMPLETE)
-        return self.state in (JOB_COMPLETE, JOB_FAILED)
-
-    @property
-    def finished(self) -> bool:
-        """
-        True if the job is known to have ended, with success or not.
-
-        For a background job, nothing is known until you call
-        `GearmanClient.get_job_status(request)`. It has finished if its job server no longer has it.
-        A retry is another job.
-        """
-        if self.state == JOB_FAILED:
-            return not isinstance(self.exception, BackendError)  # otherwise it never began
-        return self.state == JOB_COMPLETE or (
-            self.state == JOB_CREATED and self.status.get("known") is False
-        )
 
     @property
     def result(self) -> R_co:
@@ -158,28 +117,6 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
             )
         raise ResultUnavailable(f"{self._name} has not finished; call wait() first")
 
-    def wait(self, timeout: float | None = None) -> Self:
-        """
-        Wait up to `timeout` seconds (None: without limit) for the outcome, and return the request.
-
-        Sets `state`, or `timed_out`. Raises ConnectionLost if the outcome cannot arrive any more,
-        and ResultUnavailable for a job that has not been submitted. The outcome of the job itself
-        is in `state`, `exception` and `result`.
-        """
-        return self.wait_until(None if timeout is None else monotonic() + timeout)
-
-    def wait_until(self, deadline: float | None) -> Self:
-        """Wait until the given monotonic time (None: without limit), like `wait`."""
-        late = math.inf if deadline is None else deadline + _DRAIN_SECONDS
-        if self.background and self.state in (JOB_CREATED, JOB_PENDING) and is_stored(self):
-            return self._wait_for_record(deadline)
-        lookout = self._begin_waiting(deadline)
-        while self._next_update(deadline, lookout) is not None:
-            if self._turn is None or monotonic() >= late:
-                break
-        self.timed_out = self._turn is not None
-        return self
-
     def __await__(self) -> Generator[Any, None, R_co]:
         """
         Await the outcome without limit, and return `result`, or raise its errors.
@@ -196,10 +133,6 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
             await self.await_until(None)
             return self.result
         return await wait_in_thread(self._name, lambda: self.wait().result, None)
-
-    def _wait_for_record(self, deadline: float | None) -> Self:
-        self.timed_out = not wait_for_record(self, deadline, self.state == JOB_PENDING)
-        return self
 
     def updates(self, timeout: float | None = None) -> Updates:
         """
@@ -227,59 +160,6 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
         if isinstance(update, WorkComplete):
             return WorkComplete(self._decode(update.data, self.serializer.loads_result))
         return update
-
-    def _begin_waiting(self, deadline: float | None) -> Lookout:
-        """Check that the job can be waited for."""
-        if self._submission is None:
-            self.check_submitted()
-        if running.get() is not None and not self.may_wait and self._turn is not None:
-            refuse_to_wait_for_itself([self], self.servers, seconds_until(deadline))
-        return Lookout()
-
-    def _next_update(self, deadline: float | None, lookout: Lookout) -> Update | None:
-        """Wait for the caller's next update; return None if there is nothing to wait for."""
-        self.timed_out = False
-        while (turn := self._turn) is not None:
-            update = taken = None
-            seconds = seconds_until(deadline)
-            if turn.acquire(timeout=-1 if seconds is None else seconds):
-                try:
-                    update = self._wait(deadline, lookout)
-                    taken = self.take(update) if update is not None else None
-                finally:
-                    turn.release()
-            if taken is not None:
-                return taken
-            if update is None and seconds_until(deadline) == 0.0:
-                self.timed_out = self._turn is not None
-                self.release()
-                break
-        return None
-
-    def _wait(self, deadline: float | None, lookout: Lookout) -> Update | None:
-        submission = self._submission
-        if submission is None or self._turn is None:
-            return None
-        try:
-            seconds = None if deadline is None else max(0.0, deadline - monotonic())
-            return lookout.watch(submission, seconds, self)
-        except JobLost as error:
-            self.fail(error)
-            return None
-        except BackendError as error:
-            self.lose(error)
-            raise
-
-    def check_submitted(self) -> None:
-        """Raise ResultUnavailable unless the job was submitted here."""
-        if self._submission is not None or self.complete or self.exception is not None:
-            return
-        why = "has not been submitted yet"
-        if self.state == JOB_PENDING:
-            why = "has not been submitted: its transaction has not committed"
-        elif self.handle:
-            why = "was submitted elsewhere: only its submitter can wait for it"
-        raise ResultUnavailable(f"{self._name} {why}")
 
     def take(self, update: Update) -> Update | None:
         """Record an update; return the caller's form of it, or None."""
@@ -316,16 +196,11 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
         except SerializationError:
             return data  # from a worker in another language
 
-    @property
-    def _name(self) -> str:
-        return (
-            f"job {self.task} ({self.handle or 'no handle'})" if self.task else f"job {self.handle}"
-        )
-
     # Changes by the client
 
-    def sent(self, submission: Submission) -> None:
-        """Record that a server has the job, or refused it."""
+    def sent(self, submission: Submission, servers: Sequence[Any] | None) -> None:
+        """Record that one of the servers (None: those of the settings) has the job, or refused it."""
+        self.servers = servers
         self.connection_attempts += 1
         self._submission = submission
         if submission.error is not None:
@@ -340,11 +215,6 @@ class JobRequest(AwaitedRequest, Generic[R_co]):
 
     def lose(self, error: BackendError) -> None:
         self.state, self.exception, self._turn = JOB_UNKNOWN, error, None
-
-    def release(self) -> None:
-        """Note that the submitter may have stopped waiting for good."""
-        if self._submission is not None:
-            self._submission.release()
 
     def fail(self, error: JobError | BackendError) -> None:
         self.state, self.exception, self._turn = JOB_FAILED, error, None

@@ -112,6 +112,7 @@ def server_of_lane(connection: str) -> str:
 
 _BACKGROUND, _FOREGROUND = b"b:dj:", b"f:dj:"
 _PREFIX = len(_BACKGROUND)
+_LONGEST_UNIQUE = MAX_UNIQUE_BYTES - _PREFIX
 _OLD_BACKGROUND = re.compile(r"b:[0-9a-f]{32}")
 
 
@@ -123,17 +124,19 @@ def wire_unique(spec: JobSpec) -> bytes:
     too long or cannot be sent is replaced by its digest.
     """
     prefix = _BACKGROUND if spec.background else _FOREGROUND
-    if not spec.unique:
-        return prefix + os.urandom(16).hex().encode()
-    return prefix + fit_unique(spec.unique).encode(errors="surrogatepass")
+    return prefix + (_fit(spec.unique) if spec.unique else os.urandom(16).hex().encode())
 
 
 def fit_unique(unique: str) -> str:
     """Return a caller's unique as a worker sees it: a digest, if it cannot be sent."""
+    return _fit(unique).decode(errors="surrogatepass")
+
+
+def _fit(unique: str) -> bytes:
     encoded = unique.encode(errors="surrogatepass")
-    if len(encoded) > MAX_UNIQUE_BYTES - _PREFIX or not unique.isprintable():
-        return hashlib.blake2b(encoded, digest_size=24).hexdigest()
-    return unique
+    if len(encoded) > _LONGEST_UNIQUE or not unique.isprintable():
+        return hashlib.blake2b(encoded, digest_size=24).hexdigest().encode()
+    return encoded
 
 
 def routing_key(unique: str) -> str:
@@ -149,13 +152,11 @@ def routing_key(unique: str) -> str:
 def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
     """Return the caller's unique, and True for a background job (None: unknown, not our unique)."""
     text = unique.decode(errors="replace")
-    match unique[:_PREFIX]:
-        case b"b:dj:":
-            return text[_PREFIX:], True
-        case b"f:dj:":
-            return text[_PREFIX:], False
-        case _:
-            return text, None
+    if unique.startswith(_BACKGROUND):
+        return text[_PREFIX:], True
+    if unique.startswith(_FOREGROUND):
+        return text[_PREFIX:], False
+    return text, None
 
 
 def is_old_background(unique: str) -> bool:

@@ -31,13 +31,14 @@ class JSONSerializer(Serializer):
 
     def dumps(self, value: Any) -> bytes:
         try:
-            return write(value).encode()
+            write_plain = WRITERS.get(type(value), write)  # the usual case of a result
+            return write_plain(value).encode()
         except (CannotPack, ValueError, RecursionError):
             raise SerializationError(refusal(value)) from None
 
     def loads(self, data: bytes) -> Any:
         try:
-            if (string := parse_string(data)) is not None:
+            if len(data) > LONG and (string := parse_string(data)) is not None:
                 return string
             text = data.decode()
             decoder = _tagged if "_" in text and TAG in text else _plain  # this search is quick

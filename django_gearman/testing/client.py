@@ -211,5 +211,5 @@ def perform_job(job: str | JobDefinition, /, *args: Any, **kwargs: Any) -> Any:
         job_finished.disconnect(note)
     if raised:
         raise raised[0]
-    request.sent(submission)
+    request.sent(submission, None)
     return request.wait(0).result

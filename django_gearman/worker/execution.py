@@ -79,44 +79,42 @@ def execute(
     if job.varies:
         seconds = observer.time_limit(run.job.timeout)
         observer.limited(assigned, seconds)
-    token = running.set(run)
-    try:
-        if keeping.keeper is not None and (
-            keeping.records_all
-            or run.job.store_result
-            or run.call.attempt > 1
-            or assigned.unique[32:33] == ":"  # a later attempt, whose workload does not say so
-        ):
-            run.may_have_record = True
-            if (known := keeping.keeper.begin(run)) is not None:
-                return run.answer(known, observer)
-        tell_started(run)
-        ending = run.perform(seconds)
-        observer.returned()
-        ending = run.report(ending, observer)
-        observer.reported(ending.state)
-        tell_finished(run, ending)
-        return ending.outcome
-    finally:
-        running.reset(token)
+    running.set(run)  # in the context of this run, which ends with it
+    if keeping.keeper is not None and (
+        keeping.records_all
+        or run.job.store_result
+        or run.call.attempt > 1
+        or assigned.unique[32:33] == ":"  # a later attempt, whose workload does not say so
+    ):
+        run.may_have_record = True
+        if (known := keeping.keeper.begin(run)) is not None:
+            return run.answer(known, observer)
+    tell_started(run)
+    ending = run.perform(seconds)
+    observer.returned()
+    ending = run.report(ending, observer)
+    observer.reported(ending.state)
+    tell_finished(run, ending)
+    return ending.outcome
 
 
 class Run(RunAttributes):
     """One run of a job that a server has assigned; middleware sees it as `run`."""
+
+    was_called = False
+    _unreadable: BaseException | None = None
+    _is_our_clients = False  # it came in the envelope of our clients
+    _came_with: tuple[int, Mapping[str, Any]] = 1, Call().context  # the attempt, and the context
 
     def __init__(
         self, job: JobDefinition, assigned: AssignedJob, session: WorkerSession, submit: Submit
     ) -> None:
         self.job = job
         self.assigned = assigned
-        self.was_called = False
         self.session = session
         self._submit = submit
         serializer, self._middleware = conf.run_settings()
         self._serializer = job.serializer_for(assigned.function, serializer)
-        self._unreadable: BaseException | None = None
-        self._is_our_clients = False  # it came in the envelope of our clients
-        self._came_with: tuple[int, Mapping[str, Any]] = 1, {}
         try:
             arrived = self._serializer.loads_call(assigned.workload)
             self._is_our_clients = type(arrived) is not BareCall

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -85,7 +84,7 @@ def call(
     """
     process = os.getpid()
     blocks = open_blocks()
-    ends = math.inf if seconds is None else monotonic() + seconds
+    ends = None if seconds is None else monotonic() + seconds
     try:
         if is_async:
             result = loop.run(names, within, seconds, func, args, kwargs)
@@ -95,7 +94,7 @@ def call(
             result = limited(seconds, func, args, kwargs)
         # Otherwise it may come from a coroutine function that a plain one wraps.
         if type(result) not in _PLAIN and hasattr(type(result), "__await__"):
-            remaining = None if seconds is None else max(0.0, ends - monotonic())
+            remaining = None if ends is None else max(0.0, ends - monotonic())
             result = loop.run(names, within, remaining, _wait_for, [result], {})
     except BaseException as error:
         end_if_forked(process, error)

@@ -17,7 +17,8 @@ from ... import conf
 from ...backends import get_backend
 from ...client.builder import Preparation
 from ...client.delivery import deliver
-from ...client.request import JOB_PENDING, JobRequest
+from ...client.described import JOB_PENDING
+from ...client.request import JobRequest
 from ...exceptions import BackendError
 from ...jobs.options import DEFAULT, PRIORITY_HIGH, PRIORITY_LOW, Options
 from ...serializers import Call

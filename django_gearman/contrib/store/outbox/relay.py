@@ -146,7 +146,7 @@ class Relay:
                 failed.append((row, submission.error))
                 are_known = are_known and isinstance(submission.error, ServerError)
             elif requests:
-                requests[place].sent(submission)
+                requests[place].sent(submission, load_servers(row.servers))
                 job = registry.find(requests[place].task)
                 job_submitted.send_robust(job, request=requests[place])
         return failed, are_known

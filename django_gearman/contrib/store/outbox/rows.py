@@ -123,9 +123,7 @@ def request_of(row: OutboxJob, spec: JobSpec, jobs: Mapping[str, JobDefinition])
     except Exception:  # noqa: BLE001 - it may run code of the project; the job runs all the same
         call = Call()
     name = spec.function if job is None else job.name
-    request = JobRequest(name, call, spec, serializer, DEFAULT)
-    request.id = row.job_id
-    return request
+    return JobRequest(name, call, spec, serializer, DEFAULT, row.job_id, job)
 
 
 def dump_servers(servers: Sequence[Any] | None) -> str:

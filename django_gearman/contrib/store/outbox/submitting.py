@@ -14,7 +14,8 @@ from typing import Any
 from django.db import connections, transaction
 
 from .... import environment
-from ....client.request import JOB_PENDING, JobRequest
+from ....client.described import JOB_PENDING
+from ....client.request import JobRequest
 from ....exceptions import BackendError, InvalidBackend, ServerError, ServerUnavailable
 from ....utils.clock import monotonic
 from ....utils.records import get_logger, log
