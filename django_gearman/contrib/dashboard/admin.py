@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from .models import Failures, Overview, Page, Workers
+from .models import Failures, Jobs, Overview, Page, Workers
 from .pages.base import PageAdmin
 from .pages.failures import FailuresAdmin
+from .pages.jobs import JobsAdmin
 from .pages.overview import OverviewAdmin
 from .pages.workers import WorkersAdmin
 
@@ -14,6 +15,7 @@ ADMINS: dict[type[Page], type[PageAdmin]] = {
     Overview: OverviewAdmin,
     Workers: WorkersAdmin,
     Failures: FailuresAdmin,
+    Jobs: JobsAdmin,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ from django.shortcuts import redirect
 from django.urls import URLPattern
 
 from ....backends.reach import at_once
+from ....jobs.keeping import is_recorded
+from ....jobs.registry import registry
 from ....management.asking import PATIENCE, ForeignWorker, Servers, ask_servers
 from ....utils.text import printable_lines, str_of
 from ...store.control import Answers, ControlError, SupervisorInfo, list_supervisors, reload, stack
@@ -39,7 +41,7 @@ class Stack:
 class WorkersData:
     """
     The data of the page: supervisors, each with its number of busy processes, the stack that was
-    asked for, and other workers.
+    asked for, and other workers. `recorded` are the names of running jobs that have records.
 
     `problems` are sentences about servers and supervisors that have not answered.
     """
@@ -49,6 +51,7 @@ class WorkersData:
     stack: Stack | None
     others: Sequence[ForeignWorker]
     more: int
+    recorded: Collection[str]
 
 
 class WorkersAdmin(PageAdmin):
@@ -116,7 +119,14 @@ def collect(wanted: tuple[str, int] | None = None) -> WorkersData:
         found,
         others[:_MOST_OTHERS],
         len(others[_MOST_OTHERS:]),
+        _recorded(answers.supervisors),
     )
+
+
+def _recorded(supervisors: Sequence[SupervisorInfo]) -> set[str]:
+    processes = (process for each in supervisors for process in each.processes)
+    names = {job.job for process in processes for job in process.jobs}
+    return {name for name in names if is_recorded(registry.find(name))}
 
 
 def _stack(supervisor: str, pid: int) -> Stack:

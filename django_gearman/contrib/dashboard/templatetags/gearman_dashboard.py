@@ -82,11 +82,15 @@ def count(number: int) -> str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """Return seconds in two units at most: "0.3 s", "45 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
+    """Return seconds in two units at most: "30 ms", "1.5 s", "45 s", "3 min 20 s", "2 h 5 min"."""
     if seconds is None:
         return "–"
-    if seconds < 1:
-        return f"{max(0.0, seconds):.2g} s"
+    if seconds < 0.0005:
+        return "0 s"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s".replace(".0 s", " s")
     whole = int(seconds)
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     for (name, size), (lesser, lesser_size) in pairwise(units):
