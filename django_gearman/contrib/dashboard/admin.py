@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from .models import Failures, Jobs, Overview, Page, Workers
+from .models import Failures, Jobs, Overview, Page, Schedules, Workers
 from .pages.base import PageAdmin
 from .pages.failures import FailuresAdmin
 from .pages.jobs import JobsAdmin
 from .pages.overview import OverviewAdmin
+from .pages.schedules import SchedulesAdmin
 from .pages.workers import WorkersAdmin
 
 ADMINS: dict[type[Page], type[PageAdmin]] = {
     Overview: OverviewAdmin,
     Workers: WorkersAdmin,
     Failures: FailuresAdmin,
+    Schedules: SchedulesAdmin,
     Jobs: JobsAdmin,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,6 +73,11 @@ class Frame:
     @property
     def place(self) -> str:
         return f"{self.path}:{self.line} in {self.function}" if self.path else ""
+
+    @property
+    def code(self) -> str:
+        """The lines of code below a place, as far to the left as possible."""
+        return textwrap.dedent(self.text.partition("\n")[2])
 
 
 def attempts_of(errors: Any) -> list[Attempt]:

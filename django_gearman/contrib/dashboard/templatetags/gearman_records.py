@@ -25,6 +25,7 @@ def ago(moment: datetime.datetime | None) -> SafeString | str:
     now = timezone.now()
     is_future = moment > now
     age = age_of(now - (moment - now)) if is_future else age_of(moment)
+    age = age.replace(" m", " min")
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         moment.isoformat(),

@@ -6,26 +6,45 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import Subquery
+
 from ..functions import database_time
 from ..missing import naming_missing_tables
 from ..models import Schedule, Tick
 from .declared import Scheduled
 
+#: Seconds for which a tick may be late before that is trouble.
+LATE_SECONDS = 60.0
+_LONGEST = datetime.timedelta(days=1)  # before now, in which a tick is looked for
+
 
 def figures_of(schedules: Sequence[Scheduled], alias: str) -> list[dict[str, Any]]:
-    """Return a dict for each schedule; times are in UTC."""
+    """
+    Return a dict for each schedule, with a fixed number of queries; times are in UTC.
+
+    `last_job` is the id of the job of the last tick, `trouble` says what is wrong, or is "".
+    """
     with naming_missing_tables(alias):
         now = database_time(alias)
         names = [schedule.name for schedule in schedules]
         rows = {row.name: row for row in Schedule.objects.using(alias).filter(pk__in=names)}
-        return [_figures(each, rows.get(each.name), now, alias) for each in schedules]
+        last = _last_ticks(schedules, alias)
+    return [_figures(each, rows.get(each.name), last.get(each.key), now) for each in schedules]
+
+
+def _last_ticks(schedules: Sequence[Scheduled], alias: str) -> dict[str, Tick]:
+    ticks = Tick.objects.using(alias)
+    latest: list[Any] = [
+        Subquery(ticks.filter(schedule=each.key).order_by("-due_at").values("pk")[:1])
+        for each in schedules
+    ]
+    return {tick.schedule: tick for tick in ticks.filter(pk__in=latest)}
 
 
 def _figures(
-    schedule: Scheduled, row: Schedule | None, now: datetime.datetime, alias: str
+    schedule: Scheduled, row: Schedule | None, tick: Tick | None, now: datetime.datetime
 ) -> dict[str, Any]:
-    ticks = Tick.objects.using(alias).filter(schedule=schedule.key).order_by("-due_at")
-    last = ticks.values_list("due_at", flat=True).first()
+    last = None if tick is None else tick.due_at
     if last is not None and last.tzinfo is None:
         last = last.replace(tzinfo=datetime.UTC)
     return {
@@ -33,7 +52,31 @@ def _figures(
         "job": schedule.job_name,
         "when": schedule.timing.words,
         "last": last,
+        "last_job": None if tick is None else tick.job_id,
         "next": schedule.timing.next(now),
         "paused_at": row.paused_at if row is not None else None,
         "paused_by": row.paused_by if row is not None else "",
+        "trouble": _trouble(schedule, row, last, now),
     }
+
+
+def _trouble(
+    schedule: Scheduled,
+    row: Schedule | None,
+    last: datetime.datetime | None,
+    now: datetime.datetime,
+) -> str:
+    """Return what is wrong with a schedule, with the remedy; "" if nothing is."""
+    start = None if row is None else row.starts.get(schedule.timing.digest)
+    if row is None or start is None:
+        return "no scheduler has seen it yet; start gearman_worker or gearman_scheduler"
+    if row.paused_at is not None:
+        return ""
+    begin = max(now - _LONGEST, datetime.datetime.fromtimestamp(start, datetime.UTC))
+    due = schedule.timing.latest(begin, now - datetime.timedelta(seconds=LATE_SECONDS))
+    if due is not None and (last is None or last < due):
+        return (
+            f"it was due at {due:%Y-%m-%d %H:%M:%S %Z}, and was not submitted; are gearman_worker or "
+            "gearman_scheduler running?"
+        )
+    return ""

@@ -116,14 +116,7 @@ class Scheduler:
         ticks = Tick.objects.using(self._alias)
         if ticks.filter(schedule=schedule.key, due_at__gte=stored).exists():
             return False  # of this time, or of a later one, if the clock has stepped back
-        request = schedule.request(due, self._alias)
-        try:
-            with transaction.atomic(self._alias):
-                ticks.create(schedule=schedule.key, due_at=stored, job_id=request.id)
-                deliver([request], None, conf.JobSettings(), wait=False, durable=True)
-        except IntegrityError:
-            return False
-        return True
+        return submit_tick(schedule, schedule.key, due, self._alias) is not None
 
     def _meet(self, schedule: Scheduled, now: datetime.datetime) -> None:
         """Record that this timing of the schedule begins now, unless it is known."""
@@ -169,6 +162,19 @@ class Scheduler:
                 deleted += _delete(own.filter(due_at__lt=last.due_at), seconds)
         keys = [schedule.key for schedule in self._schedules]
         return deleted + _delete(ticks.exclude(schedule__in=keys), _UNKNOWN_SECONDS)
+
+
+def submit_tick(schedule: Scheduled, key: str, due: datetime.datetime, alias: str) -> str | None:
+    """Write a tick and submit its job; return the job's id, or None if there is such a tick."""
+    stored = due if settings.USE_TZ else due.replace(tzinfo=None)
+    request = schedule.request(due, alias)
+    try:
+        with transaction.atomic(alias):
+            Tick.objects.using(alias).create(schedule=key, due_at=stored, job_id=request.id)
+            deliver([request], None, conf.JobSettings(), wait=False, durable=True)
+    except IntegrityError:
+        return None
+    return request.id
 
 
 def _delete(ticks: Any, seconds: float) -> int:
