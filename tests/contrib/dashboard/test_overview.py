@@ -6,13 +6,14 @@ import datetime
 import re
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
 from django_gearman.contrib.dashboard.models import JobServer, QueueSample
 from django_gearman.contrib.dashboard.pages.overview import collect
 from django_gearman.contrib.dashboard.sampling import Sampler
-from django_gearman.contrib.store.models import JobRecord
+from django_gearman.contrib.store.models import JobRecord, OutboxJob
 from django_gearman.testing.gearmand import free_port
 from tests.contrib.dashboard.servers import answering
 
@@ -132,6 +133,47 @@ def test_the_number_of_queries_does_not_grow(
 def _ago(minutes: int) -> datetime.datetime:
     now = timezone.now().replace(second=0, microsecond=0)
     return now - datetime.timedelta(minutes=minutes)
+
+
+# Troubles
+
+
+def outbox(seconds: float, **columns: object) -> None:
+    now = timezone.now()
+    at = {"created_at": now - datetime.timedelta(seconds=seconds), "next_try_at": now}
+    OutboxJob.objects.create(**{"function": "f", "job_id": "1", "unique": "1", **at, **columns})
+
+
+def test_nothing_is_said_about_an_outbox_that_is_sent(viewer):
+    outbox(1)
+
+    assert "outbox" not in page_of(viewer)
+
+
+def test_jobs_that_wait_or_are_stuck_in_the_outbox_are_named(viewer):
+    for seconds in (31, 400):
+        outbox(seconds)
+    outbox(500, next_try_at=None)
+
+    page = page_of(viewer)
+
+    assert "2 jobs have waited for more than 30 s in the outbox. " in page
+    assert (
+        "1 job has been refused by the job server. gearman_outbox --status shows the reasons"
+        in page
+    )
+
+
+def test_a_missing_table_is_named_with_its_remedy_and_the_rest_is_shown(viewer, use):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE gearman_jobrecord RENAME TO gearman_away")
+    with answering(VERSION | {b"status": b"tests.contrib.double\t1\t0\t1\n.\n"}) as server:
+        use(server.address)
+
+        page = page_of(viewer)
+
+    assert "Run: manage.py migrate gearman_store --database default" in page
+    assert row_of(page, "default").startswith("default 0 of 1 0 1 0")
 
 
 # Samples

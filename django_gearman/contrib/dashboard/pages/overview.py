@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -16,6 +17,7 @@ from ....management.asking import Counts, Server, ask_servers
 from ....utils.text import str_of
 from ..models import JobServer
 from ..queues import Queue, describe, job_functions, split
+from ..troubles import troubles
 from .base import PageAdmin
 
 
@@ -56,8 +58,13 @@ def collect() -> OverviewData:
     if servers.problem:
         problems.append(servers.problem)
     queues, others = split(servers, jobs)
-    describe(queues, timezone.now())
-    states = _with_times(servers.states)
+    states = [*servers.states]
+    try:
+        describe(queues, timezone.now())
+        states = _with_times(states)
+        problems += troubles()
+    except (DatabaseError, ImproperlyConfigured) as error:  # for example a table is missing
+        problems.append(str_of(error))
     is_known = any(not state.error for state in states)
     return OverviewData(states, [*queues.values()], [*others.items()], problems, is_known)
 

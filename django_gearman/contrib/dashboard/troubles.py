@@ -1,0 +1,58 @@
+"""Troubles that the overview names: they are in no queue of a job server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Count, Q
+
+from ..store.functions import DatabaseTime
+from ..store.missing import TableMissing, naming_missing_tables
+from ..store.models import OutboxJob
+from ..store.outbox.service import outbox_databases
+
+#: Seconds after which a job in the outbox should have been sent.
+LATE_SECONDS = 30
+
+
+def troubles() -> list[str]:
+    """
+    Return a sentence about each trouble; one query for each database with an outbox.
+
+    Raises DatabaseError and TableMissing.
+    """
+    found: list[str] = []
+    missing: list[TableMissing] = []
+    aliases = outbox_databases()
+    for alias in aliases:
+        try:
+            with naming_missing_tables(alias):
+                found += _outbox(alias)
+        except TableMissing as error:  # perhaps a database that is for other apps only
+            missing.append(error)
+    if missing and len(missing) == len(aliases):
+        raise missing[0]
+    return found
+
+
+def _outbox(alias: str) -> Iterator[str]:
+    where = "" if alias == DEFAULT_DB_ALIAS else f" of database {alias}"
+    stuck, late = Q(next_try_at=None), Q(created_at__lt=DatabaseTime(-LATE_SECONDS))
+    numbers = OutboxJob.objects.using(alias).aggregate(
+        stuck=Count("pk", filter=stuck), late=Count("pk", filter=late & ~stuck)
+    )
+    if numbers["late"]:
+        yield (
+            f"{_jobs(numbers['late'])} waited for more than {LATE_SECONDS} s in the outbox{where}. "
+            "Is a job server up, and does a gearman_worker or gearman_outbox send them?"
+        )
+    if numbers["stuck"]:
+        yield (
+            f"{_jobs(numbers['stuck'])} been refused by the job server. gearman_outbox --status shows "
+            f"the reasons, and --retry sends what stays in the outbox{where}."
+        )
+
+
+def _jobs(number: int) -> str:
+    return f"{number:,} job has" if number == 1 else f"{number:,} jobs have"
