@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 
 from django.db import DEFAULT_DB_ALIAS
@@ -11,16 +12,21 @@ from ..store.functions import DatabaseTime
 from ..store.missing import TableMissing, naming_missing_tables
 from ..store.models import OutboxJob
 from ..store.outbox.service import outbox_databases
+from ..store.scheduler.declared import read_schedules
+from ..store.scheduler.figures import figures_of
+from ..store.scheduler.service import scheduler_database
 
 #: Seconds after which a job in the outbox should have been sent.
 LATE_SECONDS = 30
+_MOST_SCHEDULES = 5  # in trouble, that are named one by one
 
 
 def troubles() -> list[str]:
     """
-    Return a sentence about each trouble; one query for each database with an outbox.
+    Return a sentence about each trouble.
 
-    Raises DatabaseError and TableMissing.
+    This takes a query for each database with an outbox, and two if there are schedules. Raises
+    DatabaseError and TableMissing.
     """
     found: list[str] = []
     missing: list[TableMissing] = []
@@ -33,7 +39,7 @@ def troubles() -> list[str]:
             missing.append(error)
     if missing and len(missing) == len(aliases):
         raise missing[0]
-    return found
+    return [*found, *_schedules()]
 
 
 def _outbox(alias: str) -> Iterator[str]:
@@ -52,6 +58,18 @@ def _outbox(alias: str) -> Iterator[str]:
             f"{_jobs(numbers['stuck'])} been refused by the job server. gearman_outbox --status shows "
             f"the reasons, and --retry sends what stays in the outbox{where}."
         )
+
+
+def _schedules() -> list[str]:
+    declared, mistakes = read_schedules()
+    found = [*mistakes]
+    if declared:
+        now = datetime.datetime.now(datetime.UTC)
+        rows = figures_of(declared, scheduler_database(), now)
+        found += [f"Schedule {row['name']}: {row['trouble']}" for row in rows if row["trouble"]]
+    if len(found) > _MOST_SCHEDULES:
+        found[_MOST_SCHEDULES:] = [f"{len(found) - _MOST_SCHEDULES} more schedules are in trouble."]
+    return found
 
 
 def _jobs(number: int) -> str:

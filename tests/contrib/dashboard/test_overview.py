@@ -164,6 +164,18 @@ def test_jobs_that_wait_or_are_stuck_in_the_outbox_are_named(viewer):
     )
 
 
+def test_schedules_that_no_scheduler_serves_are_named(viewer, settings):
+    entry = {"job": "tests.contrib.plain", "args": ["x"], "every": 30}
+    settings.GEARMAN_SCHEDULE = {f"{EVIL}{number}": entry for number in range(7)} | {"wrong": {}}
+
+    page = page_of(viewer)
+
+    assert page.count("no scheduler has seen it yet") == 4
+    assert "3 more schedules are in trouble." in page
+    assert "GEARMAN_SCHEDULE[&#x27;wrong&#x27;]" in page
+    assert "<script>alert" not in page
+
+
 def test_a_missing_table_is_named_with_its_remedy_and_the_rest_is_shown(viewer, use):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE gearman_jobrecord RENAME TO gearman_away")

@@ -15,17 +15,21 @@ from .declared import Scheduled
 
 #: Seconds for which a tick may be late before that is trouble.
 LATE_SECONDS = 60.0
+_EVER = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _LONGEST = datetime.timedelta(days=1)  # before now, in which a tick is looked for
 
 
-def figures_of(schedules: Sequence[Scheduled], alias: str) -> list[dict[str, Any]]:
+def figures_of(
+    schedules: Sequence[Scheduled], alias: str, now: datetime.datetime | None = None
+) -> list[dict[str, Any]]:
     """
     Return a dict for each schedule, with a fixed number of queries; times are in UTC.
 
-    `last_job` is the id of the job of the last tick, `trouble` says what is wrong, or is "".
+    `now` replaces the time of the database, which costs a query. `last_job` is the id of the job of the
+    last tick, `trouble` says what is wrong, or is "".
     """
     with naming_missing_tables(alias):
-        now = database_time(alias)
+        now = now or database_time(alias)
         names = [schedule.name for schedule in schedules]
         rows = {row.name: row for row in Schedule.objects.using(alias).filter(pk__in=names)}
         last = _last_ticks(schedules, alias)
@@ -72,9 +76,9 @@ def _trouble(
         return "no scheduler has seen it yet; start gearman_worker or gearman_scheduler"
     if row.paused_at is not None:
         return ""
-    begin = max(now - _LONGEST, datetime.datetime.fromtimestamp(start, datetime.UTC))
+    begin = max(now - _LONGEST, datetime.datetime.fromtimestamp(start, datetime.UTC), last or _EVER)
     due = schedule.timing.latest(begin, now - datetime.timedelta(seconds=LATE_SECONDS))
-    if due is not None and (last is None or last < due):
+    if due is not None:
         return (
             f"it was due at {due:%Y-%m-%d %H:%M:%S %Z}, and was not submitted; are gearman_worker or "
             "gearman_scheduler running?"
