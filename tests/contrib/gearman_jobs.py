@@ -12,6 +12,8 @@ from django.db import connection, models, transaction
 from django_gearman import JobContext, RetryJob, current_job, gearman_job
 from django_gearman.contrib.store.models import JobRecord
 from django_gearman.jobs import keeping
+from tests.contrib.otel import work as traced  # noqa: F401 - their jobs are loaded with these
+from tests.contrib.sentry import work as reported  # noqa: F401
 
 
 def write(line: str) -> None:

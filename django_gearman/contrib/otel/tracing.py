@@ -16,8 +16,8 @@ from ... import __version__, conf
 from ...jobs.retries import RetryJob
 from ...middleware import Middleware
 from ...protocol.names import server_of
+from ...utils.guarding import guarded
 from . import names, propagation
-from .guard import guarded
 from .metrics import Instruments
 
 

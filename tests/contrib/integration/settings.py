@@ -4,7 +4,7 @@ import json
 import os
 
 from tests.contrib.settings import *  # noqa: F403
-from tests.contrib.settings import INSTALLED_APPS
+from tests.contrib.settings import GEARMAN_EXTERNAL_JOBS, INSTALLED_APPS
 
 DATABASES = json.loads(os.environ["TEST_DATABASES"])
 if any("mysql" in each["ENGINE"] for each in DATABASES.values()):
@@ -13,6 +13,7 @@ if any("mysql" in each["ENGINE"] for each in DATABASES.values()):
     pymysql.version_info = (2, 2, 7, "final", 0)  # as Django asks of mysqlclient
     pymysql.install_as_MySQLdb()
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.contrib.integration"]
+GEARMAN_EXTERNAL_JOBS = [*GEARMAN_EXTERNAL_JOBS, "shop.*"]  # of the project in `dashboard`
 GEARMAN_BACKEND = "gearman"
 GEARMAN_SERVERS = os.environ.get("TEST_GEARMAND", "127.0.0.1:1").split(",")
 GEARMAN_JOB_NAME = os.environ.get("TEST_JOB_NAME")

@@ -14,7 +14,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 
 from django_gearman import conf
 from django_gearman.checks import check_settings
-from django_gearman.contrib.otel import OpenTelemetryMiddleware, guard
+from django_gearman.contrib.otel import OpenTelemetryMiddleware
+from django_gearman.utils import guarding
 from tests.contrib.otel import work
 
 ENTRY = "django_gearman.contrib.otel.middleware"
@@ -55,7 +56,7 @@ class BrokenProcessor(SpanProcessor):
 @pytest.fixture(autouse=True)
 def nothing_seen(monkeypatch):
     work.SEEN.clear()
-    monkeypatch.setattr(guard, "_logged", set())
+    monkeypatch.setattr(guarding, "_logged", set())
 
 
 def use(settings, provider: TracerProvider) -> None:
@@ -78,7 +79,7 @@ def broken(request, settings, monkeypatch) -> None:
 def test_jobs_run_and_return_although_tracing_fails(broken, gearman_client, caplog):
     assert [work.looks.do(n) for n in range(3)] == [0, 1, 2]
 
-    records = [each for each in caplog.records if each.name == guard.logger.name]
+    records = [each for each in caplog.records if each.name == guarding.logger.name]
     assert {each.levelno for each in records} == {logging.WARNING}
     assert 1 <= len(records) <= 2  # at the submission and at the run, each once
 

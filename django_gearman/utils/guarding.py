@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from ...utils.records import get_logger, log
+from .records import get_logger, log
 
-logger = get_logger(__name__)
+logger = get_logger("django_gearman.tracing")
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -28,7 +28,7 @@ def guarded(func: Callable[_P, _T]) -> Callable[_P, _T | None]:
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T | None:
         try:
             return func(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - of a propagator, a sampler or an exporter
+        except Exception as error:  # noqa: BLE001 - of the project's sampler, for example
             key = func.__qualname__, type(error)
             if key not in _logged:
                 _logged.add(key)
