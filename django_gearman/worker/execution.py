@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property, partial
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 from .. import conf, environment
 from ..backends.base import (
@@ -31,9 +31,8 @@ from ..exceptions import (
     SubmitUncertain,
 )
 from ..jobs import keeping
-from ..jobs.context import JobContext, running
+from ..jobs.context import running
 from ..jobs.definition import JobDefinition
-from ..jobs.identity import Identity, identity_of
 from ..jobs.retries import RetryJob, attempt_of, delayed
 from ..middleware import NONE, chain_of
 from ..serializers import BareCall, Call, check_bytes, digest_of
@@ -104,7 +103,6 @@ class Run(RunAttributes):
     was_called = False
     _unreadable: BaseException | None = None
     _is_our_clients = False  # it came in the envelope of our clients
-    _came_with: tuple[int, Mapping[str, Any]] = 1, Call().context  # the attempt, and the context
 
     def __init__(
         self, job: JobDefinition, assigned: AssignedJob, session: WorkerSession, submit: Submit
@@ -124,15 +122,6 @@ class Run(RunAttributes):
         except BaseException as error:  # noqa: BLE001 - decoding may run code of the project's
             self._unreadable = error
             self.call = self._checked = Call()
-
-    @cached_property
-    def identity(self) -> Identity:
-        return identity_of(self.assigned, *self._came_with)
-
-    @cached_property
-    def job_context(self) -> JobContext:
-        about = self.call.attempt, self.call.context, self.identity
-        return JobContext(self.job, self.assigned, self.session, self._serializer, *about)
 
     @property
     def is_readable(self) -> bool:

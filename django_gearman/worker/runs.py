@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..backends.base import AssignedJob, JobSpec, Outcome
+from ..backends.base import AssignedJob, JobSpec, Outcome, WorkerSession
 from ..exceptions import ConnectionLost
 from ..jobs.context import JobContext
 from ..jobs.definition import JobDefinition
-from ..serializers import Call
+from ..jobs.identity import Identity, identity_of
+from ..serializers import Call, Serializer
 
 
 class RunLost(ConnectionLost):
@@ -29,12 +30,34 @@ class RunAttributes(ABC):
     #: The store's claim on the record of the job.
     record: Any = None
     may_have_record = False
+    session: WorkerSession
+    _serializer: Serializer
     _checked: Call
+    _came_with: tuple[int, Mapping[str, Any]] = 1, Call().context  # the attempt, and the context
+    _identity: Identity | None = None
+    _context: JobContext | None = None
+
+    # Not by cached_property: that of Python 3.11 takes a lock.
 
     @property
-    @abstractmethod
+    def identity(self) -> Identity:
+        """The identity of the job, the same in all its attempts."""
+        if self._identity is None:
+            self._identity = identity_of(self.assigned, *self._came_with)
+        return self._identity
+
+    @identity.setter
+    def identity(self, known: Identity) -> None:
+        self._identity = known
+
+    @property
     def job_context(self) -> JobContext:
         """The context of the running job."""
+        if self._context is None:
+            about = self.call.attempt, self.call.context, self.identity
+            context = JobContext(self.job, self.assigned, self.session, self._serializer, *about)
+            self._context = context
+        return self._context
 
     @property
     @abstractmethod
@@ -43,7 +66,7 @@ class RunAttributes(ABC):
 
     @property
     def id(self) -> str:
-        return self.job_context.id
+        return self.identity.id
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ _KEY = {str: WRITERS[str]}
 _CALL = ("args", "kwargs", "attempt", "context")
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder().decode  # json.loads would also look for other encodings
 
 
 class TaskSerializer(Serializer):
@@ -41,7 +42,7 @@ class TaskSerializer(Serializer):
 
     def loads(self, data: bytes) -> Any:
         try:
-            return json.loads(data)
+            return _decode(data.decode())
         except (ValueError, RecursionError) as error:
             raise SerializationError(
                 f"not JSON: {repr_of(data[:60])}, {len(data)} bytes in all ({str_of(error, 200)})"
@@ -104,4 +105,4 @@ SERIALIZER = TaskSerializer()
 
 def as_json(value: Any) -> Any:
     """Return a value as it comes back from JSON; raise TypeError or ValueError if it cannot."""
-    return json.loads(_encode(value))
+    return _decode(_encode(value))
