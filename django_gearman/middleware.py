@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,12 +17,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 Submit = Callable[[list[Any]], None]
+AsyncSubmit = Callable[[list[Any]], Awaitable[None]]
 Proceed = Callable[[], Any]
 
 
 class Middleware:
     """
-    A wrapper around submissions and runs of jobs. Override either method, or both.
+    A wrapper around submissions and runs of jobs. Override the methods that you need.
 
     One object serves all threads of a process. It is created when the first job is submitted or
     run.
@@ -37,6 +38,15 @@ class Middleware:
         them and call `submit` later. An exception that leaves this method reaches the caller.
         """
         submit(requests)
+
+    async def around_asubmit(self, requests: list[Any], submit: AsyncSubmit) -> None:
+        """
+        Wrap a submission on an event loop, which `await submit(requests)` carries out.
+
+        It must not block. Override it beside `around_submit`: if you override that one alone, `ado()`
+        and the like submit in a thread, so that a process has few of them at the same time.
+        """
+        await submit(requests)
 
     def around_run(self, run: Any, proceed: Proceed) -> Any:
         """
@@ -54,16 +64,26 @@ class Middleware:
 class Chain(NamedTuple):
     """
     The methods of all middleware, outermost first; methods that are not overridden are left out.
+
+    `needs_thread` is True if a submission on an event loop cannot pass through them there.
     """
 
     around_submit: tuple[Callable[[list[Any], Submit], None], ...] = ()
+    around_asubmit: tuple[Callable[[list[Any], AsyncSubmit], Awaitable[None]], ...] = ()
     around_run: tuple[Callable[[Any, Proceed], Any], ...] = ()
+    needs_thread: bool = False
 
     def submit(self, requests: list[Any], submit: Submit) -> None:
         """Submit requests through all middleware."""
         for around in reversed(self.around_submit):
             submit = partial(_submit, around, submit)
         submit(requests)
+
+    async def asubmit(self, requests: list[Any], submit: AsyncSubmit) -> None:
+        """Submit requests through all middleware, on an event loop."""
+        for around in reversed(self.around_asubmit):
+            submit = partial(_submit, around, submit)
+        await submit(requests)
 
     def run(self, run: Any, proceed: Proceed) -> Any:
         """Run a job through all middleware, and return its ending."""
@@ -72,14 +92,13 @@ class Chain(NamedTuple):
         return proceed()
 
 
-def _submit(
-    around: Callable[[list[Any], Submit], None], submit: Submit, requests: Iterable[Any]
-) -> None:
-    around(list(requests), submit)
+def _submit(around: Callable[[list[Any], Any], Any], submit: Any, requests: Iterable[Any]) -> Any:
+    return around(list(requests), submit)
 
 
 NONE = Chain()
 
+_METHODS = ("around_submit", "around_asubmit", "around_run")
 
 #: The middleware that integrations have added; it is inside of that of the settings.
 added: tuple[Middleware, ...] = ()
@@ -123,9 +142,11 @@ def build_chain(setting: Any) -> Chain:
     own = () if setting is added else setting
     made = [_make(element, f"GEARMAN_MIDDLEWARE[{n}]") for n, element in enumerate(own)]
     made += added
+    methods = {name: [getattr(m, name) for m in made if _overrides(m, name)] for name in _METHODS}
+    blocks = [m for m in made if _overrides(m, "around_submit")]
     return Chain(
-        tuple(each.around_submit for each in made if _overrides(each, "around_submit")),
-        tuple(each.around_run for each in made if _overrides(each, "around_run")),
+        **{name: tuple(found) for name, found in methods.items()},
+        needs_thread=not all(_overrides(m, "around_asubmit") for m in blocks),
     )
 
 
@@ -148,11 +169,19 @@ def _make(element: Any, source: str) -> Middleware:
             f"{source} is {element!r}, which made {made!r:.200}; it must be a subclass of "
             "django_gearman.middleware.Middleware"
         )
-    for name in ("around_submit", "around_run"):
-        if inspect.iscoroutinefunction(getattr(made, name)):
+    for name in _METHODS:
+        is_async = inspect.iscoroutinefunction(getattr(made, name))
+        if is_async != (name == "around_asubmit"):
+            kind, remedy = ("a", "without") if is_async else ("no", "with")
             raise ImproperlyConfigured(
-                f"{source} is {element!r}, whose {name} is a coroutine function; write it without async"
+                f"{source} is {element!r}, whose {name} is {kind} coroutine function; write it "
+                f"{remedy} async"
             )
+    if _overrides(made, "around_asubmit") and not _overrides(made, "around_submit"):
+        raise ImproperlyConfigured(
+            f"{source} is {element!r}, which has around_asubmit; it needs around_submit, too, for "
+            "submissions that are not on an event loop"
+        )
     return made
 
 

@@ -26,6 +26,16 @@ class Counts(Middleware):
         return proceed()
 
 
+class Blocks(Middleware):
+    def around_asubmit(self, requests, submit):
+        submit(requests)
+
+
+class OnlyForLoops(Middleware):
+    async def around_asubmit(self, requests, submit):
+        await submit(requests)
+
+
 class Plain:
     pass
 
@@ -88,6 +98,8 @@ WRONG = [
     ([fails], r"GEARMAN_MIDDLEWARE\[0\].*raised LookupError\('no table'\)"),
     ([Plain], r"GEARMAN_MIDDLEWARE\[0\].*must be a subclass"),
     ([Waits], r"GEARMAN_MIDDLEWARE\[0\].*around_run is a coroutine function"),
+    ([Blocks], r"GEARMAN_MIDDLEWARE\[0\].*around_asubmit is no coroutine function.*with async"),
+    ([OnlyForLoops], r"GEARMAN_MIDDLEWARE\[0\].*has around_asubmit; it needs around_submit"),
 ]
 
 

@@ -8,7 +8,7 @@ stands around the submission, it runs as it does in a thread: `delivery.deliver`
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -25,7 +25,7 @@ from ..middleware import chain_of
 from ..signals import job_submitted
 from ..utils.clock import monotonic
 from ..utils.waiting import abandoned
-from .delivery import LEAST_SECONDS, Servers, deliver
+from .delivery import LEAST_SECONDS, Servers, deliver, write_context
 from .request import JobRequest
 from .threads import wait_in_thread
 
@@ -45,10 +45,11 @@ async def deliver_on_loop(
             limit = max(deadline, monotonic() + LEAST_SECONDS)
     # A caller that waits for the outcome need not be woken for the acknowledgement, too.
     acknowledged = not wait or seconds == 0 or bool(job_submitted.receivers)
-    specs = [request.spec for request in requests]
-    submissions = await half.submit(specs, limit, acknowledged=acknowledged)
-    for request, submission in zip(requests, submissions, strict=True):
-        request.sent(submission, servers)
+    send = partial(_send, half, servers, limit, acknowledged)
+    if settings.middleware and (chain := chain_of(settings.middleware)).around_asubmit:
+        await chain.asubmit(requests, partial(_write_and_send, send))
+    else:
+        await send(requests)
     if job_submitted.receivers:
         await _send_signals(requests)
     if wait:
@@ -60,6 +61,28 @@ async def deliver_on_loop(
             for request in requests:
                 request.release()
             raise
+
+
+async def _send(
+    half: LoopBackend,
+    servers: Servers,
+    limit: float | None,
+    acknowledged: bool,
+    requests: list[JobRequest],
+) -> None:
+    specs = [request.spec for request in requests]
+    submissions = await half.submit(specs, limit, acknowledged=acknowledged)
+    for request, submission in zip(requests, submissions, strict=True):
+        request.sent(submission, servers)
+
+
+async def _write_and_send(
+    send: Callable[[list[JobRequest]], Awaitable[None]], requests: list[JobRequest]
+) -> None:
+    for request in requests:
+        write_context(request)
+    if requests:
+        await send(requests)
 
 
 async def _send_signals(requests: Sequence[JobRequest]) -> None:
@@ -76,7 +99,7 @@ def _half(
     options = requests[0].options
     if options.on_commit or options.resubmit or environment.current().sees_submissions:
         return None
-    if settings.middleware and chain_of(settings.middleware).around_submit:
+    if settings.middleware and chain_of(settings.middleware).needs_thread:
         return None
     if keeping.keeper is not None and keeping.any_is_recorded(requests):
         return None

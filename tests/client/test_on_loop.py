@@ -313,6 +313,58 @@ def test_middleware_may_block_for_it_runs_in_a_thread(settings, echoes):
     assert Waiting.threads[0].startswith("gearman-wait-")
 
 
+class Awaiting(Waiting):
+    """A middleware that adds to the context, and waits on the loop."""
+
+    async def around_asubmit(self, requests, submit):
+        self.threads.append(threading.current_thread().name)
+        for request in requests:
+            request.context["tenant"] = "acme"
+        await asyncio.sleep(0)
+        await submit(requests)
+
+
+class Refusing(Waiting):
+    async def around_asubmit(self, requests, submit):
+        raise PermissionError("no")
+
+
+class Keeping(Waiting):
+    async def around_asubmit(self, requests, submit):
+        await submit([])
+
+
+def test_middleware_for_loops_runs_there_without_a_thread(settings, worker):
+    settings.GEARMAN_MIDDLEWARE = [f"{__name__}.Awaiting"]
+    Waiting.threads.clear()
+
+    request = run(lambda: jobs.echo.ado_background("x"))
+
+    assert Waiting.threads == ["MainThread"]
+    assert request.context == {"tenant": "acme"}
+    assert json.loads(worker.grab_job(20).workload)["context"] == {"tenant": "acme"}
+
+
+def test_one_middleware_that_is_not_for_loops_brings_all_into_a_thread(settings, echoes):
+    settings.GEARMAN_MIDDLEWARE = [f"{__name__}.Awaiting", f"{__name__}.Waiting"]
+    Waiting.threads.clear()
+
+    assert run(lambda: jobs.echo.amap(["x", "y"])) == ["x", "y"]
+    assert len(Waiting.threads) == 2
+    assert all(name.startswith("gearman-wait-") for name in Waiting.threads)
+
+
+def test_middleware_for_loops_may_refuse_or_keep_a_job(settings, own_gearmand):
+    settings.GEARMAN_MIDDLEWARE = [f"{__name__}.Refusing"]
+    with pytest.raises(PermissionError):
+        run(lambda: jobs.echo.ado("x"))
+
+    settings.GEARMAN_MIDDLEWARE = [f"{__name__}.Keeping"]
+    with pytest.raises(ResultUnavailable):
+        run(lambda: jobs.echo.ado("x"))
+    assert own_gearmand.totals() == {}
+
+
 def test_a_job_that_waits_for_a_commit_is_sent_by_its_thread(worker, db):
     request = run(lambda: jobs.echo.using(on_commit=True).ado_background("x"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -43,6 +43,17 @@ class OpenTelemetryMiddleware(Middleware):
         opened = self._open_submission(requests)
         try:
             submit(requests)
+        except BaseException as error:
+            self._end_submission(opened, requests, error)
+            raise
+        self._end_submission(opened, requests, None)
+
+    async def around_asubmit(
+        self, requests: list[Any], submit: Callable[[list[Any]], Awaitable[None]]
+    ) -> None:
+        opened = self._open_submission(requests)
+        try:
+            await submit(requests)
         except BaseException as error:
             self._end_submission(opened, requests, error)
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Protocol
@@ -39,6 +39,15 @@ class SentryMiddleware(Middleware):
         finally:
             self._close(stack)
 
+    async def around_asubmit(
+        self, requests: list[Any], submit: Callable[[list[Any]], Awaitable[None]]
+    ) -> None:
+        stack = self._publishing(requests)
+        try:
+            await submit(requests)
+        finally:
+            self._close(stack)
+
     def around_run(self, run: Any, proceed: Callable[[], Any]) -> Any:
         opened = self._processing(run)
         if opened is None:
@@ -63,6 +72,7 @@ class SentryMiddleware(Middleware):
             return None
         first = requests[0]
         with ExitStack() as stack:  # closed if anything fails before the end
+            stack.enter_context(sentry_sdk.new_scope())  # tasks of one loop may share the scope
             name = first.task if len(requests) == 1 else f"{len(requests)} jobs"
             span = stack.enter_context(
                 sentry_sdk.start_span(op="queue.publish", name=name, origin=_ORIGIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import threading
 
 import pytest
 from django.db import transaction
@@ -159,6 +160,30 @@ def test_awaited_jobs_are_traced_alike(traces, request, transport):
     view_span, sends = traces.one("view"), traces.named("send")
     assert [is_child(send, view_span) for send in sends] == [True, True]
     assert is_child(traces.named("process")[0], sends[0])
+
+
+@pytest.mark.gearmand
+def test_tasks_of_one_loop_have_each_its_own_trace(traces, settings, own_gearmand):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_SERVERS = "gearman", [own_gearmand.address]
+
+    async def view(number: int) -> None:
+        with traces.tracer.start_as_current_span(f"view {number}"):
+            await asyncio.sleep(0)
+            await work.looks.ado_background(number)
+            await asyncio.sleep(0)
+
+    async def views() -> None:
+        before = set(threading.enumerate())
+        await asyncio.gather(*map(view, range(20)))
+        assert set(threading.enumerate()) <= before
+
+    asyncio.run(views())
+
+    sends = {send.parent.span_id: send for send in traces.named("send")}
+    assert len(sends) == 20
+    for span in traces.named("view"):
+        assert is_child(sends[span.context.span_id], span)
+        assert sends[span.context.span_id].attributes["server.port"] == own_gearmand.port
 
 
 @pytest.mark.django_db(transaction=True)

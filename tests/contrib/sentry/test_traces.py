@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import sentry_sdk
 from opentelemetry import baggage
@@ -111,6 +113,22 @@ def test_many_jobs_are_one_publication(sentry, run_in_view):
     [publish] = view["spans"]
     assert publish["description"] == "3 jobs"
     assert [trace_of(job)["parent_span_id"] for job in jobs] == [publish["span_id"]] * 3
+
+
+@pytest.mark.gearmand
+def test_tasks_of_one_loop_have_each_its_own_span(sentry, settings, own_gearmand):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_SERVERS = "gearman", [own_gearmand.address]
+    inbox = sentry()
+
+    async def views() -> None:
+        with sentry_sdk.start_transaction(op="http.server", name="view"):
+            await asyncio.gather(*(work.succeeds.ado_background(n) for n in range(20)))
+
+    asyncio.run(views())
+
+    [view] = inbox.transactions
+    assert len(view["spans"]) == 20
+    assert {span["parent_span_id"] for span in view["spans"]} == {trace_of(view)["span_id"]}
 
 
 def test_entries_of_the_project_stay(sentry, gearman_worker, settings):
