@@ -196,3 +196,14 @@ class Described:
             denominator=status.denominator,
             time_received=time.time(),
         )
+
+
+def name_of(request: Described) -> str:
+    """Return the name of the job, as its run has it: the path of a task of `django.tasks`."""
+    job = request.definition
+    return job.for_call(request.call)[0].name if job is not None and job.varies else request.task
+
+
+def queue_of(request: Described) -> str:
+    """Return the queue of the job; a job of another program has none, but a function."""
+    return request.spec.function if request.definition is None else request.definition.queue

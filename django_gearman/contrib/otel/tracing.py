@@ -13,6 +13,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
 
 from ... import __version__, conf
+from ...client.described import name_of, queue_of
 from ...jobs.retries import RetryJob
 from ...middleware import Middleware
 from ...protocol.names import server_of
@@ -174,16 +175,10 @@ def _error_of(ending: Any) -> BaseException | None:
     return error
 
 
-def _queue_of(request: Any) -> str:
-    """Return the queue of a request; jobs of other programs have none, but a function."""
-    queue: str = request.spec.function if request.definition is None else request.definition.queue
-    return queue
-
-
 def _common_queue(requests: list[Any]) -> str:
     """Return the queue of all requests, or ""."""
-    queue = _queue_of(requests[0]) if requests else ""
-    if len(requests) > 1 and any(_queue_of(request) != queue for request in requests):
+    queue = queue_of(requests[0]) if requests else ""
+    if len(requests) > 1 and any(queue_of(request) != queue for request in requests):
         return ""
     return queue
 
@@ -193,12 +188,12 @@ def _about(only: Any, number: int) -> dict[str, Any]:
     if only is None:
         return {names.MESSAGE_COUNT: number}
     found = dict(names.operation("send", "", server=server_of(only.handle)))
-    return {**found, names.MESSAGE_ID: only.id, names.JOB: only.task}
+    return {**found, names.MESSAGE_ID: only.id, names.JOB: name_of(only)}
 
 
 def _kinds(requests: list[Any], error: str) -> Counter[tuple[str, str]]:
     """Return the number of jobs by queue and by `error.type`, which is that of all if given."""
     return Counter(
-        (_queue_of(each), error if each.exception is None else names.type_of(each.exception))
+        (queue_of(each), error if each.exception is None else names.type_of(each.exception))
         for each in requests
     )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import sentry_sdk
 
+from ...client.described import name_of, queue_of
 from ...jobs.retries import RetryJob
 from ...middleware import Middleware
 from ...utils.guarding import guarded
@@ -73,13 +74,13 @@ class SentryMiddleware(Middleware):
         first = requests[0]
         with ExitStack() as stack:  # closed if anything fails before the end
             stack.enter_context(sentry_sdk.new_scope())  # tasks of one loop may share the scope
-            name = first.task if len(requests) == 1 else f"{len(requests)} jobs"
+            name = name_of(first) if len(requests) == 1 else f"{len(requests)} jobs"
             span = stack.enter_context(
                 sentry_sdk.start_span(op="queue.publish", name=name, origin=_ORIGIN)
             )
             about = {
                 "messaging.system": "gearman",
-                "messaging.destination.name": _queue(first),
+                "messaging.destination.name": queue_of(first),
                 "messaging.message.body.size": sum(len(r.spec.workload) for r in requests),
             }
             if len(requests) == 1:
@@ -143,12 +144,6 @@ def _about(run: Any) -> dict[str, Any]:
         waited = max(0.0, time.time() - enqueued_at)
         found["messaging.message.receive.latency"] = round(waited * 1000)  # milliseconds
     return found
-
-
-def _queue(request: Any) -> str:
-    """Return the queue of a request; jobs of other programs have none, but a function."""
-    queue: str = request.spec.function if request.definition is None else request.definition.queue
-    return queue
 
 
 def _read(context: Mapping[str, Any]) -> dict[str, str]:

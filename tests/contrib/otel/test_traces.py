@@ -374,3 +374,26 @@ def test_jobs_of_other_programs_are_sent_as_they_are(traces, gearman_client):
 
     assert traces.one("send").attributes["messaging.destination.name"] == "php.resize"
     assert gearman_client.submitted[0].args == [1]
+
+
+# Tasks of django.tasks
+
+
+@memory
+def test_tasks_of_django_are_traced_under_their_own_names(traces, gearman_worker):
+    from tests.contrib.tasks_backend.work import aadd, add
+
+    with traces.tracer.start_as_current_span("view"):
+        results = [add.enqueue(1, 2), aadd.enqueue(1, 2)]
+    gearman_worker.run()
+
+    sends, runs = traces.named("send"), traces.named("process")
+    assert [is_child(send, traces.one("view")) for send in sends] == [True, True]
+    assert [is_linked(run, send) for run, send in zip(runs, sends, strict=True)] == [True, True]
+    assert [run.attributes["messaging.message.id"] for run in runs] == [each.id for each in results]
+    names = ["tests.contrib.tasks_backend.work.add", "tests.contrib.tasks_backend.work.aadd"]
+    assert [run.attributes["gearman.job.name"] for run in runs] == names
+    assert [send.attributes["gearman.job.name"] for send in sends] == names
+    assert {each.attributes["messaging.destination.name"] for each in (*sends, *runs)} == {
+        "default"
+    }
