@@ -17,6 +17,8 @@ from .writing import database
 
 #: The newest failures that are grouped; older ones are left out.
 MOST_GROUPED = 100_000
+#: The largest number of groups.
+MOST_GROUPS = 1_000
 #: The bars of a histogram.
 BARS = 24
 _KEYS = ("name", "exception", "fingerprint")
@@ -54,27 +56,30 @@ class Group:
 @dataclass(frozen=True)
 class Groups:
     """
-    The largest groups, with the number of failures in all.
+    Some groups of failures, with the number of failures and of groups in all.
 
-    `begin` and `end` are the times of the histograms. `since` is the time of the oldest failure that
-    was looked at, if there are more than MOST_GROUPED; otherwise it is None. `more` if there are
-    more groups.
+    `since` is the time of the oldest failure that was looked at, if there are more than
+    MOST_GROUPED, with or without the filters; otherwise it is None.
     """
 
     groups: Sequence[Group]
     count: int
-    begin: datetime.datetime | None
-    end: datetime.datetime
+    total: int
     since: datetime.datetime | None
-    more: bool
 
 
-def groups_of(choice: Choice, most: int = 50) -> Groups:
-    """Return up to `most` groups of the chosen failures, the largest first, with four queries."""
-    end = choice.until or timezone.now()
+def groups_of(choice: Choice, first: int = 0, most: int = 25) -> Groups:
+    """
+    Return up to `most` groups of the chosen failures, the largest first, with four queries.
+
+    `first` is the number of larger groups that are left out.
+    """
     records = choice.records()
-    times = records.order_by("-finished_at").values_list("finished_at", flat=True)
+    newest = Choice(until=choice.until).records().order_by("-finished_at")
+    times = newest.values_list("finished_at", flat=True)
     since = next(iter(times[MOST_GROUPED : MOST_GROUPED + 1]), None)
+    if since is not None and choice.since is not None and since <= choice.since:
+        since = None  # all that are chosen are looked at
     if since is not None:
         records = records.filter(finished_at__gte=since)
     counted = (
@@ -82,14 +87,14 @@ def groups_of(choice: Choice, most: int = 50) -> Groups:
         .values_list(*_KEYS)
         .annotate(count=Count("*"), first=Min("finished_at"), last=Max("finished_at"))
     )
-    rows = [*counted.order_by("-count", *_KEYS)]
-    groups = [Group(*row) for row in rows[:most]]
-    begin = choice.since or min((each.first for each in groups if each.first), default=None)
+    rows = [*counted.order_by("-count", *_KEYS)[:MOST_GROUPS]]
+    groups = [Group(*row) for row in rows[first : first + most]]
     if groups:
+        end = choice.until or timezone.now()
+        begin = choice.since or min((row[4] for row in rows if row[4]), default=None)
         _draw(groups, records, begin, end)
         _explain(groups)
-    count = sum(row[3] for row in rows)
-    return Groups(groups, count, begin, end, since, len(rows) > most)
+    return Groups(groups, sum(row[3] for row in rows), len(rows), since)
 
 
 def _draw(

@@ -7,6 +7,7 @@ import re
 import pytest
 from django.urls import reverse
 
+from django_gearman.contrib.dashboard.pages import failures, listing
 from django_gearman.contrib.store.models import JobRecord
 from tests.contrib import gearman_jobs as jobs
 from tests.contrib.store.recorded import failed, recorded
@@ -91,15 +92,34 @@ def test_a_list_has_pages_and_keeps_its_filters(viewer):
     assert "51–60 of 60" in beyond
 
 
-def test_a_count_stops_at_ten_thousand(viewer, monkeypatch):
-    from django_gearman.contrib.dashboard.pages import listing
+def test_after_the_last_page_older_jobs_are_the_first_page_of_another_list(viewer, monkeypatch):
+    monkeypatch.setattr(listing, "MOST_SHOWN", 3)
+    monkeypatch.setattr(listing, "ROWS", 2)
+    for number in range(5):
+        failed(message=f"number {number}.", ago=10 * number)
 
-    monkeypatch.setattr(listing, "MOST_COUNTED", 3)
-    monkeypatch.setattr(listing, "count_up_to", lambda records: 4)
-    for _ in range(4):
-        failed()
+    page = get(viewer, "list", page=2)
+    older = re.search(r'href="(\?until=[^"]+)" rel="next">Older', page)[1]
+    following = viewer.get(reverse("admin:gearman_list") + older).content.decode()
 
-    assert "1–3 of 3+" in get(viewer, "list")
+    assert "3–3 of 5" in page
+    for number in (2, 3):
+        assert f"number {number}." in following
+    assert "number 1." not in following
+
+
+def test_groups_have_pages(viewer, monkeypatch):
+    monkeypatch.setattr(failures, "GROUPS", 2)
+    for name in ("a.a", "b.b", "c.c"):
+        failed(name)
+
+    first, second = get(viewer, "failures"), get(viewer, "failures", page=2)
+
+    assert "3 failed jobs in 3 groups" in text_of(first)
+    assert ("c.c" in first, "Smaller groups" in first, "Larger groups" in first) == (0, 1, 0)
+    assert ("c.c" in second, "Smaller groups" in second, "Larger groups" in second) == (1, 0, 1)
+    for page in ("0", "-1", "99", "x"):
+        get(viewer, "failures", page=page)
 
 
 @pytest.mark.parametrize(

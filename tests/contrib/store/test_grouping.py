@@ -25,7 +25,7 @@ def test_failures_of_one_job_exception_and_place_are_one_group():
     found = groups_of(Choice())
     largest = found.groups[0]
 
-    assert (found.count, len(found.groups), found.more, found.since) == (5, 3, False, None)
+    assert (found.count, found.total, len(found.groups), found.since) == (5, 3, 3, None)
     assert largest.key == ("shop.pay", "ValueError", largest.fingerprint)
     assert (largest.count, largest.error.first_line) == (3, "card 2")
     assert (largest.frame.place, largest.frame.is_own) == ("/srv/shop/jobs.py:12 in pay", True)
@@ -63,16 +63,20 @@ def test_the_newest_failures_are_grouped_if_there_are_too_many(monkeypatch):
 
     assert found.since is not None
     assert found.count == 4  # one more than are counted shows that there are more
+    assert groups_of(Choice(since=timezone.now() - datetime.timedelta(seconds=35))).since is None
+    assert groups_of(Choice(until=timezone.now() - datetime.timedelta(seconds=25))).since is None
 
 
-def test_only_the_largest_groups_are_explained():
+def test_the_largest_groups_come_first_and_the_others_later():
     for name in ("a", "b", "c", "c"):
         failed(name)
 
     found = groups_of(Choice(), most=2)
+    others = groups_of(Choice(), first=2, most=2)
 
     assert [group.job for group in found.groups] == ["c", "a"]
-    assert (found.more, found.count) == (True, 4)
+    assert [group.job for group in others.groups] == ["b"]
+    assert {(each.total, each.count) for each in (found, others)} == {(3, 4)}
 
 
 def test_the_number_of_queries_does_not_grow_with_the_groups(django_assert_num_queries):
@@ -83,7 +87,7 @@ def test_the_number_of_queries_does_not_grow_with_the_groups(django_assert_num_q
         failed(f"shop.job{number}", ago=number)
 
     with django_assert_num_queries(4):
-        assert len(groups_of(Choice()).groups) == 41
+        assert len(groups_of(Choice(), most=50).groups) == 41
 
 
 def test_damaged_records_have_a_group_too():

@@ -15,6 +15,9 @@ from ..filters import Filters
 from . import confirming, detail, listing
 from .base import PageAdmin
 
+#: The groups of a page.
+GROUPS = 25
+
 
 class FailuresAdmin(PageAdmin):
     """The page of failures, which leads to the lists of jobs and to each job."""
@@ -23,7 +26,8 @@ class FailuresAdmin(PageAdmin):
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
         filters = Filters.read(request.GET).changed(status=JobRecord.Status.FAILED)
-        return {**collect(filters), "fitting": allowed(request, filters.status)}
+        context = collect(filters, request.GET.get("page", ""))
+        return {**context, "fitting": allowed(request, filters.status)}
 
     def routes(self) -> Sequence[URLPattern]:
         def listed(request: HttpRequest) -> HttpResponse:
@@ -58,11 +62,12 @@ def allowed(request: HttpRequest, status: str) -> list[Action]:
     ]
 
 
-def collect(filters: Filters) -> dict[str, Any]:
-    """Return the groups of failures, and the problem with the filters if there is one."""
+def collect(filters: Filters, page: str = "") -> dict[str, Any]:
+    """Return a page of groups of failures, and the problem with the filters if there is one."""
     context = listing.around(filters)
+    number = int(page) if page.isdecimal() and len(page) < 4 else 1
     try:
-        found = groups_of(filters.choice())
+        found = groups_of(filters.choice(), GROUPS * max(0, number - 1), GROUPS)
     except ValueError as error:
         return {**context, "problem": str(error)}
     groups = [
@@ -74,4 +79,6 @@ def collect(filters: Filters) -> dict[str, Any]:
         )
         for group in found.groups
     ]
-    return {**context, "found": found, "groups": groups}
+    more = number + 1 if found.total > number * GROUPS else None
+    less = number - 1 if number > 1 else None
+    return {**context, "found": found, "groups": groups, "more": more, "less": less}

@@ -25,6 +25,8 @@ Status = JobRecord.Status
 
 #: The rows of a page.
 ROWS = 50
+#: The rows of all pages: a page far behind takes long.
+MOST_SHOWN = 2_000
 #: In the order of the tabs.
 TABS = (Status.FAILED, Status.READY, Status.RUNNING, Status.SUCCESSFUL, Status.CANCELLED)
 
@@ -56,15 +58,18 @@ def collect(filters: Filters, page: str = "") -> dict[str, Any]:
     records = choice.records().defer("workload", "result", "context", "worker_ids")
     counted = count_up_to(records)
     paginator = Paginator(records, ROWS)
-    # A full count, and a page far behind, take long.
-    paginator.count = min(counted, MOST_COUNTED)
+    paginator.count = min(counted, MOST_SHOWN)  # a full count takes long
     shown = paginator.get_page(page)
     rows = [
         (record, arguments_of(record), last_attempt(record.errors), getattr(record, choice.moment))
         for record in shown.object_list
     ]
+    older = ""
+    if counted > MOST_SHOWN and not shown.has_next() and rows[-1][3] is not None:
+        older = filters.changed(until=rows[-1][3].isoformat()).query
     title = f"{filters.status.capitalize()} jobs"
-    return {**context, "title": title, "counted": counted, "shown": shown, "rows": rows}
+    found = {"counted": counted, "shown": shown, "rows": rows, "older": older}
+    return {**context, "title": title, **found}
 
 
 def find(page: PageAdmin, request: HttpRequest) -> HttpResponse:

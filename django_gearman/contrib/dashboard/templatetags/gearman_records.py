@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django import template
 from django.utils import formats, timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from ...store.describing import age_of
@@ -55,15 +55,15 @@ def histogram(counts: Sequence[int], label: str) -> SafeString:
     highest = max([*counts, 1])
     bars = []
     for place, count in enumerate(counts):
-        height = max(2.0, _HEIGHT * count / highest) if count else 0
-        bars.append((place * (_WIDTH + _GAP), f"{_HEIGHT - height:.1f}", _WIDTH, f"{height:.1f}"))
-    drawn = format_html_join("", '<rect x="{}" y="{}" width="{}" height="{}"/>', bars)
+        height = f"{max(2.0, _HEIGHT * count / highest):.1f}"
+        if count:
+            bars.append(f"M{place * (_WIDTH + _GAP)} {_HEIGHT}v-{height}h{_WIDTH}v{height}z")
     return format_html(
         '<svg class="gearman-histogram" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
-        'aria-label="{}"><title>{}</title>{}</svg>',
+        'aria-label="{}"><title>{}</title><path d="{}"/></svg>',
         len(counts) * (_WIDTH + _GAP),
         _HEIGHT,
         label,
         label,
-        drawn,
+        "".join(bars),
     )
