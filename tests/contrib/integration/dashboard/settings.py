@@ -52,3 +52,4 @@ DATABASES = {
 GEARMAN_BACKEND = "gearman"
 GEARMAN_SERVERS = os.environ.get("TEST_GEARMAND", "127.0.0.1:1").split(",")
 GEARMAN_STORE_ALL = True
+GEARMAN_EXTERNAL_JOBS = ["other.*"]
