@@ -15,6 +15,7 @@ TASKS = ["django-tasks>=0.12"]  # only Django 5.2 needs it
 SCHEDULE = ["cronsim>=2.7"]  # parses cron expressions
 OTEL = ["opentelemetry-api>=1.30"]  # the project chooses the SDK
 SENTRY = ["sentry-sdk>=2.20"]
+PROMETHEUS = ["prometheus-client>=0.20"]
 EXAMPLE = ["pillow>=11.0"]  # the thumbnails of gearman_example.shop
 TEST = [
     *PYTHON_GEARMAN,
@@ -22,6 +23,7 @@ TEST = [
     *SCHEDULE,
     *OTEL,
     *SENTRY,
+    *PROMETHEUS,
     "build>=1.2",
     "dynaconf>=3.2",
     "freezegun>=1.5",
@@ -90,6 +92,7 @@ setup(
     entry_points={"pytest11": ["django_gearman = django_gearman.testing.plugin"]},
     extras_require={
         "python-gearman": PYTHON_GEARMAN,
+        "prometheus": PROMETHEUS,
         "schedule": SCHEDULE,
         "tasks": TASKS,
         "otel": OTEL,

@@ -9,7 +9,7 @@ from .. import environment
 from ..backends import get_backend
 from ..backends.base import JobSpec, Submission
 from ..exceptions import SubmitUncertain
-from ..jobs import keeping
+from ..jobs import counting, keeping
 from ..jobs.definition import JobDefinition, R_co
 from ..serializers import Call
 from ..signals import job_submitted
@@ -104,6 +104,8 @@ def submit_batch(
 
         sent = [(*row, submission) for row, submission in zip(rows, submissions, strict=True)]
         batch, errors = JobBatch(sent, make), [submission.error for submission in submissions]
+        if counting.counter is not None:
+            counting.counter.submitted_batch(job, errors.count(None))
     uncertain = [error for error in errors if isinstance(error, SubmitUncertain)]
     if uncertain:
         raise SubmitUncertain(

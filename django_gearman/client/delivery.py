@@ -22,7 +22,7 @@ from ..exceptions import (
     ServerUnavailable,
     SubmitUncertain,
 )
-from ..jobs import keeping
+from ..jobs import counting, keeping
 from ..jobs.context import running
 from ..jobs.identity import reserved_of
 from ..jobs.registry import registry
@@ -277,5 +277,7 @@ def _send_once(
         request.sent(submission, servers)
         if tells and submission.error is None:
             job_submitted.send_robust(registry.find(request.task), request=request)
+    if counting.counter is not None:
+        counting.counter.submitted(requests)
     if backend.runs_in_caller:
         run_queued(backend)

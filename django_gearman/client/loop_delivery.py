@@ -18,7 +18,7 @@ from .. import conf, environment
 from ..backends import get_backend, use_backend
 from ..backends.base import LoopBackend
 from ..exceptions import BackendError
-from ..jobs import keeping
+from ..jobs import counting, keeping
 from ..jobs.context import running
 from ..jobs.registry import registry
 from ..middleware import chain_of
@@ -52,6 +52,8 @@ async def deliver_on_loop(
         await send(requests)
     if job_submitted.receivers:
         await _send_signals(requests)
+    if counting.counter is not None:
+        counting.counter.submitted(requests)
     if wait:
         try:
             for request in requests:

@@ -70,7 +70,7 @@ class Identity(NamedTuple):
     @property
     def enqueued_at(self) -> float | None:
         """The time of the submission, in seconds since the epoch; None if the submitter does not say."""
-        return int(self.id[:12], 16) / 1000 if _TIMED.fullmatch(self.id) else None
+        return submission_time(self.id)
 
     def carried(self) -> Mapping[str, str]:
         """Return the entries for the context of the job; nothing if its unique says everything."""
@@ -92,6 +92,11 @@ class Identity(NamedTuple):
             return self.unique
         key = self.id if self.unique in ("", self.id) else _digest(self.unique)
         return f"{key}:{attempt}"
+
+
+def submission_time(job_id: str) -> float | None:
+    """Return the time in an id that has one, in seconds since the epoch."""
+    return int(job_id[:12], 16) / 1000 if _TIMED.fullmatch(job_id) else None
 
 
 def new_ids() -> Iterator[int]:

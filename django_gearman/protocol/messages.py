@@ -48,6 +48,7 @@ class AssignedJob(NamedTuple):
     A job that a worker holds and must answer with exactly one outcome.
 
     `background` is None if another library submitted the job, because its unique does not say this.
+    `is_delayed` is True if the job was submitted for a later time.
     """
 
     handle: str
@@ -55,6 +56,7 @@ class AssignedJob(NamedTuple):
     unique: str
     workload: bytes
     background: bool | None = None
+    is_delayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

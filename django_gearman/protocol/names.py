@@ -173,7 +173,8 @@ def assigned_job(
     prefix: str, handle: bytes, function: bytes, unique: bytes, workload: bytes
 ) -> AssignedJob:
     """Return a job as its worker knows it; `prefix` is `handle_prefix` of its server."""
-    name = function.decode(errors="surrogateescape").removesuffix(DELAYED)
+    name = function.decode(errors="surrogateescape")
+    plain = name.removesuffix(DELAYED)
     text, background = from_wire_unique(unique)
     handle_text = prefix + handle.decode(errors="surrogateescape")
-    return AssignedJob(handle_text, name, text, workload, background)
+    return AssignedJob(handle_text, plain, text, workload, background, plain != name)

@@ -23,7 +23,7 @@ from functools import partial
 
 from .account import Status
 from .forking import delay_after, name_process
-from .overview import Overview, Seen, ask_overview
+from .overview import ANSWER_SECONDS, Overview, Seen, ask_overview
 from .process import Run, Slot, Stop
 from .scoreboard import Scoreboard
 
@@ -107,12 +107,16 @@ class Attendant:
             yield found.processes
 
     @contextlib.contextmanager
-    def overview(self) -> Iterator[Overview]:
-        """Yield the supervisor's processes, as `processes` does, its status, and its dead processes."""
+    def overview(self, seconds: float = ANSWER_SECONDS) -> Iterator[Overview]:
+        """
+        Yield the supervisor's processes, as `processes` does, its status, and its dead processes.
+
+        Raises TimeoutError if the supervisor does not answer within `seconds`.
+        """
         found = Overview([], Status(0, 0, False), {})
         if self._channel is not None:
             with self._asking:
-                found = ask_overview(self._channel)
+                found = ask_overview(self._channel, seconds)
         try:
             yield found
         finally:

@@ -22,7 +22,9 @@ from .scoreboard import Scoreboard
 
 _MOST = 200  # descriptors in a message; Linux allows 253
 _MOST_BYTES = 1 << 16
-_ANSWER_SECONDS = 5.0
+
+#: Seconds that a process waits for an overview.
+ANSWER_SECONDS = 5.0
 
 
 class Seen(NamedTuple):
@@ -71,20 +73,20 @@ def send_overview(
             socket.send_fds(channel, [message], [each.scoreboard.descriptor for each in part])
 
 
-def ask_overview(channel: socket.socket) -> Overview:
-    """Ask the parent for an overview; raise TimeoutError if there is no answer."""
+def ask_overview(channel: socket.socket, seconds: float = ANSWER_SECONDS) -> Overview:
+    """Ask the parent for an overview; raise TimeoutError if there is no answer in time."""
     with contextlib.suppress(BlockingIOError):
         while channel.recv(_MOST_BYTES):
             pass  # late answers to earlier questions
     channel.send(ASK)
     seen: list[Seen] = []
-    deadline = time.monotonic() + _ANSWER_SECONDS
+    deadline = time.monotonic() + seconds
     poller = select.poll()
     poller.register(channel, select.POLLIN)
     try:
         while True:
             if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise TimeoutError(f"the supervisor has not answered in {_ANSWER_SECONDS:g} s")
+                raise TimeoutError(f"the supervisor has not answered in {seconds:g} s")
             text, descriptors, _, _ = socket.recv_fds(channel, _MOST_BYTES, _MOST)
             answer = json.loads(text)
             rows = zip(answer["processes"], answer["numbers"], descriptors, strict=False)

@@ -23,7 +23,7 @@ from ..backends import get_backend
 from ..backends.base import AssignedJob, WorkComplete, WorkFail
 from ..backends.gearmand.orphan import OrphanSession, hang_up
 from ..exceptions import BackendError, JobTimeLimitExceeded, WorkerDied
-from ..jobs import keeping
+from ..jobs import counting, keeping
 from ..jobs.definition import JobDefinition
 from ..jobs.functions import functions_of
 from ..jobs.identity import identity_of
@@ -87,10 +87,10 @@ def _end(
         session.close()
     elif death.reported is Reported.NEXT:
         session.send(assigned, WorkComplete(b""))
-        death.count(ENDED["retried"])
+        _count(job, "retried", death)
         session.close()
     elif job is None or declared is None:
-        fail_unknown(assigned, session)
+        fail_unknown(assigned, session)  # counts it, too
         death.count(ENDED["failed"])
         session.close()
     elif has_workload and may_run_again(job, assigned, death):
@@ -105,7 +105,7 @@ def _end(
         error = error_of(job, death)
         kept = assigned if has_workload else assigned._replace(workload=b"")
         report_unread(kept, session, job, error, dump_error(error, with_traceback=False))
-        death.count(ENDED["failed"])
+        _count(job, "failed", death)
         session.close()
         ending = Ending(WorkFail(), error)
         submit = get_backend().submit
@@ -145,7 +145,16 @@ def fail_orphan(run: Run, death: WorkerExit) -> Ending:
         run.answer(known)
         ended: Ending = known
         return ended
-    return run.report(run.failed(error_of(run.job, death), died=not death.is_overdue))
+    ended = run.report(run.failed(error_of(run.job, death), died=not death.is_overdue))
+    if counting.counter is not None:
+        counting.counter.ended_unseen(run.job, ended.state)
+    return ended
+
+
+def _count(job: JobDefinition | None, state: str, death: WorkerExit) -> None:
+    death.count(ENDED[state])
+    if counting.counter is not None:
+        counting.counter.ended_unseen(job, state)
 
 
 def error_of(job: JobDefinition, death: WorkerExit) -> Exception:

@@ -17,7 +17,7 @@ from django.dispatch import Signal
 from .. import conf, signals
 from ..backends.base import AssignedJob, WorkerSession, WorkFail, WorkWarning
 from ..exceptions import JobNotRegistered
-from ..jobs import keeping
+from ..jobs import counting, keeping
 from ..jobs.definition import JobDefinition
 from ..jobs.retries import RetryJob
 from ..serializers.failures import dump_error
@@ -57,6 +57,8 @@ def send(to: Signal, sender: object, **named: Any) -> None:
 
 
 def tell_started(run: RunAttributes) -> None:
+    if counting.counter is not None:
+        counting.counter.started(run)
     if job_started.receivers:
         send(job_started, run.job, context=run.job_context)
     if logger.isEnabledFor(logging.INFO):
@@ -64,7 +66,9 @@ def tell_started(run: RunAttributes) -> None:
 
 
 def tell_finished(run: RunAttributes, ending: Ending) -> None:
-    """Log, and signal, the end of a run in this worker."""
+    """Count, log, and signal the end of a run in this worker."""
+    if counting.counter is not None:
+        counting.counter.ended(run, ending)
     if ending.exception is not None:
         tell_failed(run, ending)
     else:
@@ -113,6 +117,8 @@ def signal_failed(run: RunAttributes, ending: Ending) -> None:
 
 def tell_answered(run: RunAttributes, ending: Ending) -> None:
     """Log that an earlier run of the job had ended already."""
+    if counting.counter is not None:  # its first run was not counted, or the server was restarted
+        counting.counter.ended_unseen(run.job, ending.state)
     message = "job %s (%s) had ended before, and is not run again: its record says %s"
     _log(run, logging.WARNING, ending.state, message, ending.state)
 
@@ -147,6 +153,8 @@ def fail_unknown(assigned: AssignedJob, session: WorkerSession) -> None:
     error = JobNotRegistered(f"no job is declared for the function {assigned.function!r}")
     shows = conf.sends_traceback(to_own_client=False)
     report_unread(assigned, session, None, error, dump_error(error, with_traceback=shows))
+    if counting.counter is not None:
+        counting.counter.ended_unseen(None, "failed")
     message = "job %s (%s) failed: %r"
     log(logger, logging.ERROR, message, assigned.function, assigned.handle, error)
 

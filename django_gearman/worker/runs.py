@@ -32,6 +32,8 @@ class RunAttributes(ABC):
     may_have_record = False
     session: WorkerSession
     _serializer: Serializer
+    #: The time at which it began, in seconds since the epoch, if jobs are counted.
+    began_at = 0.0
     _checked: Call
     _came_with: tuple[int, Mapping[str, Any]] = 1, Call().context  # the attempt, and the context
     _identity: Identity | None = None

@@ -42,11 +42,12 @@ def test_a_process_takes_the_number_of_the_one_that_it_replaces(launch):
     family = launch(processes=3, options=SAYS)
     wait_until(lambda: len(family.children()) == 3, "all are ready")
 
-    os.kill(family.children()[1], signal.SIGKILL)
+    killed = family.children()[1]
+
+    os.kill(killed, signal.SIGKILL)
 
     wait_until(lambda: len(family.children()) == 4, "another one")
-    pid, number = family.lines("number")[1]
-    assert family.lines("number")[3][1] == number, f"{pid} had it, and has ended"
+    assert numbers(family)[3] == int(dict(family.lines("number"))[str(killed)])
     assert family.stop() == 0
 
 

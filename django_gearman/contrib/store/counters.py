@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 
 class Counter:
@@ -11,11 +12,15 @@ class Counter:
     def __init__(self, name: str) -> None:
         self.name = name
         self.value = 0
+        #: Counts the same elsewhere, for example for all processes.
+        self.also: Callable[[], object] | None = None
         self._lock = threading.Lock()
 
     def add(self) -> None:
         with self._lock:
             self.value += 1
+        if self.also is not None:
+            self.also()
 
 
 #: Writes of records that have failed for good, since this process started.

@@ -39,6 +39,7 @@ from ...worker.routing import parse_processes, undeclared_queues
 from ...worker.worker import GearmanWorker
 from ..autoreload import reload_on_change
 from ..banner import Item, as_text, banner, changes, describe_release, farewell
+from ..metrics import Metrics, load_metrics
 from ..own_server import own_server, slot_of
 from ..terminal_logs import TerminalFormatter, name_process
 from ._arguments import add_log_format, positive_number, prefetch, whole_number
@@ -124,6 +125,11 @@ class Command(OutputCommand):
             metavar="PATH",
             help="a file to touch every second while all processes serve",
         )
+        add(
+            "--metrics",
+            metavar="HOST:PORT",
+            help="serve /metrics for Prometheus, /healthz and /readyz at this address",
+        )
         add_log_format(parser)
         add(
             "--with-server",
@@ -150,7 +156,8 @@ class Command(OutputCommand):
             server = self._server(**options)
             self._check(workers, options["health_file"])
             queues = {job.queue for worker in workers for job in worker.jobs}
-            wanted = [] if options["burst"] else services(queues)
+            metrics = options["metrics"] = load_metrics(options["metrics"], workers)
+            wanted = [*([] if options["burst"] else services(queues)), *metrics.services]
         except (ImproperlyConfigured, GearmanError, ValueError) as error:
             raise CommandError(str_of(error, _LONGEST)) from error
         if options["check"]:
@@ -160,7 +167,7 @@ class Command(OutputCommand):
         shows_logs = show_logs(
             options["verbosity"], options["log_format"], self._terminal(**options)
         )
-        slots = [*self._slots(processes, server, **options), *attendant(wanted)]
+        slots = self._slots(processes, server, **options) + attendant(wanted)
         release = describe_release(workers, slots)
         if is_taking_over():
             logger.info("Reloaded: %s", changes(previous_release(), release))
@@ -213,12 +220,13 @@ class Command(OutputCommand):
         own |= {"lease": Lease(), "notice": pausing.begin(previous_descriptor(pausing.KEPT))}
         slots = [slot_of(server)] if server is not None else []
         for name, queues in processes:
-            slots.append(
-                Slot(name, partial(_start, name, partial(prepare_worker, limits, queues, **own)))
-            )
+            prepare = partial(prepare_worker, limits, queues, **own)
+            slots.append(Slot(name, partial(_start, name, options["metrics"], prepare)))
         return slots
 
-    def _run(self, slots: list[Slot], release: Mapping[str, Any], **options: Any) -> Account:
+    def _run(
+        self, slots: list[Slot], release: Mapping[str, Any], *, metrics: Metrics, **options: Any
+    ) -> Account:
         close_backends()
         close_shared()
         for warning in warnings_of_sharing():
@@ -232,19 +240,21 @@ class Command(OutputCommand):
             command = [sys.executable, *sys.orig_argv[1:]]
         notice = pausing.notice
         kept = {} if notice is None else {pausing.KEPT: notice.descriptor}
+        metrics.open()
         supervisor = Supervisor(
             slots,
             grace_period=options["grace_period"],
             on_death=end_orphan,
             describe=describe,
             report=health,
-            reload=Reload(command, ["--check"], slots, release, kept),
-            in_child=_begin_process,
+            reload=Reload(command, ["--check"], slots, release, {**kept, **metrics.kept}),
+            in_child=partial(_begin_process, metrics),
         )
         try:
             code = supervisor.run()
         finally:
             health.forget()
+            metrics.close()
         if code:
             raise CommandError("the worker processes could not start", returncode=code)
         return supervisor.account
@@ -277,13 +287,15 @@ class Command(OutputCommand):
 
 
 def _start(
-    slot: str, prepare: Start, scoreboard: Scoreboard, channel: socket.socket
+    slot: str, metrics: Metrics, prepare: Start, scoreboard: Scoreboard, channel: socket.socket
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Prepare the worker of this process, with the slot's name for its records."""
     name_process(slot)
+    metrics.begin_worker()
     return prepare(scoreboard, channel)
 
 
-def _begin_process(number: int) -> None:
+def _begin_process(metrics: Metrics, number: int) -> None:
     forget_shared()
     reseed()
+    metrics.begin_process(number)

@@ -128,7 +128,7 @@ import os, signal, sys, time
 from django.db import connection, connections, transaction
 from django_gearman import GearmanClient
 from django_gearman.contrib.store.models import OutboxJob
-from tests.contrib.integration.gearman_jobs import mark, note, slow, due
+from tests.contrib.integration.gearman_jobs import due, mark, note, observed, slow, submits
 
 class Undone(Exception):
     pass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from prometheus_client import Counter
+
 from django_gearman import current_job, gearman_job
 
 
@@ -39,3 +41,20 @@ def due() -> None:
     job = current_job()
     assert job is not None
     write(str(getattr(job, "scheduled_for", None)))
+
+
+OBSERVED = Counter("observed_jobs_total", "Runs that this job counts itself.")
+
+
+@gearman_job("trail")
+def observed(seconds: float) -> None:
+    time.sleep(seconds)
+    write("observed")
+    OBSERVED.inc()
+
+
+@gearman_job("trail")
+def submits() -> None:
+    observed.do_background(0)
+    observed.enqueue_many([0, 0])
+    raise ValueError("and fails")

@@ -24,6 +24,7 @@ from ....backends import get_backend
 from ....backends.base import BaseBackend
 from ....client.request import JobRequest
 from ....exceptions import BackendError, InvalidBackend, ServerError, ServerUnavailable
+from ....jobs import counting
 from ....jobs.functions import name_functions
 from ....jobs.registry import registry
 from ....protocol.messages import JobSpec
@@ -149,11 +150,14 @@ class Relay:
                 requests[place].sent(submission, load_servers(row.servers))
                 job = registry.find(requests[place].task)
                 job_submitted.send_robust(job, request=requests[place])
+        if counting.counter is not None:
+            counting.counter.submitted(requests)
         return failed, are_known
 
     def _requests(self, specs: Sequence[tuple[OutboxJob, JobSpec]]) -> list[JobRequest]:
         """Return the requests of jobs, if anything looks at them."""
-        if environment.current() is environment.PRODUCTION and not job_submitted.receivers:
+        is_seen = job_submitted.receivers or counting.counter is not None
+        if environment.current() is environment.PRODUCTION and not is_seen:
             return []
         jobs = name_functions(registry.jobs())
         return [request_of(row, spec, jobs) for row, spec in specs]

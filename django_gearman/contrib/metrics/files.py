@@ -1,0 +1,58 @@
+"""The values that the processes of a supervisor have written, as metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+
+from prometheus_client import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.samples import Sample
+
+from ...jobs.definition import JobDefinition
+
+#: The name of the metric of ended runs; a sample has "_total" behind it.
+JOBS = "gearman_jobs"
+
+
+def file_metrics(
+    directory: str, live: Collection[str] | None, jobs: Iterable[JobDefinition]
+) -> list[Metric]:
+    """
+    Return all metrics of the files in a directory, and zeros for what these jobs have not done yet.
+
+    `live` are the names of the files of live processes, None if they are unknown: live gauges of
+    others do not count.
+    """
+    files = [*_files(directory, live)]
+    merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    metrics = {metric.name: metric for metric in merged}
+    ended = metrics.setdefault(JOBS, Metric(JOBS, "Runs of jobs that have ended.", "counter"))
+    ended.samples += _zeros(ended, jobs)
+    return [*metrics.values()]
+
+
+def _files(directory: str, live: Collection[str] | None) -> Iterator[str]:
+    for entry in os.scandir(directory):
+        kind, _, rest = entry.name.removesuffix(".db").partition("_")
+        mode, _, name = rest.rpartition("_")
+        is_past = kind == "gauge" and mode.startswith("live") and live is not None
+        if entry.name.endswith(".db") and not (is_past and name not in (live or ())):
+            with suppress(FileNotFoundError):  # a new process removes its live gauges
+                if entry.stat().st_size:  # otherwise it is being made
+                    yield entry.path
+
+
+def _zeros(ended: Metric, jobs: Iterable[JobDefinition]) -> Iterator[Sample]:
+    """
+    Yield the outcomes that declared jobs have not had yet.
+
+    An alert on an increase would miss the first failure, if that made the time series.
+    """
+    seen = {(each.labels["job"], each.labels["outcome"]) for each in ended.samples}
+    for job in jobs:
+        for outcome in ("success", "failure"):
+            if not job.varies and (job.name, outcome) not in seen:
+                labels = {"job": job.name, "queue": job.queue, "outcome": outcome}
+                yield Sample(f"{JOBS}_total", labels, 0.0)
