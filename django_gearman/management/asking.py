@@ -159,11 +159,12 @@ def _functions(
     found: dict[str, Counts] = {}
     for function, total, running, workers in status:
         waiting = max(0, total - running)
-        is_stranded = waiting > 0 and workers == 0
         if function.endswith(DELAYED):
-            counts = Counts(delayed=waiting, running=running, is_stranded=is_stranded)
+            counts = Counts(delayed=waiting, running=running)
         else:
             high, normal, low = priorities.get(function, (0, waiting, 0))
-            counts = Counts(high, normal, low, 0, running, workers, is_stranded)
+            counts = Counts(high, normal, low, 0, running, workers)
         found.setdefault(plain_function(function), Counts()).add(counts)
+    for counts in found.values():  # a worker asks for delayed jobs when it is idle, and not before
+        counts.is_stranded = counts.workers == 0 and counts.waiting + counts.delayed > 0
     return found

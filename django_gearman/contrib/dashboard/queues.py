@@ -15,8 +15,9 @@ from ...jobs.keeping import is_recorded
 from ...jobs.registry import registry
 from ...management.asking import Counts, Servers
 from ...protocol.names import CONTROL
+from ..store.control import paused
 from ..store.missing import naming_missing_tables
-from ..store.models import JobRecord
+from ..store.models import JobRecord, PausedQueue
 from ..store.writing import database
 from .models import QueueSample
 
@@ -43,6 +44,7 @@ class Queue:
     oldest: float | None = None
     waited: list[int | None] = field(default_factory=lambda: [None] * MINUTES)
     failed: int = 0
+    paused: PausedQueue | None = None
 
     @property
     def records(self) -> str:
@@ -88,9 +90,9 @@ def split(
     return dict(sorted(queues.items())), dict(sorted(others.items()))
 
 
-def describe(queues: Mapping[str, Queue], now: datetime.datetime) -> None:
+def describe(queues: dict[str, Queue], now: datetime.datetime) -> None:
     """
-    Fill in what the database knows: two queries, however many queues there are.
+    Fill in what the database knows: three queries, however many queues there are.
 
     Raises DatabaseError and TableMissing.
     """
@@ -107,6 +109,8 @@ def describe(queues: Mapping[str, Queue], now: datetime.datetime) -> None:
     for name, minute, count in samples.values_list("queue", "minute", "waiting"):
         if name in queues and minute in places:
             queues[name].waited[places[minute]] = count
+    for name, pause in paused().items():
+        queues.setdefault(name, Queue(name)).paused = pause  # its jobs may be gone from the project
 
 
 def _records(now: datetime.datetime) -> Iterable[tuple[str, str, int, datetime.datetime | None]]:

@@ -6,6 +6,7 @@ import datetime
 import re
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -13,11 +14,12 @@ from django.utils import timezone
 from django_gearman.contrib.dashboard.models import JobServer, QueueSample
 from django_gearman.contrib.dashboard.pages.overview import collect
 from django_gearman.contrib.dashboard.sampling import Sampler
-from django_gearman.contrib.store.models import JobRecord, OutboxJob
+from django_gearman.contrib.store.models import JobRecord, OutboxJob, PausedQueue
 from django_gearman.testing.gearmand import free_port
 from tests.contrib.dashboard.servers import answering
 
 ADDRESS = "/admin/gearman_dashboard/overview/"
+PAUSE, RESUME = f"{ADDRESS}pause/", f"{ADDRESS}resume/"
 EVIL = '<script>alert("1")</script>'
 VERSION = {b"version": b"OK 1.1.20\n"}
 
@@ -64,9 +66,7 @@ def test_a_queue_shows_its_jobs_by_priority_its_processes_and_its_waits(viewer, 
     assert f"<strong>{server.address}</strong>" in page
     assert "gearmand 1.1.20" in page
     assert "18 queued, 3 running" in page
-    assert (
-        row_of(page, "default") == "default 3 of 4 jobs wait that no worker serves 5 4 2 7 3 min 1"
-    )
+    assert row_of(page, "default") == "default 3 of 4 5 4 2 7 3 min 1"
     assert row_of(page, "trail") == "trail nobody serves this queue 0 0 0 0 – 0"
 
 
@@ -186,6 +186,63 @@ def test_a_missing_table_is_named_with_its_remedy_and_the_rest_is_shown(viewer, 
 
     assert "Run: manage.py migrate gearman_store --database default" in page
     assert row_of(page, "default").startswith("default 0 of 1 0 1 0")
+
+
+# Pausing
+
+
+@pytest.fixture
+def controller(staff):
+    return staff("view_jobrecord", "control_worker", name="controller")
+
+
+def test_a_queue_is_paused_and_resumed_with_entries_in_the_log(controller):
+    paused = controller.post(PAUSE, {"queue": "trail"}, follow=True).content.decode()
+    again = controller.post(PAUSE, {"queue": "trail"}, follow=True).content.decode()
+    resumed = controller.post(RESUME, {"queue": "trail"}, follow=True).content.decode()
+
+    assert "Queue trail is paused: its jobs wait" in paused
+    assert row_of(paused, "trail").startswith("trail paused by controller, ")
+    assert row_of(paused, "trail").endswith(" Resume")
+    assert "Queue trail was paused already." in again
+    assert "Queue trail is resumed" in resumed
+    assert row_of(resumed, "trail").endswith(" Pause")
+    entries = LogEntry.objects.order_by("pk").values_list(
+        "user__username", "object_repr", "change_message"
+    )
+    assert [*entries] == [("controller", "trail", "Paused"), ("controller", "trail", "Resumed")]
+
+
+@pytest.mark.parametrize("address", [PAUSE, RESUME])
+def test_pausing_is_for_those_who_control_workers(viewer, staff, address):
+    forger = staff("view_jobrecord", "control_worker", enforce_csrf_checks=True)
+
+    assert "Pause</button>" not in page_of(viewer)
+    assert viewer.post(address, {"queue": "trail"}).status_code == 403
+    assert forger.post(address, {"queue": "trail"}).status_code == 403
+    assert forger.get(address).status_code == 405
+    assert not PausedQueue.objects.exists()
+
+
+@pytest.mark.parametrize("queue", ["", "x" * 5000, "\0", "a b", "mail\n", "<b> x"])
+@pytest.mark.parametrize("address", [PAUSE, RESUME])
+def test_an_unknown_queue_is_an_error_on_the_page(controller, address, queue):
+    page = controller.post(address, {"queue": queue}, follow=True).content.decode()
+
+    assert 'class="error"' in page
+    assert "<script>alert" not in page
+    assert not LogEntry.objects.exists()
+
+
+def test_a_paused_queue_that_is_gone_from_the_project_can_be_resumed(controller):
+    PausedQueue.objects.create(queue=EVIL, paused_by=EVIL)
+
+    page = page_of(controller)
+    controller.post(RESUME, {"queue": EVIL})
+
+    assert "<script>alert" not in page
+    assert "by &lt;script&gt;" in page
+    assert not PausedQueue.objects.exists()
 
 
 # Samples

@@ -41,6 +41,24 @@ def test_counts_of_several_servers_are_added_and_workers_are_the_same(use):
     assert found == {"f": Counts(normal=6, delayed=2, running=1, workers=3)}
 
 
+@pytest.mark.parametrize(
+    ("status", "is_stranded"),
+    [
+        (b"f\t1\t1\t1\nf@delayed\t2\t0\t0\n", False),
+        (b"f@delayed\t2\t0\t0\n", True),
+        (b"f\t1\t0\t0\n", True),
+        (b"f\t1\t1\t0\n", False),
+    ],
+)
+def test_jobs_are_stranded_if_no_worker_serves_their_function(use, status, is_stranded):
+    with answering({b"status": status + b".\n", b"version": b"OK 1\n"}) as server:
+        use(server.address)
+
+        found = ask_servers(10).functions()
+
+    assert found["f"].is_stranded == is_stranded
+
+
 def test_workers_are_asked_for_if_they_are_wanted(use):
     lines = b"33 10.0.0.7 shop/1/abc : f g\n-1 10.0.0.8 - :\n.\n"
     answers = {b"status": b".\n", b"version": b"OK 1\n", b"workers": lines}

@@ -16,6 +16,7 @@ from django_gearman.contrib.store.control import (
     RunningJob,
     SupervisorInfo,
 )
+from django_gearman.contrib.store.models import PausedQueue
 from django_gearman.management.asking import ForeignWorker, Server, Servers
 from tests.contrib.dashboard.servers import answering, hanging
 
@@ -74,6 +75,18 @@ def test_a_process_with_many_jobs_shows_some_and_counts_the_rest(viewer, answer)
     assert "job4" in page
     assert "job5" not in page
     assert "and 15 more" in page
+
+
+def test_a_paused_queue_is_marked(viewer, answer):
+    PausedQueue.objects.create(queue="mail")
+    answer(supervisor(process(11)))
+
+    page = viewer.get(ADDRESS).content.decode()
+
+    assert (
+        'mail <a class="gearman-paused" href="/admin/gearman_dashboard/overview/">paused</a>'
+        in page
+    )
 
 
 def test_everything_of_a_supervisor_is_escaped(viewer, answer):

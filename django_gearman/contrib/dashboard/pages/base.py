@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
@@ -98,6 +98,11 @@ class PageAdmin(_ModelAdmin):
         return TemplateResponse(
             request, f"gearman_dashboard/{template}", {**frame, **context}, **more
         )
+
+    def to_page(self) -> HttpResponse:
+        """Return a redirect to the page, within its site."""
+        name = f"admin:gearman_{self.name}"
+        return HttpResponseRedirect(reverse(name, current_app=self.admin_site.name))
 
     def get_urls(self) -> list[URLPattern]:
         def view(request: HttpRequest) -> HttpResponse:

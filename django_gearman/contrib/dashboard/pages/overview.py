@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.contrib import messages
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils import timezone
 
 from ....exceptions import GearmanError
 from ....jobs.definition import JobDefinition
 from ....management.asking import Counts, Server, ask_servers
 from ....utils.text import str_of
+from ...store.control import ControlError, pause, resume
+from ...store.models import PausedQueue
+from ..audit import log_action
 from ..models import JobServer
 from ..queues import Queue, describe, job_functions, split
 from ..troubles import troubles
-from .base import PageAdmin
+from .base import CONTROL, POST, PageAdmin
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,46 @@ class OverviewAdmin(PageAdmin):
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
         return {"overview": collect()}
+
+    def routes(self) -> Sequence[URLPattern]:
+        return [
+            self.route(f"{name}/", view, f"gearman_{name}", permission=CONTROL, methods=POST)
+            for name, view in (("pause", self._pause), ("resume", self._resume))
+        ]
+
+    def _pause(self, request: HttpRequest) -> HttpResponse:
+        return self._change(
+            request,
+            lambda queue: pause(queue, request.user.get_username()),
+            "Paused",
+            "Queue {} is paused: its jobs wait, and those that run now go on.",
+            "Queue {} was paused already.",
+        )
+
+    def _resume(self, request: HttpRequest) -> HttpResponse:
+        done, was_done = "Queue {} is resumed: its jobs run.", "Queue {} was not paused."
+        return self._change(request, resume, "Resumed", done, was_done)
+
+    def _change(
+        self,
+        request: HttpRequest,
+        change: Callable[[str], bool],
+        entry: str,
+        done: str,
+        was_done: str,
+    ) -> HttpResponse:
+        """Change the pause of the queue in the form, and say what was done."""
+        queue = request.POST.get("queue", "")
+        try:
+            is_new = change(queue)
+        except (ControlError, DatabaseError, ImproperlyConfigured) as error:
+            messages.error(request, str_of(error))
+        else:
+            if is_new:
+                log_action(request, PausedQueue, queue, queue, entry)
+            level = messages.SUCCESS if is_new else messages.WARNING
+            messages.add_message(request, level, (done if is_new else was_done).format(queue))
+        return self.to_page()
 
 
 def collect() -> OverviewData:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.urls import URLPattern
 
 from ....backends.reach import at_once
@@ -18,7 +19,15 @@ from ....jobs.keeping import is_recorded
 from ....jobs.registry import registry
 from ....management.asking import PATIENCE, ForeignWorker, Servers, ask_servers
 from ....utils.text import printable_lines, str_of
-from ...store.control import Answers, ControlError, SupervisorInfo, list_supervisors, reload, stack
+from ...store.control import (
+    Answers,
+    ControlError,
+    SupervisorInfo,
+    list_supervisors,
+    paused,
+    reload,
+    stack,
+)
 from ..audit import log_action
 from ..models import Workers
 from .base import CONTROL, POST, PageAdmin
@@ -41,7 +50,8 @@ class Stack:
 class WorkersData:
     """
     The data of the page: supervisors, each with its number of busy processes, the stack that was
-    asked for, and other workers. `recorded` are the names of running jobs that have records.
+    asked for, and other workers. `recorded` are the names of running jobs that have records, `paused`
+    those of paused queues.
 
     `problems` are sentences about servers and supervisors that have not answered.
     """
@@ -52,6 +62,7 @@ class WorkersData:
     others: Sequence[ForeignWorker]
     more: int
     recorded: Collection[str]
+    paused: Collection[str]
 
 
 class WorkersAdmin(PageAdmin):
@@ -82,7 +93,7 @@ class WorkersAdmin(PageAdmin):
                 messages.success(request, f"Supervisor {each.name} loads its code again.")
             for problem in answers.problems:
                 messages.warning(request, problem)
-        return redirect("admin:gearman_workers")
+        return self.to_page()
 
 
 def collect(wanted: tuple[str, int] | None = None) -> WorkersData:
@@ -109,17 +120,23 @@ def collect(wanted: tuple[str, int] | None = None) -> WorkersData:
     if wanted is not None:
         calls["stack"] = partial(ask_stack, *wanted)
     at_once(calls)
+    queues, problems = set[str](), []
+    try:
+        queues = {*paused()}
+    except (DatabaseError, ImproperlyConfigured) as error:  # for example a table is missing
+        problems.append(str_of(error))
     others = others_of(servers, answers.supervisors)
     return WorkersData(
         [
             (each, sum(1 for process in each.processes if process.jobs))
             for each in answers.supervisors
         ],
-        answers.problems,
+        [*answers.problems, *problems],
         found,
         others[:_MOST_OTHERS],
         len(others[_MOST_OTHERS:]),
         _recorded(answers.supervisors),
+        queues,
     )
 
 
