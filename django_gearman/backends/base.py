@@ -250,6 +250,10 @@ class LoopBackend(ABC):
         """
 
     @abstractmethod
+    async def job_status(self, handle: str) -> JobStatus:
+        """Ask the server that made the handle, like `BaseBackend.job_status`."""
+
+    @abstractmethod
     async def functions(self, timeout: float) -> list[FunctionStatus]:
         """List the functions of each server, as `BaseBackend.functions` does."""
 

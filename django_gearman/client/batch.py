@@ -106,11 +106,16 @@ def submit_batch(
         batch, errors = JobBatch(sent, make), [submission.error for submission in submissions]
         if counting.counter is not None:
             counting.counter.submitted_batch(job, errors.count(None))
+    check_batch(batch, errors)
+    return batch
+
+
+def check_batch(batch: JobBatch[R_co], errors: Sequence[object]) -> None:
+    """Raise SubmitUncertain, with the batch, if a job was not acknowledged."""
     uncertain = [error for error in errors if isinstance(error, SubmitUncertain)]
     if uncertain:
         raise SubmitUncertain(
-            f"{len(uncertain)} of {len(rows)} jobs were sent but not acknowledged; see .requests for "
+            f"{len(uncertain)} of {len(batch)} jobs were sent but not acknowledged; see .requests for "
             f"each. The first: {uncertain[0]}",
             batch,
         ) from uncertain[0]
-    return batch

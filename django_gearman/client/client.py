@@ -6,32 +6,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..backends import parse_servers, use_backend
-from ..backends.base import JobSpec
-from ..exceptions import BackendError, ResultUnavailable, SubmitUncertain
-from ..jobs import keeping
+from ..exceptions import BackendError
 from ..jobs.definition import JobDefinition, R_co
-from ..jobs.options import (
-    DEFAULT,
-    PRIORITY_HIGH,
-    PriorityName,
-    check_seconds_to_wait,
-    check_times,
-)
-from ..serializers import Call, get_serializer
+from ..jobs.options import DEFAULT, PRIORITY_HIGH, PriorityName
+from ..serializers import Call
 from ..utils.text import quoted
 from .arguments import MISSING, check_flags, collect_call, parse_job
+from .async_client import AsyncMethods
 from .batch import JobBatch, submit_batch
 from .builder import Preparation
+from .checking import (
+    check_acknowledged,
+    check_awaited,
+    check_delivery,
+    keeper_for,
+    limits,
+    request_of,
+)
 from .delivery import deliver, wait_for
-from .loop_delivery import deliver_on_loop
 from .request import JobRequest
-from .using import HasOptions
 
 #: The keywords of submit_job that dispatch_background_task takes too.
 _CONTROLS = ("unique", "priority", "wait_until_complete", "max_retries", "poll_timeout")
 
 
-class GearmanClient(HasOptions):
+class GearmanClient(AsyncMethods):
     """A client of the job servers in the settings, or of those in `host_list`."""
 
     def __init__(self, host_list: Sequence[Any] | None = None) -> None:
@@ -75,7 +74,7 @@ class GearmanClient(HasOptions):
             waits=wait_until_complete is not False,
             unique=unique,
             priority=priority,
-            **_limits(max_retries, poll_timeout),
+            **limits(max_retries, poll_timeout),
         )
 
     def submit_call(
@@ -96,69 +95,6 @@ class GearmanClient(HasOptions):
             raise request.exception
         return request
 
-    async def asubmit_job(
-        self,
-        task: str | JobDefinition[R_co],
-        /,
-        data: Any = MISSING,
-        unique: str | bool | None = None,
-        priority: PriorityName | None = None,
-        background: bool | None = None,
-        wait_until_complete: bool | None = None,
-        max_retries: int | None = None,
-        poll_timeout: float | None = None,
-        *arguments: Any,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        **job_kwargs: Any,
-    ) -> JobRequest[R_co]:
-        """
-        Do what `submit_job` does, without blocking the event loop.
-
-        With `wait_until_complete=False`, you `await` the request later, or follow it with `async
-        for update in request.updates()`.
-        """
-        call = collect_call(data, arguments, args, kwargs, job_kwargs)
-        check_flags(background=background, wait_until_complete=wait_until_complete)
-        return await self.asubmit_call(
-            task,
-            call,
-            background=bool(background),
-            waits=wait_until_complete is not False,
-            unique=unique,
-            priority=priority,
-            **_limits(max_retries, poll_timeout),
-        )
-
-    async def asubmit_call(
-        self,
-        task: str | JobDefinition[R_co],
-        call: Call,
-        *,
-        background: bool = False,
-        waits: bool = True,
-        **options: Any,
-    ) -> JobRequest[R_co]:
-        """Submit a job with ready arguments, like `submit_call`, without blocking the event loop."""
-        preparation = Preparation(self.options, background, waits, options)
-        request, settings = preparation.request(task, call), preparation.settings
-        del preparation  # thousands of tasks may wait here
-        await deliver_on_loop([request], self._servers, settings, wait=waits and not background)
-        if isinstance(request.exception, BackendError):
-            raise request.exception
-        return request
-
-    async def asubmit_calls(
-        self, task: str | JobDefinition[R_co], calls: Iterable[Call], **options: Any
-    ) -> list[JobRequest[R_co]]:
-        """Submit one foreground job many times, like `submit_calls`, and await the outcomes."""
-        preparation = Preparation(self.options, False, explicit=options)
-        requests = preparation.requests(calls, lambda call: (task, call), "items")
-        if requests:
-            await deliver_on_loop(requests, self._servers, preparation.settings, wait=True)
-        _check_acknowledged(requests)
-        return requests
-
     def submit_multiple_jobs(
         self,
         jobs_to_submit: Iterable[Mapping[str, Any]],
@@ -176,7 +112,7 @@ class GearmanClient(HasOptions):
         before a job is acknowledged, SubmitUncertain is raised, with all requests as `requests`.
         """
         check_flags(background=background, wait_until_complete=wait_until_complete)
-        explicit, waits = _limits(max_retries, poll_timeout), wait_until_complete is not False
+        explicit, waits = limits(max_retries, poll_timeout), wait_until_complete is not False
         preparation = Preparation(self.options, bool(background), waits, explicit)
         requests = preparation.requests(jobs_to_submit, parse_job, "jobs_to_submit")
         return self._submit_many(requests, preparation, waits and not background)
@@ -202,15 +138,10 @@ class GearmanClient(HasOptions):
     def _submit_many(
         self, requests: list[JobRequest], preparation: Preparation, wait: bool
     ) -> list[JobRequest]:
-        several = {id(request.options): request.options for request in requests}.values()
-        if len({options.delivery for options in several}) > 1:
-            raise ValueError(
-                "jobs that are submitted together must agree on on_commit, resubmit and wait; "
-                "submit the others by themselves"
-            )
+        check_delivery(requests)
         if requests:
             deliver(requests, self._servers, preparation.settings, wait=wait)
-        _check_acknowledged(requests)
+        check_acknowledged(requests)
         return requests
 
     def dispatch_background_task(
@@ -254,8 +185,8 @@ class GearmanClient(HasOptions):
                 raise TypeError("uniq and unique are two names of one option; pass one of them")
             controls["unique"] = uniq
         call = collect_call(arg, arguments, args, kwargs, job_kwargs)
-        limits = _limits(controls.pop("max_retries"), controls.pop("poll_timeout"))
-        return self.submit_call(func, call, background=True, **limits, **controls)
+        explicit = limits(controls.pop("max_retries"), controls.pop("poll_timeout"))
+        return self.submit_call(func, call, background=True, **explicit, **controls)
 
     def wait_until_jobs_completed(
         self, requests: Iterable[JobRequest], poll_timeout: float | None = None
@@ -266,13 +197,9 @@ class GearmanClient(HasOptions):
         Returns the requests; `state`, `timed_out` and `exception` of each have the outcome. If one
         has not been submitted, raises ResultUnavailable and does not wait.
         """
-        requests = list(requests)
-        if wrong := [request for request in requests if not isinstance(request, JobRequest)]:
-            raise TypeError(f"JobRequests are waited for, not {quoted(wrong[0])}")
-        for request in requests:
-            request.check_submitted()
-        wait_for(requests, self.options.wait if poll_timeout is None else poll_timeout)
-        return requests
+        found = check_awaited(requests)
+        wait_for(found, self.options.wait if poll_timeout is None else poll_timeout)
+        return found
 
     def get_job_status(self, request_or_handle: JobRequest[R_co] | str) -> JobRequest[R_co]:
         """
@@ -281,18 +208,7 @@ class GearmanClient(HasOptions):
         You may pass a handle, of this or any process. Raises ValueError for an invalid handle, and
         for a request without one, because it was not submitted.
         """
-        if isinstance(request_or_handle, JobRequest):
-            request = request_or_handle
-            if not request.handle:
-                raise ValueError(f"{request!r} has no status: no job server has it")
-        elif isinstance(request_or_handle, str):
-            spec = JobSpec("", b"", background=True)
-            request = JobRequest("", Call(), spec, get_serializer("json"), self.options)
-            request.handle = request_or_handle
-        else:
-            raise TypeError(
-                f"a JobRequest or a handle has a status, not {quoted(request_or_handle)}"
-            )
+        request = request_of(request_or_handle, self.options)
         backend = use_backend(self._servers)
         request.set_status(backend.job_status(request.handle))
         return request
@@ -306,12 +222,7 @@ class GearmanClient(HasOptions):
         ResultUnavailable if there is no record of it. The app `django_gearman.contrib.store` keeps
         the results of jobs that are declared with `store_result=True`.
         """
-        if not isinstance(job_id, str) or not job_id:
-            raise TypeError(f"a job's id is a string, JobRequest.id, not {quoted(job_id)}")
-        check_seconds_to_wait("timeout", timeout)
-        if keeping.keeper is None:
-            raise ResultUnavailable(f"no result of job {job_id} is stored: {keeping.NOT_INSTALLED}")
-        return keeping.keeper.result(job_id, timeout)
+        return keeper_for(job_id, timeout).result(job_id, timeout)
 
     def prepare(
         self,
@@ -323,20 +234,3 @@ class GearmanClient(HasOptions):
     ) -> JobRequest[R_co]:
         """Check a call, and return the request for `deliver`; nothing is sent."""
         return Preparation(self.options, background, waits, explicit).request(task, call)
-
-
-def _check_acknowledged(requests: list[JobRequest]) -> None:
-    uncertain = [r for r in requests if isinstance(r.exception, SubmitUncertain)]
-    if uncertain:
-        raise SubmitUncertain(
-            f"{len(uncertain)} of {len(requests)} jobs were sent but not acknowledged; see "
-            f".requests for each. The first: {uncertain[0].exception}",
-            requests,
-        ) from uncertain[0].exception
-
-
-def _limits(max_retries: int | None, poll_timeout: float | None) -> dict[str, Any]:
-    """Return python-gearman's parameters as options."""
-    check_times("max_retries", max_retries)
-    check_seconds_to_wait("poll_timeout", poll_timeout)
-    return {"resubmit": max_retries, "wait": poll_timeout}

@@ -123,6 +123,11 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
         requests = await _client.asubmit_calls(job, _calls(iterable), wait=timeout)
         return [request.result for request in requests]
 
+    async def aenqueue_many(self: _TakesItem[_T, _R], iterable: Iterable[_T]) -> JobBatch[_R]:
+        """Run `enqueue_many` without blocking the event loop."""
+        job = cast("Job[Any, _R]", self)
+        return await _client.aenqueue(job, _items("aenqueue_many", iterable))
+
 
 def _calls(iterable: Iterable[Any]) -> Iterator[Call]:
     """Return a call for each item of `map`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 from asgiref.sync import sync_to_async
@@ -17,7 +16,6 @@ from asgiref.sync import sync_to_async
 from .. import conf, environment
 from ..backends import get_backend, use_backend
 from ..backends.base import LoopBackend
-from ..exceptions import BackendError
 from ..jobs import counting, keeping
 from ..jobs.context import running
 from ..jobs.registry import registry
@@ -57,8 +55,7 @@ async def deliver_on_loop(
     if wait:
         try:
             for request in requests:
-                with suppress(BackendError):  # the request has it as its .exception
-                    await request.await_until(deadline)
+                await request.await_quietly(deadline)
         except BaseException:
             for request in requests:
                 request.release()

@@ -7,6 +7,7 @@ import math
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import suppress
 
 from ..backends.base import AwaitableSubmission, Submission, Update
 from ..exceptions import BackendError, JobError, JobLost
@@ -49,6 +50,16 @@ class AwaitedRequest(Described):
             if self._turn is None or monotonic() >= late:
                 break
         self.timed_out = self._turn is not None
+
+    @property
+    def is_on_loop(self) -> bool:
+        """True if tasks of its loop can await the outcome, without a thread."""
+        return isinstance(self._submission, AwaitableSubmission) and not self.background
+
+    async def await_quietly(self, deadline: float | None) -> None:
+        """Await the outcome; an error is the request's `exception`."""
+        with suppress(BackendError):
+            await self.await_until(deadline)
 
     async def await_update(self, deadline: float | None, lookout: Lookout) -> Update | None:
         """Await the caller's next update; return None if there is nothing to wait for."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 
 import pytest
 
-from django_gearman import JOB_CREATED, JOB_FAILED, PRIORITY_HIGH
+from django_gearman import JOB_CREATED, JOB_FAILED, PRIORITY_HIGH, GearmanClient
 from django_gearman.backends import get_backend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.exceptions import (
@@ -159,3 +160,20 @@ def test_an_error_of_a_job_can_be_pickled(client):
 
     assert str(copy) == str(error)
     assert (copy.message, copy.traceback) == ("boom", error.traceback)
+
+
+@pytest.mark.parametrize("transport", ["eager", "memory"])
+def test_methods_for_event_loops_work_without_a_half_for_loops(request, transport):
+    request.node.add_marker(pytest.mark.gearman(transport))
+    request.getfixturevalue("gearman_client")
+    client = GearmanClient()
+
+    async def act() -> tuple[list[object], list[bool | None], int]:
+        entries = [{"task": "tests.app.echo", "data": number} for number in range(3)]
+        requests = await client.asubmit_multiple_jobs(entries, wait_until_complete=False)
+        await client.await_until_jobs_completed(requests, poll_timeout=20)
+        known = [(await client.aget_job_status(each)).status.known for each in requests]
+        batch = await jobs.echo.aenqueue_many([1, 2])
+        return [each.result for each in requests], known, len(batch)
+
+    assert asyncio.run(act()) == ([0, 1, 2], [False] * 3, 2)

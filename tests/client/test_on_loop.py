@@ -295,6 +295,98 @@ def test_receivers_of_signals_are_told(worker, db):
     assert told == [("tests.app.echo", JOB_CREATED)]
 
 
+# Many jobs, progress and waiting
+
+
+def test_jobs_of_several_kinds_are_submitted_together(echoes):
+    async def act() -> list[Any]:
+        entries = [{"task": "tests.app.echo", "data": n} for n in range(5)]
+        requests = await GearmanClient().asubmit_multiple_jobs(entries)
+        assert await GearmanClient().asubmit_multiple_jobs([]) == []
+        return [request.result for request in requests]
+
+    assert run(act) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "entries", [[5], [{"data": 1}], [{"task": "tests.app.echo", "colour": 1}], ["tests.app.echo"]]
+)
+def test_a_wrong_element_is_named_before_anything_is_sent(own_gearmand, entries):
+    with pytest.raises(TypeError, match=r"jobs_to_submit\[1\]"):
+        right = {"task": "tests.app.echo", "data": 1}
+        run(lambda: GearmanClient().asubmit_multiple_jobs([right, *entries], background=True))
+    assert own_gearmand.totals() == {}
+
+
+def test_many_background_jobs_are_queued_and_each_is_found(worker):
+    async def act() -> list[bool | None]:
+        batch = await jobs.echo.aenqueue_many(range(3))
+        assert (len(batch), batch.refused) == (3, [])
+        client = GearmanClient()
+        found = [await client.aget_job_status(request) for request in batch]
+        by_handle = await client.aget_job_status(batch[0].handle)
+        return [request.status.known for request in (*found, by_handle)]
+
+    assert run(act) == [True] * 4
+    assert [json.loads(worker.grab_job(20).workload)["args"] for _ in range(3)] == [[0], [1], [2]]
+
+
+def test_nothing_is_queued_for_no_items(own_gearmand):
+    assert len(run(lambda: jobs.echo.aenqueue_many([]))) == 0
+    assert own_gearmand.totals() == {}
+
+
+def test_requests_are_awaited_together_up_to_a_time(echoes):
+    client = GearmanClient()
+
+    async def act() -> list[Any]:
+        started = [
+            await client.asubmit_job("tests.app.echo", value, wait_until_complete=False)
+            for value in ("a", "fail", "b")
+        ]
+        done = await client.await_until_jobs_completed(started, poll_timeout=20)
+        assert done == started
+        return [(request.state, request.timed_out) for request in done]
+
+    assert run(act) == [(JOB_COMPLETE, False), ("FAILED", False), (JOB_COMPLETE, False)]
+
+
+def test_requests_that_do_not_end_are_timed_out(worker):
+    client = GearmanClient()
+
+    async def act() -> list[bool]:
+        started = [
+            await client.asubmit_job("tests.app.echo", n, wait_until_complete=False) for n in "ab"
+        ]
+        started.append(client.submit_job("tests.app.echo", "c", wait_until_complete=False))
+        await client.await_until_jobs_completed(started, poll_timeout=0.05)
+        return [request.timed_out for request in started]
+
+    assert run(act) == [True] * 3
+
+
+def test_wrong_arguments_of_the_methods_for_loops_are_refused(own_gearmand):
+    client = GearmanClient()
+    wrong: list[tuple[Any, type[Exception]]] = [
+        (lambda: client.aget_job_status(5), TypeError),
+        (lambda: client.aget_job_status("no handle"), ValueError),
+        (lambda: client.aget_result(""), TypeError),
+        (lambda: client.aget_result("0" * 32, timeout="soon"), TypeError),
+        (lambda: client.await_until_jobs_completed(["x"]), TypeError),
+        (lambda: client.asubmit_multiple_jobs([], background="yes"), TypeError),
+    ]
+    for act, kind in wrong:
+        with pytest.raises(kind):
+            run(act)
+
+
+def test_the_status_of_a_server_that_is_down_is_an_error(own_gearmand):
+    own_gearmand.kill()
+
+    with pytest.raises(ServerUnavailable, match="ask about job"):
+        run(lambda: GearmanClient().aget_job_status(f"{own_gearmand.address}//H:x:1"))
+
+
 class Waiting(Middleware):
     """A middleware that blocks."""
 

@@ -11,11 +11,13 @@ from typing import Protocol
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ...protocol.address import ServerAddress
 from ...protocol.admin import parse_status
+from ...protocol.names import split_handle
 from ...utils.clock import monotonic
 from ..base import (
     AwaitableSubmission,
     FunctionStatus,
     JobSpec,
+    JobStatus,
     LoopBackend,
     UnsentSubmission,
 )
@@ -93,6 +95,15 @@ class GearmandLoop(LoopBackend):
                 # Without a limit of the caller, the channel notices a server that does not answer.
                 await _acknowledged(submission, math.inf if until is None else until)
         return [submissions[place] for place in range(len(specs))]
+
+    async def job_status(self, handle: str) -> JobStatus:
+        address, own_handle = split_handle(handle, self._servers)
+        try:
+            limit = monotonic() + self._options.submit_timeout
+            channel = self._live(address) or await self._open([address], limit)
+        except ServerUnavailable as error:
+            raise unavailable(f"ask about job {handle}", [error]) from error
+        return await channel.job_status(own_handle)
 
     async def functions(self, timeout: float) -> list[FunctionStatus]:
         rows = []

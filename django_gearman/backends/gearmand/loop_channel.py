@@ -33,15 +33,23 @@ _GREETING = (
 )
 
 
-class _Greeting:
-    """The first question; its answer shows that the server is alive."""
+class _Query:
+    """A question about any job."""
 
-    def __init__(self, answer: asyncio.Future[None]) -> None:
+    def __init__(self, answer: asyncio.Future[JobStatus]) -> None:
         self.answer = answer
+
+    def tell(self, status: JobStatus) -> None:
+        if not self.answer.done():  # the asker may have been cancelled
+            self.answer.set_result(status)
 
     def lose(self, cause: BackendError) -> None:
         if not self.answer.done():
             self.answer.set_exception(cause)
+
+
+class _Greeting(_Query):
+    """The first question; its answer shows that the server is alive."""
 
 
 class _Question:
@@ -49,6 +57,11 @@ class _Question:
 
     def __init__(self, submission: LoopSubmission) -> None:
         self.submission = submission
+
+    def tell(self, status: JobStatus) -> None:
+        self.submission.is_asked_about = False
+        self.submission.learn(status)
+        self.submission.wake()
 
     def lose(self, cause: BackendError) -> None:
         """Do nothing: the channel informs each of its jobs."""
@@ -67,7 +80,7 @@ class LoopChannel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._prefix = handle_prefix(server)
         self._reader = PacketReader(source=f"job server {server}")
-        self._unanswered: deque[LoopSubmission | _Greeting | _Question] = deque()
+        self._unanswered: deque[LoopSubmission | _Query | _Question] = deque()
         self._running: dict[bytes, deque[LoopSubmission | Dropped]] = {}
         self._asked_at = 0.0  # the time of the oldest request, or of the last answer
         self._chunks: list[bytes] = []  # to be written at the end of this turn
@@ -82,6 +95,12 @@ class LoopChannel(asyncio.Protocol):
         greeting = _Greeting(self.loop.create_future())
         self._request([greeting], _GREETING)
         await greeting.answer
+
+    async def job_status(self, handle: bytes) -> JobStatus:
+        """Ask for a job's status by the server's own handle."""
+        query = _Query(self.loop.create_future())
+        self._request([query], [encode(PacketType.GET_STATUS, handle)])
+        return await query.answer
 
     def send(self, specs: Sequence[JobSpec]) -> list[LoopSubmission]:
         """Send jobs at the end of this turn of the loop."""
@@ -106,7 +125,7 @@ class LoopChannel(asyncio.Protocol):
 
     def _request(
         self,
-        slots: Sequence[LoopSubmission | _Greeting | _Question],
+        slots: Sequence[LoopSubmission | _Query | _Question],
         chunks: Sequence[bytes],
     ) -> None:
         if not self._unanswered:
@@ -167,14 +186,9 @@ class LoopChannel(asyncio.Protocol):
             return  # the status follows
         if kind is PacketType.JOB_CREATED and isinstance(slot, LoopSubmission):
             self._create(slot, args[0])
-        elif kind is PacketType.STATUS_RES and isinstance(slot, _Greeting):
-            if not slot.answer.done():
-                slot.answer.set_result(None)
-        elif kind is PacketType.STATUS_RES and isinstance(slot, _Question):
+        elif kind is PacketType.STATUS_RES and isinstance(slot, (_Query, _Question)):
             known, running, numerator, denominator = map(to_number, args[1:])
-            slot.submission.is_asked_about = False
-            slot.submission.learn(JobStatus(bool(known), bool(running), numerator, denominator))
-            slot.submission.wake()
+            slot.tell(JobStatus(bool(known), bool(running), numerator, denominator))
         elif kind is PacketType.ERROR and isinstance(slot, LoopSubmission):
             slot.error = slot.error or refusal(self.server, *map(to_text, args))
             slot.wake()

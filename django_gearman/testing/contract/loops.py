@@ -13,6 +13,7 @@ from ...backends.base import (
     AwaitableSubmission,
     BaseBackend,
     JobSpec,
+    JobStatus,
     LoopBackend,
     Outcome,
     Update,
@@ -272,3 +273,34 @@ class LoopsContract(ContractBase):
             return [row.function for row in await half.functions(PATIENCE)]
 
         assert function in on_loop(backend, act)
+
+    def test_the_status_of_a_job_is_told(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        async def act(half: LoopBackend) -> list[JobStatus]:
+            [submission] = await submitted(half, JobSpec(function, b"", background=True))
+            found = [await half.job_status(submission.handle)]
+            job = grab(worker)
+            worker.send(job, WorkStatus(1, 3))
+            eventually(lambda: backend.job_status(job.handle).denominator == 3, "the progress")
+            found.append(await half.job_status(submission.handle))
+            worker.send(job, WorkComplete(b""))
+            eventually(lambda: not backend.job_status(job.handle).known, "the end of the job")
+            found.append(await half.job_status(submission.handle))
+            return found
+
+        queued, begun, ended = on_loop(backend, act)
+
+        assert (queued.known, queued.running) == (True, False)
+        assert begun == JobStatus(True, True, 1, 3)
+        assert ended == JobStatus(False, False)
+
+    @pytest.mark.parametrize("handle", ["", "nonsense", "127.0.0.1:1//H:nobody:1"])
+    def test_the_status_of_an_invalid_handle_is_refused(
+        self, backend: BaseBackend, handle: str
+    ) -> None:
+        async def act(half: LoopBackend) -> None:
+            with pytest.raises(ValueError, match="handle"):
+                await half.job_status(handle)
+
+        on_loop(backend, act)

@@ -61,7 +61,12 @@ def test_each_database_has_every_step_of_a_record(project, database):
         submit(project, "works.do_background(21)"),
         submit(project, "works.do_background(10)"),
     )
-    get = "from django_gearman import GearmanClient\nprint(GearmanClient().get_result('{}', timeout=60))"
+    get = (
+        "import asyncio\n"
+        "result = GearmanClient().get_result('{0}', timeout=60)\n"
+        "assert asyncio.run(GearmanClient().aget_result('{0}', timeout=60)) == result\n"
+        "print(result)"
+    )
 
     assert project.python(get.format(done)).strip() == "42"
     wait_until(lambda: status_of(database, broken) == "FAILED", "the failure")
