@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -192,6 +194,11 @@ def test_a_submission_a_failure_and_a_store_error_of_a_job_are_counted(project, 
         for label in sample.labels
     }
     assert not labels & {"pid", "host", "hostname", "id", "message", "worker"}
+    if promtool := shutil.which("promtool"):
+        lint = [promtool, "check", "metrics"]
+        text = page.get("/metrics")[1]
+        done = subprocess.run(lint, input=text, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
     openmetrics = page.get("/metrics", Accept="application/openmetrics-text; version=1.0.0")[1]
     assert openmetrics.endswith("# EOF\n")
     assert project.stop(page.worker) == 0
