@@ -6,22 +6,27 @@ import argparse
 import datetime
 import json
 import random
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import django
 
 django.setup()
 
-from django.contrib.auth.models import User  # noqa: E402
+from django.contrib.auth.models import Permission, User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.urls import reverse  # noqa: E402
 
+from benchmarks.page_jobs.gearman_jobs import JOBS  # noqa: E402
 from django_gearman.contrib.store.models import JobRecord  # noqa: E402
+from django_gearman.management.asking import ask_servers  # noqa: E402
 
 ROWS = 20_000  # that are made in Python; the others are copies of these
 TIMES = 5
@@ -133,8 +138,26 @@ def pages() -> dict[str, Callable[[Any], Any]]:
         "question, all failures": ask("discard:all"),
         "schedules": get("schedules"),
         "overview": get("overview"),
+        "workers": get("workers"),
         "jobs": get("jobs"),
     }
+
+
+@contextmanager
+def workers() -> Iterator[None]:
+    """Run a `gearman_worker` with 50 processes, of which 30 are busy."""
+    queues = [argument for number in range(10) for argument in ("-q", f"queue{number}:5")]
+    command = [sys.executable, "manage.py", "gearman_worker", "--grace-period", "0.1", *queues]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for number in range(30):
+            JOBS[number].do_background(3600)
+        while sum(counts.running for counts in ask_servers().functions().values()) < 30:
+            time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def measure(client: Any, ask: Callable[[Any], Any]) -> tuple[float, float, int]:
@@ -158,8 +181,17 @@ def main() -> None:
     began = time.perf_counter()
     fill(options.records, options.failed)
     print(f"{options.records:,} records in {time.perf_counter() - began:.0f} s\n")
+    with workers():
+        show_times()
+
+
+def show_times() -> None:
+    """Measure the pages, and print a line about each."""
     client = Client(headers={"host": "localhost"})
-    client.force_login(User.objects.create_superuser("ada"))
+    user = User.objects.create_user("ada", is_staff=True)
+    permissions = Permission.objects.filter(content_type__app_label="gearman_store")
+    user.user_permissions.set(permissions)  # a superuser's cost no queries
+    client.force_login(user)
     print(f"{'page':38} {'ms':>12} {'queries':>8}")
     for name, ask in pages().items():
         least, most, queries = measure(client, ask)

@@ -3,7 +3,8 @@ The admin's pages with a million records: milliseconds and queries of each.
 
     python -m benchmarks.pages [--vendor sqlite] [--records 1000000] [--failed 0.1]
 
-PostgreSQL is a private one. Each page is asked for five times by Django's test client; the table has
+PostgreSQL and two job servers are private ones, and a `gearman_worker` has 50 processes for 10 queues.
+Each page is asked for five times by Django's test client; the table has
 the fastest and the slowest of these, and the number of queries.
 """
 
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django_gearman.testing.gearmand import GearmanServer
 from tests.support.postgres import Postgres, find_postgres
 
 
@@ -52,11 +54,12 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--failed", type=float, default=0.1, help="the share of failures, up to 1")
     options = parser.parse_args()
-    with database(options.vendor) as settings:
+    with database(options.vendor) as settings, GearmanServer() as one, GearmanServer() as other:
         environment = {
             **os.environ,
             "TEST_DATABASES": json.dumps({"default": settings}),
-            "DJANGO_SETTINGS_MODULE": "tests.contrib.integration.settings",
+            "TEST_GEARMAND": f"{one.address},{other.address}",
+            "DJANGO_SETTINGS_MODULE": "benchmarks.page_jobs.settings",
         }
         command = [sys.executable, "-m", "benchmarks.page_times"]
         numbers = [str(options.records), str(options.failed)]
