@@ -17,9 +17,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from django.contrib.auth import get_user_model
 from django.core.management import execute_from_command_line
 
 SITE_PORT, SERVER_PORT = 8000, 4730
+NAME = PASSWORD = "demo"  # of the admin
 
 
 def main() -> str | None:
@@ -45,11 +47,18 @@ def main() -> str | None:
         os.environ["DJANGO_SETTINGS_MODULE"] = "gearman_example.shop.settings"
         os.environ |= {"SHOP_DATA": str(data), "GEARMAN_SERVERS": server}
         execute_from_command_line(["manage.py", "migrate", "--verbosity=0"])
+        users = get_user_model().objects
+        if not users.filter(username=NAME).exists():
+            users.create_superuser(NAME, password=PASSWORD)
         worker = start(stack, "gearman_worker", "--with-server", "-w", "2", "--grace-period", "5")
         website = start(stack, "runserver", site, "--noreload", stdout=subprocess.DEVNULL)
         try:
             wait_for_answer(site, website)
-            print(f"\nOpen http://{site}/ in a browser. Press CONTROL-C to stop.", flush=True)
+            print(f"\nOpen http://{site}/ in a browser. Press CONTROL-C to stop.")
+            print(
+                f"The admin is at http://{site}/admin/: name {NAME}, password {PASSWORD}.",
+                flush=True,
+            )
             while worker.poll() is None and website.poll() is None:
                 time.sleep(0.2)
         except KeyboardInterrupt:

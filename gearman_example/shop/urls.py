@@ -2,11 +2,13 @@
 
 from django.conf import settings
 from django.conf.urls.static import static
+from django.contrib import admin
 from django.urls import path, re_path
 
 from . import views
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path("", views.pictures, name="pictures"),
     path("sample", views.sample_pictures, name="sample-picture"),
     path("imports/", views.imports, name="imports"),
