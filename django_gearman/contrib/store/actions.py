@@ -32,7 +32,7 @@ from .columns import expiry
 from .finding import Choice
 from .models import JobRecord, OutboxJob
 from .outbox.relay import Relay
-from .outbox.rows import row_of
+from .outbox.rows import row_of, write_due_rows
 from .reading import serializer_of
 from .writing import database, logger
 
@@ -158,7 +158,7 @@ def _queue(specs: Mapping[str, JobSpec], alias: str) -> list[str]:
     claimed = _claim([*specs], alias)
     rows = OutboxJob.objects.using(alias)
     rows.filter(job_id__in=claimed).delete()  # of an attempt that was sent
-    rows.bulk_create([_due(specs[key], key) for key in claimed])
+    write_due_rows([row_of(specs[key], key) for key in claimed], alias)
     return claimed
 
 
@@ -174,13 +174,6 @@ def _in_transaction(change: Callable[[], _T], alias: str) -> _T:
             if tries == _TRIES or connections[alias].in_atomic_block:
                 raise
             time.sleep(random.uniform(0.01, 0.1))
-
-
-def _due(spec: JobSpec, job_id: str) -> OutboxJob:
-    row = row_of(spec, job_id)
-    # Long ago by every clock. A database's own time would be an expression in each row, which is slow.
-    row.next_try_at = timezone.now().replace(year=2000, month=1, day=1)
-    return row
 
 
 def _send_on_commit(alias: str) -> None:

@@ -21,7 +21,7 @@ from .writing import database
 logger = get_logger("django_gearman.store")
 
 #: Records that one statement deletes.
-BATCH = 1000
+BATCH = 500
 _SECONDS = 60.0  # between two turns of the service
 _PAUSES = 0.05, 0.15  # seconds between two batches, so that other work gets in
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from django.db import connections
+from django.utils import timezone
 
 from .... import conf
 from ....backends import parse_servers
@@ -43,6 +46,8 @@ COLUMNS = (
 #: The columns of an INSERT; the database sets the others.
 _WRITTEN = (*COLUMNS[1:], "last_error")
 
+_values = attrgetter(*_WRITTEN)
+
 _NUMBERS = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
 _PRIORITIES = {number: priority for priority, number in _NUMBERS.items()}
 
@@ -60,21 +65,41 @@ def write_rows(
     # MySQL returns the key of one row only.
     size = BATCH if connections[alias].features.can_return_rows_from_bulk_insert else 1
     with naming_missing_tables(alias):
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return [key for part in parts for key in _insert(part, alias)]
+        return [key for part in _parts(rows, size) for key in _insert(part, alias)]
 
 
-def _insert(rows: Sequence[OutboxJob], alias: str) -> list[int]:
-    """Insert rows; return their keys. `save` takes four times as long, in the user's transaction."""
+def write_due_rows(rows: Sequence[OutboxJob], alias: str) -> None:
+    """Insert rows that a relay may send at once, in the current transaction of this database."""
+    # Long ago by every clock.
+    due = timezone.now().replace(year=2000, month=1, day=1)
+    value = OutboxJob._meta.get_field("next_try_at").get_db_prep_save(due, connections[alias])
+    for part in _parts(rows, BATCH):
+        _insert(part, alias, {"next_try_at": value})
+
+
+def _parts(rows: Sequence[OutboxJob], size: int) -> Iterator[Sequence[OutboxJob]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _insert(
+    rows: Sequence[OutboxJob], alias: str, same: Mapping[str, Any] = MappingProxyType({})
+) -> list[int]:
+    """
+    Insert rows, all with the values of `same`; return their keys.
+
+    `save` and `bulk_create` take four times as long, and often in the user's transaction.
+    """
     connection = connections[alias]
     quote = connection.ops.quote_name
     mark = {"workload": "_binary %s"} if connection.vendor == "mysql" else {}
-    marks = f"({', '.join(mark.get(column, '%s') for column in _WRITTEN)})"
+    columns = (*_WRITTEN, *same)
+    marks = f"({', '.join(mark.get(column, '%s') for column in columns)})"
     sql = (
-        f"INSERT INTO {quote(OutboxJob._meta.db_table)} ({', '.join(map(quote, _WRITTEN))}) "
+        f"INSERT INTO {quote(OutboxJob._meta.db_table)} ({', '.join(map(quote, columns))}) "
         f"VALUES {', '.join([marks] * len(rows))}"
     )
-    values = [getattr(row, column) for row in rows for column in _WRITTEN]
+    more = tuple(same.values())
+    values = [value for row in rows for value in (*_values(row), *more)]
     with connection.cursor() as cursor:
         if connection.features.can_return_rows_from_bulk_insert:
             cursor.execute(f"{sql} RETURNING {quote('id')}", values)
