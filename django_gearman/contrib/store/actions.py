@@ -19,7 +19,7 @@ from functools import partial
 from typing import TypeVar
 
 from django.db import DatabaseError, OperationalError, connections, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
@@ -113,6 +113,7 @@ def discard(records: Records, progress: Progress | None = None) -> int:
         alias = rows[0]._state.db or database()
         keys = [row.pk for row in rows]
         failed = JobRecord.objects.using(alias).filter(pk__in=keys, status=Status.FAILED)
+        failed = failed.only("pk")  # Django reads the rows if other models refer to them
         count += _in_transaction(failed.delete, alias)[0]
         if progress is not None and progress(count) is False:
             break
@@ -195,11 +196,23 @@ def _send_on_commit(alias: str) -> None:
 def _batches(records: Records) -> Iterator[list[JobRecord]]:
     """Yield the failed jobs among records, in batches; each batch is read after the one before."""
     if isinstance(records, QuerySet):
-        last = ""
-        failed = records.filter(status=Status.FAILED).order_by("pk").only(*_COLUMNS)
-        while rows := [*failed.filter(pk__gt=last)[:BATCH]]:
+        failed = records.filter(status=Status.FAILED).only(*_COLUMNS, "finished_at")
+        # In the order of an index: a search by ids would visit the whole table.
+        dated = failed.filter(finished_at__isnull=False).order_by("finished_at", "pk")
+        last = dated.last()
+        if last is not None:  # a job that fails once more meanwhile is not taken again
+            dated = dated.filter(finished_at__lte=last.finished_at)
+        left = dated
+        while rows := [*left[:BATCH]]:
             yield rows
-            last = rows[-1].pk
+            last = rows[-1]
+            later = Q(finished_at__gt=last.finished_at) | Q(pk__gt=last.pk)
+            left = dated.filter(later, finished_at__gte=last.finished_at)
+        undated = failed.filter(finished_at=None).order_by("pk")
+        pk = ""
+        while rows := [*undated.filter(pk__gt=pk)[:BATCH]]:
+            yield rows
+            pk = rows[-1].pk
         return
     if isinstance(records, str):
         raise TypeError(f"pass a list of ids, not one: [{records!r}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 
 import pytest
 from django.db import transaction
@@ -12,6 +13,7 @@ from django_gearman.contrib.store import actions
 from django_gearman.contrib.store.actions import discard, failures, retry
 from django_gearman.contrib.store.models import JobRecord, OutboxJob
 from tests.contrib import gearman_jobs as jobs
+from tests.contrib.store.recorded import failed, recorded
 
 pytestmark = [pytest.mark.django_db, pytest.mark.gearman("memory", raise_failures=False)]
 
@@ -204,3 +206,41 @@ def test_discarded_jobs_are_gone(fail):
 def test_one_id_is_no_list_of_ids():
     with pytest.raises(TypeError, match=r"pass a list of ids, not one: \['abc'\]"):
         retry("abc")
+
+
+def test_batches_take_each_failure_once_also_at_one_instant_and_without_a_time(monkeypatch):
+    monkeypatch.setattr(actions, "BATCH", 2)
+    ended = timezone.now()
+    for number in range(5):
+        failed(finished_at=ended)
+        failed(finished_at=None)
+        failed(ago=number)
+    kept = [failed("shop.send"), recorded()]
+    counts: list[int] = []
+
+    assert discard(JobRecord.objects.filter(name="shop.pay"), counts.append) == 15
+    assert {*JobRecord.objects.all()} == {*kept}
+    assert counts[-1] == 15
+    assert max(b - a for a, b in itertools.pairwise(counts)) <= 2
+
+
+def test_an_action_ends_after_a_batch_if_its_watcher_says_so(monkeypatch):
+    monkeypatch.setattr(actions, "BATCH", 2)
+    for _ in range(5):
+        failed()
+
+    assert discard(failures(), lambda count: count < 4) == 4
+    assert retry(failures(), lambda count: False).count == 1
+
+
+def test_a_job_that_fails_again_meanwhile_is_retried_once(
+    fail, gearman_worker, has_run, monkeypatch
+):
+    monkeypatch.setattr(actions, "BATCH", 1)
+    for message in ("a", "b", "c"):
+        fail(jobs.fail, message)
+
+    retried = retry(failures(), lambda count: gearman_worker.run())
+
+    assert retried.count == 3
+    assert sorted(has_run) == ["a", "b", "c"]
