@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .client.request import JobRequest
     from .decorators import gearman_job
     from .jobs.context import JobContext, current_job
+    from .jobs.keeping import CancelAnswer
     from .jobs.options import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NONE
     from .jobs.retries import RetryJob, exponential
     from .worker.worker import GearmanWorker
@@ -36,6 +37,7 @@ __all__ = [
     "PRIORITY_HIGH",
     "PRIORITY_LOW",
     "PRIORITY_NONE",
+    "CancelAnswer",
     "GearmanClient",
     "GearmanWorker",
     "Job",
@@ -52,6 +54,7 @@ _MODULES = {
     "client.job": ["Job"],
     "decorators": ["gearman_job"],
     "jobs.context": ["JobContext", "current_job"],
+    "jobs.keeping": ["CancelAnswer"],
     "jobs.options": ["PRIORITY_HIGH", "PRIORITY_LOW", "PRIORITY_NONE"],
     "client.described": [
         "JOB_COMPLETE",

@@ -22,6 +22,7 @@ The errors of this library.
     ├── NotSetUp                     Django, or this app, is not set up (an ImproperlyConfigured)
     └── SerializationError           a value that cannot travel (also a ValueError)
 
+    JobCancelled                     raised in a job that is cancelled (a BaseException)
     InvalidBackend                   no backend can be made as settings stand (an ImproperlyConfigured)
 """
 
@@ -175,11 +176,24 @@ class JobAlreadyRegistered(GearmanError):
 
 
 class NotSetUp(GearmanError, ImproperlyConfigured):
-    """The error if Django has not loaded its apps, or INSTALLED_APPS lacks `django_gearman`."""
+    """
+    The error if Django has not loaded its apps, or INSTALLED_APPS lacks `django_gearman` or an
+    optional app that a call needs.
+    """
 
 
 class SerializationError(GearmanError, ValueError):
     """The error if a value cannot be converted to bytes, or bytes to a value."""
+
+
+class JobCancelled(BaseException):
+    """
+    The interruption of a job that was cancelled while it ran; the job should end at once.
+
+    It is no Exception, so that `except Exception` does not catch it. The job may catch it to clean up,
+    and should raise it again. Five seconds later the process is killed. The job is not retried. A job
+    may raise it to cancel itself.
+    """
 
 
 class InvalidBackend(ImproperlyConfigured):

@@ -53,10 +53,10 @@ class Middleware:
         Wrap one run of a job, which `proceed` carries out; return its ending.
 
         `run` has the attributes id, job, name, queue, handle, attempt, args, kwargs and context.
-        The ending has `state` ("succeeded", "retried" or "failed"), `result`, `exception` and
-        `seconds`. It is not reported before you return it. To answer instead of the job, return
-        `run.succeed(value)` and do not call `proceed`. An exception that leaves this method fails
-        the job, like an exception of the job.
+        The ending has `state` ("succeeded", "retried", "cancelled" or "failed"), `result`,
+        `exception` and `seconds`. It is not reported before you return it. To answer instead of the
+        job, return `run.succeed(value)` and do not call `proceed`. An exception that leaves this
+        method fails the job, like an exception of the job.
         """
         return proceed()
 

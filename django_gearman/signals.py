@@ -21,7 +21,7 @@ job_retried = Signal()
 job_failed = Signal()
 #: A worker has finished a job. Arguments: context (JobContext), outcome (WorkComplete or WorkFail),
 #: exception (what the job raised, also a RetryJob, or None), seconds (float), state ("succeeded",
-#: "retried" or "failed").
+#: "retried", "cancelled" or "failed").
 job_finished = Signal()
 #: A worker is about to request its first job, or will request no more. Arguments: worker
 #: (GearmanWorker); the sender is its class.

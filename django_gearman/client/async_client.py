@@ -10,6 +10,7 @@ from .. import environment
 from ..backends import get_backend, use_backend
 from ..exceptions import BackendError
 from ..jobs.definition import JobDefinition, R_co
+from ..jobs.keeping import CancelAnswer, cancel
 from ..jobs.options import PriorityName
 from ..serializers import Call
 from ..utils.clock import monotonic
@@ -173,6 +174,10 @@ class AsyncMethods(HasOptions):
         """Do what `get_result` does, in a thread, as the result is in a database."""
         get = partial(keeper_for(job_id, timeout).result, job_id, timeout)
         return await wait_in_thread(f"job {job_id}", get, timeout)
+
+    async def acancel(self, job_id: str) -> CancelAnswer:
+        """Do what `cancel` does, in a thread, as the records are in a database."""
+        return await wait_in_thread(f"job {job_id}", partial(cancel, job_id), None)
 
 
 def _job_status(servers: Servers, handle: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from ..backends import parse_servers, use_backend
 from ..exceptions import BackendError
 from ..jobs.definition import JobDefinition, R_co
+from ..jobs.keeping import CancelAnswer, cancel
 from ..jobs.options import DEFAULT, PRIORITY_HIGH, PriorityName
 from ..serializers import Call
 from ..utils.text import quoted
@@ -223,6 +224,16 @@ class GearmanClient(AsyncMethods):
         the results of jobs that are declared with `store_result=True`.
         """
         return keeper_for(job_id, timeout).result(job_id, timeout)
+
+    def cancel(self, job_id: str) -> CancelAnswer:
+        """
+        Cancel a job, which any process may have submitted, by its id; return its state before.
+
+        A job that waits will not run. JobCancelled is raised in a job that runs. This is for recorded
+        jobs: those with `store_result=True`, tasks of `django.tasks`, or all with GEARMAN_STORE_ALL.
+        Raises NotSetUp without the app `django_gearman.contrib.store`.
+        """
+        return cancel(job_id)
 
     def prepare(
         self,

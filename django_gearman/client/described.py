@@ -13,6 +13,7 @@ from ..backends.base import JobSpec, JobStatus
 from ..exceptions import BackendError, GearmanError
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import without_reserved
+from ..jobs.keeping import CancelAnswer, cancel
 from ..jobs.options import Options
 from ..serializers import Call
 
@@ -160,6 +161,12 @@ class Described:
     @property
     def unique(self) -> str:
         return self.spec.unique
+
+    def cancel(self) -> CancelAnswer:
+        """Cancel the job; see `GearmanClient.cancel`. Raises ValueError if its id is not known."""
+        if not self.id:
+            raise ValueError(f"{self!r} cannot be cancelled: only its handle is known, not its id")
+        return cancel(self.id)
 
     # Created at the first use: a deque takes half a kilobyte.
 

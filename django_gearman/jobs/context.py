@@ -9,11 +9,14 @@ from typing import Any, Protocol
 from ..backends.base import WorkerSession
 from ..protocol.messages import AssignedJob, Update, WorkData, WorkStatus, WorkWarning
 from ..serializers import Serializer, check_bytes
+from ..utils.clock import monotonic
 from ..utils.text import printable, quoted
+from . import keeping
 from .definition import JobDefinition
 from .identity import Identity, identity_of
 
 _MAX_PROGRESS = 2**32 - 1  # the limit of gearmand
+_LOOK_SECONDS = 0.5  # between two looks at the store
 
 
 class JobContext:
@@ -50,6 +53,21 @@ class JobContext:
         self._assigned = assigned
         self._session = session
         self._serializer = serializer
+        self._is_cancelled = False
+        self._look_at = 0.0
+
+    @property
+    def is_cancelled(self) -> bool:
+        """
+        True if somebody has cancelled this job; a long loop may ask, and end.
+
+        It looks into the database at most twice a second. Without the app
+        `django_gearman.contrib.store`, and for a job without a record, it is False.
+        """
+        if keeping.keeper is not None and not self._is_cancelled and monotonic() >= self._look_at:
+            self._is_cancelled = keeping.keeper.is_cancelled(self.id)
+            self._look_at = monotonic() + _LOOK_SECONDS
+        return self._is_cancelled
 
     def set_status(self, numerator: int, denominator: int) -> None:
         """Report progress, numerator of denominator. Both are whole numbers from 0 to 2**32 - 1."""

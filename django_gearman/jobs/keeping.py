@@ -6,6 +6,7 @@ An app installs its own when Django starts. Without one, nothing is stored, and 
 
 from __future__ import annotations
 
+import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,12 +16,29 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from .. import conf
+from ..exceptions import NotSetUp
+from ..utils.text import quoted
 from .definition import JobDefinition
 
 #: What to do if results are asked for without a keeper.
 NOT_INSTALLED = "add 'django_gearman.contrib.store' to INSTALLED_APPS, and run manage.py migrate"
 
 Send = Callable[[list[Any]], None]
+
+
+class CancelAnswer(enum.StrEnum):
+    """The answer to a request to cancel a job: the state of the job at that moment."""
+
+    #: It waited for its time, or for its next attempt. It will not run.
+    DELAYED = "delayed"
+    #: It was queued. It will not run.
+    QUEUED = "queued"
+    #: It runs, and is asked to end: JobCancelled is raised in it, if it still runs then.
+    RUNNING = "running"
+    #: It had ended, or was cancelled before. Nothing has changed.
+    FINISHED = "finished"
+    #: There is no record of such a job. Nothing has changed.
+    UNKNOWN = "unknown"
 
 
 class Keeper(ABC):
@@ -71,6 +89,14 @@ class Keeper(ABC):
     def result(self, job_id: str, timeout: float | None) -> Any:
         """Wait up to `timeout` seconds for the result of a job, and return it, or raise its error."""
 
+    @abstractmethod
+    def cancel(self, job_id: str) -> CancelAnswer:
+        """Cancel a job by its id. Errors of the database reach the caller."""
+
+    @abstractmethod
+    def is_cancelled(self, job_id: str) -> bool:
+        """Return True if somebody has cancelled the running job with this id."""
+
 
 #: The installed keeper.
 keeper: Keeper | None = None
@@ -83,6 +109,15 @@ def install_keeper(new: Keeper | None) -> None:
     global keeper
     keeper = new
     _read_settings("GEARMAN_STORE_ALL")
+
+
+def cancel(job_id: object) -> CancelAnswer:
+    """Cancel a job by its id; raise NotSetUp without a keeper."""
+    if not isinstance(job_id, str) or not job_id:
+        raise TypeError(f"a job's id is a string, JobRequest.id, not {quoted(job_id)}")
+    if keeper is None:
+        raise NotSetUp(f"job {job_id} cannot be cancelled: {NOT_INSTALLED}")
+    return keeper.cancel(job_id)
 
 
 def is_recorded(job: JobDefinition[Any] | None) -> bool:

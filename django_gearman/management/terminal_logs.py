@@ -13,8 +13,19 @@ from ..utils.text import kind_of, printable, str_of
 from .tables import keep_end, width_of
 
 _MOST_NAME = 30  # characters of a job's name
-_STATES = {"started": "started", "succeeded": "done", "retried": "RETRY", "failed": "FAILED"}
-_STYLES = {"succeeded": "SUCCESS", "retried": "WARNING", "failed": "ERROR"}
+_STATES = {
+    "started": "started",
+    "succeeded": "done",
+    "retried": "RETRY",
+    "cancelled": "CANCEL",
+    "failed": "FAILED",
+}
+_STYLES = {
+    "succeeded": "SUCCESS",
+    "retried": "WARNING",
+    "cancelled": "WARNING",
+    "failed": "ERROR",
+}
 
 _process = ""  # the worker process that this is, for its records
 

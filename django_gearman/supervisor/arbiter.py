@@ -299,6 +299,8 @@ class Supervisor:
         how = how_ended(code)
         if code == -signal.SIGKILL and process.is_overdue(running):
             how = "was killed: its time limit was over"
+            if any(cell.request for cell in running):
+                how = "was killed: it was to be cancelled, and did not end in time"
         if code and not process.is_killed:
             reason = reason_of_death(code, process.scoreboard, process.is_overdue(running))
             self.account.deaths[reason] += 1

@@ -5,12 +5,17 @@ from __future__ import annotations
 import enum
 import math
 import mmap
+import signal
 import struct
 import time
 from typing import NamedTuple
 
 #: Longest description of a task, in bytes.
 MAX_TASK = 1 << 18
+#: Makes a process look at the requests to cancel. It does nothing in one that does not expect it.
+CANCEL_SIGNAL = signal.SIGURG
+#: Seconds from a request to cancel a task until it is overdue.
+CANCEL_SECONDS = 5.0
 #: Longest name of a task to cancel, in bytes.
 MAX_NAME = 132
 #: Bytes before the record of a cell, for what the first layout did not have.
@@ -66,10 +71,9 @@ class Cell:
     """
     The state of one task of a process, in the memory of its scoreboard.
 
-    The parent, or another process that has the scoreboard, may ask to cancel the task: it writes the
-    task's name with `ask_to_cancel`, and signals the process. The process compares the name in
-    `cancel` with its current task, because that may have ended meanwhile. A request stays there until
-    the next one, so it must be compared each time.
+    The parent, or another process that has the scoreboard, may ask to cancel the task: it calls `ask`,
+    and sends CANCEL_SIGNAL to the process. A request stays there until the next one. It names its task
+    by the time at which that began, because the task may have ended meanwhile.
     """
 
     def __init__(self, memory: mmap.mmap, place: int) -> None:
@@ -133,9 +137,12 @@ class Cell:
     @property
     def overdue_at(self) -> float:
         """The monotonic time at which the current task is overdue; infinity for never."""
-        if self.phase is Phase.IDLE:
+        phase = self.phase
+        if phase is Phase.IDLE:
             return math.inf
         found: float = _float.unpack_from(self._memory, self._deadline_at)[0]
+        if phase is Phase.RUNNING and (request := self.request) is not None:
+            return min(found, request[1] + CANCEL_SECONDS)
         return found
 
     @property
@@ -171,6 +178,22 @@ class Cell:
         _length.pack_into(memory, place, len(encoded))
         memory[place + 4 : place + 4 + len(encoded)] = encoded
         _float.pack_into(memory, self._at + _CANCEL_AT, time.monotonic())
+
+    def ask(self, began: float, name: str) -> None:
+        """Ask to cancel the task that began at this monotonic time; `name` is for the process."""
+        self.ask_to_cancel(f"{began!r} {name}")
+
+    @property
+    def request(self) -> tuple[str, float] | None:
+        """
+        The name in the request to cancel the current task, and the monotonic time of the request.
+
+        It is None without one, and if the task of the request has ended.
+        """
+        if self._at < EXTRA or (found := self.cancel) is None:  # an older release knows no requests
+            return None
+        began, _, name = found[0].partition(" ")
+        return (name, found[1]) if began == repr(self.began_at) else None
 
     @property
     def cancel(self) -> tuple[str, float] | None:

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeAlias
@@ -30,6 +30,7 @@ ASK = b"?"
 # and while it reports the outcome of its task.
 _SECONDS = {Phase.IDLE: 5.0, Phase.REPORTING: 10.0}
 _MOST_BYTES = 300
+_STOP_SECONDS = 0.1  # for the kernel to stop a process
 
 Run: TypeAlias = Callable[[], object]
 Stop: TypeAlias = Callable[[], object]
@@ -129,6 +130,8 @@ class Process:
         running = board.running()
         overdue = [cell for cell in running if cell.overdue_at <= now]
         if board.leave_by <= now or len(overdue) == len(running):
+            if board.leave_by > now and not self._stands_still(overdue):
+                return []
             self.overdue = frozenset(cell.began_at for cell in overdue)
             self.send(signal.SIGKILL)
             return []
@@ -136,6 +139,29 @@ class Process:
             return []
         self.stop()
         return [cell.task for cell in overdue]
+
+    def _stands_still(self, overdue: Sequence[Cell]) -> bool:
+        """
+        Stop the process; let it go on and return False if one of these tasks has just ended.
+
+        Otherwise it could be killed while it runs the next one.
+        """
+        began = [cell.began_at for cell in overdue]
+        if self.is_stopped:
+            return True
+        self.send(signal.SIGSTOP)
+        until = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(ChildProcessError):
+                if os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG) is not None:
+                    break
+            time.sleep(0.001)
+        now = time.monotonic()
+        is_same = began == [cell.began_at for cell in overdue]
+        if is_same and all(cell.overdue_at <= now for cell in overdue):
+            return True
+        self.send(signal.SIGCONT)
+        return False
 
     def is_overdue(self, cells: Iterable[Cell]) -> bool:
         """Return True if a task of these cells is overdue; an exit has a deadline of its own."""

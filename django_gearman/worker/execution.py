@@ -24,6 +24,7 @@ from ..backends.base import (
 from ..exceptions import (
     BackendError,
     ConnectionLost,
+    JobCancelled,
     ProtocolError,
     SerializationError,
     ServerError,
@@ -212,6 +213,8 @@ class Run(RunAttributes):
     def _delay_after(self, error: BaseException, died: bool) -> float | None:
         """Return the delay until the job runs again, in seconds; None if it does not."""
         policy, attempt, kind = self.job.retry_policy, self.call.attempt, type(error)
+        if issubclass(kind, JobCancelled):
+            return None
         if issubclass(kind, RetryJob):  # not by isinstance, which calls code of the exception
             asked: float | None = error.delay  # type: ignore[attr-defined]
             if policy.retries is None:

@@ -17,6 +17,7 @@ from django.core.signals import setting_changed
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
 from . import loop
+from .cancelling import invoke
 from .forks import end_if_forked
 from .timelimit import limited, within
 from .transactions import end_blocks, open_blocks
@@ -89,7 +90,7 @@ def call(
         if is_async:
             result = loop.run(names, within, seconds, func, args, kwargs)
         elif seconds is None:
-            result = func(*args, **kwargs)
+            result = invoke(func, args, kwargs)
         else:
             result = limited(seconds, func, args, kwargs)
         # Otherwise it may come from a coroutine function that a plain one wraps.

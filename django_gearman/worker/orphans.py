@@ -104,10 +104,10 @@ def _end(
         # Report the end before reading the workload: reading it may be what kills the processes.
         error = error_of(job, death)
         kept = assigned if has_workload else assigned._replace(workload=b"")
-        report_unread(kept, session, job, error, dump_error(error, with_traceback=False))
-        _count(job, "failed", death)
+        reason = dump_error(error, with_traceback=False)
+        ending = report_unread(kept, session, job, error, reason) or Ending(WorkFail(), error)
+        _count(job, ending.state, death)
         session.close()
-        ending = Ending(WorkFail(), error)
         submit = get_backend().submit
         unread = Run(declared, assigned._replace(workload=b""), session, submit)
         unread.identity = identity_of(assigned, 1, None)

@@ -19,6 +19,7 @@ from .. import conf
 from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
 from ..supervisor import Ended, Lease, Notice, Reported, Scoreboard, Stage, send_socket, wake_parent
 from ..utils.records import get_logger, log
+from .cancelling import Cancelling
 from .forks import WorkerForks
 from .observer import WorkerObserver
 from .pausing import PausedQueues
@@ -36,7 +37,12 @@ REPORT_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 #: The states of `Ending`, for the supervisor.
-ENDED = {"succeeded": Ended.DONE, "failed": Ended.FAILED, "retried": Ended.RETRIED}
+ENDED = {
+    "succeeded": Ended.DONE,
+    "cancelled": Ended.DONE,  # as somebody has asked
+    "failed": Ended.FAILED,
+    "retried": Ended.RETRIED,
+}
 
 # The share by which limits are lowered at random, so that processes do not all exit together.
 _SPLAY = 0.1
@@ -229,6 +235,7 @@ def prepare_worker(
 
     def run() -> None:
         WorkerForks(channel.close, scoreboard.close).install()
+        Cancelling(scoreboard).install()
         worker.work(burst=burst, observer=supervised)
         if burst and scoreboard.stage is not Stage.LEAVING:
             scoreboard.done()

@@ -90,7 +90,7 @@ def tell_finished(run: RunAttributes, ending: Ending) -> None:
 
 
 def tell_failed(run: RunAttributes, ending: Ending) -> None:
-    """Log, and signal, that the job has failed, or that it runs again."""
+    """Log, and signal, that the job has failed or was cancelled, or that it runs again."""
     log_failed(run, ending)
     signal_failed(run, ending)
 
@@ -99,6 +99,8 @@ def log_failed(run: RunAttributes, ending: Ending) -> None:
     error = ending.exception
     if error is not None and ending.handle:
         _log_retry(run, error, round(ending.delay, 3))
+    elif ending.state == "cancelled":
+        _log(run, logging.WARNING, "cancelled", "job %s (%s) was cancelled: %s", error)
     else:
         message = "job %s (%s) failed in attempt %d, with arguments of digest %s: %r"
         about = run.call.attempt, run.digest, error
@@ -111,7 +113,7 @@ def signal_failed(run: RunAttributes, ending: Ending) -> None:
     if ending.handle:
         about = {"handle": ending.handle, "delay": ending.delay, "exception": ending.exception}
         send(job_retried, run.job, context=run.job_context, **about)
-    else:
+    elif ending.state != "cancelled":
         send(job_failed, run.job, context=run.job_context, exception=ending.exception)
 
 
@@ -120,7 +122,10 @@ def tell_answered(run: RunAttributes, ending: Ending) -> None:
     if counting.counter is not None:  # its first run was not counted, or the server was restarted
         counting.counter.ended_unseen(run.job, ending.state)
     message = "job %s (%s) had ended before, and is not run again: its record says %s"
-    _log(run, logging.WARNING, ending.state, message, ending.state)
+    level = (
+        logging.INFO if ending.state == "cancelled" else logging.WARNING
+    )  # as somebody has asked
+    _log(run, level, ending.state, message, ending.state)
 
 
 def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
@@ -165,14 +170,18 @@ def report_unread(
     job: JobDefinition | None,
     error: Exception,
     reason: bytes,
-) -> None:
-    """Report the failure of a job whose workload is not read; or its ending, if it has a record."""
+) -> Ending | None:
+    """
+    Report the failure of a job whose workload is not read; or its ending from its record, and return
+    that.
+    """
     keeper = keeping.keeper
     known: Ending | None = None if keeper is None else keeper.keep_unread(job, assigned, error)
     if known is not None and known.exception is None:
         session.send(assigned, known.outcome)
     else:
         report_failure(assigned, session, reason if known is None else known.reason)
+    return known
 
 
 def report_failure(assigned: AssignedJob, session: WorkerSession, reason: bytes) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..backends.base import AssignedJob, JobSpec, Outcome, WorkerSession
-from ..exceptions import ConnectionLost
+from ..exceptions import ConnectionLost, JobCancelled
 from ..jobs.context import JobContext
 from ..jobs.definition import JobDefinition
 from ..jobs.identity import Identity, identity_of
@@ -34,6 +34,11 @@ class RunAttributes(ABC):
     _serializer: Serializer
     #: The time at which it began, in seconds since the epoch, if jobs are counted.
     began_at = 0.0
+    #: Interrupts the job if it does not run in the main thread; None if it does.
+    interrupt: Callable[[], object] | None = None
+    #: JobCancelled was raised in it.
+    was_interrupted = False
+    has_cancelled_query = False
     _checked: Call
     _came_with: tuple[int, Mapping[str, Any]] = 1, Call().context  # the attempt, and the context
     _identity: Identity | None = None
@@ -125,7 +130,9 @@ class Ending:
 
     @property
     def state(self) -> str:
-        """The state: "succeeded", "retried" (a next attempt follows) or "failed"."""
+        """The state: "succeeded", "retried" (a next attempt follows), "cancelled" or "failed"."""
         if self.exception is None:
             return "succeeded"
+        if issubclass(type(self.exception), JobCancelled):
+            return "cancelled"
         return "failed" if self.again is None else "retried"

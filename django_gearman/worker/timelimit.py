@@ -22,6 +22,7 @@ from django.dispatch import Signal
 from ..exceptions import JobTimeLimitExceeded
 from ..utils.clock import monotonic
 from ..utils.interrupts import Place, brief, cancel_query, opens, place_of
+from .cancelling import cancellable, invoke
 from .forks import end_if_forked
 
 _PATIENCE_SECONDS = 2.0  # the longest delay for code that should end soon
@@ -127,7 +128,7 @@ def limited(
     before = signal.signal(signal.SIGALRM, limit.strike)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        return _call(func, args, kwargs)
+        return invoke(func, args, kwargs)
     except BaseException as error:
         limit.disarm()
         if limit.has_caused(error):
@@ -136,10 +137,6 @@ def limited(
     finally:
         limit.disarm()
         signal.signal(signal.SIGALRM, before)
-
-
-def _call(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    return func(*args, **kwargs)
 
 
 _OWN = {limited.__code__, _Limit.disarm.__code__}
@@ -151,13 +148,18 @@ async def within(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> Any:
-    """Await a coroutine function; raise JobTimeLimitExceeded in it after the limit."""
+    """
+    Await a coroutine function; raise JobTimeLimitExceeded in it after the limit.
+
+    If the job is cancelled, its task is, and that ends in JobCancelled.
+    """
     limit = asyncio.timeout(seconds)
     process = os.getpid()
     try:
         async with limit:
             try:
-                result = await func(*args, **kwargs)
+                with cancellable():
+                    result = await func(*args, **kwargs)
             except BaseException as error:
                 end_if_forked(process, error)
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -9,8 +10,9 @@ from typing import Any
 
 from django.db import connection, models, transaction
 
-from django_gearman import JobContext, RetryJob, current_job, gearman_job
+from django_gearman import GearmanClient, JobContext, RetryJob, current_job, gearman_job
 from django_gearman.contrib.store.models import JobRecord
+from django_gearman.exceptions import JobCancelled
 from django_gearman.jobs import keeping
 from tests.contrib.otel import work as traced  # noqa: F401 - their jobs are loaded with these
 from tests.contrib.sentry import work as reported  # noqa: F401
@@ -206,3 +208,100 @@ def raises_what_has_no_text() -> None:
 @gearman_job(serializer="pickle")
 def fails_pickled(value: Any) -> None:
     raise ValueError("no")
+
+
+@gearman_job(store_result=True, retries=3, backoff=10)
+def fails_later(value: Any) -> None:
+    RAN.append(value)
+    raise OSError("not yet")
+
+
+@gearman_job(store_result=True, retries=3, backoff=0)
+def cancels_itself(how: str) -> list[Any]:
+    """Be cancelled by another program, and end in one of several ways."""
+    job = current_job()
+    assert job is not None
+    RAN.append(how)
+    seen: list[Any] = [job.is_cancelled]
+    answer = GearmanClient().cancel(job.id)
+    while not job.is_cancelled:
+        time.sleep(0.01)
+    if how == "fails":
+        raise OSError("cut off")
+    if how == "raises":
+        raise JobCancelled("as asked")
+    if how == "runs again":
+        raise RetryJob(0)
+    return [answer.value, *seen, job.is_cancelled]
+
+
+@gearman_job(store_result=True, retries=3, backoff=0)
+def gives_up() -> None:
+    RAN.append("gives up")
+    raise JobCancelled("not today")
+
+
+@gearman_job(retries=3, backoff=0)
+def gives_up_unrecorded() -> None:
+    raise JobCancelled("not today")
+
+
+@gearman_job("trail", store_result=True)
+def cancels_slowly(name: str, seconds: float) -> str:
+    write(f"begin {name}")
+    try:
+        time.sleep(seconds)
+    except BaseException as error:
+        write(f"{type(error).__name__} {name}")
+        raise
+    write(f"end {name}")
+    return name
+
+
+@gearman_job("trail", store_result=True)
+def cancels_stubborn(name: str) -> None:
+    """Catch every interrupt, for ever."""
+    write(f"begin {name}")
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException as error:
+            write(f"{type(error).__name__} {name}")
+
+
+@gearman_job("trail", store_result=True)
+async def cancels_async(name: str, seconds: float) -> str:
+    write(f"begin {name}")
+    try:
+        await asyncio.sleep(seconds)
+    except BaseException as error:
+        write(f"{type(error).__name__} {name}")
+        raise
+    return name
+
+
+@gearman_job("trail", store_result=True, retries=3)
+def takes_up_to(milliseconds: int) -> int:
+    """Work for a moment, and leave a line about the begin and the end."""
+    job = current_job()
+    assert job is not None
+    write(f"begin {job.id}")
+    try:
+        time.sleep(milliseconds / 1000)
+    except JobCancelled:
+        write(f"cut {job.id}")
+        raise
+    write(f"end {job.id}")
+    return milliseconds
+
+
+@gearman_job("trail", store_result=True)
+def counts_for_ever(name: str) -> None:
+    """Catch each Exception, as careless jobs do, and be busy."""
+    write(f"begin {name}")
+    while True:
+        try:
+            sum(range(1000))
+            raise ValueError(name)
+        except Exception:
+            pass

@@ -238,6 +238,7 @@ def _claim(keys: list[str], alias: str) -> list[str]:
         run=F("run") + 1,
         finished_at=None,
         run_after=None,
+        cancelled_at=None,
         expires_at=expiry(ttl),
     )
     return [*rows.filter(handle=mark).order_by("pk").values_list("pk", flat=True)]

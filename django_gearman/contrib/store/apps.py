@@ -20,9 +20,9 @@ class StoreConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .control.pausing import make_service as make_pauses  # noqa: PLC0415
         from .control.pausing import read_pauses  # noqa: PLC0415
         from .control.service import make_service as make_control  # noqa: PLC0415
+        from .control.steering import make_service as make_steering  # noqa: PLC0415
         from .keeper import Store  # noqa: PLC0415 - the models are loaded now
         from .outbox.service import make_service  # noqa: PLC0415
         from .outbox.submitting import submit  # noqa: PLC0415
@@ -36,6 +36,6 @@ class StoreConfig(AppConfig):
         add_service("prune", make_prune_service)
         add_service("scheduler", make_scheduler)
         add_service("control", make_control)
-        add_service("pauses", make_pauses)
+        add_service("steering", make_steering)
         install_pauses(read_pauses)
         checks.register(check_schedules, "gearman")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from ...worker.execution import Run
@@ -19,12 +20,12 @@ from ...worker.runs import Ending
 from . import columns
 from .errors import worker_id
 from .models import JobRecord
-from .reading import FINISHED, Row, ending_of
+from .reading import FINISHED, Row, cancelled_ending, ending_of
 from .redaction import storable
 
 COLUMNS = (
     *("id", "name", "function", "status", "handle", "errors", "result"),
-    *("run", "attempts", "worker_ids", "started_at"),
+    *("run", "attempts", "worker_ids", "started_at", "cancelled_at"),
 )
 _TRIES = 20  # each time, another process was faster
 
@@ -65,6 +66,9 @@ def claim(run: Run, alias: str, *, creates: bool) -> Ending | None:
                 return None
         elif has_ended(run, row):
             return ending_of(row)
+        elif is_cancelled(row):  # while another worker ran it, which has died
+            if _change(row, alias, columns.of_cancelled()):
+                return cancelled_ending()
         else:
             begun = _begun(run, row)
             if _change(row, alias, {**begun, "status": JobRecord.Status.RUNNING}):
@@ -79,6 +83,8 @@ def write(run: Run, ending: Ending, alias: str) -> bool:
     held: Claim | None = run.record
     if held is not None and held.number:
         mine = JobRecord.objects.using(alias).filter(pk=run.identity.id, run=held.number)
+        if not _may_end_so(ending):
+            mine = mine.filter(cancelled_at=None)
         return bool(mine.update(**columns.of_ending(run, ending, held.errors)))
     for _ in range(_TRIES):
         row = _row(run.identity.id, alias)
@@ -86,7 +92,7 @@ def write(run: Run, ending: Ending, alias: str) -> bool:
             if _create(run, alias, columns.of_ending(run, ending, [])):
                 run.record = Claim(1)
                 return True
-        elif has_ended(run, row):
+        elif has_ended(run, row) or (is_cancelled(row) and not _may_end_so(ending)):
             return False
         else:
             ended = columns.of_ending(run, ending, row["errors"])
@@ -105,6 +111,29 @@ def has_ended(run: Run, row: Row) -> bool:
     The id of a job of another program may be made of its unique, which that program uses again.
     """
     return row["status"] in FINISHED and run.identity.enqueued_at is not None
+
+
+def cancel_run(run: Run, alias: str) -> bool:
+    """
+    Let a run that has failed end as cancelled, if somebody has cancelled its job; return True then.
+    """
+    rows = JobRecord.objects.using(alias).filter(pk=run.identity.id, cancelled_at__isnull=False)
+    rows = rows.filter(status=JobRecord.Status.RUNNING)
+    held: Claim | None = run.record
+    if held is not None and held.number:
+        rows = rows.filter(run=held.number)
+    return bool(rows.update(**columns.of_cancelled(), run=F("run") + 1))
+
+
+def _may_end_so(ending: Ending) -> bool:
+    """Return True if a cancelled job may end like this."""
+    return ending.state in ("succeeded", "cancelled")
+
+
+def is_cancelled(row: Row) -> bool:
+    """Return True if somebody has cancelled the job of this record while it ran."""
+    is_running = row["status"] == JobRecord.Status.RUNNING
+    return is_running and row["cancelled_at"] is not None
 
 
 def _is_running(run: Run, row: Row) -> bool:

@@ -136,6 +136,8 @@ def of_failure(run: Run, ending: Ending, errors: list[dict[str, Any]]) -> dict[s
     secrets = [*redacted_call(run.job, run.call)[1], *secrets_in(run.call.context)]
     is_final = ending.again is None
     columns: dict[str, Any] = {}
+    if ending.state == "cancelled":
+        return of_cancelled()
     if is_final or not issubclass(type(error), RetryJob):
         entry = entry_of(error, attempt_of(run), secrets, ending.seconds or None)
         columns["errors"] = [*errors, entry][-MAX_ERRORS:]
@@ -150,6 +152,16 @@ def of_failure(run: Run, ending: Ending, errors: list[dict[str, Any]]) -> dict[s
         columns["run_after"] = expiry(ending.delay)
         columns["expires_at"] = _unfinished(ending.delay)
     return columns
+
+
+def of_cancelled() -> dict[str, Any]:
+    """Return the columns of a job that ends because somebody has cancelled it."""
+    return {
+        "status": Status.CANCELLED,
+        "finished_at": timezone.now(),
+        "run_after": None,
+        "expires_at": expiry(conf.failure_ttl()),
+    }
 
 
 def of_unread(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from django.db import IntegrityError, connections
 from ...client.request import JobRequest
 from ...exceptions import BackendError, SerializationError, ServerUnavailable, SubmitUncertain
 from ...jobs.definition import JobDefinition
-from ...jobs.keeping import Keeper, Send, is_recorded
+from ...jobs.keeping import CancelAnswer, Keeper, Send, is_recorded
 from ...jobs.registry import registry
 from ...protocol.messages import AssignedJob
 from ...protocol.names import own_handle
@@ -20,7 +21,7 @@ from ...signals import submit_failed
 from ...utils.records import log
 from ...worker.execution import Run
 from ...worker.runs import Ending
-from . import claims, columns, reading, unread
+from . import cancelling, claims, columns, reading, unread
 from .models import JobRecord
 from .writing import database, logger, safely
 
@@ -113,21 +114,28 @@ class Store(Keeper):
     def ending_of(self, run: Run) -> Ending | None:
         def read(alias: str) -> Ending | None:
             row = reading.find(run.identity.id)
-            return reading.ending_of(row) if row and claims.has_ended(run, row) else None
+            if row and claims.has_ended(run, row):
+                return reading.ending_of(row)
+            return reading.cancelled_ending() if row and claims.cancel_run(run, alias) else None
 
         return safely(read, f"the end of {_name(run)}")[1]
 
     def keep(self, run: Run, ending: Ending) -> Ending:
         held: claims.Claim | None = run.record
-        if ending.exception is None:
+        if ending.state in ("succeeded", "cancelled"):
             if held is None and not is_recorded(run.job):
                 return ending
-            ending = _check_size(run, ending)
+            if ending.exception is None:
+                ending = _check_size(run, ending)
         written, is_mine = safely(
             partial(claims.write, run, ending),
             f"the end of {_name(run)}",
             is_quiet=held is not None and held.is_broken,
         )
+        if written and not is_mine and ending.state in ("failed", "retried"):
+            was_cancelled = safely(partial(claims.cancel_run, run), f"the end of {_name(run)}")[1]
+            if was_cancelled:
+                return replace(reading.cancelled_ending(), seconds=ending.seconds)
         if written and not is_mine:
             message = "job %s (%s) had a newer run, or had ended: this run's %s end is not recorded"
             names = run.job.name, run.assigned.handle, ending.state
@@ -154,6 +162,14 @@ class Store(Keeper):
 
     def result(self, job_id: str, timeout: float | None) -> Any:
         return reading.result_of(job_id, timeout)
+
+    # Cancelling
+
+    def cancel(self, job_id: str) -> CancelAnswer:
+        return cancelling.cancel([job_id])[job_id]
+
+    def is_cancelled(self, job_id: str) -> bool:
+        return cancelling.is_cancelled(job_id)
 
 
 def _name(run: Run) -> str:

@@ -60,6 +60,8 @@ class JobRecord(models.Model):
     started_at = models.DateTimeField(null=True)
     last_attempted_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    #: The time at which somebody has cancelled the job.
+    cancelled_at = models.DateTimeField(null=True)
     #: The time from which the row may be deleted; None for a job that has not ended.
     expires_at = models.DateTimeField(null=True)
 

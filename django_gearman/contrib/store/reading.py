@@ -7,11 +7,12 @@ from typing import Any
 
 from ... import conf, environment
 from ...client.request import JobRequest
-from ...exceptions import JobFailed, JobTimeout, ResultUnavailable
+from ...exceptions import JobCancelled, JobFailed, JobTimeout, ResultUnavailable
 from ...jobs.functions import name_functions
 from ...jobs.registry import registry
 from ...protocol.messages import WorkComplete, WorkFail
 from ...serializers import Serializer, get_serializer
+from ...serializers.failures import dump_error
 from ...utils.clock import monotonic
 from ...utils.text import quoted
 from ...utils.waiting import pause, seconds_until
@@ -43,8 +44,16 @@ def ending_of(row: Row) -> Ending:
     """Return the ending of a job that has ended, from its record."""
     if row["status"] == Status.SUCCESSFUL:
         return Ending(WorkComplete(bytes(row["result"] or b"")))
+    if row["status"] == Status.CANCELLED:
+        return cancelled_ending()
     error = failure_of(row["name"], row["handle"], row["status"], row["errors"])
     return Ending(WorkFail(), error, reason=reason_of(row["errors"]))
+
+
+def cancelled_ending() -> Ending:
+    """Return the ending of a job that somebody has cancelled."""
+    error = JobCancelled("somebody has cancelled the job")
+    return Ending(WorkFail(), error, reason=dump_error(error, with_traceback=False))
 
 
 def give(row: Row, request: JobRequest) -> None:

@@ -14,10 +14,10 @@ from ...jobs.identity import attempt_of_unique, id_of, identity_of
 from ...protocol.messages import AssignedJob
 from ...worker.runs import Ending
 from . import columns
-from .claims import COLUMNS, insert
+from .claims import COLUMNS, insert, is_cancelled
 from .errors import MAX_ERRORS, entry_of, fingerprint_of
 from .models import MAX_EXCEPTION, JobRecord
-from .reading import FINISHED, ending_of
+from .reading import FINISHED, cancelled_ending, ending_of
 
 
 def write(
@@ -36,6 +36,11 @@ def write(
             continue
         if row["status"] in FINISHED and identity.enqueued_at is not None:
             return ending_of(row)
+        if is_cancelled(row):
+            unchanged = JobRecord.objects.using(alias).filter(pk=row["id"], run=row["run"])
+            if unchanged.update(**columns.of_cancelled(), run=row["run"] + 1):
+                return cancelled_ending()
+            continue
         changed = {**values, "errors": [*row["errors"], *values["errors"]][-MAX_ERRORS:]}
         del changed["name"], changed["queue"]  # its submitter may know them better
         if changed["workload"] is None:

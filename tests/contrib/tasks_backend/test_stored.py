@@ -10,6 +10,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.db import transaction
 from django.utils import timezone
 
+from django_gearman import GearmanClient
 from django_gearman.contrib.store.models import JobRecord, OutboxJob
 from django_gearman.contrib.tasks_backend.compat import (
     TaskResultDoesNotExist,
@@ -216,3 +217,15 @@ def test_the_outbox_of_all_jobs_is_that_of_tasks_too(settings, tasks, ran):
         assert OutboxJob.objects.count() == 1
 
     assert tasks.run_all() == 1
+
+
+def test_a_task_is_cancelled_by_the_id_of_its_result(tasks, ran, gearman_worker):
+    result = work.add.enqueue(1)
+
+    assert GearmanClient().cancel(result.id) == "queued"
+
+    gearman_worker.run()
+    ended = stored(result)
+    assert (ran, ended.status, ended.is_finished) == ([], TaskResultStatus.FAILED, True)
+    with pytest.raises(ValueError, match="failed"):
+        print(ended.return_value)

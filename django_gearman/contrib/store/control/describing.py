@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import django
@@ -75,6 +75,15 @@ def _job(cell: Cell, functions: dict[str, JobDefinition], now: float) -> Running
     queue = "" if job is None else job.queue
     seconds = max(0.0, now - cell.began_at) if cell.began_at else 0.0  # of an older release
     return RunningJob(job_id, name, queue, assigned.function, assigned.handle, seconds)
+
+
+def identify(task: bytes, functions: Mapping[str, JobDefinition]) -> tuple[str, str]:
+    """Return the id and the handle of the job of a task; "" for one that is unknown."""
+    try:
+        assigned, has_workload = decode_task(task)
+    except ValueError:  # the process was writing the next one
+        return "", ""
+    return _identify(assigned, has_workload, functions.get(assigned.function))[0], assigned.handle
 
 
 def _identify(

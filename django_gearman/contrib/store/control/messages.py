@@ -38,7 +38,12 @@ _NAME = re.compile(re.escape(CONTROL) + r"(\S+:[0-9]{1,10})")
 
 def host_name() -> str:
     """Return the name of this host, as the names of functions have it."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:150] or "-"
+    return plain(socket.gethostname())
+
+
+def plain(host: str) -> str:
+    """Return the name of a host, as the names of functions have it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", host)[:150] or "-"
 
 
 def function_of(supervisor: str) -> str:

@@ -15,9 +15,7 @@ from collections.abc import Mapping
 from django.db import DatabaseError, InterfaceError, connections
 
 from .... import conf
-from ....backends import get_backend_class
 from ....jobs.registry import registry
-from ....supervisor import Attendant, Service
 from ....utils.records import get_logger, log
 from ....utils.text import quoted
 from ....worker import attendant as attending
@@ -29,8 +27,6 @@ from ..writing import database
 from .values import ControlError
 
 logger = get_logger("django_gearman.control")
-
-_SECONDS = 0.8  # between two looks; an idle worker looks at the notice every 1.1 s
 
 
 def paused() -> dict[str, PausedQueue]:
@@ -91,9 +87,9 @@ class Pauses:
 
     def __init__(self) -> None:
         self._known: set[str] | None = None
-        self._is_down = False
+        self.is_down = False  # the database
 
-    def turn(self, attendant: Attendant) -> None:
+    def look(self) -> None:
         """Announce the paused queues to the workers; without a database the last known ones hold."""
         notice = pausing.notice
         if notice is None:
@@ -102,14 +98,14 @@ class Pauses:
             found = paused()
         except (DatabaseError, InterfaceError, TableMissing) as error:
             connections[database()].close()
-            if not self._is_down:
+            if not self.is_down:
                 message = "cannot read which queues are paused, the last known pauses hold: %s"
                 log(logger, logging.WARNING, message, error)
-            self._is_down = True
+            self.is_down = True
             return
-        if self._is_down:
+        if self.is_down:
             log(logger, logging.INFO, "the paused queues can be read again")
-        self._is_down = False
+        self.is_down = False
         if self._known != set(found):
             pausing.announce(notice, found)
             self._tell(found)
@@ -125,8 +121,3 @@ class Pauses:
                 log(logger, logging.WARNING, message, queue, f" by {by}" if by else "", queue)
             elif queue in before and queue not in found:
                 log(logger, logging.WARNING, "queue %s is no longer paused", queue)
-
-
-def make_service() -> Service | None:
-    """Return the service of the attendant; None if jobs never leave this process."""
-    return None if get_backend_class().local else Service("pauses", Pauses().turn, _SECONDS)

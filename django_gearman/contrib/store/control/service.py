@@ -18,6 +18,7 @@ from ....supervisor import Attendant, Service
 from ....utils.records import get_logger, log
 from . import messages
 from .describing import describe
+from .interrupting import interrupts
 from .stacks import stack_of
 from .values import ControlError, as_json
 
@@ -105,7 +106,16 @@ def _reload(attendant: Attendant, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-COMMANDS: dict[str, Command] = {"list": _list, "stack": _stack, "reload": _reload}
+def _cancel(attendant: Attendant, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"found": interrupts.begin(attendant, fields["jobs"])}
+
+
+COMMANDS: dict[str, Command] = {
+    "list": _list,
+    "stack": _stack,
+    "reload": _reload,
+    "cancel": _cancel,
+}
 
 
 def make_service() -> Service | None:

@@ -103,6 +103,7 @@ class Migration(migrations.Migration):
                 ("started_at", models.DateTimeField(null=True)),
                 ("last_attempted_at", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
+                ("cancelled_at", models.DateTimeField(null=True)),
                 ("expires_at", models.DateTimeField(null=True)),
             ],
             options={

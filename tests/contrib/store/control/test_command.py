@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 
@@ -11,6 +12,7 @@ from django.core.management.base import CommandError
 
 from django_gearman.contrib.store import control
 from django_gearman.testing.gearmand import free_port
+from tests.contrib import gearman_jobs as jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -71,10 +73,27 @@ def test_without_a_worker_the_list_says_so(settings, production, gearmand):
     assert run("reload", "--all", "--timeout", "20").startswith("No gearman_worker is connected")
 
 
+@pytest.mark.gearman("memory")
+def test_jobs_are_cancelled(gearman_client):
+    waits = jobs.double.do_background(1).id
+    later = jobs.double.using(run_after=datetime.timedelta(hours=1)).do_background(1).id
+
+    assert run("cancel", waits, later).splitlines() == [
+        f"{waits}: cancelled; it was queued",
+        f"{later}: cancelled; it waited for its time",
+    ]
+    assert json.loads(run("cancel", waits, "--json")) == {waits: "finished"}
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="There is no record of job nope"):
+        call_command("gearman_control", "cancel", "nope", waits, stdout=out)
+    assert out.getvalue() == f"nope: unknown\n{waits}: it had ended before\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["pause"], "pause needs the name of a queue"),
+        (["cancel"], "cancel needs the id of a job"),
         (["resume"], "resume needs the name of a queue"),
         (["pause", "*"], "is not a queue name"),
         (["pause", ""], "is not a queue name"),

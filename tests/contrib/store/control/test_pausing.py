@@ -95,14 +95,14 @@ def test_any_name_of_who_pauses_is_kept_as_far_as_it_fits(by):
 def test_the_attendant_announces_changes_and_logs_those_of_its_queues(notice, caplog):
     caplog.set_level(logging.INFO)
     looks = pausing.Pauses()
-    looks.turn(None)
+    looks.look()
     assert names(notice) == []
 
     pause("mail", "ann")
     pause("slow", "ann")
     caplog.clear()
-    looks.turn(None)
-    looks.turn(None)
+    looks.look()
+    looks.look()
     assert names(notice) == ["mail", "slow"]
     [message] = [record.getMessage() for record in caplog.records]
     assert message == (
@@ -111,7 +111,7 @@ def test_the_attendant_announces_changes_and_logs_those_of_its_queues(notice, ca
 
     resume("mail")
     caplog.clear()
-    looks.turn(None)
+    looks.look()
     assert names(notice) == ["slow"]
     assert [each.getMessage() for each in caplog.records] == ["queue mail is no longer paused"]
 
@@ -121,7 +121,7 @@ def test_without_a_database_the_last_known_state_holds_and_that_is_logged_once(
 ):
     looks = pausing.Pauses()
     pause("mail")
-    looks.turn(None)
+    looks.look()
 
     def fail():
         raise OperationalError("server closed the connection")
@@ -129,12 +129,12 @@ def test_without_a_database_the_last_known_state_holds_and_that_is_logged_once(
     with monkeypatch.context() as down:
         down.setattr(pausing, "paused", fail)
         for _ in range(3):
-            looks.turn(None)
+            looks.look()
 
     assert names(notice) == ["mail"]
     assert caplog.text.count("the last known pauses hold: server closed the connection") == 1
     caplog.set_level(logging.INFO)
     resume("mail")
-    looks.turn(None)
+    looks.look()
     assert "can be read again" in caplog.text
     assert names(notice) == []

@@ -10,12 +10,14 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from .....exceptions import GearmanError
+from .....jobs.keeping import CancelAnswer
 from .....management.banner import duration
 from .....management.commands._arguments import positive_number
 from .....management.commands._output import OutputCommand, Trouble, shown_line
 from .....management.tables import Column, table
 from .....utils.text import printable_lines, str_of
 from ... import control
+from ...cancelling import cancel
 from ...control.values import as_json
 from ...models import PausedQueue
 
@@ -39,13 +41,20 @@ _PROCESSES = (
     Column("FOR", right=True),
     Column("ID", least=8),
 )
+_ANSWERS = {
+    CancelAnswer.DELAYED: "cancelled; it waited for its time",
+    CancelAnswer.QUEUED: "cancelled; it was queued",
+    CancelAnswer.RUNNING: "it runs, and is asked to end",
+    CancelAnswer.FINISHED: "it had ended before",
+    CancelAnswer.UNKNOWN: "unknown",
+}
 _PAUSED = Column("PAUSED QUEUE"), Column("SINCE"), Column("BY")
 
 
 class Command(OutputCommand):
     help = (
         "Show what each process of each gearman_worker runs, or where it is in its code; pause and "
-        "resume queues; make workers load their code again."
+        "resume queues; cancel jobs; make workers load their code again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -55,8 +64,8 @@ class Command(OutputCommand):
             nargs="*",
             metavar="NAME",
             help=(
-                "for stack: a process id; for pause and resume: queues; for reload: supervisors, as "
-                "the list names them"
+                "for stack: a process id; for pause and resume: queues; for cancel: ids of jobs; for "
+                "reload: supervisors, as the list names them"
             ),
         )
         parser.add_argument("--supervisor", metavar="HOST:PID", help="for stack: its supervisor")
@@ -156,6 +165,17 @@ class Command(OutputCommand):
             state = done if changed[name] else f"was {'not ' if done == 'resumed' else ''}paused"
             self.say(f"queue {name}: {state}")
 
+    def _cancel(self, options: dict[str, Any]) -> None:
+        ids = _named(options, "the id of a job")
+        answers = cancel(ids)
+        if options["json"]:
+            self._print_json(**answers)
+        else:
+            for job_id, answer in answers.items():
+                self.say(f"{job_id}: {_ANSWERS[answer]}")
+        if unknown := [each for each in ids if answers[each] is CancelAnswer.UNKNOWN]:
+            raise Trouble(f"There is no record of job {', '.join(unknown)}")
+
     def _reload(self, options: dict[str, Any]) -> None:
         if options["all"] == bool(options["names"]):
             raise CommandError("Say which: supervisors like app-1:4711, or --all.")
@@ -180,6 +200,7 @@ _ACTIONS: dict[str, Callable[[Command, dict[str, Any]], None]] = {
     "stack": Command._stack,
     "pause": Command._pause,
     "resume": Command._resume,
+    "cancel": Command._cancel,
     "reload": Command._reload,
 }
 

@@ -1,0 +1,100 @@
+"""
+Interrupts of jobs that somebody cancels while they run, in a worker process of a supervisor.
+
+The request is in the cell of the job's task, and a signal says so. The handler compares the request
+with the job that runs now. It raises JobCancelled in the job's function, once. If that would leave work
+half done, it does nothing, and the signal comes again some milliseconds later; see `interrupts`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ..exceptions import JobCancelled
+from ..jobs.context import running
+from ..supervisor import CANCEL_SIGNAL, Cell, Phase
+from ..utils.clock import monotonic
+from ..utils.interrupts import Place, cancel_query, place_of
+from .runs import RunAttributes
+
+#: The longest delay for code that should end soon, in seconds.
+PATIENCE_SECONDS = 2.0
+_MESSAGE = "somebody has cancelled the job (its process is killed 5 s later)"
+
+
+def invoke(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call a function of the project; an interrupt strikes while it runs, and not before or after."""
+    return func(*args, **kwargs)
+
+
+class Cancelling:
+    """The handler of requests to cancel the task in a cell, for a process with one task at a time."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def install(self) -> None:
+        """Handle the signal in this process, from its main thread."""
+        signal.signal(CANCEL_SIGNAL, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        run = running.get()
+        if not isinstance(run, RunAttributes) or run.was_interrupted or frame is None:
+            return
+        if self._cell.phase is not Phase.RUNNING or (request := self._cell.request) is None:
+            return
+        job_id, asked_at = request
+        if job_id == run.identity.id:
+            _interrupt(run, frame, asked_at)
+
+
+def _interrupt(run: RunAttributes, frame: FrameType, asked_at: float) -> None:
+    if run.interrupt is not None:
+        run.was_interrupted = True
+        run.interrupt()
+        return
+    if frame.f_code is invoke.__code__ or not _is_inside(frame):
+        return  # the function has just ended, or has not begun
+    place, _ = place_of(frame, invoke.__code__)
+    is_patient = monotonic() < asked_at + PATIENCE_SECONDS
+    if place is Place.ANYWHERE or (place is not Place.NEVER and not is_patient):
+        run.was_interrupted = True
+        raise JobCancelled(_MESSAGE)
+    if place is Place.IN_QUERY and not run.has_cancelled_query:
+        run.has_cancelled_query = cancel_query(frame)
+
+
+def _is_inside(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code is invoke.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Let this task be cancelled together with the job that it runs; that raises JobCancelled."""
+    run, task, loop = running.get(), asyncio.current_task(), asyncio.get_running_loop()
+    if not isinstance(run, RunAttributes) or task is None:
+        yield
+        return
+
+    def interrupt() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    before, run.interrupt = run.interrupt, interrupt
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if run.was_interrupted:
+            task.uncancel()
+            raise JobCancelled(_MESSAGE) from error
+        raise
+    finally:
+        run.interrupt = before
