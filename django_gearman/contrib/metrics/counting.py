@@ -13,6 +13,7 @@ from ...jobs.counting import JobCounter
 from ...jobs.identity import submission_time
 from ...jobs.registry import registry
 from ...utils.records import get_logger, log
+from ...utils.text import printable
 from .folding import Folded
 
 logger = get_logger("django_gearman.metrics")
@@ -60,7 +61,7 @@ class SubmissionCounter(JobCounter):
     def _submit(self, name: str, is_known: bool, number: int) -> None:
         count = self._submitted.get(name)
         if count is None:
-            label = self._names.label(name, is_known=is_known)
+            label = self._names.label(printable(name), is_known=is_known)
             count = self.submissions.labels(label).inc
             if label == name:
                 self._submitted[name] = count

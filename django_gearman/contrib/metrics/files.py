@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
@@ -11,9 +12,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
 from ...jobs.definition import JobDefinition
+from .strays import fold_strays
 
 #: The name of the metric of ended runs; a sample has "_total" behind it.
 JOBS = "gearman_jobs"
+
+_reading = threading.Lock()
 
 
 def file_metrics(
@@ -25,8 +29,10 @@ def file_metrics(
     `live` are the names of the files of live processes, None if they are unknown: live gauges of
     others do not count.
     """
-    files = [*_files(directory, live)]
-    merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    with _reading:
+        fold_strays(directory)
+        files = [*_files(directory, live)]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     metrics = {metric.name: metric for metric in merged}
     ended = metrics.setdefault(JOBS, Metric(JOBS, "Runs of jobs that have ended.", "counter"))
     ended.samples += _zeros(ended, jobs)

@@ -14,7 +14,9 @@ from ...jobs.functions import name_functions
 from ...jobs.registry import registry
 from ...management.asking import Counts, Server, ask_server
 from ...protocol.address import ServerAddress
+from ...protocol.names import CONTROL
 from ...utils.clock import monotonic
+from ...utils.text import printable
 from .folding import Folded
 from .patience import Look
 
@@ -76,7 +78,9 @@ def _folded(server: Server, names: Folded) -> dict[str, Counts]:
     known = _known()
     found: dict[str, Counts] = {}
     for function, counts in server.functions.items():
-        label = names.label(function, is_known=function in known)
+        if CONTROL in function:  # of a gearman_worker; its name has a host and a process
+            continue
+        label = names.label(printable(function), is_known=function in known)
         found.setdefault(label, Counts()).add(counts)
     return found
 

@@ -6,7 +6,8 @@ its files behind. Here they are named after the process's number among those of 
 next process with the number goes on with the file. So the number of files is that of the processes
 that live at the same time, however many have ended, and counters never fall.
 
-A process that a job forks is no process of the supervisor. Its files are named after its process id.
+A process that a job forks is no process of the supervisor. Its files are named after its process id
+(see `strays`).
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def _leave() -> None:
 
 def _metrics() -> Iterator[Any]:
     """Yield each metric of this process, and the children of those with labels."""
+    gc.unfreeze()  # the project may have frozen its modules; the supervisor freezes all anyway
     for each in gc.get_objects():
         if issubclass(type(each), _SHARED):  # isinstance would evaluate lazy objects of Django
             yield each

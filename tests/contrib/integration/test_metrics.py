@@ -181,6 +181,8 @@ def test_a_submission_a_failure_and_a_store_error_of_a_job_are_counted(project, 
 
     assert page.value("gearman_jobs_submitted_total", job=JOB) == 3
     assert page.value("gearman_jobs_total", job=JOB, queue="trail", outcome="success") == 3
+    assert page.value("observed_jobs_total") == 4, "one in a process that a job has forked"
+    assert all(QUICK_FILES.fullmatch(name) or "_strays" in name for name in files(values))
     assert page.value("gearman_store_errors_total") == 0
     assert page.value("gearman_outbox_rows") == 0
     kinds = {name: family.type for name, family in page.families().items()}

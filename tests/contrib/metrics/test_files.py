@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from collections.abc import Iterable
 
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
@@ -17,7 +20,8 @@ ENDED = "gearman_jobs_total"
 def write(path, kind: str, name: str, metric: str, value: float, **labels: str) -> None:
     """Write a value as a process with files of this name does."""
     values = MmapedDict(str(path / f"{kind}_{name}.db"))
-    key = mmap_key(metric.removesuffix("_total"), metric, [*labels], [*labels.values()], "help")
+    family = re.sub("_(total|bucket)$", "", metric)
+    key = mmap_key(family, metric, [*labels], [*labels.values()], "help")
     values.write_value(key, value, 0.0)
     values.close()
 
@@ -51,6 +55,27 @@ def test_a_file_that_is_being_made_is_passed_over(tmp_path):
     (tmp_path / "notes.txt").write_text("of somebody else")
 
     assert read(tmp_path) == {("mine_total",): 1}
+
+
+def test_counts_of_strays_that_have_ended_are_moved_to_one_file(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f"{ended.pid}", f"{os.getpid()}", "slot1"):
+        write(tmp_path, "counter", name, "mine_total", 2)
+        write(tmp_path, "gauge_all", name, "size", 5)
+    write(tmp_path, "histogram", f"{ended.pid}", "took_bucket", 3, le="1.0")
+
+    first = read(tmp_path)
+    again = read(tmp_path)
+
+    assert first["mine_total",] == again["mine_total",] == 6
+    assert first["took_bucket", "1.0"] == again["took_bucket", "1.0"] == 3
+    assert sum(key[0] == "size" for key in again) == 2, "a gauge of nobody says nothing"
+    here = os.getpid()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("counter_slot1.db", f"counter_{here}.db", "counter_strays.db"),
+        *("gauge_all_slot1.db", f"gauge_all_{here}.db", "histogram_strays.db"),
+    }
 
 
 def test_declared_jobs_have_zeros_before_their_first_run(tmp_path):

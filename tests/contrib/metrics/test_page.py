@@ -31,8 +31,9 @@ VIEWS = {"/hello": hello, "/broken": breaks, "/large": large}
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port(monkeypatch) -> Iterator[int]:
     """A page of these views, and its port."""
+    monkeypatch.setattr(page, "_LOOK_SECONDS", 0.01)
     listening = ListenAddress.parse("127.0.0.1:0").listen()
     over = threading.Event()
     served = Page(listening, VIEWS)

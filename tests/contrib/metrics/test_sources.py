@@ -11,6 +11,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from django_gearman.contrib.metrics import collector, sources
 from django_gearman.contrib.metrics.folding import MOST_UNKNOWN
@@ -97,6 +98,20 @@ def test_unknown_functions_above_a_number_are_one(use, no_store):
     assert found["gearman_queue_jobs", here, "other", "queued", "normal"] == 50
     assert found["gearman_queue_workers", here, "tests.contrib.double"] == 2
     assert again == found, "the same names at each scrape"
+
+
+def test_names_of_functions_are_anybodys_bytes_and_name_no_host(use, no_store):
+    lines = b'a"b\\c\t1\t0\t0\n\xff\t2\t0\t0\ndjango_gearman.control:here:77\t0\t0\t1\n.\n'
+    registry = CollectorRegistry()
+    with answering({b"status": lines, **VERSION}) as server:
+        use(server.address)
+        registry.register(collector())
+
+        text = generate_latest(registry).decode()
+
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    functions = [each.labels["function"] for each in families["gearman_queue_workers"].samples]
+    assert functions == ['a"b\\c', "\ufffd"]
 
 
 @pytest.mark.django_db
