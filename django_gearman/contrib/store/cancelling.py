@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ... import environment
@@ -61,6 +61,21 @@ def cancel(ids: Iterable[str]) -> dict[str, CancelAnswer]:
         else:
             interrupt()
     return answers
+
+
+def revive(rows: QuerySet[JobRecord]) -> str | None:
+    """
+    Let a cancelled job that is still on the job server run; return its id, or None if there is none.
+
+    A new submission with the same unique has been merged with it, and would be lost with it.
+    """
+    waiting = rows.filter(status=Status.CANCELLED, started_at=None)
+    row = waiting.values("id", "run").first()
+    if row is None:
+        return None
+    changed = {**columns.of_waiting(), "status": Status.READY, "cancelled_at": None}
+    same = waiting.filter(pk=row["id"], run=row["run"])
+    return row["id"] if same.update(**changed, run=F("run") + 1) else None
 
 
 def is_cancelled(job_id: str) -> bool:

@@ -65,6 +65,11 @@ def claim(run: Run, alias: str, *, creates: bool) -> Ending | None:
                 run.record = Claim(1, worker_ids=[worker_id()])
                 return None
         elif has_ended(run, row):
+            if row["status"] == JobRecord.Status.CANCELLED and row["handle"]:
+                # It is no longer on the job server, so no later job can merge with it.
+                JobRecord.objects.using(alias).filter(pk=row["id"], run=row["run"]).update(
+                    handle=""
+                )
             return ending_of(row)
         elif is_cancelled(row):  # while another worker ran it, which has died
             if _change(row, alias, columns.of_cancelled()):

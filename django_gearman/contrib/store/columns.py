@@ -164,6 +164,11 @@ def of_cancelled() -> dict[str, Any]:
     }
 
 
+def of_waiting() -> dict[str, Any]:
+    """Return the columns of a job that waits again."""
+    return {"finished_at": None, "expires_at": _unfinished(0.0)}
+
+
 def of_unread(
     job: JobDefinition | None, assigned: AssignedJob, error: BaseException, attempt: int
 ) -> dict[str, Any]:

@@ -198,13 +198,13 @@ def _merge(request: JobRequest, alias: str) -> None:
     rows = JobRecord.objects.using(alias)
     mine = rows.filter(pk=request.id, run=0, status=Status.READY)
     ending = "//" + own_handle(request.handle).decode(errors="replace")
-    other = rows.filter(
-        status__in=[Status.READY, Status.RUNNING],
+    same = rows.filter(
         name=request.task,
         unique=columns.shown_unique(request.spec.unique),
         handle__endswith=ending,
-    )
-    found = other.exclude(pk=request.id).values_list("pk", flat=True).first()
+    ).exclude(pk=request.id)
+    other = same.filter(status__in=[Status.READY, Status.RUNNING])
+    found = other.values_list("pk", flat=True).first() or cancelling.revive(same)
     if found is None:
         mine.update(handle=request.handle[:255])
     else:

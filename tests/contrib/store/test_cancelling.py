@@ -98,6 +98,31 @@ def test_the_answers_are_five_words():
     assert [*CancelAnswer] == ["delayed", "queued", "running", "finished", "unknown"]
 
 
+def test_a_new_job_that_merges_with_a_cancelled_one_runs(gearman_worker, has_run):
+    first = jobs.double.using(unique="mine").do_background(1)
+    first.cancel()
+
+    second = jobs.double.using(unique="mine").do_background(2)
+
+    gearman_worker.run()
+    assert has_run == [1], "with the arguments of the one on the job server"
+    assert (second.id, record(first.id).status, second.result) == (first.id, "SUCCESSFUL", 2)
+
+
+def test_a_new_job_is_another_one_when_the_cancelled_one_has_left_the_server(
+    gearman_worker, has_run
+):
+    first = jobs.double.using(unique="mine").do_background(1)
+    first.cancel()
+    gearman_worker.run()
+
+    second = jobs.double.using(unique="mine").do_background(2)
+
+    gearman_worker.run()
+    assert has_run == [2]
+    assert (record(first.id).status, record(second.id).status) == ("CANCELLED", "SUCCESSFUL")
+
+
 # Jobs that run
 
 
