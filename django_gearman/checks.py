@@ -19,6 +19,7 @@ from .jobs import keeping
 from .jobs.functions import check_serializers, name_functions
 from .jobs.registry import registry
 from .serializers import old_pickles
+from .worker.databases import pool_warnings
 from .worker.routing import declared_workers, routing_errors
 
 #: The app that has the tables of the optional parts.
@@ -47,6 +48,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         *_check_store(),
         *_check_old_pickles(),
         *_check_retries(),
+        *_check_pools(),
     ]
 
 
@@ -158,6 +160,16 @@ def _check_old_pickles() -> list[CheckMessage]:
         "the setting when every process has been upgraded and the queues are empty."
     )
     return [checks.Warning(message, hint=hint, id="django_gearman.W003")]
+
+
+def _check_pools() -> list[CheckMessage]:
+    """Compare the threads of GEARMAN_WORKERS with the pools of the databases."""
+    try:
+        threads = max((worker.threads for worker in declared_workers() or ()), default=1)
+    except ImproperlyConfigured:
+        return []  # E005 reports this
+    found = pool_warnings(threads) if threads > 1 else ()
+    return [checks.Warning(message, id="django_gearman.W004") for message in found]
 
 
 def _check_retries() -> list[CheckMessage]:

@@ -23,6 +23,7 @@ No exception of another library leaves a backend. It raises `BackendError` or `J
 
 from __future__ import annotations
 
+import math
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,6 +172,11 @@ class WorkerSession(ABC):
     #: The number of jobs to request in advance: the server then assigns the next one while this one
     #: runs. None adapts it; a session that cannot prefetch uses 0.
     prefetch: int | None = 0
+    #: The number of jobs that may be current at a time. If there are several, any thread may call
+    #: `send`, `flush`, `give_back`, `is_awaited` and `wake`, and one thread the other methods.
+    slots: int = 1
+    #: The number of jobs that `grab_job` may still return; no more are requested.
+    left: float = math.inf
     #: Seconds that an idle worker may wait in `grab_job` until it checks whether it should stop; longer
     #: if `ask_no_more` ends that wait.
     idle_seconds: float = 0.2
@@ -196,6 +202,17 @@ class WorkerSession(ABC):
     @abstractmethod
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         """Wait up to `timeout` seconds (None: without limit) for a job."""
+
+    def attend(self, timeout: float) -> None:
+        """
+        Wait up to `timeout` seconds like `grab_job`, for a worker that has no free slot.
+
+        It writes the reports of other threads meanwhile. Only a session with several slots needs it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has one slot")
+
+    def wake(self) -> None:  # noqa: B027 - with one slot, nobody could call it
+        """End the present wait in `grab_job` or `attend`, or the next one; from any thread."""
 
     @abstractmethod
     def send(self, job: AssignedJob, update: Update) -> None:
@@ -271,6 +288,8 @@ class BaseBackend(ABC):
     runs_in_caller: bool = False
     #: The backend supports `JobSpec.run_at`.
     supports_delayed: bool = True
+    #: `register` takes `slots`: a worker may have several jobs at a time.
+    supports_slots: bool = False
 
     def __init__(self, servers: Sequence[ServerAddress], **options: Any) -> None:  # noqa: B027 - nothing to keep
         """
@@ -303,8 +322,15 @@ class BaseBackend(ABC):
         """List the workers that are connected to each server."""
 
     @abstractmethod
-    def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
-        """Register a worker for these functions, with the name `client_id`."""
+    def register(
+        self, functions: Sequence[str], client_id: str = "", slots: int = 1
+    ) -> WorkerSession:
+        """
+        Register a worker for these functions, with the name `client_id`.
+
+        `slots` is the number of jobs that it may have at a time. It is above 1 only if the backend
+        has `supports_slots`; one without need not have the parameter.
+        """
 
     def on_loop(self) -> LoopBackend | None:
         """Return the half for the running event loop; None if the transport has no such half."""

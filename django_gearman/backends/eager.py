@@ -27,6 +27,7 @@ class EagerBackend(MemoryBackend):
     """
 
     runs_in_caller = True
+    supports_slots = False
 
     def __init__(self, servers: Sequence[ServerAddress] = ()) -> None:
         self.server = MemoryServer("eager")
@@ -76,6 +77,8 @@ class EagerBackend(MemoryBackend):
             return self._inner.job_status(handle)
         return status
 
-    def register(self, functions: Sequence[str] | None, client_id: str = "") -> MemoryWorkerSession:
+    def register(
+        self, functions: Sequence[str] | None, client_id: str = "", slots: int = 1
+    ) -> MemoryWorkerSession:
         """Become a worker of this level; None serves any function."""
         return MemoryWorkerSession(self.server, functions, client_id)

@@ -79,6 +79,7 @@ class MemoryWorkerSession(WorkerSession):
         self.functions = frozenset(functions or ())
         self.client_id = client_id
         self._server = server
+        self._is_woken = False
         self._worker = Worker(self, serves_all=functions is None)
         self._worker.client_id = to_bytes(client_id)
         self._enter()
@@ -90,7 +91,24 @@ class MemoryWorkerSession(WorkerSession):
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         if self._has_left:
             self._enter()  # again, like a worker whose connection was lost
-        return self._server.grab(self._worker, timeout)
+        if self.left <= 0:
+            return None
+        job = self._server.grab(self._worker, timeout, self._take_wake)
+        if job is not None:
+            self.left -= 1
+        return job
+
+    def attend(self, timeout: float) -> None:
+        self._server.wait_for(self._take_wake, timeout)
+
+    def wake(self) -> None:
+        with self._server.lock:
+            self._is_woken = True
+            self._server.changed.notify_all()
+
+    def _take_wake(self) -> bool:
+        is_woken, self._is_woken = self._is_woken, False
+        return is_woken
 
     def send(self, job: AssignedJob, update: Update) -> None:
         self._server.report(self._worker, job.handle, update)
@@ -122,6 +140,7 @@ class MemoryBackend(BaseBackend):
     """
 
     local = True
+    supports_slots = True
 
     def __init__(
         self,
@@ -157,8 +176,12 @@ class MemoryBackend(BaseBackend):
     def workers(self) -> list[WorkerStatus]:
         return self.server.workers()
 
-    def register(self, functions: Sequence[str], client_id: str = "") -> MemoryWorkerSession:
-        return MemoryWorkerSession(self.server, functions, client_id)
+    def register(
+        self, functions: Sequence[str], client_id: str = "", slots: int = 1
+    ) -> MemoryWorkerSession:
+        session = MemoryWorkerSession(self.server, functions, client_id)
+        session.slots = slots
+        return session
 
     def close(self) -> None:
         self.server.hang_up(self)

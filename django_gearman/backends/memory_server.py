@@ -14,7 +14,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from ..exceptions import ConnectionLost
@@ -128,8 +128,21 @@ class MemoryServer:
                 self.changed.notify_all()
             return self._prefix + job.handle.decode()
 
-    def grab(self, worker: Worker, timeout: float | None) -> AssignedJob | None:
-        """Assign the worker a job of its functions, if there is one in time."""
+    def wait_for(self, is_over: Callable[[], bool], timeout: float) -> None:
+        """Wait until `is_over` returns True after a change, at most `timeout` seconds."""
+        deadline = monotonic() + timeout
+        with self.lock:
+            while not is_over() and (remaining := deadline - monotonic()) > 0:
+                self.wait(remaining)
+
+    def grab(
+        self, worker: Worker, timeout: float | None, is_over: Callable[[], bool] = lambda: False
+    ) -> AssignedJob | None:
+        """
+        Assign the worker a job of its functions, if there is one in time.
+
+        The time ends early if `is_over` returns True after a change.
+        """
         deadline = math.inf if timeout is None else monotonic() + timeout
         with self.lock:
             if self.abandoned:
@@ -142,7 +155,7 @@ class MemoryServer:
                     parts = job.handle, job.function.name, job.unique, job.workload
                     return assigned_job(self._prefix, *parts)
                 remaining = deadline - monotonic()
-                if remaining <= 0.0:
+                if remaining <= 0.0 or is_over():
                     return None
                 self.wait(min(remaining, self.next_due(), threading.TIMEOUT_MAX))
 

@@ -294,6 +294,13 @@ class JobsInHand(Generic[_T]):
             )
         return connection
 
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def handles_of(self, connection: _T) -> list[str]:
+        """Return the handles of the jobs that came over a connection."""
+        return [handle for handle, held in self._jobs.items() if held[1] is connection]
+
     def end(self, job: AssignedJob) -> None:
         del self._jobs[job.handle]
 

@@ -81,11 +81,14 @@ def _servers(own: Options | None) -> Iterator[Item]:
 
 
 def _processes(
-    workers: Sequence[GearmanWorker], own: Options | None, services: Sequence[str]
+    workers: Sequence[GearmanWorker], server: Options | None, services: Sequence[str]
 ) -> Iterator[Item]:
-    groups = Counter(tuple(dict.fromkeys(worker.queues or ["*"])) for worker in workers)
-    for queues, number in groups.items():
-        noun = "1 process serves" if number == 1 else f"{number} processes serve"
+    groups = Counter(
+        (tuple(dict.fromkeys(worker.queues or ["*"])), worker.threads) for worker in workers
+    )
+    for (queues, threads), number in groups.items():
+        own = "" if threads == 1 else f" with {threads} threads"
+        noun = f"1 process{own} serves" if number == 1 else f"{number} processes{own} serve"
         if "*" in queues:
             yield Item("Processes", f"{noun} all queues")
         elif len(queues) == 1:
@@ -95,8 +98,8 @@ def _processes(
             yield Item(
                 "Processes", f"{noun} queues {', '.join(queues)}: {share} serves all of these"
             )
-    if own is not None:
-        kept = f"background jobs in {own.store}" if own.store else "jobs in memory"
+    if server is not None:
+        kept = f"background jobs in {server.store}" if server.store else "jobs in memory"
         yield Item("Processes", f"1 more process is the job server, with {kept}")
     if services:
         yield Item("Processes", f"1 more process is the attendant: {', '.join(services)}")

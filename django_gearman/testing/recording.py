@@ -67,6 +67,7 @@ class RecordingBackend(BaseBackend):
         self._requests = requests
         self.local = backend.local
         self.supports_delayed = backend.supports_delayed
+        self.supports_slots = backend.supports_slots
         # On real servers, a waiting client runs its job in its own thread, with the test's database
         # connections.
         self.runs_in_caller = backend.runs_in_caller or not (state.is_quiet or backend.local)
@@ -99,14 +100,19 @@ class RecordingBackend(BaseBackend):
             delay = 0.0 if spec.run_at is None else max(0.0, spec.run_at - time.time())
             self._state.outbox.follow(run.job_context.handle, submission.handle, delay)
 
-    def register(self, functions: Sequence[str] | None, client_id: str = "") -> RecordingSession:
+    def register(
+        self, functions: Sequence[str] | None, client_id: str = "", slots: int = 1
+    ) -> RecordingSession:
         """Register a recorded worker; None serves any function, on "eager"."""
         make: Callable[[], WorkerSession] = partial(
             self._backend.register,
             functions,  # type: ignore[arg-type]
             client_id,
+            **({} if slots == 1 else {"slots": slots}),
         )
-        return RecordingSession(self._state, self._backend, make, functions)
+        session = RecordingSession(self._state, self._backend, make, functions)
+        session.slots = slots
+        return session
 
     def job_status(self, handle: str) -> JobStatus:
         self._state.faults.check_server()
@@ -154,7 +160,7 @@ class RecordingSession(WorkerSession):
         self._thread = threading.get_ident()
         self._session = make()
         self._has_left = False
-        self._reason = b""  # of the failure that comes next
+        self._reasons: dict[str, bytes] = {}  # of the failures that come next, by handle
         state.workers.add(self)
 
     def is_of_this_thread(self) -> bool:
@@ -169,8 +175,10 @@ class RecordingSession(WorkerSession):
             self._leave_if_over()
             time.sleep(min(_IDLE_SECONDS, timeout or 0.0))
             return None
+        self._session.left = self.left
         job = self._session.grab_job(timeout)
         if job is not None:
+            self.left -= 1
             self._state.calls.begun(job)
             self._state.outbox.tell(job.handle, SubmittedJob.begin)
         return job
@@ -194,9 +202,14 @@ class RecordingSession(WorkerSession):
             if isinstance(run, Run) and run.handle == job.handle:
                 if run.ending is not None and run.ending.exception is not None:
                     self._state.job_failed(job.handle, run.ending.exception)
-            elif failure := parse_error(self._reason):  # of a job that no worker knows
+            elif failure := parse_error(
+                self._reasons.get(job.handle, b"")
+            ):  # of a job that no worker knows
                 self._state.job_failed(job.handle, JobNotRegistered(failure["message"]))
-        self._reason = update.data if isinstance(update, WorkWarning) else b""
+        if isinstance(update, WorkWarning):
+            self._reasons[job.handle] = update.data
+        else:
+            self._reasons.pop(job.handle, None)
 
     def _is_lost(self, job: AssignedJob) -> bool:
         faults, run = self._state.faults, running.get()
@@ -204,6 +217,12 @@ class RecordingSession(WorkerSession):
             return False
         is_of_stub = run is None or run.job_context.handle != job.handle  # which has no attempts
         return faults.loses(job) or (is_of_stub and faults.crashes(job, job.handle) > 0)
+
+    def attend(self, timeout: float) -> None:
+        self._session.attend(timeout)
+
+    def wake(self) -> None:
+        self._session.wake()
 
     def flush(self) -> None:
         self._session.flush()

@@ -101,8 +101,6 @@ def execute(
 class Run(RunAttributes):
     """One run of a job that a server has assigned; middleware sees it as `run`."""
 
-    was_called = False
-    _unreadable: BaseException | None = None
     _is_our_clients = False  # it came in the envelope of our clients
 
     def __init__(
@@ -112,7 +110,7 @@ class Run(RunAttributes):
         self.assigned = assigned
         self.session = session
         self._submit = submit
-        serializer, self._middleware = conf.run_settings()
+        serializer, self.middleware = conf.run_settings()
         self._serializer = job.serializer_for(assigned.function, serializer)
         try:
             arrived = self._serializer.loads_call(assigned.workload)
@@ -134,7 +132,7 @@ class Run(RunAttributes):
     def perform(self, seconds: float | None) -> Ending:
         """Run the job through the project's middleware; return its ending."""
         try:
-            chain = chain_of(self._middleware) if self._middleware else NONE
+            chain = chain_of(self.middleware) if self.middleware else NONE
             chain = environment.current().middleware(chain)
             if not chain.around_run:
                 return self._run_function(seconds)
@@ -159,15 +157,11 @@ class Run(RunAttributes):
         No other code calls it.
         """
         started = time.monotonic()
-        job, checked = self.job, self._checked
-        self.was_called = False
+        job = self.job
         try:
-            if self._unreadable is not None:
-                raise self._unreadable
-            args = (self.job_context, *checked.args) if job.takes_context else checked.args
-            self.was_called = True
+            args, kwargs = self.arguments()
             names = job.name, self.assigned.handle
-            result = call(job.func, args, checked.kwargs, seconds, job.is_async, names)
+            result = call(job.func, args, kwargs, seconds, job.is_async, names)
             ending = self.succeed(result)
         except BaseException as error:  # noqa: BLE001 - a job must never end its worker
             raise_if_interrupted(error)

@@ -21,6 +21,7 @@ from .cancelling import invoke
 from .forks import end_if_forked
 from .timelimit import limited, within
 from .transactions import end_blocks, open_blocks
+from .watch import is_watched, watched
 
 logger = get_logger("django_gearman.jobs")
 
@@ -89,6 +90,8 @@ def call(
     try:
         if is_async:
             result = loop.run(names, within, seconds, func, args, kwargs)
+        elif is_watched():
+            result = watched(seconds, func, args, kwargs)
         elif seconds is None:
             result = invoke(func, args, kwargs)
         else:

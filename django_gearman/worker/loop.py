@@ -212,6 +212,11 @@ def kept_loop() -> Iterator[KeptLoop]:
         loop.close()
 
 
+def use_loop(loop: KeptLoop) -> None:
+    """Use a loop for all coroutines that this thread runs from now on."""
+    _thread.kept = loop
+
+
 def run(
     names: tuple[str, str],
     func: Callable[_P, Coroutine[Any, Any, _T]],

@@ -14,6 +14,20 @@ class WorkerObserver:
     def registered(self, session: WorkerSession) -> None:
         """Note that the worker is about to request jobs."""
 
+    def of_slot(self, number: int) -> WorkerObserver:
+        """
+        Return the observer of the jobs in a slot, from 0, of a worker with several jobs at a time.
+
+        Its methods are called in the thread of the job.
+        """
+        return self
+
+    def full(self) -> None:
+        """Note that all slots of a worker with several ones are taken."""
+
+    def idle(self) -> None:
+        """Note that none of the slots is taken."""
+
     def serving(self) -> None:
         """Note that a server knows the worker, and that it looks for jobs."""
 

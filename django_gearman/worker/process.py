@@ -17,7 +17,17 @@ from functools import partial
 
 from .. import conf
 from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
-from ..supervisor import Ended, Lease, Notice, Reported, Scoreboard, Stage, send_socket, wake_parent
+from ..supervisor import (
+    Cell,
+    Ended,
+    Lease,
+    Notice,
+    Reported,
+    Scoreboard,
+    Stage,
+    send_socket,
+    wake_parent,
+)
 from ..utils.records import get_logger, log
 from .cancelling import Cancelling
 from .forks import WorkerForks
@@ -67,6 +77,47 @@ def _chance() -> float:
     return random.uniform(1 - _SPLAY, 1)
 
 
+class CellObserver(WorkerObserver):
+    """An observer that reports the jobs of one slot to the supervisor."""
+
+    ends_jobs = True
+
+    def __init__(self, process: SupervisedObserver, cell: Cell) -> None:
+        self._process = process
+        self._cell = cell
+
+    def time_limit(self, timeout: float | None) -> float | None:
+        return self._process.time_limit(timeout)
+
+    def limited(self, assigned: AssignedJob, seconds: float | None) -> None:
+        _take(self._cell, assigned, seconds)
+
+    began = limited
+
+    def returned(self) -> None:
+        self._cell.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
+
+    def resubmitted(self) -> None:
+        self._cell.reported(Reported.NEXT)
+
+    def reported(self, state: str) -> None:
+        self._cell.count(ENDED[state])
+        self._cell.reported(Reported.ALL)
+
+    def lost(self, assigned: AssignedJob) -> None:
+        self._process.lost(assigned)
+
+    def ended(self) -> None:
+        self._cell.drop()
+
+
+def _take(cell: Cell, assigned: AssignedJob, seconds: float | None) -> None:
+    deadline = math.inf
+    if seconds is not None:
+        deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
+    cell.take(encode_task(assigned), deadline)
+
+
 class SupervisedObserver(WorkerObserver):
     """An observer that reports the worker's state to the supervisor, and checks the limits."""
 
@@ -100,8 +151,25 @@ class SupervisedObserver(WorkerObserver):
         self._session = session
         session.on_connect = partial(send_socket, self._channel)
         session.on_arriving = self.arriving
+        if session.slots > 1 and self._limits.max_jobs is not None:
+            session.left = self._limits.max_jobs
         if self._lease is not None:
             session.may_poll = self._lease.take
+
+    def of_slot(self, number: int) -> WorkerObserver:
+        if self._state is None:
+            self._state = ProcessState()
+        return CellObserver(self, self._scoreboard.cell(number + 1))
+
+    def full(self) -> None:
+        if self._lease is not None:
+            self._lease.give_up()
+
+    def idle(self) -> None:
+        left = [] if self._state is None else self._state.put_back()
+        if left:
+            message = "jobs have left changes to their process, which were undone: %s"
+            log(logger, logging.WARNING, message, ", ".join(left))
 
     def withheld(self) -> frozenset[str] | None:
         return self._paused.names if self._paused.have_changed() else None
@@ -122,10 +190,7 @@ class SupervisedObserver(WorkerObserver):
         return self._timeout if timeout is None else timeout
 
     def limited(self, assigned: AssignedJob, seconds: float | None) -> None:
-        deadline = math.inf
-        if seconds is not None:
-            deadline = time.monotonic() + seconds + HARD_LIMIT_SECONDS
-        self._scoreboard.take(encode_task(assigned), deadline)
+        _take(self._scoreboard, assigned, seconds)
 
     def began(self, assigned: AssignedJob, seconds: float | None) -> None:
         self.limited(assigned, seconds)
@@ -226,11 +291,12 @@ def prepare_worker(
     name: str | None,
     burst: bool,
     prefetch: int | None,
+    threads: int = 1,
     lease: Lease | None = None,
     notice: Notice | None = None,
 ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Create the worker of this process; return the functions that run and stop it."""
-    worker = GearmanWorker(queues, name=name, prefetch=prefetch)
+    worker = GearmanWorker(queues, name=name, prefetch=prefetch, threads=threads)
     supervised = SupervisedObserver(scoreboard, channel, limits, conf.job_timeout(), lease, notice)
 
     def run() -> None:

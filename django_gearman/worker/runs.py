@@ -39,7 +39,9 @@ class RunAttributes(ABC):
     #: JobCancelled was raised in it.
     was_interrupted = False
     has_cancelled_query = False
+    was_called = False
     _checked: Call
+    _unreadable: BaseException | None = None
     _came_with: tuple[int, Mapping[str, Any]] = 1, Call().context  # the attempt, and the context
     _identity: Identity | None = None
     _context: JobContext | None = None
@@ -70,6 +72,16 @@ class RunAttributes(ABC):
     @abstractmethod
     def digest(self) -> str:
         """A digest of the arguments, which is the same for equal arguments."""
+
+    def arguments(self) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """Return the arguments of the call that is about to be made; raise if they are unreadable."""
+        self.was_called = False
+        if self._unreadable is not None:
+            raise self._unreadable
+        call = self._checked
+        args = (self.job_context, *call.args) if self.job.takes_context else call.args
+        self.was_called = True
+        return args, call.kwargs
 
     @property
     def id(self) -> str:

@@ -25,7 +25,8 @@ from ..utils.interrupts import Place, brief, cancel_query, opens, place_of
 from .cancelling import cancellable, invoke
 from .forks import end_if_forked
 
-_PATIENCE_SECONDS = 2.0  # the longest delay for code that should end soon
+#: The longest delay for code that should end soon.
+PATIENCE_SECONDS = 2.0
 _AGAIN_SECONDS = 0.005  # until the next try
 
 opens(BaseDatabaseWrapper.run_and_clear_commit_hooks)
@@ -51,9 +52,7 @@ class _Limit:
         self._patience_ends = 0.0
 
     def exceeded(self) -> JobTimeLimitExceeded:
-        return JobTimeLimitExceeded(
-            f"the job exceeded its timeout of {self._seconds:g} s (its process is killed 5 s later)"
-        )
+        return JobTimeLimitExceeded(time_is_over(self._seconds))
 
     def disarm(self) -> None:
         self._is_armed = False
@@ -72,7 +71,7 @@ class _Limit:
             return
         if not self.is_over:
             self.is_over = True
-            self._patience_ends = monotonic() + _PATIENCE_SECONDS
+            self._patience_ends = monotonic() + PATIENCE_SECONDS
         if frame.f_code is not limited.__code__:  # otherwise the function has just ended
             self._raise_or_wait(frame)
         if not self._is_watching and sys.getprofile() is None:
@@ -98,10 +97,18 @@ class _Limit:
 
     def has_caused(self, error: BaseException) -> bool:
         """Return True if a database error seems to come from this interrupt."""
-        module = type(error).__module__.partition(".")[0]
-        if not self.is_over or not (isinstance(error, Error) or module == "psycopg"):
+        if not self.is_over or not is_database_error(error):
             return False
         return self.has_cancelled or any(isinstance(e, JobTimeLimitExceeded) for e in chain(error))
+
+
+def time_is_over(seconds: float) -> str:
+    """Return the message of JobTimeLimitExceeded."""
+    return f"the job exceeded its timeout of {seconds:g} s (its process is killed 5 s later)"
+
+
+def is_database_error(error: BaseException) -> bool:
+    return isinstance(error, Error) or type(error).__module__.partition(".")[0] == "psycopg"
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

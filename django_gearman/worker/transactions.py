@@ -32,6 +32,7 @@ class _Thread(threading.local):
         # This module may be imported before any code has read the settings.
         opened = connections.all(initialized_only=True) if settings.configured else []
         self.connections = [*opened]
+        self.closes_own = False
 
 
 _thread = _Thread()
@@ -57,13 +58,18 @@ def _note(sender: object, connection: BaseDatabaseWrapper, **named: Any) -> None
         _thread.connections = [*connections.all(initialized_only=True)]
     if connection not in _thread.connections:
         _thread.connections.append(connection)
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() and not _thread.closes_own:
         with _elsewhere.lock:
             _elsewhere.threads[connection] = threading.current_thread()
             _elsewhere.is_used = True
 
 
 connection_created.connect(_note, dispatch_uid=__name__)
+
+
+def closes_own_connections() -> None:
+    """Note that this thread closes the connections that it opens, before it ends."""
+    _thread.closes_own = True
 
 
 def opened_here() -> Sequence[BaseDatabaseWrapper]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from django_gearman.backends.base import BaseBackend
 from django_gearman.backends.eager import EagerBackend
 from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.gearmand.worker import GearmandWorkerSession
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.protocol.address import ServerAddress
 from django_gearman.testing.contract import TransportContract
@@ -66,6 +67,21 @@ class TestJobServer(TransportContract):
 class TestGearmand(OnGearmand):
     def make_backend(self) -> BaseBackend:
         return GearmandBackend(self.servers, status_interval=0.5)
+
+
+class BackendWithSlots(GearmandBackend):
+    """A backend whose workers have four slots, whether asked for or not."""
+
+    def register(
+        self, functions: Sequence[str], client_id: str = "", slots: int = 4
+    ) -> GearmandWorkerSession:
+        return super().register(functions, client_id, slots)
+
+
+@pytest.mark.gearmand
+class TestGearmandWithSlots(OnGearmand):
+    def make_backend(self) -> BaseBackend:
+        return BackendWithSlots(self.servers, status_interval=0.5)
 
 
 @pytest.mark.gearmand

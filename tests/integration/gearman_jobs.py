@@ -20,6 +20,7 @@ from django_gearman.signals import job_submitted
 from django_gearman.supervisor.scoreboard import Scoreboard
 from tests.integration import forking_jobs as forking_jobs
 from tests.integration import leaving_jobs as leaving_jobs
+from tests.integration import thread_jobs as thread_jobs
 from tests.integration import untellable_jobs as untellable_jobs
 from tests.integration.marks import leave as leave
 

@@ -41,6 +41,7 @@ from .client import ClientConnection
 from .encoding import encode_job
 from .loop_backend import GearmandLoop
 from .options import GearmandOptions
+from .slots import SlotsSession
 from .worker import GearmandWorkerSession
 
 _HEAD_START = 0.25  # seconds until the next server is tried as well
@@ -55,6 +56,8 @@ class GearmandBackend(BaseBackend):
     A job goes to the server that its unique chooses, so that equal uniques meet there; to the next
     one while that is down. For the keyword arguments see `GearmandOptions`.
     """
+
+    supports_slots = True
 
     def __init__(
         self,
@@ -244,9 +247,13 @@ class GearmandBackend(BaseBackend):
         except ConnectionLost as error:
             raise ServerUnavailable(str(error)) from error
 
-    def register(self, functions: Sequence[str], client_id: str = "") -> GearmandWorkerSession:
+    def register(
+        self, functions: Sequence[str], client_id: str = "", slots: int = 1
+    ) -> GearmandWorkerSession:
         servers = list(self._servers.values())
-        return GearmandWorkerSession(servers, functions, client_id, self._options)
+        if slots == 1:
+            return GearmandWorkerSession(servers, functions, client_id, self._options)
+        return SlotsSession(servers, functions, client_id, self._options, slots)
 
     def on_loop(self) -> GearmandLoop:
         loop = asyncio.get_running_loop()

@@ -68,6 +68,7 @@ class WorkerConnection:
     ) -> None:
         self.is_quick = is_quick
         self.is_delayed = is_delayed
+        self.has_slots = False  # the worker may have several jobs, and sleep while some are held
         #: Called before a request for delayed jobs: False leaves that to another worker.
         self.may_poll: Callable[[], bool] = lambda: True
         self._polled_at = 0.0
@@ -99,7 +100,9 @@ class WorkerConnection:
         """Return another link to the server: for `delayed` jobs of these functions, or quick ones."""
         names = [*delayed]
         kind = {"is_delayed": bool(names), "is_quick": not names}
-        return WorkerConnection(self.server, name, self._client_id, names, self._options, **kind)
+        made = WorkerConnection(self.server, name, self._client_id, names, self._options, **kind)
+        made.has_slots = self.has_slots
+        return made
 
     @property
     def is_wanted(self) -> bool:
@@ -233,7 +236,7 @@ class WorkerConnection:
             elif kind is PacketType.NO_JOB:
                 self._answered()
                 self.flow = 0
-                if not self.asked and not self.held:
+                if not self.asked and (self.has_slots or not self.held):
                     if not self.is_delayed:
                         self.send(_SLEEP)
                     self.asleep_since = monotonic()

@@ -233,7 +233,9 @@ class PythonGearmanBackend(Manager, gearman.GearmanClient, BaseBackend):  # type
             finally:
                 admin.shutdown()
 
-    def register(self, functions: Sequence[str], client_id: str = "") -> WorkerSession:
+    def register(
+        self, functions: Sequence[str], client_id: str = "", slots: int = 1
+    ) -> WorkerSession:
         return BoundWorkerSession(
             functions, client_id, self._servers, self.connect_timeout, self.reply_timeout
         )

@@ -32,10 +32,11 @@ from ...utils.records import get_logger
 from ...utils.text import str_of
 from ...worker import pausing
 from ...worker.attendant import attendant, services
+from ...worker.databases import pool_warnings
 from ...worker.inheritance import close_shared, forget_shared, reseed, warnings_of_sharing
 from ...worker.orphans import describe, end_orphan
 from ...worker.process import Limits, prepare_worker
-from ...worker.routing import parse_processes, undeclared_queues
+from ...worker.routing import PlannedProcess, parse_processes, undeclared_queues
 from ...worker.worker import GearmanWorker
 from ..autoreload import reload_on_change
 from ..banner import Item, as_text, banner, changes, describe_release, farewell
@@ -72,11 +73,21 @@ class Command(OutputCommand):
             *("-q", "--queue"),
             action="append",
             dest="queues",
-            metavar="NAME[:N]",
+            metavar="NAME[:N[xT]]",
             help=(
                 "run the jobs of this queue. May be repeated: the queues of plain -q options share "
                 "the -w processes, and each process serves all of them. NAME:N starts N separate "
-                "processes. '*' means all queues (default: all)"
+                "processes, and NAME:NxT gives each of them --threads T. '*' means all queues (default: "
+                "all)"
+            ),
+        )
+        add(
+            "--threads",
+            type=whole_number,
+            metavar="T",
+            help=(
+                "number of jobs that each process runs at a time: each in a thread, and async ones "
+                "on an event loop (default: 1)"
             ),
         )
         add("--name", help="worker name shown in gearman_status (default: the host's name)")
@@ -151,8 +162,9 @@ class Command(OutputCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            processes = list(parse_processes(options["workers"], options["queues"]))
-            workers = [GearmanWorker(queues) for _, queues in processes]
+            given = options["workers"], options["queues"], options["threads"]
+            processes = list(parse_processes(*given))
+            workers = [GearmanWorker(each.queues, threads=each.threads) for each in processes]
             server = self._server(**options)
             self._check(workers, options["health_file"])
             queues = {job.queue for worker in workers for job in worker.jobs}
@@ -206,6 +218,12 @@ class Command(OutputCommand):
                 f"GEARMAN_BACKEND is {backend!r}, whose jobs never leave the process that "
                 "submits them: a worker would wait forever. Set GEARMAN_BACKEND = 'gearman'."
             )
+        if any(worker.threads > 1 for worker in workers) and not get_backend_class().supports_slots:
+            backend, _, _ = backend_settings()
+            raise CommandError(
+                f"GEARMAN_BACKEND is {backend!r}, whose processes run one job at a time. Leave out "
+                "--threads, and the x of -q, or set GEARMAN_BACKEND = 'gearman'."
+            )
         for worker in workers:
             functions_of(worker.jobs)
         conf.job_timeout()
@@ -213,15 +231,17 @@ class Command(OutputCommand):
         use_backend()
 
     def _slots(
-        self, processes: list[tuple[str, list[str] | None]], server: Options | None, **options: Any
+        self, processes: list[PlannedProcess], server: Options | None, **options: Any
     ) -> list[Slot]:
         limits = Limits(options["max_jobs"], options["max_memory"], options["max_lifetime"])
         own = {name: options[name] for name in ("name", "burst", "prefetch")}
         own |= {"lease": Lease(), "notice": pausing.begin(previous_descriptor(pausing.KEPT))}
         slots = [slot_of(server)] if server is not None else []
-        for name, queues in processes:
-            prepare = partial(prepare_worker, limits, queues, **own)
-            slots.append(Slot(name, partial(_start, name, options["metrics"], prepare)))
+        for name, queues, threads in processes:
+            prepare = partial(prepare_worker, limits, queues, threads=threads, **own)
+            start = partial(_start, name, options["metrics"], prepare)
+            cells = 1 if threads == 1 else threads + 1  # one more for a job that is arriving
+            slots.append(Slot(name, start, cells=cells))
         return slots
 
     def _run(
@@ -229,7 +249,8 @@ class Command(OutputCommand):
     ) -> Account:
         close_backends()
         close_shared()
-        for warning in warnings_of_sharing():
+        threads = max(slot.cells for slot in slots) - 1
+        for warning in (*warnings_of_sharing(), *pool_warnings(threads)):
             logger.warning(warning)
         health = Health(options["health_file"])
         health.forget()

@@ -13,12 +13,15 @@ gearmand is the reference. It needs pytest.
 from .jobs import JobsContract
 from .loops import LoopsContract
 from .queues import QueuesContract
+from .slots import SlotsContract
 from .workers import WorkersContract
 
 __all__ = ["TransportContract"]
 
 
-class TransportContract(JobsContract, LoopsContract, QueuesContract, WorkersContract):
+class TransportContract(
+    JobsContract, LoopsContract, QueuesContract, SlotsContract, WorkersContract
+):
     """
     The tests of a transport; a subclass must define `make_backend`.
 

@@ -1,0 +1,112 @@
+"""
+The execution of one assigned `async def` job as a task of the worker's loop, beside others.
+
+It does what `execution.execute` does. Code that may block, such as signal receivers, the store and the
+submission of a next attempt, runs in the thread of the job's slot. Most jobs need no such code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from .. import environment
+from ..backends.base import AssignedJob, WorkerSession
+from ..jobs import keeping
+from ..jobs.context import running
+from ..jobs.definition import JobDefinition
+from ..middleware import NONE, chain_of
+from ..signals import job_finished, job_started
+from .execution import Run, Submit, execute
+from .loop import KeptLoop
+from .observer import WorkerObserver
+from .reporting import tell_finished, tell_started
+from .runs import Ending
+from .timelimit import within
+
+#: Runs a function in the thread of the job's slot.
+InThread = Callable[[Callable[[], object]], Awaitable[object]]
+
+
+async def execute_on_loop(
+    job: JobDefinition,
+    assigned: AssignedJob,
+    session: WorkerSession,
+    submit: Submit,
+    observer: WorkerObserver,
+    loop: KeptLoop,
+    in_thread: InThread,
+) -> None:
+    """Run the job on the loop, and report its outcome; the task has a context of its own."""
+    seconds = observer.time_limit(job.timeout)
+    observer.began(assigned, seconds)
+    run = Run(job, assigned, session, submit)
+    if _has_blocking_steps(run):
+        await in_thread(partial(execute, job, assigned, session, submit, observer))
+        return
+    if job.varies:
+        seconds = observer.time_limit(run.job.timeout)
+        observer.limited(assigned, seconds)
+    token = running.set(run)
+    try:
+        tell_started(run)
+        started = time.monotonic()
+        result = await _call(run, seconds, loop)
+        finish = partial(_finish, run, result, time.monotonic() - started, observer)
+        blocks = keeping.keeper is not None and run.may_have_record
+        if isinstance(result, BaseException) or blocks or _has_receivers(run):
+            await in_thread(finish)
+        else:
+            finish()
+    finally:
+        running.reset(token)
+
+
+def _has_blocking_steps(run: Run) -> bool:
+    """Return True if code around the run may block: middleware, receivers, the store."""
+    if job_started.receivers:
+        return True
+    if keeping.keeper is not None and (
+        keeping.records_all
+        or run.job.store_result
+        or run.call.attempt > 1
+        or run.assigned.unique[32:33] == ":"
+    ):
+        return True
+    chain = chain_of(run.middleware) if run.middleware else NONE
+    return bool(environment.current().middleware(chain).around_run)
+
+
+def _has_receivers(run: Run) -> bool:
+    return bool(job_finished.receivers) or run.job.on_ended is not None
+
+
+async def _call(run: Run, seconds: float | None, loop: KeptLoop) -> Ending | BaseException:
+    """Call the function; return its ending, or its exception."""
+    try:
+        args, kwargs = run.arguments()
+        names = run.job.name, run.assigned.handle
+        function = partial(_complete, run.job.func)
+        return run.succeed(await loop.run_here(names, within, seconds, function, args, kwargs))
+    except BaseException as error:  # noqa: BLE001 - a job must never end its worker
+        return error
+
+
+async def _complete(func: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+    result = await func(*args, **kwargs)
+    while hasattr(type(result), "__await__"):  # as from a coroutine function that another one wraps
+        result = await result
+    return result
+
+
+def _finish(
+    run: Run, result: Ending | BaseException, seconds: float, observer: WorkerObserver
+) -> None:
+    ending = run.failed(result) if isinstance(result, BaseException) else result
+    ending.seconds = seconds
+    observer.returned()
+    ending = run.report(ending, observer)
+    observer.reported(ending.state)
+    tell_finished(run, ending)

@@ -1,0 +1,306 @@
+"""
+The slots of a worker with several jobs at a time.
+
+The thread of `work` owns the session: it hands each job to a free slot. A slot has a thread of its own,
+and a cell of the scoreboard. A `def` job runs in the thread. An `async def` job is a task of the
+worker's loop; the thread runs its thread-sensitive parts, for example Django's ORM. So a slot has one
+database connection, which is looked after like that of a worker with one job.
+
+The lowest free slot gets the next job. A worker with little to do uses few threads and connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, NamedTuple
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.core.cache import caches
+
+from ..backends.base import AssignedJob, JobSpec, Submission, WorkerSession
+from ..exceptions import BackendError
+from ..jobs.definition import JobDefinition
+from ..utils.clock import monotonic
+from .coroutines import execute_on_loop
+from .execution import Submit
+from .forks import end_if_forked
+from .loop import KeptLoop, use_loop
+from .observer import WorkerObserver
+from .pool import SlotThread
+from .transactions import closes_own_connections
+from .watch import Watch, watch_thread
+
+#: Seconds without a job until the connections of a slot's thread are closed.
+RELEASE_SECONDS = 10.0
+
+_LEAST_SECONDS = 0.001  # of a wait
+
+
+class Steps(NamedTuple):
+    """
+    The steps of a worker, each for the thread of a slot, except `lose`.
+
+    `run` runs a job of a session, with its outcome, and cleans the connections. `lose` notes that an
+    outcome could not be reported. `clean` closes broken and old database connections of the thread,
+    `release` all of them.
+    """
+
+    run: Callable[[WorkerSession, Submit, WorkerObserver, AssignedJob], None]
+    lose: Callable[[AssignedJob, WorkerObserver, BackendError], None]
+    clean: Callable[[], None]
+    release: Callable[[], None]
+
+
+class Slot:
+    """A place for one job at a time."""
+
+    def __init__(self, number: int, observer: WorkerObserver, begin: Callable[[], object]) -> None:
+        self.number = number
+        self.observer = observer
+        self.thread = SlotThread(f"gearman-{number + 1}", begin)
+        self.idle_since = math.inf  # infinity while its connections are closed, too
+        self.task: asyncio.Task[Any] | None = None  # of an `async def` job
+        self._sensitive = ThreadSensitiveContext()
+        SyncToAsync.context_to_thread_executor[self._sensitive] = self.thread
+        self._context: Context | None = None
+
+    def context(self) -> Context:
+        """Return a new context for a task: its thread-sensitive parts run in the slot's thread."""
+        if self._context is None:
+            self._context = Context()
+            self._context.run(SyncToAsync.thread_sensitive_context.set, self._sensitive)
+            self._context.run(_open_caches)
+        return self._context.copy()
+
+
+class Crew:
+    """The slots of a worker; its thread calls the methods without another remark."""
+
+    def __init__(
+        self,
+        number: int,
+        steps: Steps,
+        functions: Mapping[str, JobDefinition],
+        observer: WorkerObserver,
+        loop: KeptLoop,
+        submit: Submit,
+    ) -> None:
+        self._number = number
+        self._steps = steps
+        self._functions = functions
+        self._observer = observer
+        self._loop = loop
+        self._process = os.getpid()
+        self._slots: list[Slot] = []
+        self._free: list[int] = []  # a heap
+        self._ended: deque[Slot] = deque()  # since the last `collect`
+        self._waiting: deque[Callable[[], None]] = deque()  # tasks for the loop
+        self._error: BaseException | None = None
+        self.session: WorkerSession | None = None
+        self._submit = submit
+        self.watch = Watch(self._wake)
+        self._tidied_at = 0.0
+
+    # The thread of the worker
+
+    @property
+    def has_free(self) -> bool:
+        return bool(self._free) or len(self._slots) < self._number
+
+    @property
+    def is_idle(self) -> bool:
+        return len(self._free) == len(self._slots)
+
+    def collect(self) -> None:
+        """Take back the slots whose jobs have ended, and interrupt those whose time is over."""
+        while self._ended:
+            slot = self._ended.popleft()
+            slot.idle_since = monotonic()
+            heapq.heappush(self._free, slot.number)
+            if self.is_idle:
+                self._observer.idle()
+        if self._error is not None:
+            raise self._error
+        self.watch.enforce()
+
+    def start(self, assigned: AssignedJob) -> None:
+        """Start a job in a free slot."""
+        number = heapq.heappop(self._free) if self._free else self._new_slot()
+        slot = self._slots[number]
+        job = self._functions.get(assigned.function)
+        if job is not None and job.is_async:
+            is_posted = bool(self._waiting)
+            self._waiting.append(partial(self._start_task, slot, job, assigned))
+            if not is_posted:
+                self._loop.start().call_soon_threadsafe(self._start_tasks)
+        else:
+            slot.thread.post(partial(self._run, slot, assigned))
+        if not self.has_free:
+            self._observer.full()
+
+    def _new_slot(self) -> int:
+        number = len(self._slots)
+        observer = self._observer.of_slot(number)
+        self._slots.append(Slot(number, observer, self._begin_thread))
+        return number
+
+    def seconds_until_look(self, most: float) -> float:
+        """Return the seconds until the next call of `collect`, at most `most`."""
+        return max(_LEAST_SECONDS, min(most, self.watch.next_at - monotonic()))
+
+    def tidy(self) -> None:
+        """Close the connections of the slots that have been idle for long."""
+        now = monotonic()
+        if now < self._tidied_at + 1.0:
+            return
+        self._tidied_at = now
+        for number in self._free:
+            slot = self._slots[number]
+            if now - slot.idle_since >= RELEASE_SECONDS:
+                slot.idle_since = math.inf
+                slot.thread.post_if_started(self._steps.release)
+
+    def close(self) -> None:
+        """End the threads of the slots, which are free."""
+        for slot in self._slots:
+            slot.thread.post_if_started(self._steps.release)
+            slot.thread.shutdown()
+
+    # The thread of the worker: its work
+
+    def serve(
+        self,
+        is_over: Callable[[int], bool],
+        burst: bool,
+        tell: Callable[[WorkerSession], None],
+    ) -> int:
+        """
+        Run jobs of the session until `is_over` returns True for their number, or with `burst` until
+        none is left; then finish those that run.
+
+        `tell` is called about ten times a second. Returns the number of jobs that were started.
+        """
+        session = self.session
+        assert session is not None
+        count = 0
+        while not is_over(count):
+            tell(session)
+            self.collect()
+            was_idle = self.is_idle
+            wants_none = burst and was_idle and session.is_known
+            seconds = 0.0 if wants_none else self.seconds_until_look(session.idle_seconds)
+            if not self.has_free:
+                session.attend(seconds)
+            elif (assigned := session.grab_job(seconds)) is not None:
+                self.start(assigned)
+                count += 1
+            elif wants_none and session.is_known:
+                break
+            else:
+                self.tidy()
+        return count + self._finish(session, tell)
+
+    def _finish(self, session: WorkerSession, tell: Callable[[WorkerSession], None]) -> int:
+        """Run the jobs that are assigned already, and wait until all have ended."""
+        count = 0
+        session.ask_no_more()
+        while True:
+            tell(session)
+            self.collect()
+            may_start = session.holds_jobs and self.has_free
+            if may_start and (assigned := session.grab_job(0)) is not None:
+                self.start(assigned)
+                count += 1
+            elif self.is_idle:
+                return count
+            else:
+                session.attend(self.seconds_until_look(session.idle_seconds))
+
+    # The threads of the slots
+
+    def _begin_thread(self) -> None:
+        use_loop(self._loop)
+        watch_thread(self.watch)
+        closes_own_connections()
+
+    def _run(self, slot: Slot, assigned: AssignedJob) -> None:
+        assert self.session is not None
+        try:
+            self._steps.run(self.session, self._submit, slot.observer, assigned)
+        except BaseException as error:  # noqa: BLE001 - the worker's thread raises it
+            self._error = error
+        self._end(slot)
+
+    def _end(self, slot: Slot) -> None:
+        slot.task = None
+        self._ended.append(slot)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.session is not None:
+            self.session.wake()
+
+    # The thread of the loop
+
+    def _start_tasks(self) -> None:
+        while self._waiting:
+            # The first stays until it has begun: so the worker knows that this still runs.
+            self._waiting[0]()
+            self._waiting.popleft()
+
+    def _start_task(self, slot: Slot, job: JobDefinition, assigned: AssignedJob) -> None:
+        loop, context = asyncio.get_running_loop(), slot.context()
+        task = self._run_task(slot, job, assigned)
+        slot.task = loop.create_task(task, context=context)
+
+    async def _run_task(self, slot: Slot, job: JobDefinition, assigned: AssignedJob) -> None:
+        assert self.session is not None
+        in_thread = partial(_in_thread, slot)
+        try:
+            try:
+                await execute_on_loop(
+                    job, assigned, self.session, self._submit, slot.observer, self._loop, in_thread
+                )
+            except BackendError as error:
+                self._steps.lose(assigned, slot.observer, error)
+            end_if_forked(self._process)
+            slot.observer.ended()
+            if slot.thread.is_used:
+                slot.thread.is_used = False
+                await in_thread(self._steps.clean)
+                slot.thread.is_used = False
+        except BaseException as error:  # noqa: BLE001 - the worker's thread raises it
+            self._error = error
+        self._end(slot)
+
+
+def _open_caches() -> None:
+    """Make the caches of this context, which keep their connections for later runs."""
+    for alias in caches:
+        with suppress(Exception):  # it is misconfigured; its users get the error
+            caches[alias]
+
+
+async def _in_thread(slot: Slot, func: Callable[[], object]) -> object:
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(slot.thread, partial(copy_context().run, func))
+
+
+def locked(submit: Submit) -> Submit:
+    """Return a function that submits for one thread at a time, by a backend of all threads."""
+    lock = threading.Lock()
+
+    def submit_alone(specs: Sequence[JobSpec]) -> list[Submission]:
+        with lock:
+            return submit(specs)
+
+    return submit_alone

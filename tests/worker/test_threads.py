@@ -1,0 +1,338 @@
+"""A worker with several jobs at a time, over the memory transport."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, connections, transaction
+from django.utils import timezone, translation
+
+from django_gearman import current_job
+from django_gearman.exceptions import BackendError, JobTimeLimitExceeded
+from django_gearman.signals import job_failed, job_finished, worker_stopping
+from django_gearman.worker.observer import WorkerObserver
+from django_gearman.worker.routing import MOST_THREADS
+from django_gearman.worker.worker import GearmanWorker
+from tests.app import gearman_jobs as jobs
+
+PATIENCE = 30
+
+
+class Limited(WorkerObserver):
+    """An observer that gives each job a time limit."""
+
+    def time_limit(self, timeout):
+        return 0.1
+
+
+@pytest.fixture(params=["def", "async def"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def run(request, settings, monkeypatch):
+    """Run functions as jobs of one worker at the same time; return results and errors by number."""
+    settings.GEARMAN_BACKEND = "memory"
+    settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
+    results: dict[int, object] = {}
+
+    def receive(sender, context, exception, **named) -> None:
+        results[numbers[context.handle]] = exception
+
+    numbers: dict[str, int] = {}
+    job_failed.connect(receive)
+
+    def run(*functions, threads=4, others=0, **options):
+        results.clear()
+
+        if asyncio.iscoroutinefunction(functions[0]):
+
+            async def act(number: int) -> None:
+                results[number] = await functions[number]()
+
+        else:
+
+            def act(number: int) -> None:
+                results[number] = functions[number]()
+
+        monkeypatch.setattr(jobs.note, "func", act)
+        monkeypatch.setattr(jobs.note, "is_async", asyncio.iscoroutinefunction(act))
+        for number, _ in enumerate(functions):
+            numbers[jobs.note.do_background(number).handle] = number
+        worker = GearmanWorker(threads=threads)
+        assert worker.work(burst=True, **options) == len(functions) + others
+        assert sorted(results) == [*range(len(functions))]
+        return [results[number] for number in range(len(functions))]
+
+    yield run
+    job_failed.disconnect(receive)
+
+
+def as_kind(kind, func):
+    """Return a function, or a coroutine function that calls it in a thread-sensitive way."""
+    if kind == "def":
+        return func
+
+    async def act():
+        return await sync_to_async(func)()
+
+    return act
+
+
+def together(kind, number):
+    """Return a function whose calls wait for each other, and return how many there were."""
+    barrier = threading.Barrier(number)
+    if kind == "def":
+        return lambda: barrier.wait(PATIENCE) is not None
+    arrived = []
+
+    async def meet() -> bool:
+        arrived.append(1)
+        async with asyncio.timeout(PATIENCE):
+            while len(arrived) < number:
+                await asyncio.sleep(0.001)
+        return True
+
+    return meet
+
+
+def test_jobs_run_at_the_same_time(run, kind):
+    assert run(*[together(kind, 4)] * 4) == [True] * 4
+
+
+def test_there_are_at_most_as_many_as_threads(run, kind):
+    running, most = [], []
+
+    def act() -> None:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+
+    run(*[as_kind(kind, act)] * 12, threads=3)
+    assert max(most) <= 3
+
+
+def test_more_jobs_than_threads_all_run(run, kind):
+    found = run(*[as_kind(kind, threading.get_ident)] * 50)
+
+    assert len(set(found)) <= 4, "as many threads as slots"
+
+
+def test_async_jobs_have_one_loop(run):
+    async def loop() -> asyncio.AbstractEventLoop:
+        await asyncio.sleep(0.01)
+        return asyncio.get_running_loop()
+
+    assert len(set(run(*[loop] * 10))) == 1
+
+
+def test_each_job_knows_which_it_is(run, kind):
+    def ask() -> str:
+        before = current_job()
+        time.sleep(0.005)
+        assert current_job() is before
+        return before.id
+
+    assert len(set(run(*[as_kind(kind, ask)] * 20))) == 20
+    assert current_job() is None
+
+
+def test_language_and_time_zone_do_not_leak(run, kind):
+    before = translation.get_language(), timezone.get_current_timezone_name()
+
+    def choose() -> tuple[str | None, str]:
+        found = translation.get_language(), timezone.get_current_timezone_name()
+        translation.activate("eo")
+        timezone.activate("Asia/Tokyo")
+        time.sleep(0.005)
+        return found
+
+    assert set(run(*[as_kind(kind, choose)] * 20)) == {before}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_is_left_open_does_not_reach_the_next_job(run, kind, caplog):
+    def look() -> int:
+        depth = len(connection.atomic_blocks)
+        transaction.atomic().__enter__()
+        return depth
+
+    assert set(run(*[as_kind(kind, look)] * 8, threads=2)) == {0}
+    assert caplog.text.count("has left a transaction open, which was rolled back") >= 8 - 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_connections_are_closed_when_the_worker_ends(run, kind, tmp_path):
+    opened = []
+
+    def query() -> None:
+        ContentType.objects.count()
+        opened.append(connections["default"])
+
+    run(*[as_kind(kind, query)] * 6, threads=2)
+    others = {id(each): each for each in opened if each is not connections["default"]}
+    assert others, "the jobs had connections of their own"
+    assert len(others) <= 2
+    assert not any(each.allow_thread_sharing for each in others.values())
+
+
+def test_failures_are_of_their_job(run, kind):
+    def fail() -> None:
+        raise ValueError(current_job().id)
+
+    failed = run(*[as_kind(kind, fail)] * 10)
+    assert len({str(error) for error in failed}) == 10
+    assert {type(error) for error in failed} == {ValueError}
+
+
+def test_receivers_are_called_for_each_job(run, kind):
+    ends = []
+
+    def receive(sender, context, **named) -> None:
+        assert current_job() is context
+        ends.append(context.id)
+
+    job_finished.connect(receive)
+    try:
+        run(*[as_kind(kind, lambda: None)] * 10)
+    finally:
+        job_finished.disconnect(receive)
+    assert len(set(ends)) == 10
+
+
+def test_a_time_limit_interrupts_its_job_only(run, kind):
+    if kind == "def":
+
+        def long() -> str:
+            until = time.monotonic() + PATIENCE
+            while time.monotonic() < until:
+                time.sleep(0.005)
+            return "too late"
+
+        def short() -> str:
+            return "done"
+
+    else:
+
+        async def long() -> str:
+            await asyncio.sleep(PATIENCE)
+            return "too late"
+
+        async def short() -> str:
+            return "done"
+
+    error, *others = run(long, short, short, observer=Limited())
+
+    assert type(error) is JobTimeLimitExceeded
+    assert "exceeded its timeout of 0.1 s" in str(error)
+    assert others == ["done"] * 2
+
+
+def test_a_time_limit_that_is_not_reached_leaves_nothing_behind(run):
+    def almost() -> None:
+        time.sleep(0.095)
+
+    ends = run(*[almost] * 20, observer=Limited())
+
+    assert {type(end) for end in ends} <= {type(None), JobTimeLimitExceeded}
+
+
+def test_a_job_catches_the_time_limit_as_what_it_is(run):
+    def catch() -> str:
+        try:
+            while True:
+                time.sleep(0.005)
+        except JobTimeLimitExceeded as error:
+            return str(error)
+
+    assert "exceeded its timeout" in run(catch, catch, observer=Limited())[1]
+
+
+def test_a_job_that_waits_for_another_one_gets_its_result(run, kind):
+    def outer() -> int:
+        return jobs.add.do(1, 2)
+
+    assert run(*[as_kind(kind, outer)] * 3, others=3) == [3] * 3
+
+
+def test_a_limit_of_jobs_is_exact(request, settings):
+    settings.GEARMAN_BACKEND = "memory"
+    settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
+    for number in range(10):
+        jobs.note.do_background(number)
+
+    assert GearmanWorker(threads=4).work(burst=True, limit=3) == 3
+    assert GearmanWorker(threads=4).work(burst=True) == 7
+
+
+def test_stop_finishes_the_jobs_that_run(request, settings, monkeypatch):
+    settings.GEARMAN_BACKEND = "memory"
+    settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
+    worker = GearmanWorker(threads=4)
+    barrier, done = threading.Barrier(4, action=worker.stop), []
+
+    def act(number: int) -> None:
+        barrier.wait(PATIENCE)
+        time.sleep(0.05)
+        done.append(number)
+
+    monkeypatch.setattr(jobs.note, "func", act)
+    for number in range(8):
+        jobs.note.do_background(number)
+
+    assert worker.work() == 4
+    assert len(done) == 4
+
+
+def test_the_threads_end_with_the_worker(run, kind):
+    before = threading.active_count()
+
+    run(*[as_kind(kind, lambda: None)] * 8)
+
+    assert threading.active_count() == before
+
+
+def test_a_crash_of_the_worker_itself_is_raised_in_its_thread(run):
+    class Broken(WorkerObserver):
+        def of_slot(self, number):
+            return Broken()
+
+        def ended(self):
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        run(lambda: None, observer=Broken())
+
+
+@pytest.mark.parametrize("threads", [0, -1, True, 1.5, "4", None, MOST_THREADS + 1])
+def test_a_bad_number_of_threads_is_refused(threads):
+    with pytest.raises(ValueError, match="threads is a whole number from 1 to"):
+        GearmanWorker(threads=threads)
+
+
+def test_a_transport_that_runs_one_job_at_a_time_says_so(settings):
+    settings.GEARMAN_BACKEND = "eager"
+
+    with pytest.raises(BackendError, match="runs one job at a time"):
+        GearmanWorker(threads=2).work(burst=True)
+
+
+def test_the_signal_of_stopping_comes_after_the_last_job(run, kind):
+    order = []
+
+    def receive(sender, **named) -> None:
+        order.append("stopping")
+
+    worker_stopping.connect(receive)
+    try:
+        run(*[as_kind(kind, lambda: order.append("job"))] * 5)
+    finally:
+        worker_stopping.disconnect(receive)
+    assert order == ["job"] * 5 + ["stopping"]
