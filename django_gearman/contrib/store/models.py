@@ -81,7 +81,7 @@ class JobRecord(models.Model):
             # alone. They are no partial indexes, which MySQL does not have; there, the columns of
             # an index have up to 768 characters.
             models.Index(
-                fields=["status", "enqueued_at", "queue", "name"],
+                fields=["status", "enqueued_at", "queue", "name", "run_after"],
                 name="gearman_jobrecord_waiting",
             ),
             models.Index(

@@ -119,7 +119,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["expires_at"], name="gearman_jobrecord_expires"),
                     models.Index(
-                        fields=["status", "enqueued_at", "queue", "name"],
+                        fields=["status", "enqueued_at", "queue", "name", "run_after"],
                         name="gearman_jobrecord_waiting",
                     ),
                     models.Index(
