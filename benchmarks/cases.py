@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .clients import Agent
-from .goals import RELAY, TRANSACTION, TRANSACTION_WITH_JOB
-from .processes import pss
+from .goals import LATENCY, RELAY, TRANSACTION, TRANSACTION_WITH_JOB
+from .marks import FILE
+from .processes import Program, pss
 from .servers import gearmand, postgresql
 from .systems import PYTHON, Stage, System
 
@@ -143,14 +146,17 @@ def queued(system: System, count: int) -> Measured:
 
 def outbox(rows: int) -> Measured:
     """Measure the outbox on a PostgreSQL that writes each commit to the disk."""
-    with postgresql() as database, gearmand() as server:
+    with postgresql() as database, gearmand() as server, TemporaryDirectory() as directory:
         environment = {
             **database.environment,
             **server.environment,
             "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+            FILE: str(Path(directory) / "marks"),
         }
         with Agent(PYTHON, "benchmarks.outbox:Client", environment) as client:
             times = client.call("transactions")
             yield TRANSACTION, MILLISECONDS, times["alone"]
             yield TRANSACTION_WITH_JOB, MILLISECONDS, times["outbox"]
             yield RELAY, PER_SECOND, client.call("relay", rows=rows)
+            with Program([PYTHON, "-m", "django", "gearman_worker"], environment=environment):
+                yield LATENCY, MILLISECONDS, statistics.median(client.call("latencies", count=200))

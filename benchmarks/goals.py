@@ -18,6 +18,7 @@ OUTBOX = "outbox"
 TRACED, BARE = "traced job, over the SDK, CPU", "OpenTelemetry's SDK for two spans, CPU"
 RELAY, TRANSACTION = "relay of the outbox", "transaction"
 TRANSACTION_WITH_JOB = "transaction with a job in the outbox"
+LATENCY = "from commit to run through the outbox, p50"
 ROUND_TRIP, SUBMIT, DRAIN = "round trip, 100 B, p50", "submit, 100 B", "drain, 100 B"
 
 
@@ -119,6 +120,7 @@ def _outbox(results: Results) -> list[Verdict]:
     return [
         at_most(TRANSACTION_WITH_JOB, 1.3, "one without", cost),
         at_least(RELAY, 8000, "one a second", None if relay is None else relay.median),
+        limit(results, LATENCY, OUTBOX, 5),
     ]
 
 

@@ -1,5 +1,6 @@
 """
-The cost of the outbox: a row in the caller's transaction, and the speed of a relay.
+The cost of the outbox: a row in the caller's transaction, the time until the job runs, and the
+speed of a relay.
 
 A transaction inserts one row of the project's. It ends when it has committed: `on_commit` callbacks,
 which send the job, are not counted. Transactions with and without a job come in turns of fifty.
@@ -7,9 +8,11 @@ which send the job, are not counted. Transactions with and without a job come in
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import django
 
@@ -20,12 +23,14 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 
 from benchmarks.gearman_jobs import noop  # noqa: E402
+from benchmarks.marks import FILE, MARK  # noqa: E402
 from django_gearman import GearmanClient  # noqa: E402
 from django_gearman.contrib.store.functions import DatabaseTime  # noqa: E402
 from django_gearman.contrib.store.models import OutboxJob  # noqa: E402
 from django_gearman.contrib.store.outbox.relay import Relay  # noqa: E402
 
 TURNS, TRANSACTIONS = 10, 50
+MARK_SECONDS = 60.0
 PAYLOAD = "x" * 100
 
 
@@ -61,6 +66,34 @@ class Client:
         if sent < rows:
             raise RuntimeError(f"the relay has sent {sent} of {rows} rows")
         return sent / seconds
+
+    def latencies(self, count: int) -> list[float]:
+        """Return the milliseconds from a commit until a worker runs the job, for each of `count`."""
+        found = []
+        for number in range(count + 1):
+            committed_at = _commit_marked_job()
+            found.append((_mark(number) - committed_at) * 1000)
+        return found[1:]  # the worker may have started after the first commit
+
+
+def _commit_marked_job() -> float:
+    """Return the monotonic time at which the transaction has committed."""
+    times: list[float] = []
+    with transaction.atomic():
+        transaction.on_commit(lambda: times.append(time.monotonic()))
+        noop.do_background(MARK)
+    return times[0]
+
+
+def _mark(number: int) -> float:
+    """Wait for a mark, and return its time."""
+    marks, deadline = Path(os.environ[FILE]), time.monotonic() + MARK_SECONDS
+    while time.monotonic() < deadline:
+        lines = marks.read_text().splitlines(keepends=True) if marks.exists() else []
+        if len(lines) > number and lines[number].endswith("\n"):
+            return float(lines[number])
+        time.sleep(0.001)
+    raise TimeoutError(f"job {number} has not run in {MARK_SECONDS:g} s")
 
 
 def _committed(submit: Callable[[], object]) -> float:
