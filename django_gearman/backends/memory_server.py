@@ -165,7 +165,7 @@ class MemoryServer:
             job = worker.in_hand.get(own_handle(handle))
             if job is None:
                 raise ConnectionLost(
-                    f"job {handle} is not in hand any more; another worker runs it"
+                    f"this worker no longer has job {handle}: another worker runs it"
                 )
             if isinstance(update, WorkStatus):
                 job.progress = update.numerator, update.denominator

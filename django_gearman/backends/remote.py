@@ -289,7 +289,7 @@ class JobsInHand(Generic[_T]):
         held, connection = self._jobs.get(job.handle, (None, None))
         if connection is None or (held is not job and held != job):
             raise ConnectionLost(
-                f"job {job.handle} is not in hand any more: the connection to its server was lost "
+                f"this worker no longer has job {job.handle}: the connection to its server was lost "
                 "meanwhile, and the server gives the job to another worker"
             )
         return connection

@@ -92,7 +92,8 @@ def _details(record: logging.LogRecord, state: str) -> str:
     most = f" of {job.retries + 1}" if job is not None and job.retries is not None else ""
     text += f"attempt {attempt}{most}"
     if state == "retried":
-        text += f", again in {_duration(getattr(record, 'gearman_delay', 0.0))}"
+        delay = getattr(record, "gearman_delay", 0.0)
+        text += f", again in {_duration(delay)}" if delay else ", again at once"
     return text
 
 

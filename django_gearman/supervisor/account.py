@@ -24,6 +24,13 @@ class Status:
     def is_ready(self) -> bool:
         return self.serving >= self.wanted and not self.is_stopping
 
+    def __str__(self) -> str:
+        if self.is_stopping:
+            return "stopping"
+        if self.serving < self.wanted:
+            return f"{self.serving} of {self.wanted} processes are serving"
+        return "1 process is serving" if self.wanted == 1 else f"{self.wanted} processes are serving"
+
 
 class Account:
     """

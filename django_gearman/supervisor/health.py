@@ -50,8 +50,7 @@ class Health:
         if status.is_ready and self._file is not None and now - self._touched_at >= 1.0:
             self._touched_at = now
             self._touch(self._file)
-        message = f"{status.serving} of {status.wanted} processes serve"
-        message = "stopping" if status.is_stopping else message
+        message = str(status)
         if message != self._last_status:
             self._last_status = message
             notify("STOPPING=1" if status.is_stopping else "", f"STATUS={message}")

@@ -1,8 +1,8 @@
 """
 The pytest plugin.
 
-Every pytest session of a project that installs the package imports this module. So it imports no
-Django, and no module of ours that does, until a test uses the library.
+Every pytest session of a project that installs the package imports this module. So, until a test
+uses the library, it imports neither Django nor a module of this package that imports Django.
 
 During the session, the library uses the `Harness` of the running test. It is created at the first
 use. It is quiet until the test asks for something: by a fixture, the marker or an option.

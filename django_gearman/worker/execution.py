@@ -69,9 +69,8 @@ def execute(
     """
     Run the job, report its outcome, send logs and signals, and return the outcome.
 
-    Only the project's middleware and the steps inside it nest. The others are calls in their order,
-    which a reader follows more easily, and which take less time for each job. The outcome goes out
-    before anything is told about it.
+    The project's middleware nests. The other steps are calls, one after another: that is easier to
+    read, and takes less time. The outcome is sent before the logs and signals about it.
     """
     seconds = observer.time_limit(job.timeout)
     observer.began(assigned, seconds)

@@ -129,12 +129,13 @@ def tell_answered(run: RunAttributes, ending: Ending) -> None:
 
 
 def _log_retry(run: RunAttributes, error: BaseException, delay: float) -> None:
+    when = f"in {delay:g} s" if delay else "at once"
     if issubclass(type(error), RetryJob):
-        message = "job %s (%s) runs again in %g s"
-        _log(run, logging.INFO, "retried", message, delay, gearman_delay=delay)
+        message = "job %s (%s) runs again %s"
+        _log(run, logging.INFO, "retried", message, when, gearman_delay=delay)
         return
-    message = "job %s (%s) failed in attempt %d of %d, and runs again in %g s: %r"
-    about = run.call.attempt, (run.job.retries or 0) + 1, delay, error
+    message = "job %s (%s) failed in attempt %d of %d, and runs again %s: %r"
+    about = run.call.attempt, (run.job.retries or 0) + 1, when, error
     _log(run, logging.WARNING, "retried", message, *about, error=error, gearman_delay=delay)
 
 

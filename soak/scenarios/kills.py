@@ -126,7 +126,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     )
     report.number("submissions not acknowledged, sent again", uncertain)
     report.number("worker processes killed", killer.kills)
-    report.number("... with a job in hand", worker.output.count("; starting another one"))
+    report.number("... while a job ran", worker.output.count("; starting another one"))
     for how, words in (("submitted again", "failed in attempt"), ("left to others", "is given to")):
         lines = [line for line in worker.output.splitlines() if words in line and "its" in line]
         report.number(f"... which was {how}", len(lines))

@@ -63,7 +63,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.seconds("until a round of them was done with", waited)
     report.number("processes that died of it", worker.output.count("; starting another one"))
     ordinary.report(report)
-    report.number("a client that waits for poison is told", message.rpartition(".")[2])
+    report.number("the error for a client of a poison job", message.rpartition(".")[2])
 
     report.check(message.endswith("WorkerDied"), "who waits for a poison job learns of it", message)
     report.check(code == 0, "the worker exits with 0", code)

@@ -49,7 +49,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
 
     report.number("jobs submitted", count)
     report.number("times a worker of four processes was stopped", rounds)
-    report.number("jobs in hand at SIGTERM, in all", in_hand)
+    report.number("jobs running at SIGTERM, in all", in_hand)
     report.number("jobs left to a last worker", left)
     report.seconds("from SIGTERM to the exit", took)
     report.number("numbers lost", count - len(ended))

@@ -57,12 +57,12 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     deaths = worker.output.count("; starting another one")
 
     report.number("jobs of nested brackets, which fail with them", rounds * len(DEPTHS))
-    report.number("jobs that cannot be told of, or kill who tells", rounds * 3)
+    report.number("jobs that cannot be reported, or kill the reporter", rounds * 3)
     report.number(f"jobs of {LARGE_BYTES // 10**6} MB, in {MEMORY_MB} MB of memory", rounds)
     report.seconds("until a round of them had ended", waited)
     report.number("processes that died of it", deaths)
     ordinary.report(report)
-    report.number("a client that waits for a large job is told", reasons[0])
+    report.number("the error for a client of a large job", reasons[0])
 
     marks = ground.marks()
     for name, runs in EXPECTED.items():

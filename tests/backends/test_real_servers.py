@@ -126,7 +126,7 @@ def test_a_job_whose_server_died_cannot_be_reported_on(connect, own_gearmand):
     own_gearmand.kill()
     assert worker.grab_job(0.1) is None
 
-    with pytest.raises(ConnectionLost, match="not in hand"):
+    with pytest.raises(ConnectionLost, match="no longer has job"):
         worker.send(job, WorkComplete(b""))
     worker.close()
 

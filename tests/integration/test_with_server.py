@@ -75,7 +75,7 @@ def test_a_site_of_one_command(start, trail):
 
     wait_until(lambda: trail() == ["1"], "the job")
     assert "1 more process is the job server, with jobs in memory" in site.output
-    wait_until(lambda: "ready: 2 of 2 processes serve" in site.output, "the report")
+    wait_until(lambda: "ready: 2 processes are serving" in site.output, "the report")
     assert site.stop() == 0
     assert "No job is lost" in site.output
     assert "trying again" not in site.output, "a worker was there before its server, or after it"

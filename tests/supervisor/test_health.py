@@ -56,9 +56,9 @@ def test_systemd_hears_when_all_serve_for_the_first_time(systemd):
     health = Health(None)
 
     health(Status(2, 1, False))
-    assert systemd() == ["STATUS=1 of 2 processes serve"]
+    assert systemd() == ["STATUS=1 of 2 processes are serving"]
     health(Status(2, 2, False))
-    assert systemd() == ["STATUS=2 of 2 processes serve", "READY=1"]
+    assert systemd() == ["STATUS=2 processes are serving", "READY=1"]
     health(Status(2, 1, False))
     health(Status(2, 2, False))
     assert "READY=1" not in systemd()

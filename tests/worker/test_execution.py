@@ -255,7 +255,7 @@ def test_a_job_whose_connection_is_lost_does_not_stop_the_worker(backend, caplog
         job_started.disconnect(lose_twice)
 
     assert len(set(handles)) == 1, "the same job, each time"
-    assert caplog.text.count("not in hand any more") == 2
+    assert caplog.text.count("this worker no longer has job") == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -60,10 +60,8 @@ class Views(Collector):
                 status = found.status
         except TimeoutError as error:
             return Answer(f"{error}\n", HTTPStatus.SERVICE_UNAVAILABLE)
-        text = f"{status.serving} of {status.wanted} processes serve\n"
-        if status.is_stopping:
-            text = "stopping\n"
-        return Answer(text, HTTPStatus.OK if status.is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        code = HTTPStatus.OK if status.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return Answer(f"{status}\n", code)
 
     def collect(self) -> Iterator[Metric]:
         until = monotonic() + PATIENCE

@@ -174,7 +174,7 @@ def test_a_current_job_is_not_mistaken_for_its_namesake_after_a_restart(
     after = grab(worker)
     assert (before.handle, before.workload) == (after.handle, b"before")
 
-    with pytest.raises(ConnectionLost, match="not in hand"):
+    with pytest.raises(ConnectionLost, match="no longer has job"):
         worker.send(before, WorkComplete(b""))
 
     assert backend.job_status(after.handle).running, "the wrong job was completed"

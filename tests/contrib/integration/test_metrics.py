@@ -154,11 +154,11 @@ def test_counters_and_the_page_survive_a_reload(project, values):
 def test_health_and_readiness(project, values, own_gearmand):
     page = Page(project, "-w", "2")
     assert page.get("/healthz") == (200, "ok\n")
-    assert page.get("/readyz") == (200, "2 of 2 processes serve\n")
+    assert page.get("/readyz") == (200, "2 processes are serving\n")
 
     own_gearmand.kill()
 
-    wait_until(lambda: page.get("/readyz") == (503, "0 of 2 processes serve\n"), "no server", 60)
+    wait_until(lambda: page.get("/readyz") == (503, "0 of 2 processes are serving\n"), "no server", 60)
     assert page.get("/healthz") == (200, "ok\n")
     assert page.value("gearman_server_up") == 0
     os.kill(page.worker.pid, signal.SIGSTOP)
