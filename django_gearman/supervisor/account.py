@@ -29,7 +29,9 @@ class Status:
             return "stopping"
         if self.serving < self.wanted:
             return f"{self.serving} of {self.wanted} processes are serving"
-        return "1 process is serving" if self.wanted == 1 else f"{self.wanted} processes are serving"
+        return (
+            "1 process is serving" if self.wanted == 1 else f"{self.wanted} processes are serving"
+        )
 
 
 class Account:

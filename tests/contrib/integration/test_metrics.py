@@ -158,7 +158,9 @@ def test_health_and_readiness(project, values, own_gearmand):
 
     own_gearmand.kill()
 
-    wait_until(lambda: page.get("/readyz") == (503, "0 of 2 processes are serving\n"), "no server", 60)
+    wait_until(
+        lambda: page.get("/readyz") == (503, "0 of 2 processes are serving\n"), "no server", 60
+    )
     assert page.get("/healthz") == (200, "ok\n")
     assert page.value("gearman_server_up") == 0
     os.kill(page.worker.pid, signal.SIGSTOP)
