@@ -17,6 +17,7 @@ import socket
 import ssl
 import threading
 import weakref
+from typing import Any
 
 from ..exceptions import ConnectionLost
 from ..protocol.address import ServerAddress
@@ -173,10 +174,10 @@ class Connection:
         deadline = math.inf if timeout is None else monotonic() + timeout
         while not self._packets:
             remaining = max(0.0, deadline - monotonic())
-            data = self._read(remaining)
-            if data is None:
+            self.check_process()
+            if not self.has_news(remaining):
                 return None
-            self._packets = self._reader.feed(data)
+            self._packets = self._receive_packets()
             if not remaining:
                 break
         return self._packets.pop(0) if self._packets else None
@@ -210,10 +211,9 @@ class Connection:
         answer = b""
         while not _is_complete(answer, is_line):
             remaining = deadline - monotonic()
-            data = self._read(remaining) if remaining > 0 else None
-            if data is None:
+            if remaining <= 0 or not self.has_news(remaining):
                 raise self._lost(f"no answer to the admin command {command!r} in {timeout:g} s")
-            answer += data
+            answer += self._receive()
         return answer.removesuffix(b".\n").decode(errors="replace")
 
     @waits
@@ -249,41 +249,43 @@ class Connection:
 
         Raises ConnectionLost if the connection is broken, and ProtocolError for invalid data.
         """
-        packets = self._reader.feed(self._receive_bytes())
+        packets = self._receive_packets()
         if self._packets:
             packets, self._packets = self._packets + packets, []
         return packets
 
     def arriving(self, least: int) -> tuple[Packet, int] | None:
-        """
-        Return the head of an incomplete packet of at least this many bytes; see
-        `PacketReader.head`.
-        """
+        """Return `PacketReader.head`: of an incomplete packet of at least this many bytes."""
         return self._reader.head(least)
 
-    def _read(self, timeout: float) -> bytes | None:
-        """
-        Return the data that arrives in time, None if there is none; b"" for a part of a TLS record.
-        """
-        self.check_process()
-        return self._receive_bytes() if self.has_news(timeout) else None
+    def _receive_packets(self) -> list[Packet]:
+        room = self._reader.room()
+        found = self._receive(room)
+        return self._reader.feed(found) if room is None else self._reader.filled(found)
 
-    def _receive_bytes(self) -> bytes:
+    def _receive(self, room: memoryview | None = None) -> Any:
+        """
+        Return the data that has arrived, or the number of bytes that were read into `room`.
+
+        It is b"" or 0 for a part of a TLS record.
+        """
         try:
             # At least the size of a TLS record, so that no data is left that poll() does not see.
             missing = self._reader.missing
-            is_large = missing > _LARGE
             with self._lock:
-                data = self._socket.recv(65536 if missing <= 65536 else min(missing, 1 << 20))
+                if room is None:
+                    found: Any = self._socket.recv(min(max(missing, 65536), 1 << 20))
+                else:
+                    found = self._socket.recv_into(room)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return b""
+            return b"" if room is None else 0
         except OSError as error:
             raise self._lost(error) from error
-        if not data:
+        if not found:
             raise self._lost("it closed the connection")
-        if is_large:
+        if missing > _LARGE:
             self.moved_at = monotonic()
-        return data
+        return found
 
     @property
     def inherited(self) -> bool:

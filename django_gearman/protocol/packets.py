@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..exceptions import ProtocolError
 
@@ -23,6 +23,9 @@ _HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
 #: First bytes of a packet, which contain all names of an assigned job.
 MOST_HEAD = 1024
+_LARGE = 1 << 18  # missing bytes from which they are read into one buffer, in place of joined
+_HUGE = 1 << 26  # missing bytes up to that: a buffer takes its memory at once, and a server may lie
+_SPARE = 1 << 16  # bytes behind a large packet; at least a TLS record, which has to be read whole
 
 
 class PacketType(enum.IntEnum):
@@ -170,6 +173,7 @@ class PacketReader:
         self._magic = magic
         self._source = source
         self._parts: list[bytes] = []  # the bytes of an incomplete packet
+        self._buffer: bytearray | None = None  # in place of them, for a large packet
         self._available = 0  # their number
         #: The least number of further bytes until there is a packet.
         self.missing = _HEADER_SIZE
@@ -178,7 +182,7 @@ class PacketReader:
         """Return `parse_head` of an incomplete packet of at least this many bytes."""
         if self.missing + self._available < least:
             return None
-        start = b""
+        start = bytes((self._buffer or b"")[: min(self._available, MOST_HEAD)])
         for part in self._parts:
             start += part[: MOST_HEAD - len(start)]
             if len(start) == MOST_HEAD:
@@ -195,9 +199,36 @@ class PacketReader:
                 return []
             data = b"".join(self._parts)
             self._parts.clear()
+        return self._parse(data, len(data))
+
+    def room(self) -> memoryview | None:
+        """
+        Return the place for the rest of a large packet, and for what follows it; None for others.
+
+        Call `filled` with the number of bytes that were read into it.
+        """
+        if self._buffer is None:
+            if not _LARGE <= self.missing <= _HUGE:
+                return None
+            self._buffer = bytearray(self._available + self.missing + _SPARE)
+            self._buffer[: self._available] = b"".join(self._parts)
+            self._parts.clear()
+        return memoryview(self._buffer)[self._available :]
+
+    def filled(self, count: int) -> list[Packet]:
+        """Do what `feed` does, with bytes that were read into `room`."""
+        self._available += count
+        self.missing -= count
+        if self.missing > 0 or self._buffer is None:
+            return []
+        data, self._buffer = self._buffer, None
+        return self._parse(data, self._available)
+
+    def _parse(self, data: Any, end: int) -> list[Packet]:
+        """Return the packets in bytes up to `end`; in a buffer, the first one is large."""
         packets: list[Packet] = []
         noise = ""
-        start, end, needed = 0, len(data), _HEADER_SIZE
+        start, needed = 0, _HEADER_SIZE
         while start + _HEADER_SIZE <= end:
             magic, number, size = _HEADER.unpack_from(data, start)
             known = _KNOWN.get(number)
@@ -211,19 +242,34 @@ class PacketReader:
                 needed += size
                 break
             kind, count = known
-            args = tuple(data[body:after].split(b"\0", count - 1)) if count else ()
+            if size >= _LARGE:
+                args = _cut(data, body, after, count)
+            else:
+                args = tuple(data[body:after].split(b"\0", count - 1)) if count else ()
             if len(args) != count:
                 noise = f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
                 break
             packets.append(Packet(kind, args))
             start = after
+            if type(data) is bytearray:
+                data = bytes(memoryview(data)[after:end])  # and the buffer's memory is free again
+                start, end = 0, len(data)
         self._available = end - start
         self.missing = needed - self._available
         if self._available:
-            self._parts.append(data[start:])
+            self._parts.append(bytes(data[start:end]))
         if noise and not packets:  # otherwise it waits until these are handled
             raise ProtocolError(f"{self._source}: {noise}")
         return packets
+
+
+def _cut(data: bytes | bytearray, start: int, end: int, count: int) -> tuple[bytes, ...]:
+    """Return the arguments of a large packet; the last one, which is large, is copied only once."""
+    args: list[bytes] = []
+    while len(args) < count - 1 and (nul := data.find(b"\0", start, end)) >= 0:
+        args.append(bytes(data[start:nul]))
+        start = nul + 1
+    return (*args, bytes(memoryview(data)[start:end])) if count else ()
 
 
 def parse_head(start: bytes, magic: bytes = RESPONSE) -> tuple[Packet, int] | None:

@@ -88,6 +88,64 @@ def test_a_large_payload_in_small_pieces_is_joined_once():
     assert read(chunks) == [Packet(PacketType.WORK_COMPLETE, (b"H:vm:1", payload))]
 
 
+def read_into(stream: bytes, sizes: Iterable[int], *, large: int) -> list[Packet]:
+    """Read a stream as a socket gives it, into the room for packets that count as large here."""
+    reader, taken, found = PacketReader(REQUEST), 0, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packets_module, "_LARGE", large)
+        patch.setattr(packets_module, "_SPARE", 64)
+        for size in [*sizes, *[64] * len(stream)]:
+            room = reader.room()
+            data = stream[taken : taken + (size if room is None else min(size, len(room)))]
+            taken += len(data)
+            if room is None:
+                found += reader.feed(data)
+            else:
+                room[: len(data)] = data
+                found += reader.filled(len(data))
+            if taken == len(stream):
+                return found
+    return found
+
+
+@unhurried
+@given(
+    st.lists(packets(), max_size=8),
+    st.lists(st.integers(1, 300), max_size=30),
+    st.sampled_from([1, 20, 100]),
+)
+def test_large_packets_are_read_into_one_buffer(sent, sizes, large):
+    assert read_into(on_the_wire(sent), sizes, large=large) == sent
+
+
+def test_arguments_of_a_large_packet_are_bytes_and_the_rest_follows():
+    workload = random.Random(1).randbytes(1_000_000)
+    large = Packet(PacketType.JOB_ASSIGN_UNIQ, (b"H:vm:1", b"f", b"u", workload))
+    sent = [large, Packet(PacketType.NOOP), large, Packet(PacketType.JOB_CREATED, (b"H:vm:2",))]
+
+    found = read_into(on_the_wire(sent), [50_000] * 50, large=1 << 18)
+
+    assert found == sent
+    assert {type(argument) for packet in found for argument in packet.args} == {bytes}
+
+
+@pytest.mark.parametrize("behind", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_a_large_packet_with_too_few_arguments_is_reported(behind):
+    damaged = frame(PacketType.WORK_COMPLETE, b"", b"x" * 1000)
+    stream = b"".join(damaged) + behind
+
+    with pytest.raises(ProtocolError, match="WORK_COMPLETE with 1 of its 2 arguments"):
+        read_into(stream, [40] * 100, large=100)
+
+
+def test_noise_behind_a_large_packet_waits_until_that_is_taken():
+    large = Packet(PacketType.WORK_COMPLETE, (b"H:vm:1", b"x" * 1000))
+    stream = on_the_wire([large]) + b"HTTP/1.1 200 OK\r\n"
+
+    with pytest.raises(ProtocolError, match="not a Gearman packet"):
+        read_into(stream + b"more noise", [40] * 24 + [80, 5], large=100)
+
+
 @unhurried
 @given(packets())
 def test_the_reader_says_how_much_is_missing(packet):
@@ -302,6 +360,25 @@ def test_the_head_of_a_large_packet_is_known_before_its_end(cut, chunk):
         expected = Packet(PacketType.JOB_ASSIGN_UNIQ, ASSIGNED), LARGE
     assert found == expected
     assert reader.head(LARGE * 2) is None
+
+
+@given(first=st.integers(12, 1500), second=st.integers(0, 1500))
+def test_the_head_is_known_while_a_packet_is_read_into_its_buffer(first, second):
+    data = encode(PacketType.JOB_ASSIGN_UNIQ, *ASSIGNED, b"x" * 300_000, magic=RESPONSE)
+    reader = PacketReader()
+    reader.feed(data[:first])
+    before = reader.head(1000)
+
+    room = reader.room()
+    assert room is not None
+    assert reader.head(1000) == before
+    room[:second] = data[first : first + second]
+    assert reader.filled(second) == []
+
+    names = 12 + sum(map(len, ASSIGNED)) + len(ASSIGNED)
+    known = Packet(PacketType.JOB_ASSIGN_UNIQ, ASSIGNED), 300_000
+    assert reader.head(1000) == (known if first + second >= names else None)
+    assert reader.missing == len(data) - first - second
 
 
 def test_noise_and_whole_packets_have_no_head():
