@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from pathlib import Path
 
 import pytest
 
 from django_gearman.contrib.store import control
 from django_gearman.contrib.store.control import messages
-from tests.support.gearmand import Gearmand, wait_until
+from tests.support.gearmand import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
 
@@ -63,6 +61,11 @@ def test_a_supervisor_shows_its_processes_and_their_jobs(project, asks):
     assert all(process.memory > 10 for process in info.processes)
     status = project.manage("gearman_status", "--skip-checks")
     assert "django_gearman.control" not in status
+    os.kill(worker.pid, signal.SIGSTOP)
+    answers = control.list_supervisors(3)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert answers.supervisors == ()
+    assert answers.problems == (f"supervisor {info.name}: it has not answered in 3 s",)
 
 
 def test_the_stack_of_a_process_is_read_without_harm(project, asks):
@@ -89,98 +92,6 @@ def test_the_stack_of_a_process_is_read_without_harm(project, asks):
     with pytest.raises(control.ControlError, match=r"has not written its stack: .*is stopped"):
         control.stack(info.name, process.pid, PATIENT)
     os.kill(process.pid, signal.SIGCONT)
-
-
-def test_a_supervisor_that_hangs_is_named_and_the_others_answer(project, asks, settings):
-    hanging, other = project.worker(), project.worker()
-    info = wait_until(lambda: found(hanging), "the first supervisor")
-    wait_until(lambda: found(other), "the second supervisor")
-    os.kill(hanging.pid, signal.SIGSTOP)
-    began = time.monotonic()
-
-    answers = control.list_supervisors(3)
-
-    took = time.monotonic() - began
-    os.kill(hanging.pid, signal.SIGCONT)
-    assert [each.pid for each in answers.supervisors] == [other.pid]
-    assert answers.problems == (f"supervisor {info.name}: it has not answered in 3 s",)
-    assert took < 10
-    wait_until(lambda: found(hanging), "the first supervisor again")
-
-
-def test_a_server_that_hangs_costs_no_answer_of_another(project, own_gearmand, settings):
-    with Gearmand() as second:
-        settings.GEARMAN_BACKEND = "gearman"
-        settings.GEARMAN_SERVERS = [own_gearmand.address, second.address]
-        project.set(TEST_GEARMAND=f"{own_gearmand.address},{second.address}")
-        worker = project.worker()
-        wait_until(lambda: found(worker), "the supervisor")
-        settings.GEARMAN_SERVERS = [second.address]
-        wait_until(lambda: found(worker), "the supervisor at the second server")
-        settings.GEARMAN_SERVERS = [own_gearmand.address, second.address]
-        pid = int(own_gearmand.ask("getpid").split()[1])
-        os.kill(pid, signal.SIGSTOP)
-
-        answers = control.list_supervisors(3)
-
-        os.kill(pid, signal.SIGCONT)
-        assert [each.pid for each in answers.supervisors] == [worker.pid]
-        [problem] = answers.problems
-        assert own_gearmand.address in problem
-        assert project.stop(worker) == 0
-
-
-def test_a_reload_replaces_the_processes(project, asks):
-    worker = project.worker()
-    before = wait_until(lambda: found(worker), "the supervisor")
-
-    assert [each.name for each in control.reload(before.name, PATIENT).supervisors] == [before.name]
-
-    def replaced() -> bool:
-        now = found(worker)
-        pids = [each.pid for each in now.processes] if now else []
-        return bool(pids) and before.processes[0].pid not in pids
-
-    wait_until(replaced, "the new process")
-    assert "Reloaded: " in project.output(worker)
-    with pytest.raises(control.ControlError, match="knows a supervisor 'nobody:1'"):
-        control.reload("nobody:1", PATIENT)
-
-
-def test_a_prefix_keeps_projects_apart(project, asks, settings):
-    project.set(TEST_JOB_NAME="shop.{name}")
-    worker = project.worker()
-    settings.GEARMAN_JOB_NAME = "shop.{name}"
-    wait_until(lambda: found(worker), "the supervisor")
-
-    settings.GEARMAN_JOB_NAME = None
-
-    assert control.list_supervisors(PATIENT) == control.Answers()
-
-
-def test_another_project_at_the_same_server_is_refused_and_named(project, asks, settings):
-    worker = project.worker()
-    info = wait_until(lambda: found(worker), "the supervisor")
-    settings.SECRET_KEY = "of another project"
-
-    answers = control.list_supervisors(PATIENT)
-
-    [problem] = answers.problems
-    assert answers.supervisors == ()
-    assert problem.startswith(f"supervisor {info.name}: refused: the message is not signed")
-    assert "a control message was refused" in project.output(worker)
-
-
-def test_the_supervisor_is_gone_with_its_worker_at_once(project, asks):
-    worker = project.worker()
-    wait_until(lambda: found(worker), "the supervisor")
-    began = time.monotonic()
-
-    assert project.stop(worker) == 0
-
-    assert time.monotonic() - began < 5, "a service that waits does not hold up the end"
-    assert control.list_supervisors(PATIENT) == control.Answers()
-    assert Path(f"/proc/{worker.pid}").exists() is False
 
 
 MARK = "tests.contrib.integration.mark"
@@ -217,4 +128,6 @@ def test_a_pause_reaches_every_worker_and_holds_through_restarts(project, asks, 
     wait_until(lambda: project.lines()[2:] == ["runs", "waits"], "the job that waited")
     wait_until(lambda: own_gearmand.totals()[MARK][2] == 2, "both workers")
     assert "queue trail is no longer paused" in project.output(late)
+    assert "Reloaded: " in project.output(worker)
     assert project.stop(worker) == project.stop(late) == 0
+    assert control.list_supervisors(PATIENT) == control.Answers(), "they are gone at once"
