@@ -52,14 +52,18 @@ SCENARIOS = {
 }
 
 
-def soak(name: str, quick: bool, keep: bool, included: bool) -> bool:
+#: The scenarios whose jobs leave their process alone, so that several of them may share it.
+WITH_THREADS = ("kills", "quick", "stops", "reloads")
+
+
+def soak(name: str, quick: bool, keep: bool, included: bool, threads: int) -> bool:
     """Run one scenario; return True if it has passed."""
     scenario = SCENARIOS[name]
     print(f"{name}: {scenario.TITLE}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix=f"soak-{name}-"))
     report = Report()
     started = time.monotonic()
-    with Ground(directory, included=included) as ground:
+    with Ground(directory, included=included, threads=threads) as ground:
         try:
             scenario.run(report, ground, quick)
         except (Stuck, GearmanError, RuntimeError) as error:
@@ -87,10 +91,20 @@ def main() -> int:
         default="gearmand",
         help=f"the job server (default: gearmand); {INCLUDED} is the included one, with its store",
     )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="T",
+        help=f"jobs at a time in each worker process, for {', '.join(WITH_THREADS)} (default: 1)",
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given = parser.parse_args()
     if unknown := set(given.scenarios) - set(SCENARIOS):
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    names = given.scenarios or [*(SCENARIOS if given.threads == 1 else WITH_THREADS)]
+    if given.threads != 1 and (others := set(names) - set(WITH_THREADS)):
+        parser.error(f"--threads is not for {', '.join(others)}")
     # A stopped run ends the programs that it has started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     included = given.server == INCLUDED
@@ -105,9 +119,7 @@ def main() -> int:
     random.seed(given.seed)
     print(f"seed {given.seed}\n")
     started = time.monotonic()
-    passed = [
-        soak(name, given.quick, given.keep, included) for name in given.scenarios or SCENARIOS
-    ]
+    passed = [soak(name, given.quick, given.keep, included, given.threads) for name in names]
     print(f"{sum(passed)} of {len(passed)} scenarios passed in {time.monotonic() - started:.0f} s")
     return 0 if all(passed) else 1
 

@@ -147,11 +147,13 @@ class Ground:
     A directory with releases of the project, like a deployment: `current` is a link to one.
 
     As a context manager it ends all programs that were started on it. With `included`, its servers
-    are the included one, which keeps background jobs on disk.
+    are the included one, which keeps background jobs on disk. Each process of its workers has
+    `threads` jobs at a time.
     """
 
-    def __init__(self, directory: Path, *, included: bool = False) -> None:
+    def __init__(self, directory: Path, *, included: bool = False, threads: int = 1) -> None:
         self.directory = directory
+        self.threads = threads
         self._trail = directory / "trail"
         self._ends = contextlib.ExitStack()
         self._workers = self._servers = 0
@@ -193,7 +195,7 @@ class Ground:
                 "TRAIL": str(self._trail),
                 **environment,
             },
-            arguments,
+            (*arguments, f"--threads={self.threads}"),
         )
         self._ends.callback(worker.close)
         return worker

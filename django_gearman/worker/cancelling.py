@@ -17,14 +17,15 @@ from typing import Any
 
 from ..exceptions import JobCancelled
 from ..jobs.context import running
-from ..supervisor import CANCEL_SIGNAL, Cell, Phase
+from ..supervisor import CANCEL_SIGNAL, Cell, Phase, Scoreboard
 from ..utils.clock import monotonic
 from ..utils.interrupts import Place, cancel_query, place_of
 from .runs import RunAttributes
 
 #: The longest delay for code that should end soon, in seconds.
 PATIENCE_SECONDS = 2.0
-_MESSAGE = "somebody has cancelled the job (its process is killed 5 s later)"
+#: The message of JobCancelled.
+CANCELLED = "somebody has cancelled the job (its process is killed 5 s later)"
 
 
 def invoke(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -32,11 +33,16 @@ def invoke(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, A
     return func(*args, **kwargs)
 
 
-class Cancelling:
-    """The handler of requests to cancel the task in a cell, for a process with one task at a time."""
+#: The runs that do not run in the main thread, by the identity of the object.
+_elsewhere: dict[int, RunAttributes] = {}
 
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+
+class Cancelling:
+    """The handler of requests to cancel tasks, in a process of a supervisor."""
+
+    def __init__(self, scoreboard: Scoreboard) -> None:
+        self._cell: Cell = scoreboard  # of a process with one task at a time
+        self._scoreboard = scoreboard
 
     def install(self) -> None:
         """Handle the signal in this process, from its main thread."""
@@ -44,13 +50,25 @@ class Cancelling:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         run = running.get()
-        if not isinstance(run, RunAttributes) or run.was_interrupted or frame is None:
+        if not isinstance(run, RunAttributes):
+            self._interrupt_elsewhere()
+            return
+        if run.was_interrupted or frame is None:
             return
         if self._cell.phase is not Phase.RUNNING or (request := self._cell.request) is None:
             return
         job_id, asked_at = request
         if job_id == run.identity.id:
             _interrupt(run, frame, asked_at)
+
+    def _interrupt_elsewhere(self) -> None:
+        """Interrupt the jobs that run in threads, or as tasks of the loop."""
+        cells = [cell for cell in self._scoreboard.running() if cell.phase is Phase.RUNNING]
+        named = {request[0] for cell in cells if (request := cell.request) is not None}
+        for run in [*_elsewhere.values()] if named else ():
+            if run.interrupt is not None and not run.was_interrupted and run.identity.id in named:
+                run.was_interrupted = True
+                run.interrupt()
 
 
 def _interrupt(run: RunAttributes, frame: FrameType, asked_at: float) -> None:
@@ -64,7 +82,7 @@ def _interrupt(run: RunAttributes, frame: FrameType, asked_at: float) -> None:
     is_patient = monotonic() < asked_at + PATIENCE_SECONDS
     if place is Place.ANYWHERE or (place is not Place.NEVER and not is_patient):
         run.was_interrupted = True
-        raise JobCancelled(_MESSAGE)
+        raise JobCancelled(CANCELLED)
     if place is Place.IN_QUERY and not run.has_cancelled_query:
         run.has_cancelled_query = cancel_query(frame)
 
@@ -78,23 +96,30 @@ def _is_inside(frame: FrameType | None) -> bool:
 
 
 @contextmanager
+def interruptible(run: RunAttributes, interrupt: Callable[[], object]) -> Iterator[None]:
+    """Interrupt a run by this function, which any thread may call, and not by a signal."""
+    before, run.interrupt = run.interrupt, interrupt
+    _elsewhere[id(run)] = run
+    try:
+        yield
+    finally:
+        run.interrupt = before
+        if before is None:
+            del _elsewhere[id(run)]
+
+
+@contextmanager
 def cancellable() -> Iterator[None]:
     """Let this task be cancelled together with the job that it runs; that raises JobCancelled."""
     run, task, loop = running.get(), asyncio.current_task(), asyncio.get_running_loop()
     if not isinstance(run, RunAttributes) or task is None:
         yield
         return
-
-    def interrupt() -> None:
-        loop.call_soon_threadsafe(task.cancel)
-
-    before, run.interrupt = run.interrupt, interrupt
-    try:
-        yield
-    except asyncio.CancelledError as error:
-        if run.was_interrupted:
-            task.uncancel()
-            raise JobCancelled(_MESSAGE) from error
-        raise
-    finally:
-        run.interrupt = before
+    with interruptible(run, lambda: loop.call_soon_threadsafe(task.cancel)):
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            if run.was_interrupted:
+                task.uncancel()
+                raise JobCancelled(CANCELLED) from error
+            raise

@@ -17,12 +17,16 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
-from ..exceptions import JobTimeLimitExceeded
+from ..exceptions import JobCancelled, JobTimeLimitExceeded
+from ..jobs.context import running
 from ..utils.clock import monotonic
 from ..utils.interrupts import Place, cancel_query, place_of
+from .cancelling import CANCELLED, interruptible
+from .runs import RunAttributes
 from .timelimit import PATIENCE_SECONDS, chain, is_database_error, time_is_over
 
 _AGAIN_SECONDS = 0.005  # until the next try
@@ -131,11 +135,11 @@ class Watch:
                 if now >= each.at:
                     each.strike(now)
 
-    def interrupt(self, thread: int, kind: type[BaseException], message: str) -> None:
-        """Raise an exception in the function that runs in the thread of this identifier."""
-        if (watched := self._watched.get(thread)) is not None:
-            watched.interrupt(kind, message)
-            self._wake()
+    def interrupt(self, watched: _Watched, kind: type[BaseException], message: str) -> None:
+        """Raise an exception in a function, soon."""
+        watched.interrupt(kind, message)
+        self.expected_at = 0.0
+        self._wake()
 
     def begin(self, watched: _Watched) -> None:
         self._watched[threading.get_ident()] = watched
@@ -162,13 +166,18 @@ def watched(
     """
     Call a function in a thread with a watch; raise JobTimeLimitExceeded in it after the limit.
 
-    A database error that the interrupt causes is reported as JobTimeLimitExceeded.
+    If the job is cancelled, raise JobCancelled. A database error that the interrupt causes is reported
+    as that exception.
     """
     watch = _thread.watch or Watch(lambda: None)
-    each = _Watched(seconds)
+    each, run = _Watched(seconds), running.get()
+    cancel = partial(watch.interrupt, each, JobCancelled, CANCELLED)
     watch.begin(each)
     try:
-        return _call_watched(each, func, args, kwargs)
+        if not isinstance(run, RunAttributes):
+            return _call_watched(each, func, args, kwargs)
+        with interruptible(run, cancel):
+            return _call_watched(each, func, args, kwargs)
     except BaseException as error:
         each.end()  # the exception may have been raised in the first call of it
         instead = each.translate(error)

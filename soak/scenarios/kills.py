@@ -143,7 +143,8 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     report.check(not missing, "every number is there", f"missing are {missing[:20]}")
     # After a kill, a server assigns current jobs again: one for each process, and one whose process
     # had just died.
-    most = killer.kills + raised.total() + uncertain + restarts * (WORKERS + 1)
+    deaths = killer.kills + restarts * (WORKERS + 1)
+    most = deaths * ground.threads + raised.total() + uncertain
     report.check(more <= most, f"at most {most} runs beyond the first", more)
     for number, times in began.items():
         most = 1 + killer.kills + restarts + raised[number] + submitting.uncertain[number]

@@ -16,6 +16,7 @@ GRACE_SECONDS = 30.0
 
 def run(report: Report, ground: Ground, quick: bool) -> None:
     count, rounds = (200, 2) if quick else (1200, 5)
+    count *= ground.threads
     server = ground.server()
     calls = [
         {"number": number, "seconds": 2.0 if number % 100 == 50 else random.uniform(0.0, 0.1)}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
 import threading
 import time
+from collections import Counter
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -15,7 +19,10 @@ from django.utils import timezone, translation
 from django_gearman import current_job
 from django_gearman.exceptions import BackendError, JobTimeLimitExceeded
 from django_gearman.signals import job_failed, job_finished, worker_stopping
+from django_gearman.supervisor import CANCEL_SIGNAL, Scoreboard
+from django_gearman.worker.cancelling import Cancelling
 from django_gearman.worker.observer import WorkerObserver
+from django_gearman.worker.process import Limits, SupervisedObserver
 from django_gearman.worker.routing import MOST_THREADS
 from django_gearman.worker.worker import GearmanWorker
 from tests.app import gearman_jobs as jobs
@@ -67,8 +74,7 @@ def run(request, settings, monkeypatch):
             numbers[jobs.note.do_background(number).handle] = number
         worker = GearmanWorker(threads=threads)
         assert worker.work(burst=True, **options) == len(functions) + others
-        assert sorted(results) == [*range(len(functions))]
-        return [results[number] for number in range(len(functions))]
+        return [results.get(number, "cancelled") for number in range(len(functions))]
 
     yield run
     job_failed.disconnect(receive)
@@ -336,3 +342,61 @@ def test_the_signal_of_stopping_comes_after_the_last_job(run, kind):
     finally:
         worker_stopping.disconnect(receive)
     assert order == ["job"] * 5 + ["stopping"]
+
+
+# Requests to cancel
+
+
+@pytest.fixture
+def supervised():
+    """Return a scoreboard with four slots, and an observer that writes it."""
+    board = Scoreboard(cells=5)
+    channel, parent = socket.socketpair()
+    before = signal.getsignal(CANCEL_SIGNAL)
+    Cancelling(board).install()
+    yield board, SupervisedObserver(board, channel, Limits(), None)
+    signal.signal(CANCEL_SIGNAL, before)
+    board.close()
+    channel.close()
+    parent.close()
+
+
+def test_a_request_to_cancel_interrupts_its_job_only(run, kind, supervised):
+    board, observer = supervised
+    aims, may_end = [], threading.Event()
+
+    def ask() -> None:
+        """Ask to cancel the first job, from another process's view, until it has ended."""
+        while len(aims) < 4:
+            time.sleep(0.005)
+        [aim] = [cell for cell in board.running() if aims[0].handle.encode() in cell.task]
+        aim.ask(aim.began_at, aims[0].id)
+        while aim in board.running():
+            os.kill(os.getpid(), CANCEL_SIGNAL)
+            time.sleep(0.02)
+        may_end.set()
+
+    if kind == "def":
+
+        def hold() -> str:
+            aims.append(current_job())
+            until = time.monotonic() + PATIENCE
+            while not may_end.is_set() and time.monotonic() < until:
+                time.sleep(0.005)
+            return "done"
+
+    else:
+
+        async def hold() -> str:
+            aims.append(current_job())
+            async with asyncio.timeout(PATIENCE):
+                while not may_end.is_set():
+                    await asyncio.sleep(0.005)
+            return "done"
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    found = run(*[hold] * 4, observer=observer)
+
+    asking.join()
+    assert Counter(found) == {"done": 3, "cancelled": 1}
