@@ -14,6 +14,7 @@ import pytest
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 
 from django_gearman.testing.gearmand import free_port
 from tests.contrib.integration.databases import ROOT
@@ -264,3 +265,67 @@ def test_a_server_that_hangs_costs_the_page_a_second_and_is_named(browser, visit
     assert f"{stopped.address} down" in text
     assert site.servers[0].address in text
     assert took < 1.9, f"the page took {took:.1f} s"
+
+
+def test_a_failed_job_is_retried_from_the_page_and_runs(browser, visit, site, tmp_path):
+    file = tmp_path / "orders.csv"
+    site.submit(f"import_file.do_background({str(file)!r})")
+    group = "//li[contains(@class, 'gearman-group')][contains(., 'shop.import_file')]"
+
+    def shows(text: str) -> bool:
+        try:
+            return text in text_of(browser)
+        except WebDriverException:  # the next page is loaded
+            return False
+
+    def failure() -> bool:
+        visit("failures")
+        return shows("shop.import_file")
+
+    wait_until(failure, "the failure on the page")
+    assert "FileNotFoundError" in browser.find_element(By.XPATH, group).text
+    assert "dashboard/gearman_jobs.py" in browser.find_element(By.XPATH, group).text
+    file.touch()
+
+    browser.find_element(By.XPATH, f"{group}//button[text()='Retry group']").click()
+    wait_until(lambda: shows("Run again 1 job?"), "the question")
+    browser.find_element(By.XPATH, "//button[text()='Run again 1 job']").click()
+
+    wait_until(lambda: "1 job retried." in browser.page_source, "the answer")
+    wait_until(lambda: file.read_text() == "imported\n", "the job to run")
+    assert not browser.find_elements(By.XPATH, group)
+    browser.get(f"http://127.0.0.1:{site.port}/admin/")
+    assert "shop.import_file" not in text_of(browser)
+    assert "1 job" in browser.find_element(By.ID, "recent-actions-module").text
+    assert complaints(browser) == []
+
+
+def test_the_page_of_a_job_works_by_keyboard_and_without_javascript(browser, visit):
+    boxes: list[WebElement] = []
+
+    def lists_all() -> bool:
+        visit("failures/list")
+        boxes[:] = browser.find_elements(By.CSS_SELECTOR, "[type=checkbox][name=id]")
+        return len(boxes) >= 3
+
+    wait_until(lists_all, "three failed jobs in the list")
+    everything = browser.find_element(By.CSS_SELECTOR, "input.gearman-all")
+    everything.click()
+    assert all(box.is_selected() for box in boxes)
+    boxes[0].click()
+    assert everything.get_property("indeterminate")
+
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.find_element(By.PARTIAL_LINK_TEXT, "shop.send_mail").click()
+        wait_until(lambda: "Timeline" in browser.page_source, "the job's page")
+        own, library = (
+            browser.find_element(By.CSS_SELECTOR, f".gearman-trace[open] .gearman-frame{which}")
+            for which in (".gearman-own", ":not(.gearman-own)")
+        )
+        assert (own.get_attribute("open"), library.get_attribute("open")) == ("true", None)
+        library.find_element(By.TAG_NAME, "summary").send_keys(" ")
+        assert library.get_attribute("open") == "true"
+        assert not browser.find_elements(By.CSS_SELECTOR, "button.gearman-copy:not([hidden])")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -88,20 +88,20 @@ def collect() -> dict[str, Any]:
 
 
 def _run(request: HttpRequest, schedule: Scheduled) -> tuple[str, str]:
-    job_id = run_now(schedule, _moment(request.POST.get("at", "")), scheduler_database())
+    job_id = run_now(schedule, _moment(request.POST.get("at", "")))
     if job_id is None:
         return "", f"{schedule.name} runs already: the button was pressed twice."
     return f"Run now: job {job_id}", f"{schedule.name} runs now, as job {job_id}."
 
 
 def _pause(request: HttpRequest, schedule: Scheduled) -> tuple[str, str]:
-    if not pause(schedule.name, request.user.get_username(), scheduler_database()):
+    if not pause(schedule.name, request.user.get_username()):
         return "", f"{schedule.name} was paused already."
     return "Paused", f"{schedule.name} is paused. Its ticks are not made up later."
 
 
 def _resume(request: HttpRequest, schedule: Scheduled) -> tuple[str, str]:
-    if not resume(schedule.name, scheduler_database()):
+    if not resume(schedule.name):
         return "", f"{schedule.name} was not paused."
     return "Resumed", f"{schedule.name} is resumed."
 
