@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from django.db.models import QuerySet
 
-from ..store import actions
+from ...jobs.keeping import CancelAnswer
+from ..store import actions, cancelling
 from ..store.finding import Choice
 from ..store.models import JobRecord
 from ..store.writing import database
@@ -30,12 +31,13 @@ class Outcome:
 
     The user had agreed to `stated` jobs; `count` of them were changed, `refused` has the reasons for
     others, and `rest` are left because the time was over. The states of all others by now are in
-    `others`, "" for an unknown one.
+    `others`, "" for an unknown one. `running` of those that were cancelled ran.
     """
 
     stated: int = 0
     count: int = 0
     waiting: int = 0
+    running: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     rest: int = 0
     others: Counter[str] = field(default_factory=Counter)
@@ -46,8 +48,7 @@ class Action:
     """
     An action of people on jobs.
 
-    `verb` stands before "12 jobs" in a question, `done` after it in an answer. `takes_all` if the
-    action is for all jobs of a filter, too.
+    `verb` stands before "12 jobs" in a question, `done` after it in an answer.
     """
 
     name: str
@@ -57,18 +58,65 @@ class Action:
     verb: str
     done: str
     warning: str
-    run: Callable[[QuerySet[JobRecord], Watch, Outcome], None]
+    run: Callable[[Choice, Watch, Outcome], None]
     is_dangerous: bool = False
-    takes_all: bool = True
+    #: Chooses the jobs of a selection; None if the action is for all jobs of a filter, too.
+    chosen: Callable[[Choice], QuerySet[JobRecord]] | None = None
+
+    @property
+    def takes_all(self) -> bool:
+        return self.chosen is None
+
+    def records(self, choice: Choice) -> QuerySet[JobRecord]:
+        """Return the jobs that the action would change."""
+        return choice.records() if self.chosen is None else self.chosen(choice)
 
 
-def _retry(records: QuerySet[JobRecord], watch: Watch, outcome: Outcome) -> None:
-    retried = actions.retry(records, watch)
+def _retry(choice: Choice, watch: Watch, outcome: Outcome) -> None:
+    others = _others(choice)
+    retried = actions.retry(choice.records(), watch)
     outcome.waiting, outcome.refused = retried.waiting, retried.refused
+    _account(choice, watch, outcome, others)
 
 
-def _discard(records: QuerySet[JobRecord], watch: Watch, outcome: Outcome) -> None:
-    actions.discard(records, watch)
+def _discard(choice: Choice, watch: Watch, outcome: Outcome) -> None:
+    others = _others(choice)
+    actions.discard(choice.records(), watch)
+    _account(choice, watch, outcome, others)
+
+
+def _others(choice: Choice) -> Counter[str]:
+    """Return the states of jobs that are chosen by their ids, and whose records are others by now."""
+    if choice.ids is None:
+        return Counter()
+    rows = JobRecord.objects.using(database()).filter(pk__in=choice.ids)
+    return Counter(rows.exclude(pk__in=choice.records()).values_list("status", flat=True))
+
+
+def _account(choice: Choice, watch: Watch, outcome: Outcome, others: Counter[str]) -> None:
+    """Write into an outcome what became of the jobs that were not changed."""
+    if not watch(outcome.count):
+        outcome.rest = max(0, choice.records().count() - len(outcome.refused))
+    missing = outcome.stated - outcome.count - len(outcome.refused) - outcome.rest
+    others[""] = max(0, missing - others.total())
+    outcome.others = +others if missing > 0 else Counter()
+
+
+def _cancel(choice: Choice, watch: Watch, outcome: Outcome) -> None:
+    answers = Counter(cancelling.cancel(choice.ids or ()).values())
+    outcome.running = answers[CancelAnswer.RUNNING]
+    watch(answers[CancelAnswer.QUEUED] + answers[CancelAnswer.DELAYED] + outcome.running)
+    late = {
+        "ended": answers[CancelAnswer.FINISHED],
+        "gone": answers[CancelAnswer.UNKNOWN],
+    }
+    outcome.others = +Counter(late)
+
+
+def _unfinished(choice: Choice) -> QuerySet[JobRecord]:
+    """Return the jobs of a selection that have not ended: one that waited may run by now."""
+    rows = JobRecord.objects.using(database()).filter(pk__in=choice.ids or ())
+    return rows.filter(status__in=(Status.READY, Status.RUNNING)).order_by("pk")
 
 
 ACTIONS: dict[str, Action] = {
@@ -95,6 +143,21 @@ ACTIONS: dict[str, Action] = {
             run=_discard,
             is_dangerous=True,
         ),
+        Action(
+            name="cancel",
+            label="Cancel",
+            permission="gearman_store.cancel_jobrecord",
+            statuses=(Status.READY, Status.RUNNING),
+            verb="Cancel",
+            done="cancelled",
+            warning=(
+                "Jobs that wait never run. In jobs that run, JobCancelled is raised; their processes "
+                "are killed if they do not end."
+            ),
+            run=_cancel,
+            is_dangerous=True,
+            chosen=_unfinished,
+        ),
     )
 }
 
@@ -111,22 +174,7 @@ def perform(action: Action, choice: Choice, outcome: Outcome) -> None:
         outcome.count = count
         return time.monotonic() < deadline
 
-    changed = _changed(choice)
-    records = choice.records()
-    action.run(records, watch, outcome)
-    if time.monotonic() >= deadline:
-        outcome.rest = max(0, records.count() - len(outcome.refused))
-    missing = outcome.stated - outcome.count - len(outcome.refused) - outcome.rest
-    changed[""] = max(0, missing - changed.total())
-    outcome.others = +changed if missing > 0 else Counter()
-
-
-def _changed(choice: Choice) -> Counter[str]:
-    """Return the states of jobs that are chosen by their ids, and whose records are others by now."""
-    if choice.ids is None:
-        return Counter()
-    rows = JobRecord.objects.using(database()).filter(pk__in=choice.ids)
-    return Counter(rows.exclude(pk__in=choice.records()).values_list("status", flat=True))
+    action.run(choice, watch, outcome)
 
 
 def messages_of(action: Action, outcome: Outcome) -> Iterable[tuple[bool, str]]:
@@ -137,6 +185,8 @@ def messages_of(action: Action, outcome: Outcome) -> Iterable[tuple[bool, str]]:
     ]
     done = f"{jobs(outcome.count) if outcome.count else 'No job'} {action.done}."
     yield outcome.count > 0, " ".join([done, *alone])
+    if outcome.running:
+        yield True, f"{were(outcome.running)} running, and will end in a moment."
     if outcome.waiting:
         yield False, f"{were(outcome.waiting)} put into the outbox: no job server takes jobs now."
     if outcome.refused:
@@ -155,6 +205,8 @@ _CHANGED = {
     Status.SUCCESSFUL.value: "successful by now",
     Status.CANCELLED.value: "cancelled",
     Status.FAILED.value: "failed again meanwhile",
+    "ended": "ended or cancelled before",
+    "gone": "no longer there",
     "": "retried or discarded by somebody else, or failed again",
 }
 

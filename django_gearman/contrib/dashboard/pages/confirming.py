@@ -16,6 +16,8 @@ from ....exceptions import GearmanError
 from ....utils.text import str_of
 from ...store.finding import Choice
 from ...store.models import JobRecord
+from ...store.redaction import storable
+from ...store.writing import database
 from ..acting import ACTIONS, Action, Outcome, jobs, messages_of, perform
 from ..audit import log_action
 from ..filters import Filters
@@ -34,7 +36,11 @@ def act(page: PageAdmin, request: HttpRequest) -> HttpResponse:
     """
     name, _, scope = request.POST.get("act", "").partition(":")
     action = ACTIONS.get(name)
-    if action is None or scope not in ("all", "selected"):
+    if (
+        action is None
+        or scope not in ("all", "selected")
+        or (scope == "all" and not action.takes_all)
+    ):
         raise BadRequest("no such action")
     if not request.user.has_perm(action.permission):
         raise PermissionDenied
@@ -47,7 +53,7 @@ def act(page: PageAdmin, request: HttpRequest) -> HttpResponse:
         raise BadRequest(f"{action.name} is not for jobs with the status {filters.status}")
     back = _back(page, request)
     if scope == "selected":
-        choice = replace(choice, ids=tuple(request.POST.getlist("id")))
+        choice = replace(choice, ids=tuple(map(storable, request.POST.getlist("id"))))
         if not choice.ids:
             messages.warning(request, "Select one job or more.")
             return HttpResponseRedirect(back)
@@ -67,7 +73,7 @@ def _ask(
 ) -> HttpResponse:
     """Return the page that states what an action will do."""
     ids, rows = [], []
-    records = choice.records()
+    records = action.records(choice)
     if choice.ids is None:
         count = records.count()
     else:
@@ -122,7 +128,7 @@ def _subject(job_id: str | None) -> str:
     """Return the name of a single job for the log."""
     if job_id is None:
         return ""
-    record = Choice(ids=(job_id,)).records().only("name").first()
+    record = JobRecord.objects.using(database()).filter(pk=job_id).only("name").first()
     return job_id if record is None else str(record)
 
 

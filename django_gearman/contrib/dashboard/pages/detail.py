@@ -107,13 +107,14 @@ def _end_of(record: JobRecord) -> Event:
     worker = str_of(workers[-1], 200) if workers else ""
     began, ended = record.last_attempted_at, record.finished_at
     if record.status == Status.RUNNING:
-        return Event("running", f"Attempt {record.attempts} runs", began, worker)
+        does = "runs" if record.cancelled_at is None else "is being cancelled"
+        return Event("running", f"Attempt {record.attempts} {does}", began, worker)
     if record.status == Status.SUCCESSFUL:
         seconds = (ended - began).total_seconds() if began and ended else None
         return Event("good", "Successful", ended, worker, seconds)
     if record.status == Status.FAILED:
         return Event("failed", "Failed for good", ended)
     if record.status == Status.CANCELLED:
-        return Event("cancelled", "Cancelled", ended)
+        return Event("cancelled", "Cancelled", ended or record.cancelled_at)
     title = "Waits for a worker" if record.run_after is None else "Waits for its time"
     return Event("waiting", title, record.run_after)
