@@ -206,7 +206,8 @@ class LoopChannel(asyncio.Protocol):
                 waiting = Dropped(submission if in_time else None, self._leave_soon)
                 self._leave_soon()
             self._running.setdefault(handle, deque()).append(waiting)
-        submission.wake()
+        if submission.awaits_answer:
+            submission.wake()
 
     # Time
 

@@ -32,6 +32,8 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
     is_asked_about = False
     #: Its submitter has stopped waiting.
     is_released = False
+    #: A task waits for the server's answer. Others need not be woken for it: they wait for updates.
+    awaits_answer = False
     _broken: BackendError | None = None
 
     def __init__(self, channel: ClientConnection, spec: JobSpec) -> None:
@@ -76,6 +78,7 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
 
     async def acknowledged(self, until: float) -> bool:
         """Wait until the server has answered, up to a monotonic time; return True if it has."""
+        self.awaits_answer = True
         while not self.answered():
             remaining = None if until == math.inf else until - monotonic()
             if remaining is not None and remaining <= 0.0:
