@@ -141,7 +141,8 @@ def _explain(groups: Sequence[Group]) -> None:
         )
         for group in groups
     ]
-    found = rows.filter(pk__in=latest).values_list(*_KEYS, "errors")
+    # With "", a second element: MariaDB takes a single subquery for a table, and refuses its LIMIT.
+    found = rows.filter(pk__in=[*latest, ""]).values_list(*_KEYS, "errors")
     errors = {(name, exception, mark): errors for name, exception, mark, errors in found}
     for group in groups:
         group.error = last_attempt(errors.get(group.key))

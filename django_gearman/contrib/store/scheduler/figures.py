@@ -42,7 +42,8 @@ def _last_ticks(schedules: Sequence[Scheduled], alias: str) -> dict[str, Tick]:
         Subquery(ticks.filter(schedule=each.key).order_by("-due_at").values("pk")[:1])
         for each in schedules
     ]
-    return {tick.schedule: tick for tick in ticks.filter(pk__in=latest)}
+    # With 0, a second element: MariaDB takes a single subquery for a table, and refuses its LIMIT.
+    return {tick.schedule: tick for tick in ticks.filter(pk__in=[*latest, 0])}
 
 
 def _figures(
