@@ -84,15 +84,12 @@ class JobTable:
             self._waited_for.setdefault(client, {})[job.handle] = job
         return job
 
-    def enqueue(self, job: Job, now: float) -> Worker | None:
+    def enqueue(self, job: Job, now: float = math.inf) -> Worker | None:
         """Queue a job for a worker, or for its time; return the worker to wake."""
         if job.run_at is not None and job.run_at > now:
             job.state = DELAYED
             heapq.heappush(self.delayed, (job.run_at, next(self._places), job))
             return None
-        return self._queue(job)
-
-    def _queue(self, job: Job) -> Worker | None:
         function = job.function
         job.state, job.place = QUEUED, next(self._places)
         function.queues[job.band].append(job)
@@ -120,7 +117,7 @@ class JobTable:
         while self.delayed and self.delayed[0][0] <= now:
             job = heapq.heappop(self.delayed)[2]
             if job.state is DELAYED:
-                woken.append(self._queue(job))
+                woken.append(self.enqueue(job))
         return [worker for worker in woken if worker is not None]
 
     @property
@@ -241,7 +238,7 @@ class JobTable:
             self._take_away(job)
             job.retries += 1
             if job.is_wanted:
-                woken.append(self._queue(job))
+                woken.append(self.enqueue(job))
             else:
                 self._forget(job)
         return [worker for worker in woken if worker is not None]

@@ -22,13 +22,11 @@ from ..base import (
     JobStatus,
     ServerAnswer,
     Submission,
-    UnsentSubmission,
     WorkerStatus,
 )
 from ..opening import ping_all, probe_all
 from ..reach import Race, at_once
 from ..remote import (
-    batches,
     check_options,
     function_rows,
     rank,
@@ -36,6 +34,7 @@ from ..remote import (
     unavailable,
     worker_rows,
 )
+from ..sending import Sending
 from ..specs import check_specs
 from .client import ClientConnection
 from .encoding import encode_job
@@ -87,24 +86,17 @@ class GearmandBackend(BaseBackend):
         check_specs(specs)
         limit = submit_by.get()
         until = monotonic() + self._options.submit_timeout if limit is None else limit
-        submissions: dict[int, Submission] = {}
-        unsent: Sequence[int] = range(len(specs))
-        while unsent:
+        sending = Sending[Submission](specs)
+        while sending.unsent:
             try:
-                routes = self._route(specs, unsent, until)
+                routes = self._route(specs, sending.unsent, until)
             except ServerUnavailable as error:
-                if not submissions:
-                    raise
-                submissions.update((place, UnsentSubmission(error)) for place in unsent)
+                sending.give_up(error)
                 break
-            unsent = []
-            for channel, places in routes.items():
-                for batch in batches(places, [len(specs[place].workload) for place in places]):
-                    jobs = [specs[place] for place in batch]
-                    sent = channel.submit(jobs, encode_job, until, is_strict=limit is not None)
-                    submissions.update(zip(batch, sent, strict=False))
-                    unsent += batch[len(sent) :]  # the channel is broken; they can go elsewhere
-        return [submissions[place] for place in range(len(specs))]
+            for channel, batch, jobs in sending.batches(routes):
+                sent = channel.submit(jobs, encode_job, until, is_strict=limit is not None)
+                sending.sent(batch, sent)
+        return sending.submissions()
 
     def _route(
         self, specs: Sequence[JobSpec], places: Sequence[int], until: float

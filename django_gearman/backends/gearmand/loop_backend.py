@@ -19,9 +19,9 @@ from ..base import (
     JobSpec,
     JobStatus,
     LoopBackend,
-    UnsentSubmission,
 )
-from ..remote import batches, function_rows, servers_standing, unavailable
+from ..remote import function_rows, servers_standing, unavailable
+from ..sending import Sending
 from ..specs import check_specs
 from .loop_channel import LoopChannel
 from .loop_opening import ask_admin, open_channel
@@ -69,32 +69,27 @@ class GearmandLoop(LoopBackend):
             if (channel := self._live(address)) is not None and not channel.is_paused:
                 return [channel.send_one(specs[0])]  # what is most frequent, in few steps
         limit = monotonic() + self._options.submit_timeout if until is None else until
-        submissions: dict[int, AwaitableSubmission] = {}
-        unsent: Sequence[int] = range(len(specs))
-        while unsent:
+        sending = Sending[AwaitableSubmission](specs)
+        while sending.unsent:
             try:
-                routes = await self._route(specs, unsent, limit)
+                routes = await self._route(specs, sending.unsent, limit)
             except ServerUnavailable as error:
-                if not submissions:
-                    raise
-                submissions.update((place, UnsentSubmission(error)) for place in unsent)
+                sending.give_up(error)
                 break
-            unsent = []
-            for channel, places in routes.items():
-                for batch in batches(places, [len(specs[place].workload) for place in places]):
-                    if channel.broken is not None:
-                        unsent += batch  # they can go elsewhere
-                        continue
-                    sent = channel.send([specs[place] for place in batch])
-                    submissions.update(zip(batch, sent, strict=True))
-                    if len(batch) > 1:
-                        channel.flush()
-                    await channel.writable()
-        for submission in submissions.values() if acknowledged else ():
+            for channel, batch, jobs in sending.batches(routes):
+                if channel.broken is not None:
+                    sending.sent(batch, [])
+                    continue
+                sending.sent(batch, channel.send(jobs))
+                if len(batch) > 1:
+                    channel.flush()
+                await channel.writable()
+        submissions = sending.submissions()
+        for submission in submissions if acknowledged else ():
             if isinstance(submission, LoopSubmission):
                 # Without a limit of the caller, the channel notices a server that does not answer.
                 await _acknowledged(submission, math.inf if until is None else until)
-        return [submissions[place] for place in range(len(specs))]
+        return submissions
 
     async def job_status(self, handle: str) -> JobStatus:
         address, own_handle = split_handle(handle, self._servers)
