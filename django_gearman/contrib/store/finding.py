@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Subquery
 
 from .models import JobRecord
 from .reading import FINISHED
@@ -80,6 +81,15 @@ def counts_by_status(most: int = MOST_COUNTED) -> dict[str, int]:
     with connections[alias].cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(parts)}", parameters)
         return dict(zip(Status.values, cursor.fetchone(), strict=True))
+
+
+def firsts(querysets: Iterable[QuerySet[Any]]) -> Q:
+    """
+    Return a condition for the first row of each query set, all with one query.
+
+    It is not `pk__in`: MySQL has no LIMIT in a subquery that stands alone in it.
+    """
+    return Q(*(Q(pk=Subquery(each.values("pk")[:1])) for each in querysets), _connector=Q.OR)
 
 
 def _stored(value: Any) -> Any:

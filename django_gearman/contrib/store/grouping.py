@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Case, Count, IntegerField, Max, Min, QuerySet, Subquery, Value, When
+from django.db.models import Case, Count, IntegerField, Max, Min, QuerySet, Value, When
 from django.utils import timezone
 
 from .attempts import Attempt, Frame, last_attempt, last_frame
-from .finding import Choice
+from .finding import Choice, firsts
 from .models import JobRecord
 from .writing import database
 
@@ -129,20 +129,17 @@ def _bar(borders: Sequence[datetime.datetime], first: int) -> Any:
 def _explain(groups: Sequence[Group]) -> None:
     """Give each group the last error of its latest record, with one query."""
     rows = JobRecord.objects.using(database())
-    latest = [
-        Subquery(
-            rows.filter(
-                status=JobRecord.Status.FAILED,
-                finished_at=group.last,
-                name=group.job,
-                exception=group.exception,
-                fingerprint=group.fingerprint,
-            ).values("pk")[:1]
+    latest = firsts(
+        rows.filter(
+            status=JobRecord.Status.FAILED,
+            finished_at=group.last,
+            name=group.job,
+            exception=group.exception,
+            fingerprint=group.fingerprint,
         )
         for group in groups
-    ]
-    # With "", a second element: MariaDB takes a single subquery for a table, and refuses its LIMIT.
-    found = rows.filter(pk__in=[*latest, ""]).values_list(*_KEYS, "errors")
+    )
+    found = rows.filter(latest).values_list(*_KEYS, "errors")
     errors = {(name, exception, mark): errors for name, exception, mark, errors in found}
     for group in groups:
         group.error = last_attempt(errors.get(group.key))

@@ -6,8 +6,7 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Subquery
-
+from ..finding import firsts
 from ..functions import database_time
 from ..missing import naming_missing_tables
 from ..models import Schedule, Tick
@@ -16,6 +15,7 @@ from .declared import Scheduled
 #: Seconds for which a tick may be late before that is trouble.
 LATE_SECONDS = 60.0
 _EVER = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_TOGETHER = 200  # schedules in one query: SQLite has a limit
 _LONGEST = datetime.timedelta(days=1)  # before now, in which a tick is looked for
 
 
@@ -38,12 +38,12 @@ def figures_of(
 
 def _last_ticks(schedules: Sequence[Scheduled], alias: str) -> dict[str, Tick]:
     ticks = Tick.objects.using(alias)
-    latest: list[Any] = [
-        Subquery(ticks.filter(schedule=each.key).order_by("-due_at").values("pk")[:1])
-        for each in schedules
-    ]
-    # With 0, a second element: MariaDB takes a single subquery for a table, and refuses its LIMIT.
-    return {tick.schedule: tick for tick in ticks.filter(pk__in=[*latest, 0])}
+    found: dict[str, Tick] = {}
+    for start in range(0, len(schedules), _TOGETHER):
+        some = schedules[start : start + _TOGETHER]
+        latest = firsts(ticks.filter(schedule=each.key).order_by("-due_at") for each in some)
+        found |= {tick.schedule: tick for tick in ticks.filter(latest)}
+    return found
 
 
 def _figures(
