@@ -106,7 +106,9 @@ def describe(queues: dict[str, Queue], now: datetime.datetime) -> None:
     minutes = last_minutes(now)
     places = {minute: place for place, minute in enumerate(minutes)}
     samples = QueueSample.objects.filter(minute__gte=minutes[0])
-    for name, minute, count in samples.values_list("queue", "minute", "waiting"):
+    with naming_missing_tables(samples.db, "dashboard"):
+        rows = [*samples.values_list("queue", "minute", "waiting")]
+    for name, minute, count in rows:
         if name in queues and minute in places:
             queues[name].waited[places[minute]] = count
     for name, pause in paused().items():

@@ -12,6 +12,7 @@ from ...backends import get_backend_class
 from ...management.asking import Servers, ask_servers
 from ...supervisor import Attendant, Service
 from ...utils.clock import monotonic
+from ..store.missing import naming_missing_tables
 from .models import JobServer, QueueSample
 from .queues import DAY, job_functions, present_minute, split
 
@@ -30,11 +31,12 @@ class Sampler:
         """Sample this minute, unless another supervisor has; return the seconds until the next."""
         alias = router.db_for_write(QueueSample)
         minute = present_minute()
-        if not QueueSample.objects.using(alias).filter(minute=minute).exists():
-            sample(ask_servers(_PATIENCE), minute, alias)
-        if monotonic() >= self._prune_at:
-            QueueSample.objects.using(alias).filter(minute__lt=minute - DAY).delete()
-            self._prune_at = monotonic() + 3600
+        with naming_missing_tables(alias, "dashboard"):
+            if not QueueSample.objects.using(alias).filter(minute=minute).exists():
+                sample(ask_servers(_PATIENCE), minute, alias)
+            if monotonic() >= self._prune_at:
+                QueueSample.objects.using(alias).filter(minute__lt=minute - DAY).delete()
+                self._prune_at = monotonic() + 3600
         return _SECONDS - time.time() % _SECONDS + random.uniform(0, _SPREAD)
 
 

@@ -1,4 +1,4 @@
-"""The error for a database without the migrations of this app."""
+"""The error for a database without the migrations of an app."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ _POSTGRESQL, _MYSQL, _SQLITE = "42P01", (1146,), "no such table"
 
 
 class TableMissing(ImproperlyConfigured):
-    """The error if a database does not have the tables of the store."""
+    """The error if a database does not have the tables of an app."""
 
 
 @contextmanager
-def naming_missing_tables(alias: str) -> Iterator[None]:
-    """Raise TableMissing, with the remedy, in place of a database's error for a missing table."""
+def naming_missing_tables(alias: str, app: str = "store") -> Iterator[None]:
+    """
+    Raise TableMissing, with the remedy, in place of a database's error for a missing table.
+
+    `app` is the name of the app in `django_gearman.contrib`.
+    """
     try:
         yield
     except DatabaseError as error:
         if _is_missing_table(error):
             raise TableMissing(
-                f"The database {alias!r} lacks a table of django_gearman.contrib.store ({error}). "
-                f"Run: manage.py migrate gearman_store --database {alias}"
+                f"The database {alias!r} lacks a table of django_gearman.contrib.{app} ({error}). "
+                f"Run: manage.py migrate gearman_{app} --database {alias}"
             ) from error
         raise
 

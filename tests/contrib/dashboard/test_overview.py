@@ -97,6 +97,30 @@ def test_names_are_escaped_and_others_are_folded(viewer, use):
     assert "1 function of other programs" in page.partition("<details")[2]
 
 
+def test_of_many_functions_of_others_those_without_a_worker_come_first(viewer, use):
+    idle = b"".join(b"a%d\t1\t0\t1\n" % number for number in range(500))
+    with answering(VERSION | {b"status": idle + b"z\t1\t0\t0\n.\n"}) as server:
+        use(server.address)
+
+        others = page_of(viewer).partition("<details")[2]
+
+    assert "501 functions of other programs" in others
+    assert "401 more are not shown." in others
+    assert others.partition("<td>")[2].startswith("z</td>")
+
+
+def test_times_are_right_without_time_zones(viewer, settings):
+    settings.USE_TZ = False
+    record("default", "READY", 3)
+    QueueSample.objects.create(queue="default", minute=_ago(5), waiting=7, running=0, workers=0)
+
+    [queue] = [each for each in collect().queues if each.name == "default"]
+
+    assert 175 < queue.oldest < 240
+    assert queue.trend == "7 waiting, at most 7 in the last hour"
+    assert page_of(viewer)
+
+
 def test_an_error_of_a_server_is_escaped(viewer, use):
     with answering({b"status": f"<b>{EVIL}</b>\n.\n".encode()}) as server:
         use(server.address)
@@ -176,15 +200,22 @@ def test_schedules_that_no_scheduler_serves_are_named(viewer, settings):
     assert "<script>alert" not in page
 
 
-def test_a_missing_table_is_named_with_its_remedy_and_the_rest_is_shown(viewer, use):
+@pytest.mark.parametrize(
+    ("table", "app"),
+    [
+        *(("jobrecord", "store"), ("outbox", "store"), ("pausedqueue", "store")),
+        ("queuesample", "dashboard"),
+    ],
+)
+def test_a_missing_table_is_named_with_its_remedy_and_the_rest_is_shown(viewer, use, table, app):
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE gearman_jobrecord RENAME TO gearman_away")
+        cursor.execute(f"ALTER TABLE gearman_{table} RENAME TO gearman_away")
     with answering(VERSION | {b"status": b"tests.contrib.double\t1\t0\t1\n.\n"}) as server:
         use(server.address)
 
         page = page_of(viewer)
 
-    assert "Run: manage.py migrate gearman_store --database default" in page
+    assert f"Run: manage.py migrate gearman_{app} --database default" in page
     assert row_of(page, "default").startswith("default 0 of 1 0 1 0")
 
 

@@ -231,6 +231,12 @@ def test_a_page_renews_itself_and_leaves_what_is_open_and_focused(browser, visit
     assert "other.resize" in text_of(browser), "it is no longer open"
     script = "return document.activeElement === window.focused && window.focused.tagName"
     assert browser.execute_script(script) == "SUMMARY", "the page was loaded anew"
+
+    browser.execute_script("window.fetch = () => Promise.reject(new Error('away'))")
+    wait_until(
+        lambda: browser.find_elements(By.CLASS_NAME, "gearman-stale"),
+        "a word that it is not renewed",
+    )
     browser.execute_script("window.dispatchEvent(new Event('blur'))")
     wait_until(lambda: browser.execute_script("return waiting.size === 0"), "the page to stop")
     assert complaints(browser) == []

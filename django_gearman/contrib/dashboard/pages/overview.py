@@ -25,19 +25,22 @@ from ..queues import Queue, describe, job_functions, split
 from ..troubles import troubles
 from .base import CONTROL, POST, PageAdmin
 
+_MOST_OTHERS = 100  # functions of other programs that are shown
+
 
 @dataclass(frozen=True)
 class OverviewData:
     """
     The data of the page.
 
-    `problems` are sentences. `is_known` unless no server has answered: then nothing is known about
-    waiting jobs and workers.
+    `problems` are sentences. `more` functions of other programs are left out. `is_known` unless no
+    server has answered: then nothing is known about waiting jobs and workers.
     """
 
     servers: Sequence[Server]
     queues: Sequence[Queue]
     others: Sequence[tuple[str, Counts]]
+    more: int
     problems: Sequence[str]
     is_known: bool
 
@@ -111,7 +114,10 @@ def collect() -> OverviewData:
     except (DatabaseError, ImproperlyConfigured) as error:  # for example a table is missing
         problems.append(str_of(error))
     is_known = any(not state.error for state in states)
-    return OverviewData(states, [*queues.values()], [*others.items()], problems, is_known)
+    # The job servers may have thousands. Those whose jobs nobody takes come first.
+    rows = sorted(others.items(), key=lambda row: (not row[1].is_stranded, row[0]))
+    shown, more = rows[:_MOST_OTHERS], len(rows[_MOST_OTHERS:])
+    return OverviewData(states, [*queues.values()], shown, more, problems, is_known)
 
 
 def _with_times(states: Sequence[Server]) -> list[Server]:

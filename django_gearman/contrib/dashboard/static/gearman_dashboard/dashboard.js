@@ -2,7 +2,7 @@
 // Pages of Gearman ask for themselves again every few seconds while somebody looks at them.
 {
     const SECONDS = 5;
-    const PLACE = 'main .gearman-live';
+    const PLACE = '.gearman-live';
     let timer = 0;
     let asking = null;
 
