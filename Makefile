@@ -81,7 +81,7 @@ $(TASKS_PEERS)/.ready: benchmarks/django_tasks/requirements.txt
 	@touch $@
 
 soak: $(READY)  ## Kill, stop, reload and cut off real workers under load, and print the numbers
-	@$(BIN)/python -m soak $(if $(SERVER),--server $(SERVER)) $(SCENARIOS)
+	@$(BIN)/python -m soak $(if $(SERVER),--server $(SERVER)) $(if $(THREADS),--threads $(THREADS)) $(SCENARIOS)
 
 django-tasks:  ## Run Django's own tests of tasks on our backend, with Django 6.0 and 6.1
 	@RUN='python -m tests.upstream' ./matrix $(PAIRS)

@@ -1,15 +1,37 @@
-"""The jobs of the benchmark: one does nothing, and one returns its argument."""
+"""The jobs of the benchmark: some do nothing, some wait, and one returns its argument."""
 
 from __future__ import annotations
+
+import asyncio
+import time
 
 from django_gearman import gearman_job
 
 from .marks import note
 
+NAP_SECONDS = 0.05
+
 
 @gearman_job
 def noop(payload: str) -> None:
     note(payload)
+
+
+@gearman_job
+async def async_noop(payload: str) -> None:
+    note(payload)
+
+
+@gearman_job
+def nap(payload: str) -> None:
+    note(payload)
+    time.sleep(NAP_SECONDS)
+
+
+@gearman_job
+async def doze(payload: str) -> None:
+    note(payload)
+    await asyncio.sleep(NAP_SECONDS)
 
 
 @gearman_job

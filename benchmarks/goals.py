@@ -14,6 +14,8 @@ PEERS = ("celery", "rq", "dramatiq", "huey", "django-tasks-db")
 TASKS, STORED_TASKS, OX = "tasks", "tasks, stored", "django-ox"
 
 AWAITED = "await 1,000 jobs of 50 ms at once"
+ASYNC_NOOP, NAPS = "async no-op, 200 slots", "50 ms in 50 threads"
+DOZES = "50 ms in 1,000 coroutines"
 OUTBOX = "outbox"
 TRACED, BARE = "traced job, over the SDK, CPU", "OpenTelemetry's SDK for two spans, CPU"
 RELAY, TRANSACTION = "relay of the outbox", "transaction"
@@ -82,6 +84,10 @@ def verdicts(results: Results) -> list[Verdict]:
         at_least(many, 5, "one by one", within(many, singly)),
         at_least(AWAITED, 7000, "one a second", rate_of(AWAITED)),
         limit(results, f"{AWAITED}, CPU", OURS, 50),
+        at_least(ASYNC_NOOP, 20_000, "one a second", rate_of(ASYNC_NOOP)),
+        at_least(NAPS, 900, "one a second", rate_of(NAPS)),
+        at_least(DOZES, 10_000, "one a second", rate_of(DOZES)),
+        limit(results, f"{DOZES}, memory", OURS, 40),
         *_store(results),
         *_outbox(results),
         *_included(results),

@@ -15,7 +15,7 @@ from django.conf import settings  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from benchmarks.agent import batches, seconds, timed  # noqa: E402
-from benchmarks.gearman_jobs import echo, noop  # noqa: E402
+from benchmarks.gearman_jobs import async_noop, doze, echo, nap, noop  # noqa: E402
 from benchmarks.marks import MARK  # noqa: E402
 from django_gearman import GearmanClient, GearmanWorker  # noqa: E402
 
@@ -73,6 +73,11 @@ class Client:
                 [{"task": noop, "data": payload} for _ in range(batch)], background=True
             )
         return time.perf_counter() - started
+
+    def fill(self, job: int, count: int) -> None:
+        """Queue one of the jobs NOOP, NAP and DOZE; the first and the last are marked."""
+        chosen = (async_noop, nap, doze)[job]
+        chosen.enqueue_many([MARK, *["x"] * (count - 2), MARK])
 
     def drain(self) -> float:
         """Run queued jobs in this process, if the backend has them here."""

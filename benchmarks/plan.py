@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from . import cases, local
+from . import cases, local, slots
 from .cases import Measured
 from .django_tasks import systems as django_tasks
 from .goals import GEARMAND_STORED, INCLUDED, INCLUDED_RAW, INCLUDED_STORED, OUTBOX, STORE
@@ -124,6 +124,13 @@ class Plan:
         for turn in range(TURNS):
             self.step(cases.map_calls, self.gearman, self.jobs(500), turn=turn)
             self.step(cases.awaited, self.gearman, 1000, turn=turn)
+        for job, number, count in (
+            (slots.NOOP, 200, 40_000),
+            (slots.NAP, 50, 2000),
+            (slots.DOZE, 1000, 40_000),
+        ):
+            least = 4 * number  # otherwise the first and the last jobs run together
+            self.step(slots.slots, self.gearman, job, number, max(least, self.jobs(count)))
         self.step(cases.worker_memory, self.gearman, self.jobs(200))
         for system in (self.gearman, self.memory):
             self.step(cases.queued, system, self.jobs(100_000))

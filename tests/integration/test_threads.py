@@ -89,7 +89,7 @@ def test_each_job_of_a_killed_process_is_charged_one_attempt(
     assert process.stop() == 0
     assert set(begun(trail).values()) == {2}
     assert set(ended(trail).values()) == {1}
-    assert process.output.count("runs again in 0 s") == 20, process.output
+    assert process.output.count("failed in attempt 1 of 3") == 20, process.output
     assert "20 jobs done, 0 failed, 20 retried" in process.output
 
 
@@ -191,3 +191,12 @@ def test_bad_numbers_are_explained(launch, arguments, message):
 
     assert process.process.wait(60) != 0
     assert message in process.output
+
+
+def test_a_transport_that_runs_one_job_at_a_time_is_an_error(launch):
+    process = launch("gearman_worker", "--threads", "4", backend="python-gearman")
+
+    assert process.process.wait(60) == 1
+    assert "GEARMAN_BACKEND is 'python-gearman', whose processes run one job at a time" in (
+        process.output
+    )

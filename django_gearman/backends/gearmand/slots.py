@@ -31,7 +31,7 @@ from ..remote import PATIENCE_SECONDS
 from .link import WorkerConnection
 from .options import GearmandOptions
 from .updates import encode_update
-from .worker import GearmandWorkerSession
+from .worker import EARLY_SECONDS, GearmandWorkerSession
 
 logger = get_logger(__name__)
 
@@ -84,6 +84,7 @@ class SlotsSession(GearmandWorkerSession):
         now = monotonic()
         self._awaits_delayed = timeout == 0 and takes
         deadline = math.inf if timeout is None else now + timeout
+        early = deadline - (timeout == self.idle_seconds and EARLY_SECONDS)
         while True:
             if self._is_arriving:
                 self._announce()
@@ -98,7 +99,7 @@ class SlotsSession(GearmandWorkerSession):
                 self._is_woken = False
                 return None
             is_asked = takes and self._is_asked(now)
-            if not is_asked and (now >= deadline or (takes and not self._asks)):
+            if not is_asked and (now >= early or (takes and not self._asks)):
                 if not (self._awaits_delayed and self._begin_polling(now)):
                     return None
                 self._tend_at = 0.0  # a delayed job may be due

@@ -46,7 +46,7 @@ _T = TypeVar("_T")
 _LOOK_SECONDS = 0.005  # between checks of the other connections, while one has jobs
 _TURN_SECONDS = 0.05  # of jobs from one connection, before another one takes its turn
 _POLL_AFTER_SECONDS = 0.5  # until a new worker asks for delayed jobs
-_EARLY_SECONDS = 0.5
+EARLY_SECONDS = 0.5  # by which a timer may shorten an idle worker's wait, to wake up once
 _TEND_SECONDS = 5.0  # between checks of the timers, if none is known to be due
 
 
@@ -117,7 +117,7 @@ class GearmandWorkerSession(WorkerSession):
             return self._hand_out(served, now)
         deadline = math.inf if timeout is None else now + timeout
         # Woken by a timer, an idle worker returns early: it need not wake up again soon.
-        early = deadline - (timeout == self.idle_seconds and _EARLY_SECONDS)
+        early = deadline - (timeout == self.idle_seconds and EARLY_SECONDS)
         has_looked = now < self._look_at  # at data of all connections
         while True:
             if now >= self._tend_at:
