@@ -18,6 +18,8 @@ ASYNC_NOOP, NAPS = "async no-op, 200 slots", "50 ms in 50 threads"
 DOZES = "50 ms in 1,000 coroutines"
 OUTBOX = "outbox"
 TRACED, BARE = "traced job, over the SDK, CPU", "OpenTelemetry's SDK for two spans, CPU"
+COUNTED, UNCOUNTED = "job with metrics, CPU", "job without metrics, CPU for them"
+SCRAPE = "page of metrics after 1,000 processes"
 RELAY, TRANSACTION = "relay of the outbox", "transaction"
 TRANSACTION_WITH_JOB = "transaction with a job in the outbox"
 LATENCY = "from commit to run through the outbox, p50"
@@ -98,6 +100,9 @@ def verdicts(results: Results) -> list[Verdict]:
         at_most(
             TRACED, 0.4, "the SDK", ratio(results.get(TRACED, "eager"), results.get(BARE, "eager"))
         ),
+        limit(results, COUNTED, "eager", 10),
+        limit(results, UNCOUNTED, "eager", 1),
+        limit(results, SCRAPE, "eager", 50),
         at_most(
             "memory of 5 workers", 1.8, "one", within("memory of 5 workers", "memory of 1 worker")
         ),

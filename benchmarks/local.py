@@ -1,4 +1,4 @@
-"""Cases without a server: a job in tests, tracing, the pytest plugin, and imports."""
+"""Cases without a server: a job in tests, tracing, metrics, the pytest plugin, and imports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .cases import MICROSECONDS, MILLISECONDS, Measured
 from .clients import Agent
-from .goals import BARE, TRACED
+from .goals import BARE, COUNTED, SCRAPE, TRACED, UNCOUNTED
 from .processes import ROOT
 from .systems import PYTHON
 
@@ -39,6 +39,16 @@ def tracing() -> Measured:
         "sampled": "traced job that is recorded, CPU",
     }.items():
         yield title, MICROSECONDS, costs[kind] - costs["off"]
+
+
+def metrics() -> Measured:
+    """Measure what counting adds to a job's CPU time, and a page after many processes."""
+    with Agent(PYTHON, "benchmarks.metrics:Client", _VARIABLES) as client:
+        costs = client.call("costs")
+        milliseconds = client.call("scrape")
+    yield COUNTED, MICROSECONDS, costs["on"] - costs["off"]
+    yield UNCOUNTED, MICROSECONDS, costs["look"]
+    yield SCRAPE, MILLISECONDS, milliseconds
 
 
 def session_costs() -> Measured:

@@ -139,6 +139,7 @@ class Plan:
         for case, name in {
             local.job_costs: "eager",
             local.tracing: "eager",
+            local.metrics: "eager",
             local.session_costs: "pytest",
             local.imports: "python",
         }.items():

@@ -25,7 +25,8 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _SHARED = (Counter, Gauge, Histogram, Summary)
 _PREFIX = "slot"
-_name = f"{_PREFIX}0"  # of the files of this process
+#: The name of the files of this process; each process has another object.
+current = f"{_PREFIX}0"
 
 
 def name_of(number: int) -> str:
@@ -42,7 +43,7 @@ def share_values(directory: str) -> None:
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = directory
     try:
-        values.ValueClass = values.MultiProcessValue(lambda: _name)  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(lambda: current)  # type: ignore[no-untyped-call]
         for metric in _metrics():
             _share(metric)
     finally:  # programs that the supervisor starts are no processes of it
@@ -54,17 +55,17 @@ def share_values(directory: str) -> None:
 
 def begin_process(number: int, directory: str) -> None:
     """Write the values of this forked process to the files with its number."""
-    global _name
+    global current
     os.environ[VARIABLE] = directory
-    _name = name_of(number)
+    current = name_of(number)
     # Its live gauges are those of the process before.
-    mark_process_dead(_name, directory)  # type: ignore[no-untyped-call]
+    mark_process_dead(current, directory)  # type: ignore[no-untyped-call]
     os.register_at_fork(after_in_child=_leave)
 
 
 def _leave() -> None:
-    global _name
-    _name = str(os.getpid())
+    global current
+    current = str(os.getpid())
 
 
 def _metrics() -> Iterator[Any]:

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from ...jobs import counting
 from ...utils.clock import monotonic
 from ..store.counters import gearman_store_errors_total
-from .counting import SubmissionCounter
+from .counting import STORE_ERRORS, SubmissionCounter
 from .sources import PATIENCE, STORE, Sources
 from .values import VARIABLE
 
@@ -27,10 +27,12 @@ class WebCollector(Collector):
     def __init__(self) -> None:
         self._sources = Sources()
         installed = counting.counter
-        self._counter = (
-            installed if isinstance(installed, SubmissionCounter) else SubmissionCounter()
-        )
-        counting.install_counter(self._counter)
+        if isinstance(installed, SubmissionCounter):
+            self._counter = installed
+        else:
+            self._counter = SubmissionCounter()
+            if installed is None:  # otherwise `gearman_worker --metrics` counts them
+                counting.install_counter(self._counter)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: a registry would ask the servers for the names otherwise."""
@@ -40,13 +42,9 @@ class WebCollector(Collector):
         until = monotonic() + PATIENCE
         self._sources.begin()
         if VARIABLE not in os.environ:  # otherwise prometheus_client collects it from its files
-            yield from self._counter.submissions.collect()
+            yield from self._counter.metric.collect()
         if apps.is_installed(STORE):
-            yield CounterMetricFamily(
-                gearman_store_errors_total.name,
-                "Writes of records that have failed for good.",
-                gearman_store_errors_total.value,
-            )
+            yield CounterMetricFamily(*STORE_ERRORS, gearman_store_errors_total.value)
         yield from self._sources.metrics(until)
 
 

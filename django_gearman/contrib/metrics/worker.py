@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 from django.apps import apps
 from django.core.management.base import CommandError
-from prometheus_client import Counter
 
 from ...jobs.counting import install_counter
 from ...supervisor import Attendant, Service
@@ -41,6 +40,7 @@ class WorkerMetrics:
         self.services = [Service("metrics", self._serve)]
         self._listening: socket.socket | None = None
         self._directory: Directory | None = None
+        self._counter: RunCounter | None = None
 
     # In the supervisor
 
@@ -54,13 +54,11 @@ class WorkerMetrics:
             raise CommandError(f"--metrics {self._address}: {reason}") from error
         self._directory = Directory(before.get("directory"))
         share_values(self._directory.path)
-        install_counter(RunCounter())
+        self._counter = counter = RunCounter(self._directory.path)
+        install_counter(counter)
         if apps.is_installed(STORE):
-            gearman_store_errors_total.also = Counter(
-                gearman_store_errors_total.name,
-                "Writes of records that have failed for good.",
-                registry=None,
-            ).inc
+            counter.add_store_errors(0)
+            gearman_store_errors_total.also = counter.add_store_errors
         logger.info("metrics at http://%s/metrics", name_of(self._listening))
 
     @property
@@ -77,14 +75,17 @@ class WorkerMetrics:
         """Stop listening, and remove all values."""
         if self._listening is not None:
             self._listening.close()
+        if self._counter is not None:
+            self._counter.close()
         if self._directory is not None:
             self._directory.close()
 
     # In its processes
 
     def begin_process(self, number: int) -> None:
-        if self._directory is not None:
+        if self._directory is not None and self._counter is not None:
             begin_process(number, self._directory.path)
+            os.register_at_fork(after_in_child=self._counter.begin_anew)
 
     def begin_worker(self) -> None:
         """Close the socket: a program that a job leaves behind would keep the port."""

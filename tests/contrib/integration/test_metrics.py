@@ -24,7 +24,7 @@ from tests.support.gearmand import wait_until
 pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
 
 JOB = "tests.contrib.integration.observed"
-QUICK_FILES = re.compile(r"(counter|histogram|gauge_\w+)_slot[0-9]+\.db")
+QUICK_FILES = re.compile(r"(counter|histogram|gauge_\w+)(_jobs)?_slot[0-9]+\.db")
 
 
 @pytest.fixture(params=["sqlite"])

@@ -4,40 +4,50 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
 
 from django_gearman.contrib.metrics.counting import RunCounter
+from django_gearman.contrib.metrics.files import file_metrics
 from django_gearman.jobs import counting
 
 
 class Counted:
     """The metrics that are counted in this process."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.counter = RunCounter(self.registry)
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.counter = RunCounter(directory)
 
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.registry.get_sample_value(name, labels)
+    def samples(self, name: str) -> list[Sample]:
+        return [
+            sample
+            for metric in file_metrics(self.directory, None, [])
+            for sample in metric.samples
+            if sample.name == name
+        ]
+
+    def value(self, name: str, **labels: str) -> float:
+        return sum(
+            each.value for each in self.samples(name) if labels.items() <= each.labels.items()
+        )
 
     def rows(self, name: str) -> dict[tuple[str, ...], float]:
         """Return the values of a metric, by the values of its labels in the order of their names."""
         return {
-            tuple(value for _, value in sorted(sample.labels.items())): sample.value
-            for metric in self.registry.collect()
-            for sample in metric.samples
-            if sample.name == name
+            tuple(value for _, value in sorted(each.labels.items())): each.value
+            for each in self.samples(name)
         }
 
 
 @pytest.fixture
-def counted() -> Iterator[Counted]:
+def counted(tmp_path) -> Iterator[Counted]:
     """Count the jobs of the test."""
     before = counting.counter
-    made = Counted()
+    made = Counted(str(tmp_path))
     counting.install_counter(made.counter)
     yield made
     counting.install_counter(before)
+    made.counter.close()
 
 
 @pytest.fixture

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 
 import pytest
+from prometheus_client.mmap_dict import MmapedDict
 
 from django_gearman import GearmanClient
 from django_gearman.backends.base import WorkComplete
+from django_gearman.contrib.metrics import values
+from django_gearman.contrib.metrics.counting import RunCounter
 from django_gearman.contrib.metrics.folding import MOST_UNKNOWN
 from django_gearman.jobs import counting
 from django_gearman.jobs.identity import new_ids
@@ -91,7 +95,7 @@ def test_a_delayed_job_has_not_waited(function, waits, counted):
     counted.counter.ended(run, Ending(WorkComplete(b""), seconds=0.1))
 
     assert counted.value("gearman_job_duration_seconds_sum", job=PLAIN) == 0.1
-    assert (counted.value("gearman_job_wait_seconds_count", queue="default") or 0) == waits
+    assert counted.value("gearman_job_wait_seconds_count", queue="default") == waits
 
 
 def test_submissions_are_counted_however_they_are_made(
@@ -127,8 +131,7 @@ def test_a_failure_to_count_is_logged_once_and_fails_no_job(
     def full(*args: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(counted.counter.jobs, "labels", full)
-    monkeypatch.setattr(counted.counter.submissions, "labels", full)
+    monkeypatch.setattr(MmapedDict, "write_value", full)
     requests = [plain.do_background(1) for _ in range(3)]
 
     with caplog.at_level(logging.ERROR, "django_gearman"):
@@ -136,6 +139,53 @@ def test_a_failure_to_count_is_logged_once_and_fails_no_job(
 
     assert all(request.handle for request in requests)
     assert sum("could not be counted" in record.message for record in caplog.records) <= 1
+
+
+def test_the_next_process_with_a_number_goes_on_with_its_counts(counted, monkeypatch):
+    job = registry.get(PLAIN)
+    counted.counter.ended_unseen(job, "failed")
+    monkeypatch.setattr(values, "current", "slot1")
+    for _ in range(2):
+        counted.counter.ended_unseen(job, "failed")
+
+    next_one = RunCounter(counted.directory)
+    next_one.ended_unseen(job, "failed")
+    next_one.ended_unseen(None, "failed")
+    next_one.close()
+
+    assert counted.rows("gearman_jobs_total") == {
+        (PLAIN, "failure", "default"): 4,
+        ("unknown", "failure", "unknown"): 1,
+    }
+
+
+def test_outcomes_of_one_job_share_its_histograms(counted, gearman_worker):
+    plain.do_background(1)
+    fails_at_first.do_background(2)
+
+    gearman_worker.run()
+
+    name = "tests.contrib.fails_at_first"
+    assert counted.value("gearman_job_duration_seconds_count", job=name) == 3
+    assert counted.value("gearman_job_duration_seconds_bucket", job=name, le="0.005") <= 3
+    assert counted.value("gearman_job_duration_seconds_bucket", job=name, le="+Inf") == 3
+    assert counted.value("gearman_job_wait_seconds_count", queue="default") == 2
+
+
+def test_threads_count_at_the_same_time(counted):
+    job = registry.get(PLAIN)
+
+    def count() -> None:
+        for _ in range(500):
+            counted.counter.ended_unseen(job, "succeeded")
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert counted.value("gearman_jobs_total", job=PLAIN) == 4000
 
 
 def test_nothing_is_counted_without_a_counter(gearman_worker):
