@@ -21,6 +21,7 @@ PERIODS = {
     "7d": "last 7 days",
     "30d": "last 30 days",
 }
+_LABELS = {"fingerprint": "place in the code"}
 _DAYS = datetime.timedelta(days=2)
 _LONGEST = 300  # characters of a value; no column with a filter has more
 
@@ -98,7 +99,7 @@ class Filters:
             if name == "status":
                 continue
             shown = PERIODS.get(value, value) if name == "since" else value
-            yield name, shown, self.changed(**{name: ""}).query
+            yield _LABELS.get(name, name), shown, self.changed(**{name: ""}).query
 
 
 def _time(name: str, text: str) -> datetime.datetime | None:

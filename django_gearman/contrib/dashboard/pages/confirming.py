@@ -86,6 +86,7 @@ def _ask(
         "act": request.POST["act"],
         "count": count,
         "filters": filters,
+        "since": choice.since,
         "until": choice.until,
         "ids": ids,
         "rows": rows[:_SHOWN],
