@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from django_gearman.testing.gearmand import free_port
 from tests.contrib.integration.databases import ROOT
-from tests.support.browser import chromium, find_browser, show_as
+from tests.support.browser import chromium, find_browser, press, show_as
 from tests.support.gearmand import Gearmand, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
@@ -214,6 +214,19 @@ def test_a_running_job_is_shown_with_its_time_and_its_stack(browser, visit):
     stack = browser.find_element(By.CSS_SELECTOR, ".gearman-stack").text
     assert "dashboard/gearman_jobs.py" in stack
     assert "in build_report" in stack
+    assert complaints(browser) == []
+
+
+def test_a_queue_is_paused_and_resumed_by_a_button(browser, visit):
+    visit("overview")
+    press(browser, "Pause")  # of the first queue, images: no other test needs it
+
+    assert "Queue images is paused" in browser.find_element(By.CLASS_NAME, "messagelist").text
+    assert "paused by ada, " in text_of(browser)
+
+    press(browser, "Resume")
+
+    assert "paused by ada" not in text_of(browser)
     assert complaints(browser) == []
 
 
