@@ -85,7 +85,7 @@ class WorkersAdmin(PageAdmin):
         supervisor = request.POST.get("supervisor", "")
         try:
             answers = reload(supervisor)
-        except ControlError as error:
+        except (ControlError, ImproperlyConfigured) as error:
             messages.error(request, str_of(error))
         else:
             for each in answers.supervisors:
@@ -106,7 +106,10 @@ def collect(wanted: tuple[str, int] | None = None) -> WorkersData:
 
     def ask_supervisors() -> None:
         nonlocal answers
-        answers = list_supervisors(PATIENCE)
+        try:
+            answers = list_supervisors(PATIENCE)
+        except ImproperlyConfigured as error:
+            answers = Answers(problems=(str_of(error),))
 
     def ask_workers() -> None:
         nonlocal servers
@@ -149,7 +152,7 @@ def _recorded(supervisors: Sequence[SupervisorInfo]) -> set[str]:
 def _stack(supervisor: str, pid: int) -> Stack:
     try:
         return Stack(supervisor, pid, printable_lines(stack(supervisor, pid, PATIENCE)))
-    except ControlError as error:
+    except (ControlError, ImproperlyConfigured) as error:
         return Stack(supervisor, pid, problem=str_of(error))
 
 
