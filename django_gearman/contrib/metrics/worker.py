@@ -52,7 +52,12 @@ class WorkerMetrics:
         except OSError as error:
             reason = str(error.strerror or error).partition(" (while")[0]
             raise CommandError(f"--metrics {self._address}: {reason}") from error
-        self._directory = Directory(before.get("directory"))
+        try:
+            self._directory = Directory(before.get("directory"))
+        except OSError as error:
+            raise CommandError(
+                f"--metrics needs a temporary directory, which TMPDIR can name: {error}"
+            ) from error
         share_values(self._directory.path)
         self._counter = counter = RunCounter(self._directory.path)
         install_counter(counter)

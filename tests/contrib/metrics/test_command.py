@@ -30,6 +30,16 @@ def test_a_wrong_address_is_refused(address):
         call_command("gearman_worker", "--check", "--metrics", address)
 
 
+def test_a_directory_that_cannot_be_made_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    metrics = load_metrics("127.0.0.1:0", [])
+
+    with pytest.raises(CommandError, match="needs a temporary directory, which TMPDIR can name"):
+        metrics.open()
+
+    metrics.close()
+
+
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setattr(core, "_PART", "tests.contrib.metrics.without_library")
 

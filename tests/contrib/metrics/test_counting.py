@@ -172,6 +172,12 @@ def test_outcomes_of_one_job_share_its_histograms(counted, gearman_worker):
     assert counted.value("gearman_job_wait_seconds_count", queue="default") == 2
 
 
+def test_a_cancelled_job_has_an_outcome_of_its_own(counted):
+    counted.counter.ended_unseen(registry.get(PLAIN), "cancelled")
+
+    assert counted.rows("gearman_jobs_total") == {(PLAIN, "cancelled", "default"): 1}
+
+
 def test_threads_count_at_the_same_time(counted):
     job = registry.get(PLAIN)
 
