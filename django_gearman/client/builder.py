@@ -37,6 +37,7 @@ class Target(NamedTuple):
     function: str
     serializer: Serializer
     options: Options
+    dumps: Callable[[Call], bytes]
 
 
 class Preparation:
@@ -168,7 +169,8 @@ class Preparation:
         else:
             chosen = options.serializer or settings.serializer
             serializer = get_serializer(chosen, f"serializer of job {name}").for_function(function)
-        target = Target(task, job, name, function, serializer, options)
+        dumps = serializer.dumps_external if job is None else serializer.dumps_call
+        target = Target(task, job, name, function, serializer, options, dumps)
         self._targets[key] = target
         return target
 
@@ -180,24 +182,20 @@ class Preparation:
 
     def _write(self, target: Target, options: Options, call: Call) -> tuple[JobSpec, Call, str]:
         """Check a call; return its spec, the call as it is sent, and the job's id."""
-        job, serializer = target.job, target.serializer
+        job = target.job
         if job is not None:
             call = job.check_call(call)
-        job_id, context = f"{next(self._ids):032x}", self._context
-        unique = options.unique or job_id
+        job_id = unique = f"{next(self._ids):032x}"
+        context, priority, run_at = self._context, _NORMAL, None
         try:
-            if unique is True:
-                unique = _unique_of(job, serializer, call)
-            if unique is not job_id or options.priority is not None:
-                if job is not None and serializer.carries_calls:
-                    context = context | carried(job_id, unique, options.priority or "NORMAL")
-                elif unique is not job_id:
-                    job_id = id_of(target.function, unique)
-            sent = call._replace(context=context) if context else call
-            dumps = serializer.dumps_external if job is None else serializer.dumps_call
-            workload = dumps(sent)
+            if options is not DEFAULT:
+                job_id, unique, context = self._identify(target, options, call, job_id)
+                priority, run_at = options.queue_priority, options.run_at()
+            if context:
+                call = call._replace(context=context)
+            workload = target.dumps(call)
             if type(workload) is not bytes:
-                workload = check_bytes(workload, serializer)
+                workload = check_bytes(workload, target.serializer)
         except SerializationError as error:
             raise SerializationError(f"job {target.name}: {error}") from error
         if not workload and self._background:
@@ -205,14 +203,26 @@ class Preparation:
                 f"job {target.name}: the workload is empty, and a job server that keeps its queue on "
                 "disk does not start again with such a job; send at least one byte"
             )
-        priority, run_at = _NORMAL, None
-        if options is not DEFAULT:
-            priority, run_at = options.queue_priority, options.run_at()
         external = job is None
         spec = JobSpec(
             target.function, workload, unique, priority, self._background, run_at, external
         )
-        return spec, sent, job_id
+        return spec, call, job_id
+
+    def _identify(
+        self, target: Target, options: Options, call: Call, job_id: str
+    ) -> tuple[str, str, dict[str, Any]]:
+        """Return the id, the unique and the context of a job with options; `job_id` is a new id."""
+        job, serializer, context = target.job, target.serializer, self._context
+        unique = options.unique or job_id
+        if unique is True:
+            unique = _unique_of(job, serializer, call)
+        if unique is not job_id or options.priority is not None:
+            if job is not None and serializer.carries_calls:
+                context = context | carried(job_id, unique, options.priority or "NORMAL")
+            elif unique is not job_id:
+                job_id = id_of(target.function, unique)
+        return job_id, unique, context
 
 
 def _name_entry(error: Exception, entry: str) -> None:
