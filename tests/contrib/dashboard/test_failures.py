@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 
 from django_gearman.contrib.dashboard.pages import failures, listing
@@ -258,3 +259,18 @@ def test_a_damaged_record_is_shown_all_the_same(staff, columns):
     get(everything, "list", status=record.status if record.status != "LOST" else "FAILED")
     get(everything, "job", record.pk)
     get(everything, "job", record.pk, raw=1)
+
+
+@pytest.mark.parametrize("name", ["failures", "list", "schedules"])
+def test_missing_tables_are_named_with_the_remedy(staff, name, settings):
+    entry = {"job": "tests.contrib.plain", "args": [1], "every": 60}
+    settings.GEARMAN_SCHEDULE = {"ping": entry}
+    browser = staff("view_jobrecord", "view_schedule")
+    with connection.cursor() as cursor:
+        for table in ("gearman_jobrecord", "gearman_schedule"):
+            cursor.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+
+    response = browser.get(reverse(f"admin:gearman_{name}"))
+
+    assert response.status_code == 503
+    assert "manage.py migrate gearman_store" in response.content.decode()

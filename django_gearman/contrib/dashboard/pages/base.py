@@ -13,6 +13,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from ...store.missing import TableMissing, naming_missing_tables
+from ...store.writing import database
 from ..models import PAGES, Page
 
 if TYPE_CHECKING:
@@ -67,14 +69,20 @@ class PageAdmin(_ModelAdmin):
         Return an address below the page's own, with the name `admin:NAME`.
 
         It is for users of the admin with `permission`, by default the page's; others get a 403. A POST
-        needs a CSRF token, and methods other than `methods` get a 405.
+        needs a CSRF token, and methods other than `methods` get a 405. If the tables of the store are
+        missing, the answer is a page with the remedy.
         """
         needed = permission or self.permission
 
         def guarded(request: HttpRequest, /, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.has_perm(needed):
                 raise PermissionDenied
-            return view(request, *args, **kwargs)
+            try:
+                with naming_missing_tables(database()):
+                    return view(request, *args, **kwargs)
+            except TableMissing as error:
+                context = {"problem": str(error), "refreshes": False}
+                return self.show(request, "problem.html", context, status=503)
 
         checked = require_http_methods([*methods])(guarded)
         return path(address, self.admin_site.admin_view(checked), name=name)
