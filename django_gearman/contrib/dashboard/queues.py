@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, Value
 from django.utils import timezone
 
 from ...jobs.definition import JobDefinition
@@ -19,10 +19,11 @@ from ..store.control import paused
 from ..store.missing import naming_missing_tables
 from ..store.models import JobRecord, PausedQueue
 from ..store.writing import database
-from .models import QueueSample
+from .models import JobServer, QueueSample
 
 #: Minutes of a sparkline.
 MINUTES = 60
+_ANSWER = -1  # in place of a number of jobs
 DAY = datetime.timedelta(hours=24)
 
 Status = JobRecord.Status
@@ -90,11 +91,11 @@ def split(
     return dict(sorted(queues.items())), dict(sorted(others.items()))
 
 
-def describe(queues: dict[str, Queue], now: datetime.datetime) -> None:
+def describe(queues: dict[str, Queue], now: datetime.datetime) -> dict[str, datetime.datetime]:
     """
-    Fill in what the database knows: three queries, however many queues there are.
+    Fill in what the database knows; return the time of the last answer of each job server.
 
-    Raises DatabaseError and TableMissing.
+    This takes three queries, however many queues there are. Raises DatabaseError and TableMissing.
     """
     with naming_missing_tables(database()):
         records = [*_records(now)]
@@ -105,14 +106,15 @@ def describe(queues: dict[str, Queue], now: datetime.datetime) -> None:
             queues[name].oldest = max(0.0, (now - since).total_seconds())
     minutes = last_minutes(now)
     places = {minute: place for place, minute in enumerate(minutes)}
-    samples = QueueSample.objects.filter(minute__gte=minutes[0])
-    with naming_missing_tables(samples.db, "dashboard"):
-        rows = [*samples.values_list("queue", "minute", "waiting")]
-    for name, minute, count in rows:
-        if name in queues and minute in places:
+    answered = {}
+    for name, minute, count in _samples(minutes[0]):
+        if count == _ANSWER:
+            answered[name] = minute
+        elif name in queues and minute in places:
             queues[name].waited[places[minute]] = count
     for name, pause in paused().items():
         queues.setdefault(name, Queue(name)).paused = pause  # its jobs may be gone from the project
+    return answered
 
 
 def _records(now: datetime.datetime) -> Iterable[tuple[str, str, int, datetime.datetime | None]]:
@@ -127,6 +129,17 @@ def _records(now: datetime.datetime) -> Iterable[tuple[str, str, int, datetime.d
     return ready.annotate(number=Count("*"), first=Min("enqueued_at")).union(
         failed.annotate(number=Count("*"), first=Min("finished_at")), all=True
     )
+
+
+def _samples(since: datetime.datetime) -> list[tuple[str, datetime.datetime, int]]:
+    """Return queue, minute and waiting jobs of each sample; _ANSWER marks a server's last answer."""
+    samples = QueueSample.objects.filter(minute__gte=since)
+    servers = JobServer.objects.using(samples.db)
+    with naming_missing_tables(samples.db, "dashboard"):
+        found = samples.order_by().values_list("queue", "minute", "waiting")
+        return [
+            *found.union(servers.values_list("address", "answered_at", Value(_ANSWER)), all=True)
+        ]
 
 
 def last_minutes(now: datetime.datetime) -> Sequence[datetime.datetime]:

@@ -131,9 +131,11 @@ def test_an_error_of_a_server_is_escaped(viewer, use):
     assert "not a line of the admin command" in page
 
 
-def test_the_number_of_queries_does_not_grow(
-    viewer, use, django_assert_num_queries, django_assert_max_num_queries
+def test_the_number_of_queries_does_not_grow_also_in_trouble(
+    viewer, use, settings, django_assert_num_queries, django_assert_max_num_queries
 ):
+    entry = {"job": "tests.contrib.plain", "args": ["x"], "every": 30}
+    settings.GEARMAN_SCHEDULE = {"one": entry}
     one = answering(VERSION | {b"status": b"tests.contrib.double\t1\t0\t1\n.\n"})
     two = answering(VERSION | {b"status": b"tests.contrib.double\t1\t0\t1\ntrail\t1\t0\t1\n.\n"})
     with one, two:
@@ -143,13 +145,16 @@ def test_the_number_of_queries_does_not_grow(
         for minutes in range(50):
             record("default", "READY", minutes)
             record("trail", "FAILED", minutes)
+            outbox(60 * minutes)
         QueueSample.objects.bulk_create(
             QueueSample(queue=queue, minute=_ago(minutes), waiting=9, running=0, workers=1)
             for minutes in range(50)
             for queue in ("default", "trail")
         )
+        settings.GEARMAN_SCHEDULE = {f"schedule {number}": entry for number in range(20)}
+        PausedQueue.objects.create(queue="default")
 
-        use(one.address, two.address)
+        use(one.address, two.address, f"127.0.0.1:{free_port()}")
         with django_assert_num_queries(len(few)):
             page_of(viewer)
 

@@ -20,7 +20,6 @@ from ....utils.text import str_of
 from ...store.control import ControlError, pause, resume
 from ...store.models import PausedQueue
 from ..audit import log_action
-from ..models import JobServer
 from ..queues import Queue, describe, job_functions, split
 from ..troubles import troubles
 from .base import CONTROL, POST, PageAdmin
@@ -108,8 +107,8 @@ def collect() -> OverviewData:
     queues, others = split(servers, jobs)
     states = [*servers.states]
     try:
-        describe(queues, timezone.now())
-        states = _with_times(states)
+        answered = describe(queues, timezone.now())
+        states = [replace(state, since=answered.get(state.address)) for state in states]
         problems += troubles()
     except (DatabaseError, ImproperlyConfigured) as error:  # for example a table is missing
         problems.append(str_of(error))
@@ -118,13 +117,3 @@ def collect() -> OverviewData:
     rows = sorted(others.items(), key=lambda row: (not row[1].is_stranded, row[0]))
     shown, more = rows[:_MOST_OTHERS], len(rows[_MOST_OTHERS:])
     return OverviewData(states, [*queues.values()], shown, more, problems, is_known)
-
-
-def _with_times(states: Sequence[Server]) -> list[Server]:
-    """Return the servers, those that are down with the time of their last answer."""
-    down = [state.address for state in states if state.error]
-    times = {}
-    if down:
-        rows = JobServer.objects.filter(pk__in=down)
-        times = dict(rows.values_list("address", "answered_at"))
-    return [replace(state, since=times.get(state.address)) for state in states]
