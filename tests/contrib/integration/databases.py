@@ -129,6 +129,7 @@ from django.db import connection, connections, transaction
 from django_gearman import GearmanClient
 from django_gearman.contrib.store.models import OutboxJob
 from tests.contrib.integration.gearman_jobs import due, mark, note, observed, slow, submits
+from tests.contrib.integration.gearman_jobs import queries, queries_async
 
 class Undone(Exception):
     pass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from asgiref.sync import sync_to_async
+from django.db import connection
 from prometheus_client import Counter
 
 from django_gearman import current_job, gearman_job
@@ -34,6 +36,23 @@ def slow(seconds: float) -> None:
     write("begin")
     time.sleep(seconds)
     write("end")
+
+
+def _backend() -> int:
+    """Return the process of PostgreSQL that serves this connection, after a moment."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid(), pg_sleep(0.02)")
+        return int(cursor.fetchone()[0])
+
+
+@gearman_job("trail")
+def queries(number: int) -> None:
+    write(f"{number} {_backend()}")
+
+
+@gearman_job("trail")
+async def queries_async(number: int) -> None:
+    write(f"{number} {await sync_to_async(_backend)()}")
 
 
 @gearman_job("trail")
