@@ -64,9 +64,13 @@ types: $(READY)  ## Check the types, and what a user's type checker makes of the
 
 check: lint types test  ## Lint, types and tests
 
-bench: $(READY)  ## Measure it all, beside the wire and beside others; takes about ten minutes
+bench: $(READY)  ## Measure it all, beside the wire and beside others (ten minutes); GROWTH=1: how cost grows
+ifdef GROWTH
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m benchmarks.growth
+else
 	@$(MAKE) --no-print-directory peers || echo "The others could not be installed." >&2
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m benchmarks
+endif
 
 peers: $(PEERS)/.ready $(TASKS_PEERS)/.ready
 

@@ -11,6 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.goals import DRAIN, OURS, ROUND_TRIP, SUBMIT, C, verdicts
+from benchmarks.growth.curves import Curve
+from benchmarks.growth.report import BEGIN, END, write_table
+from benchmarks.growth.report import write_svg as write_growth_svg
 from benchmarks.picture import write_svg
 from benchmarks.report import table
 from benchmarks.results import Results, ratio
@@ -68,6 +71,52 @@ def test_the_picture_is_svg_with_a_bar_for_each_figure(results, tmp_path):
     picture = ElementTree.parse(tmp_path / "results.svg").getroot()
     bars = [rect for rect in picture.iter("{http://www.w3.org/2000/svg}rect") if "x" in rect.attrib]
     assert len(bars) == 9
+
+
+@pytest.fixture
+def curves() -> dict[str, Curve]:
+    """Return a curve with two quantities and a variant, and one with a single point."""
+    curve = Curve("round trip", "worker processes")
+    for x, cost in ((1, 90.0), (32, 1234.5)):
+        curve.add(x, client=cost, gearmand_w1=cost / 10)
+    single = Curve("map", "results <waited> for")
+    single.add(1, client=3.21)
+    return {"processes": curve, "results": single}
+
+
+def test_the_table_of_growth_has_a_row_for_each_series(curves, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"Before\n{BEGIN}\nold\n{END}\nAfter\n")
+
+    write_table(page, curves)
+    write_table(page, curves)  # once more changes nothing
+
+    text = page.read_text()
+    assert "| worker processes (round trip) | client | 1: 90, 32: 1,234 |\n" in text
+    assert "|  | gearmand w1 | 1: 9.0, 32: 123 |\n" in text
+    assert (text.startswith("Before\n"), text.endswith(f"{END}\nAfter\n")) == (True, True)
+    assert "old" not in text
+    assert text.count("worker processes") == 1
+
+
+def test_a_page_without_a_place_for_the_table_is_refused(curves, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"only {BEGIN}")
+
+    with pytest.raises(ValueError, match="no place for the table"):
+        write_table(page, curves)
+    assert page.read_text() == f"only {BEGIN}"
+
+
+def test_the_plot_of_growth_is_svg_and_no_label_is_over_another(curves, tmp_path):
+    write_growth_svg(tmp_path / "growth.svg", curves)
+
+    picture = ElementTree.parse(tmp_path / "growth.svg").getroot()
+    texts = [*picture.iter("{http://www.w3.org/2000/svg}text")]
+    labels = [each for each in texts if each.attrib.get("fill")]
+    assert [each.text for each in labels] == ["client", "gearmand w1", "client"]
+    assert float(labels[1].attrib["y"]) >= float(labels[0].attrib["y"]) + 12
+    assert "results <waited> for" in [each.text for each in texts]
 
 
 @pytest.mark.integration
