@@ -45,6 +45,7 @@ class Control:
         client_id = f"{messages.host_name()}/{os.getpid()}/control"
         self._session = session = use_backend().register([function], client_id)
         session.client_id, session.functions = client_id, frozenset([function])
+        session.may_poll = lambda: False  # nobody delays a message
         try:
             while not attendant.is_stopping:
                 assigned = session.grab_job(session.idle_seconds)
