@@ -20,12 +20,14 @@ CANCELS = int(os.environ.get("TEST_CANCELS", "100"))
 
 only = pytest.mark.parametrize("vendor", ["postgresql"])
 sqlite = pytest.mark.parametrize("vendor", ["sqlite"])
-SUBMIT = "from tests.contrib import gearman_jobs as jobs\nprint(jobs.{}.id)"
+SUBMIT = "from tests.contrib import gearman_jobs as jobs\n"
 CANCEL = "print(*(GearmanClient().cancel(each) for each in {!r}))"
 
 
-def submit(project: Project, call: str) -> str:
-    return project.python(SUBMIT.format(call)).strip()
+def submit(project: Project, *calls: str) -> list[str]:
+    """Submit background jobs in another process; return their ids."""
+    submitted = "\n".join(f"print(jobs.{call}.id)" for call in calls)
+    return project.python(SUBMIT + submitted).split()
 
 
 def cancel(project: Project, *ids: str) -> list[str]:
@@ -83,7 +85,7 @@ RANDOM = """
 def test_random_cancels_touch_no_other_job(project, database):
     number = 2 * CANCELS
     worker = project.worker("-w", "8")
-    wait_until(lambda: "ready: 8 of 8" in project.output(worker), "the worker")
+    wait_until(lambda: "ready: 8 processes" in project.output(worker), "the worker", 120)
 
     output = project.python(RANDOM.format(number=number, cancels=CANCELS), seconds=600)
 
@@ -127,20 +129,21 @@ def test_random_cancels_touch_no_other_job(project, database):
 @sqlite
 def test_a_job_is_interrupted_and_one_that_catches_everything_is_killed(project, database):
     worker = project.worker("-w", "4")
-    wait_until(lambda: "ready: 4 of 4" in project.output(worker), "the worker")
-    sleeps, counts = (
-        submit(project, "cancels_slowly.do_background('a', 60)"),
-        submit(project, "counts_for_ever.do_background('b')"),
+    wait_until(lambda: "ready: 4 processes" in project.output(worker), "the worker", 120)
+    sleeps, counts, stubborn, other = submit(
+        project,
+        "cancels_slowly.do_background('a', 60)",
+        "counts_for_ever.do_background('b')",
+        "cancels_stubborn.do_background('c')",
+        "cancels_slowly.do_background('d', 15)",
     )
-    stubborn = submit(project, "cancels_stubborn.do_background('c')")
-    other = submit(project, "cancels_slowly.do_background('d', 15)")
-    wait_until(lambda: len(project.lines()) == 4, "all four")
+    wait_until(lambda: len(project.lines()) == 4, "all four", 120)
 
     assert cancel(project, sleeps, counts, stubborn) == ["running", "running", "running"]
 
     for job_id in (sleeps, counts, stubborn):
-        wait_until(lambda job_id=job_id: status_of(database, job_id) == "CANCELLED", "its end")
-    wait_until(lambda: status_of(database, other) == "SUCCESSFUL", "the other job", 60)
+        wait_until(lambda job_id=job_id: status_of(database, job_id) == "CANCELLED", "its end", 120)
+    wait_until(lambda: status_of(database, other) == "SUCCESSFUL", "the other job", 120)
     assert project.lines().count("JobCancelled c") == 1, "the interrupt strikes once"
     assert Counter(project.lines())["begin c"] == 1, "it does not run again"
     output = project.output(worker)
@@ -153,7 +156,7 @@ def test_a_job_is_interrupted_and_one_that_catches_everything_is_killed(project,
 @sqlite
 def test_a_coroutine_is_cancelled_and_a_foreground_client_is_answered(project, database):
     worker = project.worker("-w", "2")
-    job_id = submit(project, "cancels_async.do_background('a', 60)")
+    [job_id] = submit(project, "cancels_async.do_background('a', 60)")
     waiting = project.start(
         sys.executable,
         "-c",
@@ -165,13 +168,13 @@ def test_a_coroutine_is_cancelled_and_a_foreground_client_is_answered(project, d
                 print(type(error).__name__, error)
         """),
     )
-    wait_until(lambda: sorted(project.lines()) == ["begin a", "begin b"], "both")
+    wait_until(lambda: sorted(project.lines()) == ["begin a", "begin b"], "both", 120)
     [(other,)] = database.query(f"SELECT id FROM gearman_jobrecord WHERE id <> '{job_id}'")
 
     assert cancel(project, job_id, other) == ["running", "running"]
 
-    wait_until(lambda: status_of(database, job_id) == "CANCELLED", "the end of the coroutine")
-    assert waiting.wait(60) == 0
+    wait_until(lambda: status_of(database, job_id) == "CANCELLED", "the end of the coroutine", 120)
+    assert waiting.wait(120) == 0
     assert "JobRaised job tests.contrib.cancels_slowly" in project.output(waiting)
     assert "raised django_gearman.exceptions.JobCancelled: somebody" in project.output(waiting)
     assert sorted(project.lines())[:2] == ["CancelledError a", "JobCancelled b"]
@@ -181,10 +184,10 @@ def test_a_coroutine_is_cancelled_and_a_foreground_client_is_answered(project, d
 @sqlite
 def test_a_job_is_cancelled_while_its_worker_stops(project, database):
     worker = project.worker("--grace-period", "60")
-    job_id = submit(project, "cancels_slowly.do_background('a', 60)")
-    wait_until(lambda: project.lines() == ["begin a"], "the job")
+    [job_id] = submit(project, "cancels_slowly.do_background('a', 60)")
+    wait_until(lambda: project.lines() == ["begin a"], "the job", 120)
     worker.terminate()
-    wait_until(lambda: "stopping: waiting for job" in project.output(worker), "the stop")
+    wait_until(lambda: "stopping: waiting for job" in project.output(worker), "the stop", 120)
     began = time.monotonic()
 
     assert cancel(project, job_id) == ["running"]
@@ -198,13 +201,13 @@ def test_a_job_is_cancelled_while_its_worker_stops(project, database):
 @sqlite
 def test_a_cancellation_finds_its_job_without_a_message(project, database):
     worker = project.worker()
-    job_id = submit(project, "cancels_slowly.do_background('a', 60)")
-    wait_until(lambda: project.lines() == ["begin a"], "the job")
+    [job_id] = submit(project, "cancels_slowly.do_background('a', 60)")
+    wait_until(lambda: project.lines() == ["begin a"], "the job", 120)
 
     database.query(  # as if the supervisor had not heard of it
         f"UPDATE gearman_jobrecord SET cancelled_at = '2026-01-01' WHERE id = '{job_id}'"
     )
 
-    wait_until(lambda: status_of(database, job_id) == "CANCELLED", "its end")
+    wait_until(lambda: status_of(database, job_id) == "CANCELLED", "its end", 120)
     assert project.lines() == ["begin a", "JobCancelled a"]
     assert project.stop(worker) == 0

@@ -16,10 +16,11 @@ from ....backends.base import AssignedJob, WorkComplete, WorkerSession
 from ....exceptions import BackendError
 from ....supervisor import Attendant, Service
 from ....utils.records import get_logger, log
+from ....utils.text import str_of
 from . import messages
 from .describing import describe
 from .interrupting import interrupts
-from .stacks import stack_of
+from .stacks import handles, stack_of
 from .values import ControlError, as_json
 
 logger = get_logger("django_gearman.control")
@@ -65,6 +66,9 @@ class Control:
         except ControlError as error:
             log(logger, logging.WARNING, "a control message was refused: %s", error)
             data = messages.refusal(error)
+        except Exception as error:  # noqa: BLE001 - its client gets it, and the next message is answered
+            log(logger, logging.ERROR, "a control message failed: %s", error, exc_info=error)
+            data = messages.refusal(ControlError(f"this failed: {str_of(error)}"))
         try:
             session.send(assigned, WorkComplete(data))
         except BackendError as error:
@@ -102,6 +106,8 @@ def _stack(attendant: Attendant, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reload(attendant: Attendant, fields: Mapping[str, Any]) -> dict[str, Any]:
+    if not handles(attendant.parent, signal.SIGHUP):
+        raise ControlError("it ignores SIGHUP, as a program that nohup has started: restart it")
     log(logger, logging.INFO, "reloading, as a control message asks")
     os.kill(attendant.parent, signal.SIGHUP)  # with which this process ends, if it is another one
     return {}

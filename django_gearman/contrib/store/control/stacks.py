@@ -21,7 +21,7 @@ def stack_of(seen: Seen) -> str:
 
     The process goes on: its signal handler, in C, writes them between two instructions.
     """
-    if not _handles(seen.pid, signal.SIGQUIT):
+    if not handles(seen.pid, signal.SIGQUIT):
         raise ControlError(
             f"process {seen.pid} ({seen.name}) handles no SIGQUIT now: it begins or ends, or its job "
             "has removed the handler"
@@ -42,8 +42,8 @@ def stack_of(seen: Seen) -> str:
     return board.take_text()
 
 
-def _handles(pid: int, number: int) -> bool:
-    """Return True unless the signal would kill the process."""
+def handles(pid: int, number: int) -> bool:
+    """Return True if a process has a handler for a signal, also if that is not known."""
     if sys.platform != "linux":
         return True
     with suppress(OSError, ValueError), open(f"/proc/{pid}/status") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -81,6 +82,25 @@ def test_an_unknown_command_is_refused(attendant):
 def test_the_stack_of_a_process_of_others_is_refused(attendant, pid):
     with pytest.raises(ControlError, match="it has no process"):
         send(service.Control(), attendant, messages.ask(FUNCTION, "stack", pid=pid))
+
+
+@pytest.mark.parametrize("fields", [{}, {"jobs": None}, {"jobs": 7}, {"jobs": ["x"]}, {"pid": {}}])
+@pytest.mark.parametrize("command", ["cancel", "stack"])
+def test_a_message_of_another_form_is_refused_and_ends_nothing(attendant, caplog, command, fields):
+    class Session:
+        sent: Any = None
+
+        def send(self, job: AssignedJob, update: Any) -> None:
+            self.sent = update
+
+    session = Session()
+    question = messages.ask(FUNCTION, command, **fields)
+    job = AssignedJob("server//H:1", FUNCTION, "", question.message)
+
+    service.Control()._answer(attendant, session, job)
+
+    with suppress(ControlError):
+        assert messages.read_answer(session.sent.data, question.nonce)["found"] == []
 
 
 def test_messages_are_forgotten_when_they_are_stale_anyway(attendant, monkeypatch):
