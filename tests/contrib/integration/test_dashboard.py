@@ -36,6 +36,23 @@ window.setTimeout = (call, time) => {
 window.clearTimeout = id => { waiting.delete(id); end(id); };
 """
 
+#: Lets the page get itself with other rows, and keeps what it should then be.
+CHANGED = """
+const page = new DOMParser().parseFromString(document.documentElement.outerHTML, 'text/html');
+const body = page.querySelector('.gearman-live tbody');
+body.append(...[...body.children].reverse());
+body.querySelector('#queue-1').remove();
+body.querySelector('#queue-2 th').textContent = 'changed';
+body.querySelector('#queue-3').className = 'changed';
+body.querySelector('#queue-4').append(page.createElement('td'));
+const added = body.querySelector('#queue-4').cloneNode(true);
+added.id = 'queue-new';
+body.prepend(added);
+page.querySelector('.gearman-servers').remove();
+window.expected = page.querySelector('.gearman-live').innerHTML;
+window.fetch = async () => new Response(page.documentElement.outerHTML);
+"""
+
 
 class Site:
     """A project with two job servers, a `gearman_worker` and a web server."""
@@ -154,6 +171,15 @@ def visit(site: Site, browser: Chrome) -> Callable[[str], None]:
     return visit
 
 
+@pytest.fixture
+def quick(browser: Chrome) -> Iterator[None]:
+    """Run the timers of the test's pages faster."""
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    added = browser.execute_cdp_cmd(command, {"source": QUICK})
+    yield
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def text_of(browser: Chrome) -> str:
     return browser.find_element(By.ID, "content").text
 
@@ -230,11 +256,20 @@ def test_a_queue_is_paused_and_resumed_by_a_button(browser, visit):
     assert complaints(browser) == []
 
 
-def test_a_page_renews_itself_and_leaves_what_is_open_and_focused(browser, visit):
-    command = "Page.addScriptToEvaluateOnNewDocument"
-    added = browser.execute_cdp_cmd(command, {"source": QUICK})
+def test_rows_that_move_come_and_go_are_as_in_the_new_page(browser, visit, quick):
     visit("overview")
-    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    browser.execute_script(CHANGED)
+    row = browser.find_element(By.ID, "queue-2")
+
+    script = "return document.querySelector('.gearman-live').innerHTML === window.expected"
+    wait_until(lambda: browser.execute_script(script), "the new page")
+
+    assert row.text.startswith("changed"), "the row is another one"
+    assert complaints(browser) == []
+
+
+def test_a_page_renews_itself_and_leaves_what_is_open_and_focused(browser, visit, quick):
+    visit("overview")
     browser.find_element(By.CSS_SELECTOR, "#others summary").click()
     browser.execute_script("window.focused = document.activeElement")
     before = time_of(browser)
