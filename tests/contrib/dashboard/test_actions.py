@@ -9,7 +9,7 @@ import re
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.messages import get_messages
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.urls import reverse
 from django.utils import timezone
 
@@ -341,6 +341,24 @@ def test_jobs_wait_in_the_outbox_while_no_server_takes_them(operator, fail, gear
         "1 job retried.",
         "1 was put into the outbox: no job server takes jobs now.",
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_batches_are_transactions_although_requests_are(
+    operator, fail, monkeypatch, gearman_worker
+):
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    fail("1", "2")
+    was_atomic = []
+
+    def look(count):
+        was_atomic.append(connections["default"].in_atomic_block)
+
+    monkeypatch.setattr(actions, "_send_on_commit", look)
+    question = post(operator, "retry:all")
+    press(operator, question)
+
+    assert was_atomic == [False]
 
 
 def test_a_long_action_ends_in_time_and_says_what_is_left(operator, monkeypatch):

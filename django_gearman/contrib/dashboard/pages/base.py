@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -74,6 +75,7 @@ class PageAdmin(_ModelAdmin):
         """
         needed = permission or self.permission
 
+        @wraps(view)
         def guarded(request: HttpRequest, /, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.has_perm(needed):
                 raise PermissionDenied

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
 from ...store.grouping import groups_of
 from ...store.models import JobRecord
+from ...store.writing import database
 from ..acting import ACTIONS, Action
 from ..filters import Filters
 from . import confirming, detail, listing
@@ -39,6 +41,8 @@ class FailuresAdmin(PageAdmin):
         def job(request: HttpRequest, job_id: str) -> HttpResponse:
             return detail.show(self, request, job_id, allowed)
 
+        # Each batch is a transaction, also with ATOMIC_REQUESTS.
+        @transaction.non_atomic_requests(using=database())
         def act(request: HttpRequest) -> HttpResponse:
             return confirming.act(self, request)
 
