@@ -122,6 +122,8 @@ class SentryMiddleware(Middleware):
             span.set_status("ok")
         elif ending.state == "retried" and issubclass(type(error), RetryJob):
             span.set_status("aborted")  # as the SDK's integrations of other libraries do
+        elif ending.state == "cancelled":
+            span.set_status("cancelled")
         else:
             span.set_status("internal_error")
             is_final = ending.state == "failed"

@@ -24,8 +24,9 @@ with trace.get_tracer("view").start_as_current_span("view"):
 """
 
 
+@pytest.mark.parametrize("slots", ["1", "3"])
 @pytest.mark.parametrize("vendor", ["sqlite"])
-def test_workers_send_spans_and_events_before_they_end(project, database, tmp_path):
+def test_workers_send_spans_and_events_before_they_end(project, database, tmp_path, slots):
     file = Path(tmp_path) / "traces"
     project.set(
         DJANGO_SETTINGS_MODULE="tests.contrib.integration.traced_settings", TRACES=str(file)
@@ -40,7 +41,7 @@ def test_workers_send_spans_and_events_before_they_end(project, database, tmp_pa
         wait_until(lambda: database.query(sql) == [(number,)], f"{number} failures", 60)
 
     done, failed = project.python(PROGRAM).split()
-    worker = project.worker("-w", "2")
+    worker = project.worker("-w", "2", "--threads", slots)
     wait_until(lambda: len(project.lines()) == 2, "two runs", 60)
     wait_for_failures(1)
     assert project.stop(worker) == 0, project.output(worker)

@@ -83,6 +83,17 @@ def test_asking_for_another_run_is_no_event(sentry, gearman_worker):
     assert [status for status in statuses if status != "ok"] == ["aborted", "aborted"]
 
 
+def test_a_cancelled_job_is_no_event(sentry, gearman_worker):
+    inbox = sentry(gearman={"report_retries": True})
+
+    work.is_cancelled.do_background()
+    gearman_worker.run()
+
+    assert inbox.events == []
+    [transaction] = inbox.transactions
+    assert transaction["contexts"]["trace"]["status"] == "cancelled"
+
+
 def test_only_the_last_attempt_is_an_event(sentry, gearman_worker):
     inbox = sentry()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sentry_sdk
 
 from django_gearman import RetryJob, current_job, gearman_job
+from django_gearman.exceptions import JobCancelled
 
 
 class CardRefused(Exception):
@@ -47,6 +48,11 @@ def asks_for_another_run() -> None:
     assert job is not None
     if job.attempt < 3:
         raise RetryJob(0)
+
+
+@gearman_job("shop")
+def is_cancelled() -> None:
+    raise JobCancelled("somebody has cancelled the job")
 
 
 @gearman_job("shop")
