@@ -82,7 +82,10 @@ class KeptLoop:
                 self._thread = threading.Thread(
                     target=self._serve, args=[loop], name="gearman-loop", daemon=True
                 )
+                has_started = threading.Event()  # older releases of asgiref use no other loop
+                loop.call_soon(has_started.set)
                 self._thread.start()
+                has_started.wait()
         return self._loop
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:

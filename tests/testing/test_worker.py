@@ -201,3 +201,14 @@ def test_time_is_reported_as_to_a_timedelta(gearman_worker, arguments, units, me
 def test_a_real_servers_clock_is_its_own(gearman_worker):
     with pytest.raises(RuntimeError, match=r"gearman\('memory'\)"):
         gearman_worker.advance(minutes=1)
+
+
+@on_queueing_transports
+def test_a_worker_with_threads_is_recorded_like_others(transport, gearman_client, ran):
+    requests = [jobs.note.do_background(number) for number in range(20)]
+
+    worker = GearmanWorker(threads=4)
+
+    assert worker.work(burst=True) == 20
+    assert sorted(ran) == [*range(20)]
+    assert [each.runs for each in gearman_client.submitted] == [1] * len(requests)
