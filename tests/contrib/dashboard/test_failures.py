@@ -76,6 +76,13 @@ def test_jobs_of_each_status_have_a_list(viewer, status):
     assert f'aria-current="page">{status.capitalize()} <span class="gearman-quiet">1<' in page
 
 
+def test_the_other_lists_have_the_same_filters_but_those_of_errors(viewer):
+    page = get(viewer, "list", job="shop.pay", exception="ValueError", queue="money")
+
+    assert "?status=READY&amp;job=shop.pay&amp;queue=money" in page
+    assert "?job=shop.pay&amp;exception=ValueError&amp;queue=money" in page
+
+
 def test_a_list_has_pages_and_keeps_its_filters(viewer):
     for number in range(60):
         failed("shop.pay", message=f"number {number}.", ago=number)

@@ -40,12 +40,18 @@ def around(filters: Filters) -> dict[str, Any]:
         "jobs": sorted(job.name for job in registry.jobs()),
         "queues": sorted({job.queue for job in registry.jobs()}),
         "tabs": [
-            (status, status.capitalize(), filters.changed(status=status).query, counts[status])
+            (status, status.capitalize(), _of_status(filters, status).query, counts[status])
             for status in TABS
         ],
         "most": MOST_COUNTED,
         "problem": "",
     }
+
+
+def _of_status(filters: Filters, status: str) -> Filters:
+    """Return the filters for jobs with a status; only those that have failed have an error."""
+    error = {} if status == Status.FAILED else {"exception": "", "fingerprint": ""}
+    return filters.changed(status=status, **error)
 
 
 def collect(filters: Filters, page: str = "") -> dict[str, Any]:
