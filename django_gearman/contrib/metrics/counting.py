@@ -112,7 +112,7 @@ class RunCounter(Submissions):
         super().__init__()
         self._directory = directory
         self._changing = threading.Lock()
-        self._process = ""  # the one whose files are open
+        self._process = ""  # the one whose file is open
         self._files: Written | None = None
         self._runs: dict[tuple[str, str, str], _Run] = {}
 
@@ -163,13 +163,13 @@ class RunCounter(Submissions):
         self._changing = threading.Lock()
 
     def close(self) -> None:
-        """Close the files in this process."""
+        """Close the file in this process."""
         if self._files is not None:
             self._files.close()
         self._files = None
 
     def _look(self) -> Written:
-        """Return the files of this process; those of its parent are closed here."""
+        """Return the file of this process; that of its parent is closed here."""
         if self._files is None or self._process is not values.current:
             self.close()
             self._process, self._runs = values.current, {}

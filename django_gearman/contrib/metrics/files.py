@@ -12,7 +12,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
 from ...jobs.definition import JobDefinition
+from .counting import DURATION, WAIT
 from .strays import fold_strays
+from .written import add_up
 
 #: The name of the metric of ended runs; a sample has "_total" behind it.
 JOBS = "gearman_jobs"
@@ -34,6 +36,9 @@ def file_metrics(
         files = [*_files(directory, live)]
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
     metrics = {metric.name: metric for metric in merged}
+    for name, _ in (DURATION, WAIT):
+        if name in metrics:
+            add_up(metrics[name])
     ended = metrics.setdefault(JOBS, Metric(JOBS, "Runs of jobs that have ended.", "counter"))
     ended.samples += _zeros(ended, jobs)
     return [*metrics.values()]

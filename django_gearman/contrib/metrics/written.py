@@ -2,8 +2,8 @@
 Counters and histograms that are written straight to the shared files.
 
 Those of prometheus_client check their arguments, the process and a lock at each step, which for the
-five values of a job takes longer than all the rest. The files have its format, and names of their own
-beside those of the project's metrics.
+five values of a job takes longer than all the rest. A process has one file for all of them, in its
+format, beside those of the project's metrics. Histograms are in it as plain numbers, not added up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.utils import floatToGoString
 
@@ -58,11 +59,11 @@ def _histogram(
 
 
 class Written:
-    """The files of one process, which no other live process has. Not for several threads at a time."""
+    """The file of one process, which no other live process has. Not for several threads at a time."""
 
     def __init__(self, directory: str, process: str) -> None:
-        self._counters = _open(directory, "counter", process)
-        self._histograms = _open(directory, "histogram", process)
+        path = os.path.join(directory, f"counter_jobs_{process}.db")
+        self._file = MmapedDict(path)  # type: ignore[no-untyped-call]
         # There is one function for each value, as it knows the present number.
         self._made: dict[tuple[str, ...], Add] = {}
 
@@ -71,20 +72,19 @@ class Written:
         key = name, *labels.values()
         if (found := self._made.get(key)) is None:
             metric = name.removesuffix("_total")
-            found = self._made[key] = _value(self._counters, metric, name, about, labels)
+            found = self._made[key] = _value(self._file, metric, name, about, labels)
         return found
 
     def histogram(self, name: str, about: str, bounds: Sequence[float], **labels: str) -> Add:
         """Return the function that observes a value in a histogram with these upper bounds."""
         key = name, *labels.values()
         if (found := self._made.get(key)) is None:
-            found = self._made[key] = _histogram(self._histograms, name, about, labels, bounds)
+            found = self._made[key] = _histogram(self._file, name, about, labels, bounds)
         return found
 
     def close(self) -> None:
-        """Close the files in this process."""
-        for file in (self._counters, self._histograms):
-            file.close()  # type: ignore[no-untyped-call]
+        """Close the file in this process."""
+        self._file.close()  # type: ignore[no-untyped-call]
 
 
 def _text(bound: float) -> str:
@@ -92,6 +92,24 @@ def _text(bound: float) -> str:
     return text
 
 
-def _open(directory: str, kind: str, process: str) -> MmapedDict:
-    path = os.path.join(directory, f"{kind}_jobs_{process}.db")
-    return MmapedDict(path)  # type: ignore[no-untyped-call]
+def add_up(metric: Metric) -> None:
+    """Make a histogram of its plain numbers, which were merged from the files of all processes."""
+    metric.type = "histogram"
+    buckets: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
+    sums: dict[tuple[tuple[str, str], ...], float] = {}
+    for sample in metric.samples:
+        labels = dict(sample.labels)
+        limit = labels.pop("le", None)
+        key = tuple(labels.items())
+        if limit is None:
+            sums[key] = sample.value
+        else:
+            buckets.setdefault(key, {})[limit] = sample.value
+    metric.samples = []
+    for key, numbers in buckets.items():
+        total = 0.0
+        for limit in sorted(numbers, key=float):
+            total += numbers[limit]
+            metric.add_sample(f"{metric.name}_bucket", {**dict(key), "le": limit}, total)
+        metric.add_sample(f"{metric.name}_count", dict(key), total)
+        metric.add_sample(f"{metric.name}_sum", dict(key), sums.get(key, 0.0))
