@@ -169,11 +169,11 @@ class Crew:
                 slot.idle_since = math.inf
                 slot.thread.post_if_started(self._steps.release)
 
-    def close(self) -> None:
-        """End the threads of the slots, which are free."""
+    def close(self, *, wait: bool = True) -> None:
+        """End the threads of the slots; wait for that only if the slots are free."""
         for slot in self._slots:
             slot.thread.post_if_started(self._steps.release)
-            slot.thread.shutdown()
+            slot.thread.shutdown(wait)
 
     # The thread of the worker: its work
 

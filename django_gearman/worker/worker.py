@@ -249,11 +249,14 @@ class GearmanWorker:
                 has_changed = False
                 count += crew.serve(is_over, burst, tell)
                 if not has_changed or self.is_stopping:
-                    return count
+                    break
                 session.close()
                 register()
-        finally:
-            crew.close()
+        except BaseException:  # this process ends, and other workers get its jobs
+            crew.close(wait=False)
+            raise
+        crew.close()
+        return count
 
     def _register(
         self,

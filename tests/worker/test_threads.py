@@ -317,6 +317,24 @@ def test_a_crash_of_the_worker_itself_is_raised_in_its_thread(run):
         run(lambda: None, observer=Broken())
 
 
+def test_a_crash_does_not_wait_for_other_jobs(run):
+    may_end = threading.Event()
+
+    class Broken(WorkerObserver):
+        def of_slot(self, number):
+            return Broken() if number == 1 else WorkerObserver()
+
+        def ended(self):
+            raise RuntimeError("broken")
+
+    try:
+        with pytest.raises(RuntimeError, match="broken"):
+            run(lambda: may_end.wait(PATIENCE), lambda: None, observer=Broken())
+        assert not may_end.is_set()
+    finally:
+        may_end.set()
+
+
 @pytest.mark.parametrize("threads", [0, -1, True, 1.5, "4", None, MOST_THREADS + 1])
 def test_a_bad_number_of_threads_is_refused(threads):
     with pytest.raises(ValueError, match="threads is a whole number from 1 to"):
