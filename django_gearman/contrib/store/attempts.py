@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.conf import settings
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from ...utils.text import described, printable_lines
@@ -18,6 +20,7 @@ from .errors import is_library
 _FRAME = re.compile(
     r'  (?:[ |+-]*)File "(?P<path>[^"\n]*)", line (?P<line>\d+)(?:, in (?P<name>.*))?'
 )
+_DAYS = datetime.timedelta(days=2)
 _ENTRY = ("exception", "message", "traceback", "attempt", "at", "worker", "seconds")
 
 
@@ -42,8 +45,9 @@ class Attempt:
     def time(self) -> datetime.datetime | None:
         """The time of the error; None if the record has no valid one."""
         try:
-            return parse_datetime(self.at)
-        except ValueError:
+            moment = parse_datetime(self.at)
+            return None if moment is None else comparable(moment)
+        except (ValueError, OverflowError):
             return None
 
     @property
@@ -78,6 +82,20 @@ class Frame:
     def code(self) -> str:
         """The lines of code below a place, as far to the left as possible."""
         return textwrap.dedent(self.text.partition("\n")[2])
+
+
+def comparable(moment: datetime.datetime) -> datetime.datetime:
+    """
+    Return a time that can be compared with those of records: with a time zone if USE_TZ is True.
+
+    Raises OverflowError for times so far away that they do not exist in each time zone.
+    """
+    _ = moment - _DAYS, moment + _DAYS
+    if settings.USE_TZ and timezone.is_naive(moment):
+        return timezone.make_aware(moment)
+    if not settings.USE_TZ and timezone.is_aware(moment):
+        return timezone.make_naive(moment, timezone.get_default_timezone())
+    return moment
 
 
 def attempts_of(errors: Any) -> list[Attempt]:

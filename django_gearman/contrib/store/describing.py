@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from .attempts import attempts_of
+from .attempts import attempts_of, comparable
 from .models import JobRecord
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])")
@@ -51,9 +51,10 @@ def parse_since(text: str) -> datetime.datetime:
         raise ValueError(
             f"{text!r} is neither a time like 2026-11-29T08:00 nor an age like 2h or 3d"
         )
-    if timezone.is_naive(moment) and timezone.is_aware(timezone.now()):
-        moment = timezone.make_aware(moment)
-    return moment
+    try:
+        return comparable(moment)
+    except OverflowError:
+        raise ValueError(f"{text!r} is too far away") from None
 
 
 def age_of(moment: datetime.datetime | None) -> str:

@@ -233,6 +233,7 @@ def test_secrets_are_in_no_page(gearman_worker, staff):
 
 
 DAMAGED = [
+    {"errors": [{"at": "2026-02-01T00:00:00"}, {"at": "0001-01-01T00:00:00"}]},
     {"errors": "text"},
     {"errors": {"a": 1}},
     {"errors": [[], None, 3, {"message": {"a": [1]}}]},
@@ -281,3 +282,17 @@ def test_missing_tables_are_named_with_the_remedy(staff, name, settings):
 
     assert response.status_code == 503
     assert "manage.py migrate gearman_store" in response.content.decode()
+
+
+def test_pages_work_without_time_zones(staff, settings):
+    settings.USE_TZ = False
+    browser = staff("view_jobrecord", "discard_jobrecord")
+    record = failed()
+
+    for since in ("1h", "2026-01-01", "2026-01-01T00:00:00+05:00"):
+        assert "shop.pay" in get(browser, "failures", since=since)
+        assert "shop.pay" in get(browser, "list", since=since)
+    get(browser, "job", record.pk)
+    form = {"act": "discard:all", "since": "1h"}
+    asked = browser.post(reverse("admin:gearman_act"), form)
+    assert "Discard 1 job?" in asked.content.decode()

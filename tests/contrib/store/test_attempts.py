@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
+from django.utils import timezone
 
 from django_gearman.contrib.store.attempts import attempts_of, frames_of, last_attempt, last_frame
 from tests.contrib.store.recorded import TRACEBACK
@@ -80,5 +83,13 @@ def test_errors_of_another_form_are_texts(errors, message):
 
 
 def test_an_invalid_time_is_none():
-    assert last_attempt([{"at": "2026-02-31T00:00:00"}]).time is None
+    for text in ("2026-02-31T00:00:00", "0001-01-01T00:00:00", "9999-12-31T23:59:59+00:00"):
+        assert last_attempt([{"at": text}]).time is None
     assert last_attempt([{"at": "2026-02-01T00:00:00+00:00"}]).time.year == 2026
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_times_with_and_without_a_zone_can_be_compared_with_now(settings, use_tz):
+    settings.USE_TZ = use_tz
+    for text in ("2026-02-01T00:00:00", "2026-02-01T00:00:00+05:00"):
+        assert last_attempt([{"at": text}]).time < timezone.now() + datetime.timedelta(days=9999)
