@@ -156,14 +156,14 @@ class SlotsSession(GearmandWorkerSession):
         free: float = self.slots + (self.prefetch or 0) - busy
         free = min(free, self.left)
         returning = self._returned.values()
+        silent = {link for link in self._links if now - link.asked_since >= PATIENCE_SECONDS}
         for link in self._links:
-            free -= len(link.held)
-            if now - link.asked_since < PATIENCE_SECONDS:
-                free -= link.asked
+            free -= len(link.held) + (0 if link in silent else link.asked)
         requests: dict[WorkerConnection, int] = {}
         for link in [*self._links] if free > 0 else ():
             is_awake = link.connection is not None and link.asleep_since == math.inf
-            if not is_awake or link in returning or (link.is_delayed and link.asked):
+            is_asked = link in silent or (link.is_delayed and link.asked)
+            if not is_awake or is_asked or link in returning:
                 continue
             requests[link] = 1 if link.is_delayed else int(free)
             self._links.remove(link)  # to the end

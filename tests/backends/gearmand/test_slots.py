@@ -1,0 +1,81 @@
+"""Sessions with several jobs at a time, and servers that are slow or silent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from django_gearman.backends.base import JobSpec, WorkComplete, WorkerSession
+from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.protocol.address import ServerAddress
+from django_gearman.protocol.packets import PacketType
+from django_gearman.utils.clock import monotonic
+from tests.support.fake_server import FakeServer, Peer
+
+SLOTS = 5
+
+
+@contextmanager
+def session_of(*addresses: str) -> Iterator[WorkerSession]:
+    servers = [ServerAddress.parse(each) for each in addresses]
+    backend = GearmandBackend(servers, reply_timeout=30.0)
+    session = backend.register(["f"], "slots", slots=SLOTS)
+    try:
+        yield session
+    finally:
+        for link in session._links:  # a silent server answers no goodbye
+            link.disconnect()
+        session.close()
+        backend.close()
+
+
+class Listener:
+    """A server that answers no request for a job until it is allowed to, and counts them."""
+
+    def __init__(self) -> None:
+        self.grabs = 0
+        self.may_answer = threading.Event()
+
+    def __call__(self, peer: Peer) -> None:
+        peer.handshake()
+        while (packet := peer.read()) is not None:
+            if packet.type is PacketType.GRAB_JOB_UNIQ and peer.number == 0:
+                self.grabs += 1
+                if self.may_answer.is_set():
+                    peer.reply(PacketType.NO_JOB)
+
+
+def test_a_silent_server_is_asked_once_for_each_slot():
+    listener = Listener()
+    with FakeServer(listener) as server, session_of(server.address) as session:
+        until = monotonic() + 2.0
+        while monotonic() < until:
+            assert session.grab_job(0.1) is None
+
+    assert listener.grabs == SLOTS
+
+
+@pytest.mark.gearmand
+def test_another_server_gets_the_slots_that_a_silent_one_does_not_fill(own_gearmand):
+    listener = Listener()
+    client = GearmandBackend([ServerAddress.parse(own_gearmand.address)])
+    addresses = own_gearmand.address
+    with (
+        closing(client),
+        FakeServer(listener) as server,
+        session_of(server.address, addresses) as session,
+    ):
+        client.submit([JobSpec("f", b"%d" % n, background=True) for n in range(SLOTS)])
+
+        found = set()
+        until = monotonic() + 20.0
+        while len(found) < SLOTS and monotonic() < until:
+            if (job := session.grab_job(0.1)) is not None:
+                found.add(job.workload)
+                session.send(job, WorkComplete(b""))
+
+    assert found == {b"%d" % n for n in range(SLOTS)}
+    assert listener.grabs <= SLOTS
