@@ -77,16 +77,32 @@ def test_a_process_with_many_jobs_shows_some_and_counts_the_rest(viewer, answer)
     assert "and 15 more" in page
 
 
-def test_a_paused_queue_is_marked(viewer, answer):
-    PausedQueue.objects.create(queue="mail")
+def test_a_queue_is_paused_and_resumed_here_too(staff, viewer, answer):
     answer(supervisor(process(11)))
+    PausedQueue.objects.create(queue="trail")
+    controller = staff("view_jobrecord", "control_worker", name="controller")
+    pause = "/admin/gearman_dashboard/overview/pause/"
+    only_seen = viewer.get(ADDRESS).content.decode()
+    shown = controller.get(ADDRESS).content.decode()
 
-    page = viewer.get(ADDRESS).content.decode()
+    answered = controller.post(pause, {"queue": "mail", "page": "workers"})
 
-    assert (
-        'mail <a class="gearman-paused" href="/admin/gearman_dashboard/overview/">paused</a>'
-        in page
+    assert "<li>mail</li>" in only_seen
+    assert '<li>trail <span class="gearman-paused">paused</span></li>' in only_seen
+    assert shown.count("Pause</button>") == shown.count("Resume</button>") == 1
+    assert answered["Location"] == ADDRESS
+    assert PausedQueue.objects.filter(queue="mail").exists()
+
+
+@pytest.mark.parametrize("page", ["", "nonsense", "https://example.org/", "//example.org"])
+def test_after_pausing_no_other_page_follows(staff, answer, page):
+    controller = staff("view_jobrecord", "control_worker", name="controller")
+
+    answered = controller.post(
+        "/admin/gearman_dashboard/overview/pause/", {"queue": "trail", "page": page}
     )
+
+    assert answered["Location"] == "/admin/gearman_dashboard/overview/"
 
 
 def test_everything_of_a_supervisor_is_escaped(viewer, answer):

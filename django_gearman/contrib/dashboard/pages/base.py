@@ -109,9 +109,9 @@ class PageAdmin(_ModelAdmin):
             request, f"gearman_dashboard/{template}", {**frame, **context}, **more
         )
 
-    def to_page(self) -> HttpResponse:
-        """Return a redirect to the page, within its site."""
-        name = f"admin:gearman_{self.name}"
+    def to_page(self, page: str = "") -> HttpResponse:
+        """Return a redirect to this page, or to another one by its name, within the same site."""
+        name = f"admin:gearman_{page or self.name}"
         return HttpResponseRedirect(reverse(name, current_app=self.admin_site.name))
 
     def get_urls(self) -> list[URLPattern]:

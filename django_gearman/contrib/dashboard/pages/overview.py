@@ -90,7 +90,8 @@ class OverviewAdmin(PageAdmin):
                 log_action(request, PausedQueue, queue, queue, entry)
             level = messages.SUCCESS if is_new else messages.WARNING
             messages.add_message(request, level, (done if is_new else was_done).format(queue))
-        return self.to_page()
+        back = "workers" if request.POST.get("page") == "workers" else self.name
+        return self.to_page(back)
 
 
 def collect() -> OverviewData:

@@ -50,8 +50,8 @@ class Stack:
 class WorkersData:
     """
     The data of the page: supervisors, each with its number of busy processes, the stack that was
-    asked for, and other workers. `recorded` are the names of running jobs that have records, `paused`
-    those of paused queues.
+    asked for, and other workers. `recorded` are the names of running jobs that have records, `queues`
+    are the names of all queues, each with True if it is paused.
 
     `problems` are sentences about servers and supervisors that have not answered.
     """
@@ -62,7 +62,7 @@ class WorkersData:
     others: Sequence[ForeignWorker]
     more: int
     recorded: Collection[str]
-    paused: Collection[str]
+    queues: dict[str, bool]
 
 
 class WorkersAdmin(PageAdmin):
@@ -123,9 +123,10 @@ def collect(wanted: tuple[str, int] | None = None) -> WorkersData:
     if wanted is not None:
         calls["stack"] = partial(ask_stack, *wanted)
     at_once(calls)
-    queues, problems = set[str](), []
+    queues = {queue: False for each in answers.supervisors for queue in each.queues}
+    problems = []
     try:
-        queues = {*paused()}
+        queues |= dict.fromkeys(paused(), True)
     except (DatabaseError, ImproperlyConfigured) as error:  # for example a table is missing
         problems.append(str_of(error))
     others = others_of(servers, answers.supervisors)
@@ -139,7 +140,7 @@ def collect(wanted: tuple[str, int] | None = None) -> WorkersData:
         others[:_MOST_OTHERS],
         len(others[_MOST_OTHERS:]),
         _recorded(answers.supervisors),
-        queues,
+        dict(sorted(queues.items())),
     )
 
 

@@ -86,6 +86,8 @@
         window.addEventListener('blur', stop);
         window.addEventListener('focus', look);
         document.addEventListener('visibilitychange', look);
-        start(SECONDS);
+        if (!document.hidden) {
+            start(SECONDS);
+        }
     }
 }
