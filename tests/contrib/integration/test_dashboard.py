@@ -203,7 +203,7 @@ def complaints(browser: Chrome) -> list[str]:
 
 
 def test_each_page_fits_its_window_in_light_and_dark_and_keeps_to_the_policy(browser, visit):
-    for page in PAGES:
+    for page in (*PAGES, "failures/list"):
         visit(page)
         grounds = set()
         for width, scheme in ((1280, "light"), (1280, "dark"), (400, "light")):
@@ -383,3 +383,27 @@ def test_the_page_of_a_job_works_by_keyboard_and_without_javascript(browser, vis
         assert not browser.find_elements(By.CSS_SELECTOR, "button.gearman-copy:not([hidden])")
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_a_running_job_is_cancelled_from_its_page_and_ends(browser, site):
+    site.submit("send_mail.do_background('slow@example.org', 25)")
+    slow = "//tr[contains(., 'slow@example.org')]//a"
+
+    def runs() -> bool:
+        pages = f"http://127.0.0.1:{site.port}/admin/gearman_dashboard/"
+        browser.get(f"{pages}failures/list/?status=RUNNING")
+        return bool(browser.find_elements(By.XPATH, slow))
+
+    wait_until(runs, "the job in the list of those that run")
+    browser.find_element(By.XPATH, slow).click()
+    wait_until(lambda: "Attempt 1 runs" in browser.page_source, "the job's page")
+    browser.find_element(By.XPATH, "//button[text()='Cancel']").click()
+    wait_until(lambda: "Cancel 1 job?" in browser.page_source, "the question")
+    browser.find_element(By.XPATH, "//button[text()='Cancel 1 job']").click()
+    wait_until(lambda: "1 job cancelled." in browser.page_source, "the answer")
+
+    def has_ended() -> bool:
+        browser.refresh()
+        return bool(browser.find_elements(By.CLASS_NAME, "gearman-state-cancelled"))
+
+    wait_until(has_ended, "the job to end")
