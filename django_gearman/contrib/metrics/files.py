@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import struct
 import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -12,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.samples import Sample
 
 from ...jobs.definition import JobDefinition
+from ...utils.records import get_logger, log
 from .counting import DURATION, WAIT
 from .strays import fold_strays
 from .written import add_up
@@ -19,7 +22,11 @@ from .written import add_up
 #: The name of the metric of ended runs; a sample has "_total" behind it.
 JOBS = "gearman_jobs"
 
+logger = get_logger("django_gearman.metrics")
+
 _reading = threading.Lock()
+#: The errors of a file that ends in the middle, or has other content.
+_DAMAGED = (RuntimeError, ValueError, struct.error, OSError)
 
 
 def file_metrics(
@@ -34,7 +41,11 @@ def file_metrics(
     with _reading:
         fold_strays(directory)
         files = [*_files(directory, live)]
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        try:
+            merged = _merge(files)
+        except _DAMAGED as error:
+            log(logger, logging.ERROR, "metrics of a damaged file are left out: %s", error)
+            merged = _merge([file for file in files if _is_readable(file)])
     metrics = {metric.name: metric for metric in merged}
     for name, _ in (DURATION, WAIT):
         if name in metrics:
@@ -42,6 +53,18 @@ def file_metrics(
     ended = metrics.setdefault(JOBS, Metric(JOBS, "Runs of jobs that have ended.", "counter"))
     ended.samples += _zeros(ended, jobs)
     return [*metrics.values()]
+
+
+def _merge(files: list[str]) -> list[Metric]:
+    return [*MultiProcessCollector.merge(files)]  # type: ignore[no-untyped-call]
+
+
+def _is_readable(file: str) -> bool:
+    try:
+        _merge([file])
+    except _DAMAGED:
+        return False
+    return True
 
 
 def _files(directory: str, live: Collection[str] | None) -> Iterator[str]:

@@ -20,6 +20,8 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.utils import floatToGoString
 
 _number = struct.Struct("d")
+_SIZE = 1 << 16  # of a new file, in bytes; prometheus_client doubles it when it is full
+_LARGEST = 64  # bytes of a value beside its key, at most
 
 #: Adds an amount to one value.
 Add: TypeAlias = Callable[[float], None]
@@ -28,6 +30,8 @@ Add: TypeAlias = Callable[[float], None]
 def _value(file: MmapedDict, metric: str, name: str, about: str, labels: Mapping[str, str]) -> Add:
     """Return the function for one value in a file; it goes on with the number that the file has."""
     key: str = mmap_key(metric, name, [*labels], [*labels.values()], about)
+    if file._used + len(key.encode()) + _LARGEST > file._capacity:
+        _reserve(file._f.fileno(), 2 * file._capacity)
     number: float = file.read_value(key)[0]  # type: ignore[no-untyped-call]
     place: int = file._positions[key]
     memory, end, pack = file._m, place + _number.size, _number.pack  # a larger file keeps its start
@@ -63,6 +67,8 @@ class Written:
 
     def __init__(self, directory: str, process: str) -> None:
         path = os.path.join(directory, f"counter_jobs_{process}.db")
+        with open(path, "ab") as file:
+            _reserve(file.fileno(), _SIZE)
         self._file = MmapedDict(path)  # type: ignore[no-untyped-call]
         # There is one function for each value, as it knows the present number.
         self._made: dict[tuple[str, ...], Add] = {}
@@ -85,6 +91,16 @@ class Written:
     def close(self) -> None:
         """Close the file in this process."""
         self._file.close()  # type: ignore[no-untyped-call]
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """
+    Give a file its room on the disk now, or raise OSError.
+
+    A write to mapped memory without room behind it would kill the process by SIGBUS.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def _text(bound: float) -> str:

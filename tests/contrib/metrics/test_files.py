@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -76,6 +77,18 @@ def test_counts_of_strays_that_have_ended_are_moved_to_one_file(tmp_path):
         *("counter_slot1.db", f"counter_{here}.db", "counter_strays.db"),
         *("gauge_all_slot1.db", f"gauge_all_{here}.db", "histogram_strays.db"),
     }
+
+
+def test_a_damaged_file_costs_its_own_metrics_only(tmp_path, caplog):
+    write(tmp_path, "counter", "slot1", "mine_total", 1)
+    (tmp_path / "counter_slot2.db").write_bytes(b"\xff\x00\x00\x00" + b"nonsense" * 40)
+    (tmp_path / "counter_slot3.db").write_bytes(b"x")
+
+    with caplog.at_level(logging.ERROR, "django_gearman"):
+        found = read(tmp_path)
+
+    assert found == {("mine_total",): 1}
+    assert "metrics of a damaged file are left out" in caplog.text
 
 
 def test_declared_jobs_have_zeros_before_their_first_run(tmp_path):
