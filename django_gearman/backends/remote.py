@@ -297,6 +297,10 @@ class JobsInHand(Generic[_T]):
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def connections(self) -> set[_T]:
+        """Return the connections that jobs came over."""
+        return {connection for _, connection in self._jobs.values()}
+
     def handles_of(self, connection: _T) -> list[str]:
         """Return the handles of the jobs that came over a connection."""
         return [handle for handle, held in self._jobs.items() if held[1] is connection]

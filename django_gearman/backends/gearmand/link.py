@@ -68,6 +68,9 @@ class WorkerConnection:
     ) -> None:
         self.is_quick = is_quick
         self.is_delayed = is_delayed
+        self.is_busy = (
+            False  # with jobs of a worker with slots, so that its silence does not cost them
+        )
         self.has_slots = False  # the worker may have several jobs, and sleep while some are held
         #: Called before a request for delayed jobs: False leaves that to another worker.
         self.may_poll: Callable[[], bool] = lambda: True
@@ -122,6 +125,8 @@ class WorkerConnection:
         if self.connection is None:
             return self._downtime.retry_at
         silent_at = max(self.asked_since, self.connection.moved_at) + self._options.reply_timeout
+        if self.is_busy:
+            silent_at = math.inf
         seconds = REGRAB_SECONDS if self.is_delayed else _WAKE_SECONDS
         return min(silent_at, self.asleep_since + seconds)
 

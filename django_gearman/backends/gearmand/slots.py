@@ -107,6 +107,13 @@ class SlotsSession(GearmandWorkerSession):
             self._sleep(now + PATIENCE_SECONDS if is_asked else deadline, now)
             now = monotonic()
 
+    def _tend(self, now: float) -> None:
+        with self._lock:
+            busy = self._in_hand.connections()
+        for link in self._links:
+            link.is_busy = link in busy
+        super()._tend(now)
+
     def _sleep(self, until: float, now: float) -> None:
         self._sleeps = True
         if self._gathered or self._calls or self._is_woken:  # since they were looked at

@@ -19,9 +19,9 @@ SLOTS = 5
 
 
 @contextmanager
-def session_of(*addresses: str) -> Iterator[WorkerSession]:
+def session_of(*addresses: str, reply_timeout: float = 30.0) -> Iterator[WorkerSession]:
     servers = [ServerAddress.parse(each) for each in addresses]
-    backend = GearmandBackend(servers, reply_timeout=30.0)
+    backend = GearmandBackend(servers, reply_timeout=reply_timeout)
     session = backend.register(["f"], "slots", slots=SLOTS)
     try:
         yield session
@@ -79,3 +79,32 @@ def test_another_server_gets_the_slots_that_a_silent_one_does_not_fill(own_gearm
 
     assert found == {b"%d" % n for n in range(SLOTS)}
     assert listener.grabs <= SLOTS
+
+
+def test_the_silence_of_a_server_costs_no_job_that_runs():
+    ends: list[bytes] = []
+
+    def assign(peer: Peer) -> None:
+        """Assign one job, and answer no other request for one."""
+        peer.handshake()
+        if peer.number:  # for delayed jobs, or again after a loss
+            peer.wait_for_end()
+            return
+        peer.expect(PacketType.GRAB_JOB_UNIQ)
+        peer.reply(PacketType.JOB_ASSIGN_UNIQ, b"H:fake:1", b"f", b"u", b"work")
+        ends.append(peer.expect(PacketType.WORK_COMPLETE).args[1])
+        peer.wait_for_end()
+
+    with FakeServer(assign) as server, session_of(server.address, reply_timeout=0.3) as session:
+        job = session.grab_job(20.0)
+        assert job is not None
+
+        until = monotonic() + 1.5
+        while monotonic() < until:
+            assert session.grab_job(0.1) is None
+        session.send(job, WorkComplete(b"done"))
+
+        until = monotonic() + 20.0
+        while not ends and monotonic() < until:
+            session.attend(0.05)
+    assert ends == [b"done"]
