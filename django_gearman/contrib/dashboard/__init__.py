@@ -10,6 +10,7 @@ To add a page:
 1. `models.py`: a subclass of `Page`, in the tuple `PAGES`; then `makemigrations gearman_dashboard`.
 2. `pages/NAME.py`: a function that collects plain data, without HTML, and a subclass of
    `pages.base.PageAdmin` with the page's name, its permission and `context`.
-3. `templates/gearman_dashboard/NAME.html`, which extends `gearman_dashboard/base.html`.
+3. `templates/gearman_dashboard/NAME.html`, which extends `gearman_dashboard/base.html`. Blocks and rows
+   have an `id`, so that they stay, with the focus and what is open, when the page renews itself.
 4. `admin.py`: the class in `ADMINS`.
 """
