@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 Submit = Callable[[list[Any]], None]
 AsyncSubmit = Callable[[list[Any]], Awaitable[None]]
 Proceed = Callable[[], Any]
+AsyncProceed = Callable[[], Awaitable[Any]]
 
 
 class Middleware:
@@ -60,18 +61,38 @@ class Middleware:
         """
         return proceed()
 
+    async def around_arun(self, run: Any, proceed: AsyncProceed) -> Any:
+        """
+        Wrap one run of an `async def` job on the worker's event loop, which `await proceed()`
+        carries out; return its ending.
+
+        It must not block. Override it beside `around_run`: if you override that one alone, these
+        jobs run in a thread each.
+        """
+        return await proceed()
+
 
 class Chain(NamedTuple):
     """
     The methods of all middleware, outermost first; methods that are not overridden are left out.
 
-    `needs_thread` is True if a submission on an event loop cannot pass through them there.
+    A middleware that has a method for event loops has its plain method, too.
     """
 
     around_submit: tuple[Callable[[list[Any], Submit], None], ...] = ()
     around_asubmit: tuple[Callable[[list[Any], AsyncSubmit], Awaitable[None]], ...] = ()
     around_run: tuple[Callable[[Any, Proceed], Any], ...] = ()
-    needs_thread: bool = False
+    around_arun: tuple[Callable[[Any, AsyncProceed], Awaitable[Any]], ...] = ()
+
+    @property
+    def submits_in_thread(self) -> bool:
+        """True if a submission on an event loop cannot pass through all middleware there."""
+        return len(self.around_asubmit) < len(self.around_submit)
+
+    @property
+    def runs_in_thread(self) -> bool:
+        """True if a run on an event loop cannot pass through all middleware there."""
+        return len(self.around_arun) < len(self.around_run)
 
     def submit(self, requests: list[Any], submit: Submit) -> None:
         """Submit requests through all middleware."""
@@ -91,6 +112,12 @@ class Chain(NamedTuple):
             proceed = partial(around, run, proceed)
         return proceed()
 
+    async def arun(self, run: Any, proceed: AsyncProceed) -> Any:
+        """Run a job through all middleware on an event loop, and return its ending."""
+        for around in reversed(self.around_arun):
+            proceed = partial(around, run, proceed)
+        return await proceed()
+
 
 def _submit(around: Callable[[list[Any], Any], Any], submit: Any, requests: Iterable[Any]) -> Any:
     return around(list(requests), submit)
@@ -98,7 +125,9 @@ def _submit(around: Callable[[list[Any], Any], Any], submit: Any, requests: Iter
 
 NONE = Chain()
 
-_METHODS = ("around_submit", "around_asubmit", "around_run")
+#: The methods, and those for event loops that go with some of them.
+_METHODS = ("around_submit", "around_asubmit", "around_run", "around_arun")
+_ASYNC = {"around_asubmit": "around_submit", "around_arun": "around_run"}
 
 #: The middleware that integrations have added; it is inside of that of the settings.
 added: tuple[Middleware, ...] = ()
@@ -143,11 +172,7 @@ def build_chain(setting: Any) -> Chain:
     made = [_make(element, f"GEARMAN_MIDDLEWARE[{n}]") for n, element in enumerate(own)]
     made += added
     methods = {name: [getattr(m, name) for m in made if _overrides(m, name)] for name in _METHODS}
-    blocks = [m for m in made if _overrides(m, "around_submit")]
-    return Chain(
-        **{name: tuple(found) for name, found in methods.items()},
-        needs_thread=not all(_overrides(m, "around_asubmit") for m in blocks),
-    )
+    return Chain(**{name: tuple(found) for name, found in methods.items()})
 
 
 def _make(element: Any, source: str) -> Middleware:
@@ -171,17 +196,18 @@ def _make(element: Any, source: str) -> Middleware:
         )
     for name in _METHODS:
         is_async = inspect.iscoroutinefunction(getattr(made, name))
-        if is_async != (name == "around_asubmit"):
+        if is_async != (name in _ASYNC):
             kind, remedy = ("a", "without") if is_async else ("no", "with")
             raise ImproperlyConfigured(
                 f"{source} is {element!r}, whose {name} is {kind} coroutine function; write it "
                 f"{remedy} async"
             )
-    if _overrides(made, "around_asubmit") and not _overrides(made, "around_submit"):
-        raise ImproperlyConfigured(
-            f"{source} is {element!r}, which has around_asubmit; it needs around_submit, too, for "
-            "submissions that are not on an event loop"
-        )
+    for name, plain in _ASYNC.items():
+        if _overrides(made, name) and not _overrides(made, plain):
+            raise ImproperlyConfigured(
+                f"{source} is {element!r}, which has {name}; it needs {plain}, too, for what is not "
+                "on an event loop"
+            )
     return made
 
 

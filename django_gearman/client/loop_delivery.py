@@ -98,7 +98,7 @@ def _half(
     options = requests[0].options
     if options.on_commit or options.resubmit or environment.current().sees_submissions:
         return None
-    if settings.middleware and chain_of(settings.middleware).needs_thread:
+    if settings.middleware and chain_of(settings.middleware).submits_in_thread:
         return None
     if keeping.keeper is not None and keeping.any_is_recorded(requests):
         return None

@@ -17,13 +17,13 @@ from ..backends.base import AssignedJob, WorkerSession
 from ..jobs import keeping
 from ..jobs.context import running
 from ..jobs.definition import JobDefinition
-from ..middleware import NONE, chain_of
+from ..middleware import NONE, Chain, chain_of
 from ..signals import job_finished, job_started
-from .execution import Run, Submit, execute
+from .execution import Run, Submit, checked, execute
 from .loop import KeptLoop
 from .observer import WorkerObserver
 from .reporting import tell_finished, tell_started
-from .runs import Ending
+from .runs import Ending, RunLost
 from .timelimit import within
 
 #: Runs a function in the thread of the job's slot.
@@ -53,10 +53,15 @@ async def execute_on_loop(
     try:
         tell_started(run)
         started = time.monotonic()
-        result = await _call(run, seconds, loop)
+        chain = _chain_of(run)
+        if chain.around_arun:
+            result = await _through_middleware(chain, run, seconds, loop, in_thread)
+        else:
+            result = await _call(run, seconds, loop)
         finish = partial(_finish, run, result, time.monotonic() - started, observer)
         blocks = keeping.keeper is not None and run.may_have_record
-        if isinstance(result, BaseException) or blocks or _has_receivers(run):
+        has_failed = isinstance(result, BaseException) or result.exception is not None
+        if has_failed or blocks or _has_receivers(run):
             await in_thread(finish)
         else:
             finish()
@@ -75,12 +80,40 @@ def _has_blocking_steps(run: Run) -> bool:
         or run.assigned.unique[32:33] == ":"
     ):
         return True
+    return _chain_of(run).runs_in_thread
+
+
+def _chain_of(run: Run) -> Chain:
     chain = chain_of(run.middleware) if run.middleware else NONE
-    return bool(environment.current().middleware(chain).around_run)
+    seen: Chain = environment.current().middleware(chain)  # in a test with faults, a longer one
+    return seen
 
 
 def _has_receivers(run: Run) -> bool:
     return bool(job_finished.receivers) or run.job.on_ended is not None
+
+
+async def _through_middleware(
+    chain: Chain, run: Run, seconds: float | None, loop: KeptLoop, in_thread: InThread
+) -> Ending | BaseException:
+    """Call the function through the project's middleware; return its ending, or their exception."""
+
+    async def proceed() -> Ending:
+        started = time.monotonic()
+        result = await _call(run, seconds, loop)
+        if isinstance(result, BaseException):
+            failed: Any = await in_thread(partial(run.failed, result))  # it may call `backoff`
+            result = failed
+        result.seconds = time.monotonic() - started
+        return result
+
+    try:
+        run.was_called = True  # exceptions of middleware count as the job's
+        return checked(await chain.arun(run, proceed))
+    except RunLost:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a job must never end its worker
+        return error
 
 
 async def _call(run: Run, seconds: float | None, loop: KeptLoop) -> Ending | BaseException:

@@ -136,13 +136,7 @@ class Run(RunAttributes):
             if not chain.around_run:
                 return self._run_function(seconds)
             self.was_called = True  # exceptions of middleware count as the job's
-            ending = chain.run(self, partial(self._run_function, seconds))
-            if type(ending) is Ending:
-                return ending
-            raise TypeError(
-                "a middleware's around_run returns what proceed() or run.succeed(value) returned, "
-                f"not {ending!r:.200}"
-            )
+            return checked(chain.run(self, partial(self._run_function, seconds)))
         except RunLost:
             raise
         except BaseException as error:  # noqa: BLE001 - a job must never end its worker
@@ -323,6 +317,16 @@ class Run(RunAttributes):
         with suppress(Exception):
             return digest_of(self._arrived(), self._serializer)
         return hashlib.blake2b(same, digest_size=8).hexdigest()
+
+
+def checked(ending: object) -> Ending:
+    """Return what a middleware has returned; raise TypeError if it is no ending."""
+    if type(ending) is Ending:
+        return ending
+    raise TypeError(
+        "a middleware's around_run returns what proceed() or run.succeed(value) returned, "
+        f"not {ending!r:.200}"
+    )
 
 
 def _set_context(error: BaseException, context: BaseException | None) -> None:

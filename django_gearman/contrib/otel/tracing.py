@@ -70,6 +70,16 @@ class OpenTelemetryMiddleware(Middleware):
         self._end_run(opened, _error_of(ending))
         return ending
 
+    async def around_arun(self, run: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        opened = self._open_run(run)
+        try:
+            ending = await proceed()
+        except BaseException as error:
+            self._end_run(opened, error)
+            raise
+        self._end_run(opened, _error_of(ending))
+        return ending
+
     # Each of these does nothing, and returns None, if tracing fails.
 
     @guarded

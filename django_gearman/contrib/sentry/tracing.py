@@ -61,6 +61,18 @@ class SentryMiddleware(Middleware):
             self._close(stack)
         return ending
 
+    async def around_arun(self, run: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        opened = self._processing(run)
+        if opened is None:
+            return await proceed()
+        stack, span = opened
+        try:
+            ending = await proceed()
+            self._ended(span, ending)
+        finally:
+            self._close(stack)
+        return ending
+
     @guarded
     def _close(self, stack: ExitStack | None) -> None:
         if stack is not None:

@@ -12,7 +12,7 @@ from opentelemetry import baggage
 from opentelemetry import context as contexts
 from opentelemetry.trace import SpanKind, StatusCode
 
-from django_gearman import GearmanClient
+from django_gearman import GearmanClient, GearmanWorker
 from django_gearman.contrib.store.outbox.relay import Relay
 from django_gearman.contrib.store.scheduler.declared import schedules
 from django_gearman.contrib.store.scheduler.ticking import Scheduler
@@ -112,6 +112,18 @@ def test_a_job_of_a_job_continues_the_trace_of_its_run(traces, gearman_worker):
     assert is_linked(outer, first)
     assert is_child(second, outer)
     assert is_linked(inner, second)
+
+
+def test_coroutines_beside_each_other_have_each_its_own_span(traces, settings):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "memory", {"name": "otel beside"}
+    work.looks_later.enqueue_many(range(20))
+
+    GearmanWorker(threads=5, clean_connections=False).work(burst=True)
+
+    runs = traces.named("process")
+    assert [is_linked(run, traces.one("send")) for run in runs] == [True] * 20
+    assert sorted(work.SEEN) == sorted(run.context.span_id for run in runs)
+    assert len({*work.SEEN}) == 20
 
 
 def test_map_is_one_submission(traces, gearman_client):

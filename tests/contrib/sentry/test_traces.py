@@ -10,6 +10,7 @@ from opentelemetry import baggage
 from opentelemetry import context as contexts
 from opentelemetry.sdk.trace import TracerProvider
 
+from django_gearman import GearmanWorker
 from django_gearman.contrib.otel import OpenTelemetryMiddleware
 from tests.contrib.sentry import work
 
@@ -129,6 +130,20 @@ def test_tasks_of_one_loop_have_each_its_own_span(sentry, settings, own_gearmand
     [view] = inbox.transactions
     assert len(view["spans"]) == 20
     assert {span["parent_span_id"] for span in view["spans"]} == {trace_of(view)["span_id"]}
+
+
+def test_coroutines_beside_each_other_have_each_its_own_scope(sentry, settings):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "memory", {"name": "sentry beside"}
+    inbox = sentry()
+    for number in range(10):
+        work.fails_later.do_background(number)
+
+    GearmanWorker(threads=5, clean_connections=False).work(burst=True)
+
+    transactions = {each["tags"]["id"]: trace_of(each)["span_id"] for each in inbox.transactions}
+    events = {each["tags"]["id"]: trace_of(each)["span_id"] for each in inbox.events}
+    assert len(events) == 10
+    assert events == transactions
 
 
 def test_entries_of_the_project_stay(sentry, gearman_worker, settings):
