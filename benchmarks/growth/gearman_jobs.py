@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
+from benchmarks.growth import OTHERS
 from django_gearman import gearman_job
-
-#: The environment variable with the number of jobs that are declared beside these.
-OTHERS = "GROWTH_FUNCTIONS"
 
 
 @gearman_job

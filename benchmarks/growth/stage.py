@@ -16,7 +16,7 @@ from ..clients import Agent
 from ..processes import Program, tree
 from ..servers import Gearmand
 from ..systems import PYTHON
-from .gearman_jobs import OTHERS
+from . import OTHERS
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
