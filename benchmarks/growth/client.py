@@ -12,7 +12,7 @@ import django
 
 django.setup()
 
-from benchmarks.growth.gearman_jobs import echo, echo_bytes  # noqa: E402
+from benchmarks.gearman_jobs import echo, echo_bytes  # noqa: E402
 from django_gearman import GearmanClient, JobRequest  # noqa: E402
 from django_gearman.client.batch import JobBatch  # noqa: E402
 

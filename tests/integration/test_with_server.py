@@ -116,13 +116,13 @@ def test_a_server_that_dies_is_replaced_and_loses_no_stored_job(start, trail, tm
 
 def test_a_reload_replaces_the_workers_and_keeps_the_server(start, trail):
     site = start("-w", "2")
-    wait_until(lambda: "ready: 2 of 2" in site.output, "the first workers")
+    wait_until(lambda: "2 processes are serving" in site.output, "the first workers")
     server, before = site.server_pid(), set(site.children())
     site.submit(b"waits", b"for a worker")
 
     site.process.send_signal(signal.SIGHUP)
 
-    wait_until(lambda: site.output.count("ready: 2 of 2") == 2, "the new workers")
+    wait_until(lambda: site.output.count("2 processes are serving") == 2, "the new workers")
     wait_until(lambda: before & set(site.children()) == {server}, "the end of the old ones")
     assert site.server_pid() == server
     assert "waits\t1\t0\t0" in site.ask("status")

@@ -85,7 +85,7 @@ print("kills", kills)
 
 
 @pytest.mark.parametrize(
-    ("vendor", "number"), [("postgresql", 1000), ("mariadb", 150), ("sqlite", 150)]
+    ("vendor", "number"), [("postgresql", 300), ("mariadb", 150), ("sqlite", 150)]
 )
 def test_five_schedulers_that_are_killed_submit_each_job_once(
     project, database, own_gearmand, tmp_path, number
