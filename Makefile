@@ -9,7 +9,7 @@ TASKS_PEERS := .venv-tasks
 PYTHON_OF_TASKS ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python)),python3.13)
 MARKED ?= "gearmand or integration"
 # The sessions that tests start compile each module once, even where the shell says not to.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -q -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-web test integration django-tasks docs lint format types check bench peers soak matrix

@@ -17,6 +17,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -33,7 +34,26 @@ _AGAIN_SECONDS = 0.005  # until the next try
 
 _FUNCTION = ("PyThreadState_SetAsyncExc", ctypes.pythonapi)
 _raise_in = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.py_object)(_FUNCTION)
-_raise_nothing_in = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)(_FUNCTION)
+
+
+class _Withdrawn(BaseException):
+    """An exception that takes the place of another one, and is caught at once."""
+
+
+def _withdraw() -> None:
+    """
+    Drop an exception that waits for this thread, and the interpreter's note that one waits.
+
+    Every thread is slowed down by that note, and with Python 3.11 a thread that is traced or profiled
+    does not go on at all. The note ends when some thread gets its exception. One that waits for another
+    thread is noted again when that thread goes on.
+    """
+    try:
+        _raise_in(threading.get_ident(), _Withdrawn)
+        while True:
+            pass
+    except _Withdrawn:
+        pass
 
 
 class _Thread(threading.local):
@@ -74,6 +94,8 @@ class _Watched:
                 self.at = math.inf
                 self.raised = _with_message(self._kind, self._message)
                 _raise_in(self._thread, self.raised)
+                with suppress(RuntimeError):  # the system has no more threads
+                    threading.Thread(target=_withdraw, daemon=True).start()
             else:
                 self.at = now + _AGAIN_SECONDS
 
@@ -94,7 +116,7 @@ class _Watched:
         with self._lock:
             self._is_running = False
             if self.raised is not None:
-                _raise_nothing_in(self._thread, None)
+                _withdraw()
 
     def translate(self, error: BaseException) -> BaseException:
         """Return the exception to raise in place of one that the interrupt has caused."""
