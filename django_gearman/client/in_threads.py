@@ -111,5 +111,5 @@ class WaitingRequest(AwaitedRequest):
 
 
 def _acquire(turn: threading.Lock, seconds: float | None) -> bool:
-    """Wait up to so many seconds (None: without limit) for the turn of another thread to end."""
+    """Wait until the turn of another thread ends, at most some seconds (None: without limit)."""
     return turn.acquire(timeout=-1 if seconds is None else seconds)

@@ -11,7 +11,7 @@ _DEFAULT_SIZE = 4  # of a pool of psycopg_pool without max_size and min_size
 
 
 def pool_warnings(threads: int) -> Iterator[str]:
-    """Yield a sentence for each database with a pool that is too small for so many jobs."""
+    """Yield a sentence for each database with a pool that is too small for this number of threads."""
     for alias, database in connections.settings.items():
         most = _most_connections(database.get("OPTIONS", {}).get("pool"))
         if most is not None and most < threads:

@@ -63,7 +63,7 @@ class SlotsSession(GearmandWorkerSession):
         for link in self._links:
             link.has_slots = True
         self._owner = threading.get_ident()
-        self._lock = threading.RLock()  # around the jobs in hand, and what is gathered
+        self._lock = threading.RLock()  # around the running jobs, and what is gathered
         self._has_room = threading.Condition(self._lock)
         self._gathered: dict[WorkerConnection, _Gathered] = {}
         self._bytes = 0

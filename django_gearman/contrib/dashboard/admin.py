@@ -26,7 +26,7 @@ def register(site: admin.AdminSite) -> None:
     Add the pages to an AdminSite; call this in an `admin.py` of your project.
 
     The default site, `django.contrib.admin.site`, has them without a call, also where AdminConfig's
-    `default_site` names a class of yours.
+    `default_site` names another class.
     """
     for model, page in ADMINS.items():
         site.register(model, page)

@@ -2,7 +2,7 @@
 The page of `gearman_worker --metrics`: a small HTTP server in the attendant.
 
 It answers GET and HEAD, without keeping connections. Each connection has a thread and a limited time,
-and there are only so many: clients that send nothing, or slowly, cannot hold it up.
+and their number is limited: clients that send nothing, or slowly, cannot hold it up.
 """
 
 from __future__ import annotations
