@@ -241,7 +241,7 @@ def test_an_old_process_that_dies_under_the_new_supervisor_costs_no_job(site):
         str(held),
         log="client.log",
     )
-    wait_until(held.exists, "the job has begun")
+    wait_until(lambda: held.exists() and held.read_text(), "the job has begun")
     busy = int(held.read_text().split()[0])
     before = children(worker)
     site.deploy("new")
