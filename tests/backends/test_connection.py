@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import socket
 import subprocess
@@ -239,14 +240,14 @@ def as_if_alone(monkeypatch):
 
 
 def test_the_thread_busy_waits_for_data_that_is_due_soon(as_if_alone, monkeypatch):
-    monkeypatch.setattr("django_gearman.backends.connection._SPIN_AGAIN_SECONDS", PATIENCE)
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)
         polls = Polls(connection)
+        clock = itertools.count(time.monotonic(), 0.0001)  # each look at it takes that long
+        monkeypatch.setattr("django_gearman.backends.connection.monotonic", lambda: next(clock))
 
         assert not connection.has_news(0.05, soon=True)
-        assert polls.timeouts.count(0) > 1
-        assert polls.timeouts[-1] == 50, "it has to sleep in the end"
+        assert polls.timeouts == [0, 0, 0, 50], "it looks for 0.3 ms, and sleeps in the end"
 
         polls.timeouts.clear()
         assert not connection.has_news(0.001, soon=True)
