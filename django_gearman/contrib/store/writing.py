@@ -19,8 +19,9 @@ from django.db import (
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ...utils.records import get_logger, log
+from ...utils.text import kind_of, str_of
 from .counters import gearman_store_errors_total
-from .missing import naming_missing_tables
+from .missing import TableMissing, naming_missing_tables
 from .models import JobRecord
 
 logger = get_logger("django_gearman.store")
@@ -68,10 +69,17 @@ def safely(write: Callable[[str], _T], subject: str, *, is_quiet: bool = False) 
             pause = min(2 * pause, _LONGEST_PAUSE)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
         if not (is_quiet or _is_forbidden(error)):
-            gearman_store_errors_total.add()
+            gearman_store_errors_total.add(_summary(error))
             message = "the store could not record %s, which is not affected: %s"
             log(logger, logging.ERROR, message, subject, error, exc_info=error)
         return failed
+
+
+def _summary(error: Exception) -> str:
+    """Return an error for the pages: that of a statement may quote arguments of a job."""
+    if isinstance(error, (*_PASSING, TableMissing)):
+        return f"{kind_of(error)}: {str_of(error)}"
+    return f"{kind_of(error)}, see the log"
 
 
 def _reopen(connection: BaseDatabaseWrapper) -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import datetime
 import re
+import zoneinfo
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
-from django.utils import timezone
+from django.utils import dateformat, timezone
 
 from django_gearman.contrib.dashboard.models import JobServer, QueueSample
+from django_gearman.contrib.dashboard.pages import overview
 from django_gearman.contrib.dashboard.pages.overview import collect
 from django_gearman.contrib.dashboard.sampling import Sampler
+from django_gearman.contrib.store.control import Answers, StoreErrors, SupervisorInfo
 from django_gearman.contrib.store.models import JobRecord, OutboxJob, PausedQueue
 from django_gearman.testing.gearmand import free_port
 from tests.contrib.dashboard.servers import answering
+from tests.contrib.store.control.supervisors import supervisor
 
 ADDRESS = "/admin/gearman_dashboard/overview/"
 PAUSE, RESUME = f"{ADDRESS}pause/", f"{ADDRESS}resume/"
+ZONE = zoneinfo.ZoneInfo("America/New_York")
 EVIL = '<script>alert("1")</script>'
 VERSION = {b"version": b"OK 1.1.20\n"}
 
@@ -222,6 +227,48 @@ def test_a_missing_table_is_named_with_its_remedy_and_the_rest_is_shown(viewer, 
 
     assert f"Run: manage.py migrate gearman_{app} --database default" in page
     assert row_of(page, "default").startswith("default 0 of 1 0 1 0")
+
+
+def store_errors(monkeypatch, *answers: SupervisorInfo, problems: tuple[str, ...] = ()) -> None:
+    found = Answers(answers, problems)
+    monkeypatch.setattr(overview, "list_supervisors", lambda timeout: found)
+
+
+@pytest.mark.parametrize("has_zones", [True, False])
+def test_errors_of_the_store_are_named_with_their_supervisor(
+    viewer, monkeypatch, settings, has_zones
+):
+    settings.USE_TZ = has_zones
+    last = datetime.datetime.now(datetime.UTC)
+    since = last - datetime.timedelta(days=40)
+    settings.TIME_ZONE = "America/New_York"
+    errors = StoreErrors(1200, since, last, f"OperationalError: {EVIL}")
+    store_errors(monkeypatch, supervisor(errors), supervisor(name="app-2:1"))
+
+    page = page_of(viewer)
+
+    [line] = [each for each in page.splitlines() if "Store of" in each]
+    assert "Store of app-1:4711: 1,200 records were not written since " in line
+    for moment in (since, last):
+        assert dateformat.format(moment.astimezone(ZONE), "j N, H:i") in line
+    assert "OperationalError: &lt;script&gt;" in line
+
+
+def test_an_old_error_of_the_store_is_no_trouble_any_more(viewer, monkeypatch):
+    old = timezone.now() - datetime.timedelta(hours=25)
+    store_errors(monkeypatch, supervisor(StoreErrors(1, old, old, "x")))
+
+    assert "Store of" not in page_of(viewer)
+
+
+def test_a_supervisor_that_hangs_is_named(viewer, monkeypatch):
+    problem = "supervisor app-1:4711: it has not answered in 1 s"
+    store_errors(monkeypatch, problems=(problem, "job server x: refused"))
+
+    page = page_of(viewer)
+
+    assert problem in page
+    assert "job server x" not in page, "the line of the servers has it"
 
 
 # Pausing

@@ -68,6 +68,28 @@ def test_a_supervisor_shows_its_processes_and_their_jobs(project, asks):
     assert answers.problems == (f"supervisor {info.name}: it has not answered in 3 s",)
 
 
+def test_errors_of_the_store_are_counted_for_all_processes(project, asks, database):
+    # Given two processes that one after the other lose the table of records
+    worker = project.worker("-w", "2", "--max-jobs", "1")
+    wait_until(lambda: found(worker), "the supervisor")
+    database.query("ALTER TABLE gearman_jobrecord RENAME TO gearman_away")
+
+    # When two jobs fail
+    project.python("for _ in range(2): submits.do_background()")
+
+    # Then the supervisor knows both errors, although their processes were replaced
+    def errors() -> control.StoreErrors | None:
+        info = found(worker)
+        return info.store_errors if info and info.store_errors else None
+
+    wait_until(lambda: (each := errors()) and each.count == 2, "the errors")
+    line = project.manage("gearman_control", "list", "--skip-checks", "--timeout", "20")
+    name = f"{messages.host_name()}:{worker.pid}"
+    assert f"Store of {name}: 2 records were not written since " in line
+    assert "lacks a table of django_gearman.contrib.store" in line
+    database.query("ALTER TABLE gearman_away RENAME TO gearman_jobrecord")
+
+
 def test_the_stack_of_a_process_is_read_without_harm(project, asks):
     worker = project.worker()
     wait_until(lambda: found(worker), "the supervisor")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from ....utils.text import str_of
 from ...store.missing import TableMissing, naming_missing_tables
 from ...store.writing import database
 from ..models import PAGES, Page
@@ -71,7 +73,7 @@ class PageAdmin(_ModelAdmin):
 
         It is for users of the admin with `permission`, by default the page's; others get a 403. A POST
         needs a CSRF token, and methods other than `methods` get a 405. If the tables of the store are
-        missing, the answer is a page with the remedy.
+        missing, or its database cannot be used, the answer is a page that says so.
         """
         needed = permission or self.permission
 
@@ -82,8 +84,11 @@ class PageAdmin(_ModelAdmin):
             try:
                 with naming_missing_tables(database()):
                     return view(request, *args, **kwargs)
-            except TableMissing as error:
-                context = {"problem": str(error), "refreshes": False}
+            except (TableMissing, OperationalError, InterfaceError) as error:
+                problem = str(error)
+                if not isinstance(error, TableMissing):
+                    problem = f"The database {database()!r} cannot be used: {str_of(error, 500)}"
+                context = {"problem": problem, "refreshes": False}
                 return self.show(request, "problem.html", context, status=503)
 
         checked = require_http_methods([*methods])(guarded)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
@@ -13,14 +16,22 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils import timezone
 
+from ....backends.reach import at_once
 from ....exceptions import GearmanError
 from ....jobs.definition import JobDefinition
-from ....management.asking import Counts, Server, ask_servers
+from ....management.asking import PATIENCE, Counts, Server, Servers, ask_servers
 from ....utils.text import str_of
-from ...store.control import ControlError, pause, resume
+from ...store.control import (
+    Answers,
+    ControlError,
+    StoreErrors,
+    list_supervisors,
+    pause,
+    resume,
+)
 from ...store.models import PausedQueue
 from ..audit import log_action
-from ..queues import Queue, describe, job_functions, split
+from ..queues import DAY, Queue, describe, job_functions, split
 from ..troubles import troubles
 from .base import CONTROL, POST, PageAdmin
 
@@ -33,7 +44,8 @@ class OverviewData:
     The data of the page.
 
     `problems` are sentences. `more` functions of other programs are left out. `is_known` unless no
-    server has answered: then nothing is known about waiting jobs and workers.
+    server has answered: then nothing is known about waiting jobs and workers. `store_errors` are those
+    of the supervisors, by name, that had one in the last day.
     """
 
     servers: Sequence[Server]
@@ -42,6 +54,7 @@ class OverviewData:
     more: int
     problems: Sequence[str]
     is_known: bool
+    store_errors: Sequence[tuple[str, StoreErrors]]
 
 
 class OverviewAdmin(PageAdmin):
@@ -102,7 +115,9 @@ def collect() -> OverviewData:
         jobs = job_functions()
     except (GearmanError, ImproperlyConfigured) as error:
         problems.append(str_of(error))
-    servers = ask_servers()
+    servers, answers = _ask()
+    # The servers are asked for themselves.
+    problems += [each for each in answers.problems if each.startswith("supervisor ")]
     if servers.problem:
         problems.append(servers.problem)
     queues, others = split(servers, jobs)
@@ -117,4 +132,40 @@ def collect() -> OverviewData:
     # The job servers may have thousands. Those whose jobs nobody takes come first.
     rows = sorted(others.items(), key=lambda row: (not row[1].is_stranded, row[0]))
     shown, more = rows[:_MOST_OTHERS], len(rows[_MOST_OTHERS:])
-    return OverviewData(states, [*queues.values()], shown, more, problems, is_known)
+    errors = _recent_errors(answers)
+    return OverviewData(states, [*queues.values()], shown, more, problems, is_known, errors)
+
+
+def _ask() -> tuple[Servers, Answers]:
+    """Ask the job servers and the supervisors at the same time."""
+    servers, answers = Servers(), Answers()
+
+    def ask_them() -> None:
+        nonlocal servers
+        servers = ask_servers()
+
+    def ask_supervisors() -> None:
+        nonlocal answers
+        with suppress(ImproperlyConfigured):  # the problem of the servers says so
+            answers = list_supervisors(PATIENCE)
+
+    at_once({"servers": ask_them, "supervisors": ask_supervisors})
+    return servers, answers
+
+
+def _recent_errors(answers: Answers) -> list[tuple[str, StoreErrors]]:
+    """Return the errors of the supervisors that had one in the last day, in local time."""
+    found = []
+    day_ago = datetime.datetime.now(datetime.UTC) - DAY
+    for each in answers.supervisors:
+        errors = each.store_errors
+        if errors is not None and errors.last >= day_ago:
+            found.append(
+                (each.name, replace(errors, since=_shown(errors.since), last=_shown(errors.last)))
+            )
+    return found
+
+
+def _shown(moment: datetime.datetime) -> datetime.datetime:
+    """Return a time as templates take it: they do not convert it without time zones."""
+    return moment if settings.USE_TZ else timezone.make_naive(moment)

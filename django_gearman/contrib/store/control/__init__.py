@@ -1,5 +1,6 @@
 """Control of the workers: each `gearman_worker` answers commands over a private function."""
 
+from ..counters import StoreErrors
 from .asking import list_supervisors, reload, stack
 from .pausing import pause, paused, resume
 from .values import Answers, ControlError, ProcessInfo, RunningJob, SupervisorInfo
@@ -9,6 +10,7 @@ __all__ = [
     "ControlError",
     "ProcessInfo",
     "RunningJob",
+    "StoreErrors",
     "SupervisorInfo",
     "list_supervisors",
     "pause",

@@ -22,6 +22,7 @@ from ....supervisor.overview import Seen
 from ....utils.release import VERSION
 from ....worker import attendant
 from ....worker.process import decode_task
+from ..counters import gearman_store_errors_total
 from .messages import host_name
 from .values import ProcessInfo, RunningJob, SupervisorInfo
 
@@ -30,7 +31,7 @@ _ENDING = (Stage.LEAVING, Stage.DONE)
 
 def describe(pid: int, seen: Sequence[Seen]) -> SupervisorInfo:
     """Describe the supervisor with this process id, and these processes."""
-    host = host_name()
+    host, shared = host_name(), gearman_store_errors_total.shared
     functions = name_functions(registry.jobs())
     return SupervisorInfo(
         name=f"{host}:{pid}",
@@ -41,6 +42,7 @@ def describe(pid: int, seen: Sequence[Seen]) -> SupervisorInfo:
         uptime=time.monotonic() - attendant.command.began,
         memory=memory_of(pid),
         processes=tuple(_process(each, functions) for each in seen if each.is_worker),
+        store_errors=None if shared is None else shared.read(),
     )
 
 

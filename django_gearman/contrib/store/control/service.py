@@ -17,6 +17,7 @@ from ....exceptions import BackendError
 from ....supervisor import Attendant, Service
 from ....utils.records import get_logger, log
 from ....utils.text import str_of
+from ..counters import gearman_store_errors_total
 from . import messages
 from .describing import describe
 from .interrupting import interrupts
@@ -129,5 +130,6 @@ def make_service() -> Service | None:
     """Return the service of the attendant; None if jobs never leave this process."""
     if get_backend_class().local:
         return None
+    gearman_store_errors_total.share()
     control = Control()
     return Service("control", control.turn, wake=control.wake)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ....exceptions import GearmanError
+from ..counters import StoreErrors
+
+_T = TypeVar("_T")
+_TIMES = "since", "last"
 
 
 class ControlError(GearmanError):
@@ -53,7 +59,7 @@ class SupervisorInfo:
     A `gearman_worker`, as it has just described itself; `name` is "<host>:<pid>".
 
     `uptime` are seconds since it started, or loaded its code again. `memory`, in MB, is that of its
-    own process.
+    own process. `store_errors` are those since then; None if there were none.
     """
 
     name: str
@@ -64,6 +70,7 @@ class SupervisorInfo:
     uptime: float
     memory: float
     processes: tuple[ProcessInfo, ...]
+    store_errors: StoreErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -80,14 +87,27 @@ class Answers:
 
 def as_json(info: SupervisorInfo) -> dict[str, Any]:
     """Return a supervisor in values for JSON."""
-    return asdict(info)
+    parts = asdict(info)
+    if (errors := parts["store_errors"]) is not None:
+        errors |= {name: errors[name].isoformat() for name in _TIMES}
+    return parts
 
 
 def from_json(found: Mapping[str, Any]) -> SupervisorInfo:
-    """Return the supervisor that `as_json` has taken apart."""
+    """Return the supervisor that `as_json` has taken apart, perhaps in another release."""
     processes = [
-        ProcessInfo(**{**each, "jobs": tuple(RunningJob(**job) for job in each["jobs"])})
+        _made(ProcessInfo, each, jobs=tuple(_made(RunningJob, job) for job in each["jobs"]))
         for each in found["processes"]
     ]
-    parts = {**found, "queues": tuple(found["queues"]), "processes": tuple(processes)}
-    return SupervisorInfo(**parts)
+    errors = found.get("store_errors")
+    if errors is not None:
+        times = {name: datetime.datetime.fromisoformat(errors[name]) for name in _TIMES}
+        errors = _made(StoreErrors, errors, **times)
+    more = {"queues": tuple(found["queues"]), "store_errors": errors}
+    return _made(SupervisorInfo, found, **more, processes=tuple(processes))
+
+
+def _made(kind: type[_T], parts: Mapping[str, Any], **others: Any) -> _T:
+    """Return an object of these parts; those that only a newer release knows are left out."""
+    known = inspect.signature(kind).parameters
+    return kind(**{name: value for name, value in parts.items() if name in known} | others)

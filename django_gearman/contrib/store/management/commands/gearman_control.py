@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from .....exceptions import GearmanError
 from .....jobs.keeping import CancelAnswer
@@ -48,6 +48,7 @@ _ANSWERS = {
     CancelAnswer.FINISHED: "it had ended before",
     CancelAnswer.UNKNOWN: "unknown",
 }
+_MOMENT = "%Y-%m-%d %H:%M:%S"
 _PAUSED = Column("PAUSED QUEUE"), Column("SINCE"), Column("BY")
 
 
@@ -85,7 +86,7 @@ class Command(OutputCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             _ACTIONS[options["action"]](self, options)
-        except (DatabaseError, ImproperlyConfigured, GearmanError) as error:
+        except (DatabaseError, InterfaceError, ImproperlyConfigured, GearmanError) as error:
             raise CommandError(str_of(error, _LONGEST)) from error
 
     def _list(self, options: dict[str, Any]) -> None:
@@ -108,6 +109,9 @@ class Command(OutputCommand):
             self.say("No gearman_worker is connected, or none has the store among its apps.")
         if found.supervisors:
             self._table(_SUPERVISORS, [_supervisor_cells(each) for each in found.supervisors])
+        for supervisor in found.supervisors:
+            if (errors := supervisor.store_errors) is not None:
+                self.say(_errors_line(supervisor.name, errors), self.style.ERROR)
         for supervisor in found.supervisors:
             rows = [cells for each in supervisor.processes for cells in _process_cells(each)]
             if len(found.supervisors) > 1:
@@ -241,7 +245,15 @@ def _memory(megabytes: float) -> str:
 
 
 def _time(row: PausedQueue) -> str:
-    return f"{row.paused_at:%Y-%m-%d %H:%M:%S}"
+    return f"{row.paused_at:{_MOMENT}}"
+
+
+def _errors_line(name: str, errors: control.StoreErrors) -> str:
+    number = "1 record was" if errors.count == 1 else f"{errors.count:,} records were"
+    return (
+        f"Store of {name}: {number} not written since {errors.since:{_MOMENT}} UTC; the last error, "
+        f"{errors.last:{_MOMENT}}: {errors.text}"
+    )
 
 
 def _pause_as_json(row: PausedQueue) -> dict[str, str]:
