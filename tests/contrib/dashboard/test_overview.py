@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import zoneinfo
+from functools import partial
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -18,6 +19,7 @@ from django_gearman.contrib.dashboard.pages.overview import collect
 from django_gearman.contrib.dashboard.sampling import Sampler
 from django_gearman.contrib.store.control import Answers, StoreErrors, SupervisorInfo
 from django_gearman.contrib.store.models import JobRecord, OutboxJob, PausedQueue
+from django_gearman.management.asking import ask_servers
 from django_gearman.testing.gearmand import free_port
 from tests.contrib.dashboard.servers import answering
 from tests.contrib.store.control.supervisors import supervisor
@@ -29,6 +31,13 @@ EVIL = '<script>alert("1")</script>'
 VERSION = {b"version": b"OK 1.1.20\n"}
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch) -> None:
+    """Let the servers of a busy machine answer later than those of a page."""
+    monkeypatch.setattr(overview, "ask_servers", partial(ask_servers, 20.0))
+    monkeypatch.setattr(overview, "PATIENCE", 20.0)
 
 
 def page_of(browser: Client) -> str:
