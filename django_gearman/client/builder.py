@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -151,9 +152,9 @@ class Preparation:
             self._check(options, job)
         if self._background and options.on_commit is None:
             if settings.on_commit is not False:
-                options = options.updated(on_commit=conf.submit_on_commit() or None)
+                options = _on_commit(options, conf.submit_on_commit())
             if settings.outbox is not False and options.on_commit is None:
-                options = options.updated(on_commit=conf.outbox() or None)
+                options = _on_commit(options, conf.outbox())
         if options.on_commit_failure and not options.on_commit:
             raise ValueError("on_commit_failure has no effect without on_commit=True")
         if self._explicit:
@@ -223,6 +224,18 @@ class Preparation:
             elif unique is not job_id:
                 job_id = id_of(target.function, unique)
         return job_id, unique, context
+
+
+def _on_commit(options: Options, on_commit: bool | str) -> Options:
+    """Return options with the `on_commit` of the settings."""
+    return (
+        _default(on_commit) if options is DEFAULT else options.updated(on_commit=on_commit or None)
+    )
+
+
+@lru_cache(8)
+def _default(on_commit: bool | str) -> Options:
+    return DEFAULT.updated(on_commit=on_commit or None)
 
 
 def _name_entry(error: Exception, entry: str) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
-from types import MappingProxyType
-from typing import Any
+from functools import lru_cache
+from itertools import chain
+from typing import Any, TypeAlias
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from .... import conf
@@ -46,7 +47,8 @@ COLUMNS = (
 #: The columns of an INSERT; the database sets the others.
 _WRITTEN = (*COLUMNS[1:], "last_error")
 
-_values = attrgetter(*_WRITTEN)
+#: The values of a row for these columns. A model takes longer to make, in the user's transaction.
+Row: TypeAlias = tuple[Any, ...]
 
 _NUMBERS = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
 _PRIORITIES = {number: priority for priority, number in _NUMBERS.items()}
@@ -62,63 +64,69 @@ def write_rows(
     """
     named = dump_servers(servers)
     rows = [row_of(request.spec, request.id, named) for request in requests]
+    connection = connections[alias]
     # MySQL returns the key of one row only.
-    size = BATCH if connections[alias].features.can_return_rows_from_bulk_insert else 1
+    size = BATCH if connection.features.can_return_rows_from_bulk_insert else 1
     with naming_missing_tables(alias):
-        return [key for part in _parts(rows, size) for key in _insert(part, alias)]
+        return [key for part in _parts(rows, size) for key in _insert(part, connection)]
 
 
-def write_due_rows(rows: Sequence[OutboxJob], alias: str) -> None:
+def write_due_rows(rows: Sequence[Row], alias: str) -> None:
     """Insert rows that a relay may send at once, in the current transaction of this database."""
+    connection = connections[alias]
     # Long ago by every clock.
     due = timezone.now().replace(year=2000, month=1, day=1)
-    value = OutboxJob._meta.get_field("next_try_at").get_db_prep_save(due, connections[alias])
-    for part in _parts(rows, BATCH):
-        _insert(part, alias, {"next_try_at": value})
+    value = OutboxJob._meta.get_field("next_try_at").get_db_prep_save(due, connection)
+    for part in _parts([(*row, value) for row in rows], BATCH):
+        _insert(part, connection, (*_WRITTEN, "next_try_at"))
 
 
-def _parts(rows: Sequence[OutboxJob], size: int) -> Iterator[Sequence[OutboxJob]]:
+def _parts(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _insert(
-    rows: Sequence[OutboxJob], alias: str, same: Mapping[str, Any] = MappingProxyType({})
+    rows: Sequence[Row], connection: BaseDatabaseWrapper, columns: tuple[str, ...] = _WRITTEN
 ) -> list[int]:
     """
-    Insert rows, all with the values of `same`; return their keys.
+    Insert rows, which have values for these columns; return their keys.
 
     `save` and `bulk_create` take four times as long, and often in the user's transaction.
     """
-    connection = connections[alias]
-    quote = connection.ops.quote_name
-    mark = {"workload": "_binary %s"} if connection.vendor == "mysql" else {}
-    columns = (*_WRITTEN, *same)
-    marks = f"({', '.join(mark.get(column, '%s') for column in columns)})"
-    sql = (
-        f"INSERT INTO {quote(OutboxJob._meta.db_table)} ({', '.join(map(quote, columns))}) "
-        f"VALUES {', '.join([marks] * len(rows))}"
-    )
-    more = tuple(same.values())
-    values = [value for row in rows for value in (*_values(row), *more)]
+    returns_keys = connection.features.can_return_rows_from_bulk_insert
+    sql = _insertion(connection.vendor, returns_keys, columns, len(rows))
     with connection.cursor() as cursor:
-        if connection.features.can_return_rows_from_bulk_insert:
-            cursor.execute(f"{sql} RETURNING {quote('id')}", values)
+        cursor.execute(sql, [*chain.from_iterable(rows)])
+        if returns_keys:
             return [key for (key,) in cursor.fetchall()]
-        cursor.execute(sql, values)
         return [cursor.lastrowid]
 
 
-def row_of(spec: JobSpec, job_id: str, servers: str = "") -> OutboxJob:
-    """Return the row of a job, which is not saved yet."""
-    return OutboxJob(
-        job_id=job_id,
-        function=spec.function,
-        unique=fit_unique(spec.unique) if spec.unique else "",
-        workload=spec.workload,
-        priority=_NUMBERS[spec.priority],
-        run_at=spec.run_at,
-        external=spec.external,
-        servers=servers,
+@lru_cache(8)
+def _insertion(vendor: str, returns_keys: bool, columns: tuple[str, ...], count: int) -> str:
+    """Return the statement that inserts a number of rows."""
+    quote, binary = ("`", "_binary %s") if vendor == "mysql" else ('"', "%s")
+    names = ", ".join(f"{quote}{column}{quote}" for column in columns)
+    marks = ", ".join(binary if column == "workload" else "%s" for column in columns)
+    return (
+        f"INSERT INTO {OutboxJob._meta.db_table} ({names}) "
+        f"VALUES {', '.join([f'({marks})'] * count)}{' RETURNING id' if returns_keys else ''}"
+    )
+
+
+def row_of(spec: JobSpec, job_id: str, servers: str = "") -> Row:
+    """Return the row of a new job: its values for the columns of an INSERT."""
+    return (
+        job_id,
+        spec.function,
+        fit_unique(spec.unique) if spec.unique else "",
+        spec.workload,
+        _NUMBERS[spec.priority],
+        spec.run_at,
+        spec.external,
+        servers,
+        0,
+        "",
     )
 
 

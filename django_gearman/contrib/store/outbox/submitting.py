@@ -40,11 +40,12 @@ def submit(
 
     Outside of a transaction they are sent at once, and kept only if no job server takes them.
     """
-    if not environment.current().is_in_transaction(connections[alias]):
+    connection = connections[alias]
+    if not environment.current().is_in_transaction(connection):
         _send_now(requests, servers, alias, send)
         return
     keys = write_rows(requests, servers, alias)
-    if not connections[alias].in_atomic_block:
+    if not connection.in_atomic_block:
         return  # without autocommit, Django does not know of the commit; a relay sends the rows
     committed = _Committed(requests, keys, alias, send)
     environment.current().on_commit(transaction.on_commit, committed, alias)
