@@ -18,6 +18,10 @@ def check_seconds(value: Any, name: str) -> float:
     """Return a finite number of seconds above 0; TypeError or ValueError for anything else."""
     rule = f"{name} is a number of seconds above 0"
     check_number(value, rule)
-    if not 0 < value < math.inf:
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not 0 < seconds < math.inf:
         raise ValueError(f"{rule}, not {quoted(value)}")
-    return float(value)
+    return seconds

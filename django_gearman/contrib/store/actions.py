@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import datetime
 import logging
-import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any
 
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -28,20 +26,21 @@ from ...jobs.identity import CARRIED, Identity, carried_identity
 from ...protocol.messages import JobSpec, Priority
 from ...serializers import BareCall
 from ...utils.records import log
+from ...utils.text import quoted
+from .attempts import comparable
 from .columns import expiry
 from .finding import Choice
 from .models import JobRecord, OutboxJob
 from .outbox.relay import Relay
 from .outbox.rows import row_of, write_due_rows
 from .reading import serializer_of
-from .writing import database, logger
+from .redaction import storable
+from .writing import database, in_transaction, logger
 
 Status = JobRecord.Status
 
 #: Records that are changed in one transaction.
 BATCH = 1000
-_TRIES = 10
-_T = TypeVar("_T")
 _COLUMNS = ("id", "name", "function", "backend", "workload", "attempts", "priority")
 _PRIORITIES = {-1: Priority.LOW, 0: Priority.NORMAL, 1: Priority.HIGH}
 
@@ -77,8 +76,17 @@ def failures(
     `job` is a job's name. `exception` is the name of a class, with or without its module. `since`
     is the time of the failure, or how long ago that may be.
     """
-    if isinstance(since, datetime.timedelta):
-        since = timezone.now() - since
+    for name, value, example in (("job", job, "shop.charge"), ("exception", exception, "KeyError")):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} is a name like {example!r}, not {quoted(value)}")
+    if since is not None and not isinstance(since, (datetime.datetime, datetime.timedelta)):
+        raise TypeError(f"since is a datetime or a timedelta, not {quoted(since)}")
+    try:
+        if isinstance(since, datetime.timedelta):
+            since = timezone.now() - since
+        since = None if since is None else comparable(since)
+    except OverflowError:
+        raise ValueError(f"since is {quoted(since)}, which is too far away") from None
     return Choice(job=job, exception=exception, since=since).records()
 
 
@@ -97,7 +105,7 @@ def retry(records: Records, progress: Progress | None = None) -> Retried:
                 specs[row.pk] = next_attempt(row)
             except ValueError as error:
                 outcome.refused[row.pk] = str(error)
-        claimed = _in_transaction(partial(_queue, specs, alias), alias)
+        claimed = in_transaction(partial(_queue, specs, alias), alias)
         outcome.count += len(claimed)
         _send_on_commit(alias)
         outcome.waiting += OutboxJob.objects.using(alias).filter(job_id__in=claimed).count()
@@ -114,7 +122,7 @@ def discard(records: Records, progress: Progress | None = None) -> int:
         keys = [row.pk for row in rows]
         failed = JobRecord.objects.using(alias).filter(pk__in=keys, status=Status.FAILED)
         failed = failed.only("pk")  # Django reads the rows if other models refer to them
-        count += _in_transaction(failed.delete, alias)[0]
+        count += in_transaction(failed.delete, alias)[0]
         if progress is not None and progress(count) is False:
             break
     return count
@@ -163,20 +171,6 @@ def _queue(specs: Mapping[str, JobSpec], alias: str) -> list[str]:
     return claimed
 
 
-def _in_transaction(change: Callable[[], _T], alias: str) -> _T:
-    """Call `change` in a transaction; again if another one has won a deadlock, or has the lock."""
-    tries = 0
-    while True:
-        try:
-            with transaction.atomic(using=alias):
-                return change()
-        except OperationalError:
-            tries += 1
-            if tries == _TRIES or connections[alias].in_atomic_block:
-                raise
-            time.sleep(random.uniform(0.01, 0.1))
-
-
 def _send_on_commit(alias: str) -> None:
     """Send the rows of the outbox now, or after the transaction of the caller."""
     present = environment.current()
@@ -195,7 +189,7 @@ def _send_on_commit(alias: str) -> None:
 
 def _batches(records: Records) -> Iterator[list[JobRecord]]:
     """Yield the failed jobs among records, in batches; each batch is read after the one before."""
-    if isinstance(records, QuerySet):
+    if isinstance(records, QuerySet) and _can_be_filtered(records):
         failed = records.filter(status=Status.FAILED).only(*_COLUMNS, "finished_at")
         # In the order of an index: a search by ids would visit the whole table.
         dated = failed.filter(finished_at__isnull=False).order_by("finished_at", "pk")
@@ -214,13 +208,37 @@ def _batches(records: Records) -> Iterator[list[JobRecord]]:
             yield rows
             pk = rows[-1].pk
         return
-    if isinstance(records, str):
-        raise TypeError(f"pass a list of ids, not one: [{records!r}]")
-    keys = list(dict.fromkeys(records))
+    keys = _ids_of(records)
     for start in range(0, len(keys), BATCH):
         some = JobRecord.objects.using(database()).filter(pk__in=keys[start : start + BATCH])
         if rows := [*some.filter(status=Status.FAILED).order_by("pk").only(*_COLUMNS)]:
             yield rows
+
+
+def _can_be_filtered(records: QuerySet[Any]) -> bool:
+    """Return True unless Django cannot filter a query set: then its records are found by their ids."""
+    if records.model is not JobRecord:
+        raise TypeError(f"pass records of jobs, not a query set of {records.model.__name__}")
+    query: Any = records.query
+    return not (query.is_sliced or query.combinator or query.values_select)
+
+
+def _ids_of(records: Records) -> list[str]:
+    """Return the ids of records, each once; raise TypeError for anything else."""
+    if isinstance(records, str):
+        raise TypeError(f"pass a list of ids, not one: [{records!r}]")
+    if not isinstance(records, Iterable):
+        raise TypeError(f"pass ids in a list, or a query set of records, not {quoted(records)}")
+    if isinstance(records, QuerySet):
+        query: Any = records.query
+        records = records if query.values_select else records.values_list("pk", flat=True)
+    keys: dict[str, None] = {}
+    for record in records:
+        key: object = record.pk if isinstance(record, JobRecord) else record
+        if not isinstance(key, str):
+            raise TypeError(f"a job's id is a string, JobRequest.id, not {quoted(key)}")
+        keys[storable(key)] = None
+    return [*keys]
 
 
 def _claim(keys: list[str], alias: str) -> list[str]:

@@ -12,7 +12,8 @@ killed or given to another worker is CANCELLED, and there is no further attempt.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,12 +29,14 @@ from . import columns
 from .control import asking, messages
 from .missing import naming_missing_tables
 from .models import JobRecord, OutboxJob
-from .reading import FINISHED
-from .writing import database, logger, safely
+from .reading import FINISHED, Row
+from .redaction import storable
+from .writing import database, in_transaction, logger, safely
 
 Status = JobRecord.Status
 
 _COLUMNS = ("id", "status", "run", "run_after", "handle", "worker_ids")
+_BATCH = 500  # jobs of one statement
 _TRIES = 20  # each time, a worker was faster
 _SECONDS = 1.0  # for supervisors to answer
 
@@ -47,12 +50,13 @@ def cancel(ids: Iterable[str]) -> dict[str, CancelAnswer]:
     """
     alias = database()
     answers: dict[str, CancelAnswer] = {}
-    running: list[dict[str, Any]] = []
+    running: list[Row] = []
+    keys = [*dict.fromkeys(ids)]
     with naming_missing_tables(alias):
-        for job_id in dict.fromkeys(ids):
-            answers[job_id], row = _cancel(job_id, alias)
-            if answers[job_id] is CancelAnswer.RUNNING and row is not None:
-                running.append(row)
+        for start in range(0, len(keys), _BATCH):
+            some, claimed = _cancel(keys[start : start + _BATCH], alias)
+            answers |= some
+            running += claimed
     if running:
         present = environment.current()
         interrupt = partial(_interrupt, running)
@@ -87,30 +91,69 @@ def is_cancelled(job_id: str) -> bool:
     return bool(safely(read, f"the cancellation of job {job_id}")[1])
 
 
-def _cancel(job_id: str, alias: str) -> tuple[CancelAnswer, dict[str, Any] | None]:
-    rows = JobRecord.objects.using(alias)
+def _cancel(ids: Sequence[str], alias: str) -> tuple[dict[str, CancelAnswer], list[Row]]:
+    """Cancel some jobs; return the state of each before, and the columns of those that run."""
+    answers: dict[str, CancelAnswer] = {}
+    running: list[Row] = []
     for _ in range(_TRIES):
-        row = rows.filter(pk=job_id).values(*_COLUMNS).first()
-        if row is None:
-            return CancelAnswer.UNKNOWN, None
-        if row["status"] in FINISHED:
-            return CancelAnswer.FINISHED, row
-        now = timezone.now()
-        unchanged = rows.filter(pk=job_id, status=row["status"], run=row["run"])
-        if row["status"] == Status.RUNNING:
-            if unchanged.update(cancelled_at=now):
-                return CancelAnswer.RUNNING, row
-            continue
-        with transaction.atomic(using=alias):
-            changed = {**columns.of_cancelled(), "cancelled_at": now, "run": F("run") + 1}
-            if unchanged.update(**changed):
-                OutboxJob.objects.using(alias).filter(job_id=job_id).delete()
-                is_due = row["run_after"] is None or row["run_after"] <= now
-                return (CancelAnswer.QUEUED if is_due else CancelAnswer.DELAYED), row
-    raise RuntimeError(f"the record of job {job_id} changes all the time; try again")
+        left = [job_id for job_id in ids if job_id not in answers]
+        if not left:
+            return answers, running
+        rows = _rows({storable(job_id) for job_id in left}, alias)
+        found = {row["id"]: row for row in rows.values(*_COLUMNS)}
+        open_rows = [row for row in found.values() if row["status"] not in FINISHED]
+        claimed = _claim(open_rows, alias)
+        for job_id in left:
+            row = found.get(storable(job_id))
+            if row is None:
+                answers[job_id] = CancelAnswer.UNKNOWN
+            elif row["status"] in FINISHED:
+                answers[job_id] = CancelAnswer.FINISHED
+            elif row["id"] not in claimed:
+                continue  # a worker was faster
+            elif row["status"] == Status.RUNNING:
+                answers[job_id] = CancelAnswer.RUNNING
+                running.append(row)
+            else:
+                is_due = row["run_after"] is None or row["run_after"] <= timezone.now()
+                answers[job_id] = CancelAnswer.QUEUED if is_due else CancelAnswer.DELAYED
+    raise RuntimeError(f"the records of jobs {', '.join(left)} change all the time; try again")
 
 
-def _interrupt(rows: list[dict[str, Any]]) -> None:
+def _rows(ids: Iterable[str], alias: str) -> QuerySet[JobRecord]:
+    return JobRecord.objects.using(alias).filter(pk__in=sorted(ids))
+
+
+def _claim(rows: Iterable[Row], alias: str) -> set[str]:
+    """
+    Cancel the jobs that wait, and mark those that run; return the ids of those still as in `rows`.
+
+    Most jobs have the same state and number of claims, so this takes few statements.
+    """
+    groups: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
+    for row in rows:
+        groups[row["status"], row["run"]].append(row["id"])
+    claimed: set[str] = set()
+    for (status, run), ids in groups.items():
+        claimed |= in_transaction(partial(_change, ids, status, run, alias), alias)
+    return claimed
+
+
+def _change(ids: Sequence[str], status: str, run: int, alias: str) -> set[str]:
+    rows, mark = _rows(ids, alias), {"cancelled_at": timezone.now()}
+    waits = status != Status.RUNNING
+    changes = {**columns.of_cancelled(), "run": F("run") + 1} if waits else {}
+    count = rows.filter(status=status, run=run).update(**mark, **changes)
+    if count in (0, len(ids)):
+        changed = {*ids} if count else set()
+    else:
+        changed = {*rows.filter(**mark).values_list("pk", flat=True)}
+    if waits and changed:
+        OutboxJob.objects.using(alias).filter(job_id__in=changed).delete()
+    return changed
+
+
+def _interrupt(rows: Sequence[Row]) -> None:
     """
     Ask the supervisors on the hosts of these jobs to interrupt them.
 

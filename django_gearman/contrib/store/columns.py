@@ -31,10 +31,21 @@ _NUMBERS = {Priority.LOW: -1, Priority.NORMAL: 0, Priority.HIGH: 1}
 
 
 def time_of(seconds: float | None) -> datetime.datetime | None:
-    """Return a time of the epoch as Django stores it."""
+    """Return a time of the epoch as Django stores it; one in the year 9999 for the end of time."""
     if seconds is None:
         return None
-    return timezone.now() + datetime.timedelta(seconds=seconds - time.time())
+    now = timezone.now()
+    try:
+        return now + datetime.timedelta(seconds=seconds - time.time())
+    except OverflowError:
+        return now.replace(year=9999)
+
+
+def shown_time(moment: datetime.datetime | None) -> datetime.datetime | None:
+    """Return a time as pages can show it: the first and last days do not exist in each time zone."""
+    if moment is not None and moment.year in (1, 9999):
+        return moment.replace(month=2, day=1)
+    return moment
 
 
 def expiry(ttl: float | None) -> datetime.datetime | None:
@@ -50,7 +61,7 @@ def expiry(ttl: float | None) -> datetime.datetime | None:
 def of_request(request: JobRequest, job: JobDefinition) -> dict[str, Any]:
     """Return the columns of a job that is about to be submitted."""
     spec = request.spec
-    return {
+    columns = {
         "id": request.id,
         "name": storable(job.name)[:255],
         "queue": job.queue,
@@ -64,6 +75,7 @@ def of_request(request: JobRequest, job: JobDefinition) -> dict[str, Any]:
         **of_call(job, request.call, request.context, spec.workload)[0],
         **job.columns,
     }
+    return {**columns, "run_after": shown_time(columns["run_after"])}
 
 
 def shown_unique(unique: str) -> str:

@@ -20,6 +20,7 @@ from ...worker.runs import Ending
 from .errors import failure_of, reason_of
 from .missing import naming_missing_tables
 from .models import JobRecord
+from .redaction import storable
 from .writing import database
 
 Status = JobRecord.Status
@@ -36,7 +37,8 @@ def find(job_id: str) -> Row | None:
     """Return the columns of a record that say how its job has ended; None if there is no record."""
     alias = database()
     with naming_missing_tables(alias):
-        row: Row | None = JobRecord.objects.using(alias).filter(pk=job_id).values(*_COLUMNS).first()
+        found = JobRecord.objects.using(alias).filter(pk=storable(job_id))
+        row: Row | None = found.values(*_COLUMNS).first()
     return row
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -30,6 +31,7 @@ logger = get_logger("django_gearman.store")
 RETRY_SECONDS = 2.0
 #: The server is away, or a lock was not granted.
 _PASSING = (OperationalError, InterfaceError)
+_MOST_TRIES = 10  # of a transaction that is in the way of others
 _LONGEST_PAUSE = 0.5  # seconds between two tries
 
 _T = TypeVar("_T")
@@ -80,6 +82,20 @@ def _summary(error: Exception) -> str:
     if isinstance(error, (*_PASSING, TableMissing)):
         return f"{kind_of(error)}: {str_of(error)}"
     return f"{kind_of(error)}, see the log"
+
+
+def in_transaction(change: Callable[[], _T], alias: str) -> _T:
+    """Call `change` in a transaction; again if another one has won a deadlock, or has the lock."""
+    tries = 0
+    while True:
+        try:
+            with transaction.atomic(using=alias):
+                return change()
+        except OperationalError:
+            tries += 1
+            if tries == _MOST_TRIES or connections[alias].in_atomic_block:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
 
 
 def _reopen(connection: BaseDatabaseWrapper) -> None:

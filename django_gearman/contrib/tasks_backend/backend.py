@@ -231,6 +231,11 @@ class GearmanTaskBackend(LocalTasks, BaseTaskBackend):
 def check_importable(task: Task[..., Any]) -> None:
     """Raise InvalidTask for a task that no worker could find by its path."""
     func = task.func
+    if func.__module__ == "__main__" and not get_backend().local:
+        raise InvalidTask(
+            f"a worker finds no task at {task.module_path}: it runs another program. Move the task to a "
+            "module, and import it from there."
+        )
     found = getattr(sys.modules.get(func.__module__), func.__qualname__, None)
     if not isinstance(found, Task) or found.func.__qualname__ != func.__qualname__:
         raise InvalidTask(

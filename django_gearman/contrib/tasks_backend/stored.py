@@ -38,7 +38,7 @@ def stored_result(alias: str, result_id: str) -> TaskResult[Any]:
     Raises TaskResultDoesNotExist for an unknown id, or one of another backend, and the errors of
     `load_task` if the code of the task is gone.
     """
-    record = _records().filter(pk=result_id, backend=alias).first()
+    record = _record(alias, result_id)
     if record is None:
         raise TaskResultDoesNotExist(result_id)
     call = Call() if record.workload is None else SERIALIZER.loads_call(bytes(record.workload))
@@ -58,7 +58,7 @@ def recorded_result(
     """Return the result of a call of a task from its record, None without one."""
     if not is_stored():
         return None
-    record = _records().filter(pk=result_id, backend=alias).first()
+    record = _record(alias, result_id)
     return None if record is None else result_of(record, task, call)
 
 
@@ -91,7 +91,9 @@ def task_error(entry: dict[str, Any]) -> TaskError:
     return TaskError(exception_class_path=path, traceback=entry["traceback"])
 
 
-def _records() -> Any:
+def _record(alias: str, result_id: object) -> JobRecord | None:
     from ..store.models import JobRecord  # noqa: PLC0415 - only if the app is installed
+    from ..store.redaction import storable  # noqa: PLC0415
 
-    return JobRecord.objects.using(router.db_for_write(JobRecord))
+    rows = JobRecord.objects.using(router.db_for_write(JobRecord))
+    return rows.filter(pk=storable(str(result_id)), backend=alias).first()

@@ -382,7 +382,7 @@ def test_an_action_that_ends_early_is_in_the_log_with_its_number(operator, monke
     for _ in range(5):
         failed()
     question = post(operator, "discard:all")
-    delete = actions._in_transaction
+    delete = actions.in_transaction
     batches = []
 
     def break_down(change, alias):
@@ -391,7 +391,7 @@ def test_an_action_that_ends_early_is_in_the_log_with_its_number(operator, monke
             raise DatabaseError("the disk is full")
         return delete(change, alias)
 
-    monkeypatch.setattr(actions, "_in_transaction", break_down)
+    monkeypatch.setattr(actions, "in_transaction", break_down)
     answer = press(operator, question)
 
     assert texts(answer) == ["The action ended early, after 4 jobs: the disk is full"]

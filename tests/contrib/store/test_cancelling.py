@@ -74,7 +74,7 @@ def test_an_ended_job_is_left_alone(gearman_worker, has_run):
     assert done.result == 2
 
 
-@pytest.mark.parametrize("job_id", ["0" * 32, "x", "é", "x" * 1000, "' OR 1=1 --"])
+@pytest.mark.parametrize("job_id", ["0" * 32, "x", "é", "x" * 1000, "' OR 1=1 --", "\0", "\ud800"])
 def test_an_unknown_job_is_unknown(job_id):
     assert GearmanClient().cancel(job_id) is CancelAnswer.UNKNOWN
 
@@ -241,6 +241,48 @@ def test_several_jobs_are_cancelled_at_once():
         **dict.fromkeys(ids, "queued"),
         "no such": "unknown",
     }
+
+
+def test_many_jobs_take_no_more_statements_than_a_few(django_assert_num_queries):
+    ids = [jobs.double.do_background(n).id for n in range(30)]
+
+    with django_assert_num_queries(5):  # with a savepoint
+        answers = cancelling.cancel(ids)
+
+    assert answers == dict.fromkeys(ids, "queued")
+    assert not JobRecord.objects.exclude(status="CANCELLED").exists()
+
+
+def test_the_jobs_of_a_batch_that_workers_take_meanwhile_are_cancelled_as_they_are(monkeypatch):
+    waits, begins, ends = (jobs.double.do_background(n).id for n in range(3))
+    claim, seen = cancelling._claim, []
+
+    def take(rows, alias):
+        if not seen:
+            JobRecord.objects.filter(pk=begins).update(status="RUNNING", run=1)
+            JobRecord.objects.filter(pk=ends).update(status="SUCCESSFUL", run=1)
+        seen.append(sorted(row["id"] for row in rows))
+        return claim(rows, alias)
+
+    monkeypatch.setattr(cancelling, "_claim", take)
+    monkeypatch.setattr(cancelling, "_interrupt", lambda rows: None)
+
+    answers = cancelling.cancel([waits, begins, ends])
+
+    assert answers == {waits: "queued", begins: "running", ends: "finished"}
+    assert seen == [sorted([waits, begins, ends]), [begins]]
+    assert record(begins).cancelled_at is not None
+    assert (record(ends).status, record(ends).cancelled_at) == ("SUCCESSFUL", None)
+
+
+def test_the_rows_of_cancelled_jobs_leave_the_outbox_in_a_batch():
+    ids = [jobs.double.do_background(n).id for n in range(3)]
+    for job_id in ids:
+        OutboxJob.objects.create(job_id=job_id, unique=job_id, function="f", workload=b"1")
+
+    cancelling.cancel(ids[:2])
+
+    assert [row.job_id for row in OutboxJob.objects.all()] == [ids[2]]
 
 
 def test_an_error_of_the_database_reaches_the_caller(monkeypatch):

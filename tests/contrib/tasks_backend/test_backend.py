@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -219,6 +220,25 @@ def test_a_task_that_no_worker_would_find_is_refused(tasks):
     for each in not_found:
         with pytest.raises(InvalidTask, match=r"a worker finds no task at .*: decorate"):
             each.enqueue()
+
+
+def test_a_task_of_the_program_itself_is_refused_if_another_one_would_run_it(monkeypatch):
+    def in_main() -> None:
+        """Do nothing."""
+
+    in_main.__module__, in_main.__qualname__ = "__main__", "in_main"
+    declared = task(in_main)
+    monkeypatch.setattr(sys.modules["__main__"], "in_main", declared, raising=False)
+
+    with (
+        override_gearman("gearman", servers=["127.0.0.1:1"]),
+        pytest.raises(
+            InvalidTask, match=r"no task at __main__\.in_main: .* Move the task to a module"
+        ),
+    ):
+        declared.enqueue()
+    with override_gearman("memory"):
+        assert declared.enqueue().id
 
 
 # Results

@@ -122,6 +122,12 @@ def test_results_of_other_backends_and_of_jobs_do_not_exist(tasks):
             task_backends[alias].get_result(key)
 
 
+@pytest.mark.parametrize("key", ["", "\0", "\ud800", None, 5, b"x"])
+def test_results_with_an_odd_id_do_not_exist(tasks, key):
+    with pytest.raises(TaskResultDoesNotExist):
+        task_backends["default"].get_result(key)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

@@ -17,6 +17,7 @@ from ...attempts import last_attempt
 from ...describing import age_of, as_json, details, parse_since
 from ...missing import naming_missing_tables
 from ...models import JobRecord
+from ...redaction import storable
 from ...writing import database
 
 _LONGEST = 20_000  # characters of a message
@@ -88,7 +89,8 @@ class Command(OutputCommand):
     def _show(self, options: dict[str, Any]) -> None:
         if not options["ids"]:
             raise CommandError("Say which: gearman_failed show ID. The list has the ids.")
-        rows = JobRecord.objects.using(database()).filter(pk__in=options["ids"])
+        ids = [storable(each) for each in options["ids"]]
+        rows = JobRecord.objects.using(database()).filter(pk__in=ids)
         records = [*rows.defer("workload", "result")]
         if options["json"]:
             shown = [as_json(record) for record in records]
@@ -142,7 +144,8 @@ class Command(OutputCommand):
         except ValueError as error:
             raise CommandError(f"--since: {error}") from error
         found = actions.failures(job=options["job"], exception=options["exception"], since=since)
-        return found.filter(pk__in=options["ids"]) if options["ids"] else found
+        ids = [storable(each) for each in options["ids"]]
+        return found.filter(pk__in=ids) if ids else found
 
     def _found(self, options: dict[str, Any], records: QuerySet[JobRecord]) -> list[str]:
         return [*records.values_list("pk", flat=True)] if options["ids"] else []
