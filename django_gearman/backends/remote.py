@@ -229,12 +229,12 @@ class WaitingSubmission(HeardSubmission):
             self.learn(status)
 
 
-def deliver_update(running: dict[_T, deque[Any]], handle: _T, update: Update) -> None:
+def deliver_update(running: dict[_T, list[Any]], handle: _T, update: Update) -> None:
     """Pass an update to a submission of the job."""
     sharing = running.get(handle)
     if sharing is None:
         return  # of a finished job, for example after the admin command "cancel job"
-    submission = sharing.popleft()
+    submission = sharing.pop(0)
     submission.receive(update)
     if not isinstance(update, Outcome):
         sharing.append(submission)

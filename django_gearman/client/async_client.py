@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ from .checking import (
     request_of,
 )
 from .delivery import Servers, wait_for
-from .loop_delivery import deliver_on_loop
+from .loop_delivery import deliver_on_loop, send_on_loop
 from .request import JobRequest
 from .stored import is_stored
 from .threads import wait_in_thread
@@ -88,9 +89,17 @@ class AsyncMethods(HasOptions):
     ) -> JobRequest[R_co]:
         """Submit a job with ready arguments, like `submit_call`, without blocking the event loop."""
         preparation = Preparation(self.options, background, waits, options)
-        request, settings = preparation.request(task, call), preparation.settings
+        request, wait = preparation.request(task, call), waits and not background
+        sending = send_on_loop([request], self._servers, preparation.settings, wait=wait)
         del preparation  # thousands of tasks may wait here
-        await deliver_on_loop([request], self._servers, settings, wait=waits and not background)
+        deadline = await sending
+        del sending
+        if wait:
+            try:
+                await request.await_outcome(deadline)
+            except BaseException:
+                request.release()
+                raise
         if isinstance(request.exception, BackendError):
             raise request.exception
         return request
@@ -147,7 +156,8 @@ class AsyncMethods(HasOptions):
         elsewhere = []
         for request in found:
             if request.is_on_loop:
-                await request.await_quietly(deadline)
+                with suppress(BackendError):  # the request has it as its .exception
+                    await request.await_outcome(deadline)
             elif not request.background or is_stored(request):
                 elsewhere.append(request)
         if elsewhere:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from asgiref.sync import sync_to_async
@@ -16,6 +17,7 @@ from asgiref.sync import sync_to_async
 from .. import conf, environment
 from ..backends import get_backend, use_backend
 from ..backends.base import LoopBackend
+from ..exceptions import BackendError
 from ..jobs import counting, keeping
 from ..jobs.context import running
 from ..jobs.registry import registry
@@ -32,10 +34,31 @@ async def deliver_on_loop(
     requests: list[JobRequest], servers: Servers, settings: conf.JobSettings, *, wait: bool
 ) -> None:
     """Do what `deliver` does, without blocking the event loop."""
+    deadline = await send_on_loop(requests, servers, settings, wait=wait)
+    if not wait:
+        return
+    try:
+        for request in requests:
+            with suppress(BackendError):  # the request has it as its .exception
+                await request.await_outcome(deadline)
+    except BaseException:
+        for request in requests:
+            request.release()
+        raise
+
+
+async def send_on_loop(
+    requests: list[JobRequest], servers: Servers, settings: conf.JobSettings, *, wait: bool
+) -> float | None:
+    """
+    Submit requests, and return the time until which their outcomes are to be awaited (None: no limit).
+
+    If that takes a thread, the thread also waits for the outcomes.
+    """
     half = _half(requests, servers, settings)
     if half is None:
         await _deliver_in_thread(requests, servers, settings, wait=wait)
-        return
+        return None
     seconds, deadline, limit = requests[0].options.wait, None, None
     if seconds is not None:
         deadline = monotonic() + seconds
@@ -43,23 +66,16 @@ async def deliver_on_loop(
             limit = max(deadline, monotonic() + LEAST_SECONDS)
     # A caller that waits for the outcome need not be woken for the acknowledgement, too.
     acknowledged = not wait or seconds == 0 or bool(job_submitted.receivers)
-    send = partial(_send, half, servers, limit, acknowledged)
     if settings.middleware and (chain := chain_of(settings.middleware)).around_asubmit:
+        send = partial(_send, half, servers, limit, acknowledged)
         await chain.asubmit(requests, partial(_write_and_send, send))
     else:
-        await send(requests)
+        await _send(half, servers, limit, acknowledged, requests)
     if job_submitted.receivers:
         await _send_signals(requests)
     if counting.counter is not None:
         counting.counter.submitted(requests)
-    if wait:
-        try:
-            for request in requests:
-                await request.await_quietly(deadline)
-        except BaseException:
-            for request in requests:
-                request.release()
-            raise
+    return deadline
 
 
 async def _send(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Iterator
 
 from ..backends.base import AwaitableSubmission, Submission, Update
 from ..exceptions import BackendError, JobError, JobLost
@@ -40,32 +37,31 @@ class AwaitedRequest(Described):
     def lose(self, error: BackendError) -> None:
         """Record that the outcome cannot arrive."""
 
-    async def await_until(self, deadline: float | None) -> None:
-        """
-        Await the outcome until the given monotonic time (None: without limit), like `wait_until`.
-        """
-        late = math.inf if deadline is None else deadline + DRAIN_SECONDS
-        lookout = Lookout()
-        while await self.await_update(deadline, lookout) is not None:
-            if self._turn is None or monotonic() >= late:
-                break
-        self.timed_out = self._turn is not None
-
     @property
     def is_on_loop(self) -> bool:
         """True if tasks of its loop can await the outcome, without a thread."""
         return isinstance(self._submission, AwaitableSubmission) and not self.background
 
-    async def await_quietly(self, deadline: float | None) -> None:
-        """Await the outcome; an error is the request's `exception`."""
-        with suppress(BackendError):
-            await self.await_until(deadline)
+    def await_outcome(self, deadline: float | None) -> Awaitable[object]:
+        """
+        Await the outcome until the given monotonic time (None: without limit), like `wait_until`.
+        """
+        return self.await_update(deadline, to_the_end=True)
 
-    async def await_update(self, deadline: float | None, lookout: Lookout) -> Update | None:
-        """Await the caller's next update; return None if there is nothing to wait for."""
+    async def await_update(
+        self, deadline: float | None, *, to_the_end: bool = False
+    ) -> Update | None:
+        """
+        Await the caller's next update; return None if there is nothing to wait for.
+
+        If `to_the_end`, await the outcome. This is not a method of its own, because each method that
+        waits costs time and memory, and thousands of tasks may wait here.
+        """
+        submission, lookout = self._submission, Lookout()
+        if not isinstance(submission, AwaitableSubmission):
+            return None
         self.timed_out = False
-        while self._turn is not None and isinstance(self._submission, AwaitableSubmission):
-            submission = self._submission
+        while self._turn is not None:
             seconds = None if deadline is None else max(0.0, deadline - monotonic())
             try:
                 update = await submission.wait_update(lookout.seconds_on_loop(seconds))
@@ -78,15 +74,21 @@ class AwaitedRequest(Described):
                 else:
                     self.lose(error)
                 raise
-            except asyncio.CancelledError:
+            except BaseException:  # the task was cancelled
                 submission.release()
                 raise
             finally:
                 self.handle = submission.handle
             if update is not None:
                 # The next line runs before any other task, so that each update is recorded in order.
-                if (taken := self.take(update)) is not None:
+                taken = self.take(update)
+                if taken is None:
+                    continue
+                if not to_the_end:
                     return taken
+                if deadline is not None and monotonic() >= deadline + DRAIN_SECONDS:
+                    self.timed_out = self._turn is not None
+                    return None
             elif deadline is not None and monotonic() >= deadline:
                 submission.give_up()
                 if submission.error is not None:

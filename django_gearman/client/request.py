@@ -39,7 +39,6 @@ from ..utils.clock import monotonic
 from ..utils.text import printable
 from .described import JOB_COMPLETE, JOB_CREATED, JOB_FAILED, JOB_PENDING, JOB_UNKNOWN
 from .in_threads import WaitingRequest
-from .lookout import Lookout
 from .on_loop import Updates
 from .threads import wait_in_thread
 
@@ -130,7 +129,7 @@ class JobRequest(WaitingRequest, Generic[R_co]):
             self.check_submitted()
             return self.result
         if isinstance(self._submission, AwaitableSubmission) and not self.background:
-            await self.await_until(None)
+            await self.await_outcome(None)
             return self.result
         return await wait_in_thread(self._name, lambda: self.wait().result, None)
 
@@ -152,8 +151,8 @@ class JobRequest(WaitingRequest, Generic[R_co]):
             yield self._decoded(update)
 
     async def _updates_on_loop(self, timeout: float | None) -> AsyncGenerator[Update]:
-        deadline, lookout = None if timeout is None else monotonic() + timeout, Lookout()
-        while (update := await self.await_update(deadline, lookout)) is not None:
+        deadline = None if timeout is None else monotonic() + timeout
+        while (update := await self.await_update(deadline)) is not None:
             yield self._decoded(update)
 
     def _decoded(self, update: Update) -> Update:

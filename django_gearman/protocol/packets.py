@@ -18,7 +18,7 @@ from ..exceptions import ProtocolError
 REQUEST = b"\0REQ"
 RESPONSE = b"\0RES"
 
-_HEADER = struct.Struct(">4sII")
+_HEADER = struct.Struct(">8sI")  # magic and type, size
 _HEADER_SIZE = _HEADER.size
 _MAX_SIZE = 2**32 - 1
 #: First bytes of a packet, which contain all names of an assigned job.
@@ -118,7 +118,14 @@ ARGUMENTS: dict[PacketType, int] = {
     PacketType.GET_STATUS_UNIQUE: 1,
     PacketType.STATUS_RES_UNIQUE: 6,
 }
-_KNOWN = {int(kind): (kind, count) for kind, count in ARGUMENTS.items()}
+_START = {
+    magic: {kind: magic + struct.pack(">I", kind) for kind in ARGUMENTS}
+    for magic in (REQUEST, RESPONSE)
+}
+_KNOWN = {
+    magic: {start: (kind, ARGUMENTS[kind]) for kind, start in starts.items()}
+    for magic, starts in _START.items()
+}
 
 
 class Packet(NamedTuple):
@@ -126,6 +133,9 @@ class Packet(NamedTuple):
 
     type: PacketType
     args: tuple[bytes, ...] = ()
+
+
+_new = tuple.__new__  # makes one without a call of Python code
 
 
 def to_text(argument: bytes) -> str:
@@ -163,7 +173,7 @@ def frame(
     size = len(start) + len(last)
     if size > _MAX_SIZE:
         raise ValueError(f"{size} bytes are too much for a Gearman packet, which holds {_MAX_SIZE}")
-    return _HEADER.pack(magic, kind, size) + start, last
+    return _HEADER.pack(_START[magic][kind], size) + start, last
 
 
 class PacketReader:
@@ -171,6 +181,7 @@ class PacketReader:
 
     def __init__(self, magic: bytes = RESPONSE, source: str = "the stream") -> None:
         self._magic = magic
+        self._known = _KNOWN[magic]
         self._source = source
         self._parts: list[bytes] = []  # the bytes of an incomplete packet
         self._buffer: bytearray | None = None  # in place of them, for a large packet
@@ -230,9 +241,9 @@ class PacketReader:
         noise = ""
         start, needed = 0, _HEADER_SIZE
         while start + _HEADER_SIZE <= end:
-            magic, number, size = _HEADER.unpack_from(data, start)
-            known = _KNOWN.get(number)
-            if known is None or magic != self._magic:
+            head, size = _HEADER.unpack_from(data, start)
+            known = self._known.get(head)
+            if known is None:
                 shown = data[start : start + _HEADER_SIZE]
                 noise = f"not a Gearman packet: {shown!r}; is this really a job server?"
                 break
@@ -242,18 +253,20 @@ class PacketReader:
                 needed += size
                 break
             kind, count = known
-            if size >= _LARGE:
-                args = _cut(data, body, after, count)
-            else:
+            if size < _LARGE:
                 args = tuple(data[body:after].split(b"\0", count - 1)) if count else ()
+            else:
+                args = _cut(data, body, after, count)
+                if type(data) is bytearray:
+                    data = bytes(
+                        memoryview(data)[after:end]
+                    )  # and the buffer's memory is free again
+                    after, end = 0, len(data)
             if len(args) != count:
                 noise = f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
                 break
-            packets.append(Packet(kind, args))
+            packets.append(_new(Packet, (kind, args)))
             start = after
-            if type(data) is bytearray:
-                data = bytes(memoryview(data)[after:end])  # and the buffer's memory is free again
-                start, end = 0, len(data)
         self._available = end - start
         self.missing = needed - self._available
         if self._available:
@@ -276,9 +289,9 @@ def parse_head(start: bytes, magic: bytes = RESPONSE) -> tuple[Packet, int] | No
     """Parse the first bytes of a packet; return its fields and the size of its last argument."""
     if len(start) < _HEADER_SIZE:
         return None
-    found, number, size = _HEADER.unpack_from(start)
-    kind, count = _KNOWN.get(number, (None, 0))
-    if kind is None or found != magic or not count:
+    head, size = _HEADER.unpack_from(start)
+    kind, count = _KNOWN[magic].get(head, (None, 0))
+    if kind is None or not count:
         return None
     *args, _ = start[_HEADER_SIZE:].split(b"\0", count - 1)
     if len(args) != count - 1:

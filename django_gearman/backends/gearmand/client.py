@@ -38,6 +38,8 @@ from .options import GearmandOptions
 from .submission import GearmandSubmission, StatusQuery
 
 _JOBS_A_WRITE = 50  # jobs encoded while the server handles the same number
+#: A name of its own, since Python 3.11 takes long to find a member of an Enum.
+JOB_CREATED = PacketType.JOB_CREATED
 #: The update of each packet.
 UPDATES: dict[PacketType, Callable[..., Update]] = {
     PacketType.WORK_DATA: WorkData,
@@ -69,7 +71,7 @@ class ClientConnection:
         self._connection = options.connect(server, until)
         self._unanswered: deque[_Request] = deque()
         self._asked_at = 0.0  # the time when the oldest was sent, or the one before it answered
-        self._running: dict[bytes, deque[GearmandSubmission | Released]] = {}
+        self._running: dict[bytes, list[GearmandSubmission | Released]] = {}
         self._dropped: dict[bytes, str] = {}  # functions by handles, of abandoned jobs
         self._sending = threading.Lock()  # taken before the other one
         self._lock = threading.RLock()
@@ -277,11 +279,11 @@ class ClientConnection:
         if not self._unanswered:
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
         slot = self._unanswered[0]
-        if kind is PacketType.JOB_CREATED and isinstance(slot, GearmandSubmission):
+        if kind is JOB_CREATED and isinstance(slot, GearmandSubmission):
             if slot.error is None:
                 slot.handle = self._prefix + to_text(args[0])
             if not slot.spec.background:
-                self._running.setdefault(args[0], deque()).append(self._waiting(slot))
+                self._running.setdefault(args[0], []).append(self._waiting(slot))
         elif kind is PacketType.STATUS_RES and isinstance(slot, StatusQuery):
             known, running, numerator, denominator = map(to_number, args[1:])
             slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
@@ -297,7 +299,7 @@ class ClientConnection:
     def release(self, submission: GearmandSubmission) -> None:
         """Hold the submission no longer than its submitter does."""
         with self._lock:
-            sharing = self._running.get(own_handle(submission.handle), deque())
+            sharing = self._running.get(own_handle(submission.handle), [])
             for place, each in enumerate(sharing):
                 if each is submission:
                     begin()

@@ -21,9 +21,10 @@ from ...protocol.packets import Packet, PacketReader, PacketType, encode, to_num
 from ...utils.clock import monotonic
 from ..base import JobSpec, JobStatus, refusal
 from ..remote import deliver_update, servers_standing
-from .client import UPDATES
+from .client import JOB_CREATED, UPDATES
 from .encoding import encode_job
 from .loop_submission import Dropped, LoopSubmission
+from .loop_timers import Timers
 from .options import GearmandOptions
 
 _LARGE = 1024  # bytes above which a packet may take longer
@@ -74,6 +75,7 @@ class LoopChannel(asyncio.Protocol):
         self.server = server
         self.options = options
         self.loop = asyncio.get_running_loop()
+        self.timers = Timers(self.loop)
         self.broken: BackendError | None = None
         #: Done when the connection has ended.
         self.ended = self.loop.create_future()
@@ -81,7 +83,7 @@ class LoopChannel(asyncio.Protocol):
         self._prefix = handle_prefix(server)
         self._reader = PacketReader(source=f"job server {server}")
         self._unanswered: deque[LoopSubmission | _Query | _Question] = deque()
-        self._running: dict[bytes, deque[LoopSubmission | Dropped]] = {}
+        self._running: dict[bytes, list[LoopSubmission | Dropped]] = {}
         self._asked_at = 0.0  # the time of the oldest request, or of the last answer
         self._chunks: list[bytes] = []  # to be written at the end of this turn
         self._resumed: asyncio.Future[None] | None = None  # while the server reads too slowly
@@ -180,12 +182,12 @@ class LoopChannel(asyncio.Protocol):
             deliver_update(self._running, args[0].rstrip(b"\0"), update(*args[1:]))
             return
         slot = self._unanswered[0] if self._unanswered else None
-        if kind is PacketType.OPTION_RES or (
+        if kind is JOB_CREATED and isinstance(slot, LoopSubmission):
+            self._create(slot, args[0])
+        elif kind is PacketType.OPTION_RES or (
             kind is PacketType.ERROR and isinstance(slot, _Greeting)
         ):
             return  # the status follows
-        if kind is PacketType.JOB_CREATED and isinstance(slot, LoopSubmission):
-            self._create(slot, args[0])
         elif kind is PacketType.STATUS_RES and isinstance(slot, (_Query, _Question)):
             known, running, numerator, denominator = map(to_number, args[1:])
             slot.tell(JobStatus(bool(known), bool(running), numerator, denominator))
@@ -205,7 +207,7 @@ class LoopChannel(asyncio.Protocol):
             if submission.is_released or not in_time:
                 waiting = Dropped(submission if in_time else None, self._leave_soon)
                 self._leave_soon()
-            self._running.setdefault(handle, deque()).append(waiting)
+            self._running.setdefault(handle, []).append(waiting)
         if submission.awaits_answer:
             submission.wake()
 
@@ -249,7 +251,7 @@ class LoopChannel(asyncio.Protocol):
         if not submission.handle:
             submission.is_released = True
             return
-        sharing = self._running.get(own_handle(submission.handle), deque())
+        sharing = self._running.get(own_handle(submission.handle), [])
         for place, each in enumerate(sharing):
             if each is submission:
                 submission.is_released = True
@@ -258,7 +260,7 @@ class LoopChannel(asyncio.Protocol):
     def adopt(self, submission: LoopSubmission) -> None:
         """Undo `release`: its submitter waits again."""
         submission.is_released = False
-        sharing = self._running.get(own_handle(submission.handle), deque())
+        sharing = self._running.get(own_handle(submission.handle), [])
         for place, each in enumerate(sharing):
             if isinstance(each, Dropped) and each.submission is submission:
                 sharing[place] = submission

@@ -12,6 +12,7 @@ from ...exceptions import BackendError, ConnectionLost, ResultUnavailable
 from ...utils.clock import monotonic
 from ..base import AwaitableSubmission, JobSpec, Update
 from ..remote import HeardSubmission
+from .loop_timers import Timers
 
 
 class ClientConnection(Protocol):
@@ -19,6 +20,9 @@ class ClientConnection(Protocol):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    @property
+    def timers(self) -> Timers: ...
 
     def release(self, submission: LoopSubmission) -> None: ...
 
@@ -35,11 +39,11 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
     #: A task waits for the server's answer. Others need not be woken for it: they wait for updates.
     awaits_answer = False
     _broken: BackendError | None = None
+    _waiters: tuple[asyncio.Future[None], ...] = ()
 
     def __init__(self, channel: ClientConnection, spec: JobSpec) -> None:
         super().__init__(spec)
         self._channel = channel
-        self._waiters: list[asyncio.Future[None]] = []
 
     def answered(self) -> bool:
         return bool(self.handle) or self.error is not None
@@ -50,7 +54,7 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
 
     def wake(self) -> None:
         """Let the tasks look again: something has changed."""
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, ()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -83,12 +87,12 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
             remaining = None if until == math.inf else until - monotonic()
             if remaining is not None and remaining <= 0.0:
                 return False
-            self._waiters.append(waiter := self._channel.loop.create_future())
-            timer = self._timer(waiter, remaining)
+            self._waiters += (waiter := self._channel.loop.create_future(),)
+            sharing = self._channel.timers.wake(waiter, remaining)
             try:
                 await waiter
             finally:
-                self._forget(waiter, timer)
+                self._forget(waiter, sharing)
         return True
 
     async def wait_update(self, timeout: float | None = None) -> Update | None:
@@ -104,12 +108,12 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
             if self._finished or (timeout is not None and timeout <= 0.0):
                 return None
             # In place of a method that waits, since thousands of tasks may wait here.
-            self._waiters.append(waiter := self._channel.loop.create_future())
-            timer = self._timer(waiter, timeout)
+            self._waiters += (waiter := self._channel.loop.create_future(),)
+            sharing = self._channel.timers.wake(waiter, timeout)
             try:
                 await waiter
             finally:
-                self._forget(waiter, timer)
+                self._forget(waiter, sharing)
             if deadline is not None:
                 timeout = deadline - monotonic()
         return self._updates.popleft()
@@ -133,21 +137,13 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
             )
         return asyncio.run_coroutine_threadsafe(self.wait_update(timeout), loop).result()
 
-    def _timer(
-        self, waiter: asyncio.Future[None], seconds: float | None
-    ) -> asyncio.TimerHandle | None:
-        return None if seconds is None else self._channel.loop.call_later(seconds, _set, waiter)
-
-    def _forget(self, waiter: asyncio.Future[None], timer: asyncio.TimerHandle | None) -> None:
-        if timer is not None:
-            timer.cancel()
+    def _forget(
+        self, waiter: asyncio.Future[None], sharing: set[asyncio.Future[None]] | None
+    ) -> None:
+        if sharing is not None:
+            sharing.discard(waiter)
         if waiter in self._waiters:
-            self._waiters.remove(waiter)
-
-
-def _set(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+            self._waiters = tuple(each for each in self._waiters if each is not waiter)
 
 
 class Dropped:

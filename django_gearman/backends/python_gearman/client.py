@@ -41,7 +41,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
 
     def initial_state(self) -> None:
         self.connection: Connection = self.connection_manager.handler_to_connection_map[self]
-        self.handle_to_request_map: dict[bytes, deque[BoundSubmission]] = {}
+        self.handle_to_request_map: dict[bytes, list[BoundSubmission]] = {}
         self._queries: deque[list[JobStatus]] = deque()
 
     @property
@@ -71,7 +71,7 @@ class ClientHandler(gearman.client_handler.GearmanClientCommandHandler):  # type
         if current_request.error is None:  # otherwise the answer comes too late
             current_request.handle = full_handle(self.connection.server, own_handle)
         if not current_request.background:
-            self.handle_to_request_map.setdefault(own_handle, deque()).append(current_request)
+            self.handle_to_request_map.setdefault(own_handle, []).append(current_request)
 
     def recv_error(self, error_code: bytes, error_text: bytes) -> bool:
         code, text = to_text(error_code), to_text(error_text)
