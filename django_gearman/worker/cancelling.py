@@ -115,7 +115,12 @@ def cancellable() -> Iterator[None]:
     if not isinstance(run, RunAttributes) or task is None:
         yield
         return
-    with interruptible(run, lambda: loop.call_soon_threadsafe(task.cancel)):
+
+    def cancel() -> None:
+        if run.interrupt is not None:  # otherwise the job has just ended
+            task.cancel()
+
+    with interruptible(run, lambda: loop.call_soon_threadsafe(cancel)):
         try:
             yield
         except asyncio.CancelledError as error:

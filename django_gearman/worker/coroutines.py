@@ -28,6 +28,8 @@ from .timelimit import within
 
 #: Runs a function in the thread of the job's slot.
 InThread = Callable[[Callable[[], object]], Awaitable[object]]
+#: Makes the thread of the job's slot call a function when the task has ended.
+Leave = Callable[[Callable[[], object]], None]
 
 
 async def execute_on_loop(
@@ -38,13 +40,19 @@ async def execute_on_loop(
     observer: WorkerObserver,
     loop: KeptLoop,
     in_thread: InThread,
+    leave: Leave,
 ) -> None:
-    """Run the job on the loop, and report its outcome; the task has a context of its own."""
+    """
+    Run the job on the loop, and report its outcome; the task has a context of its own.
+
+    The job may cancel its task, or throw what ends it. So after its function nothing is awaited: what
+    may block is left to the thread of the slot.
+    """
     seconds = observer.time_limit(job.timeout)
     observer.began(assigned, seconds)
     run = Run(job, assigned, session, submit)
     if _has_blocking_steps(run):
-        await in_thread(partial(execute, job, assigned, session, submit, observer))
+        leave(partial(execute, job, assigned, session, submit, observer))
         return
     if job.varies:
         seconds = observer.time_limit(run.job.timeout)
@@ -53,16 +61,22 @@ async def execute_on_loop(
     try:
         tell_started(run)
         started = time.monotonic()
-        chain = _chain_of(run)
-        if chain.around_arun:
-            result = await _through_middleware(chain, run, seconds, loop, in_thread)
-        else:
-            result = await _call(run, seconds, loop)
+        result: Ending | BaseException
+        try:
+            chain = _chain_of(run)
+            if chain.around_arun:
+                result = await _through_middleware(chain, run, seconds, loop, in_thread)
+            else:
+                result = await _call(run, seconds, loop)
+        except RunLost:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a job must never end its worker
+            result = error
         finish = partial(_finish, run, result, time.monotonic() - started, observer)
         blocks = keeping.keeper is not None and run.may_have_record
         has_failed = isinstance(result, BaseException) or result.exception is not None
         if has_failed or blocks or _has_receivers(run):
-            await in_thread(finish)
+            leave(finish)
         else:
             finish()
     finally:
@@ -95,36 +109,29 @@ def _has_receivers(run: Run) -> bool:
 
 async def _through_middleware(
     chain: Chain, run: Run, seconds: float | None, loop: KeptLoop, in_thread: InThread
-) -> Ending | BaseException:
-    """Call the function through the project's middleware; return its ending, or their exception."""
+) -> Ending:
+    """Call the function through the project's middleware; return its ending."""
 
     async def proceed() -> Ending:
         started = time.monotonic()
-        result = await _call(run, seconds, loop)
-        if isinstance(result, BaseException):
-            failed: Any = await in_thread(partial(run.failed, result))  # it may call `backoff`
-            result = failed
-        result.seconds = time.monotonic() - started
-        return result
+        try:
+            ending = await _call(run, seconds, loop)
+        except BaseException as error:  # noqa: BLE001 - middleware sees it in the ending
+            failed: Any = await in_thread(partial(run.failed, error))  # it may call `backoff`
+            ending = failed
+        ending.seconds = time.monotonic() - started
+        return ending
 
-    try:
-        run.was_called = True  # exceptions of middleware count as the job's
-        return checked(await chain.arun(run, proceed))
-    except RunLost:
-        raise
-    except BaseException as error:  # noqa: BLE001 - a job must never end its worker
-        return error
+    run.was_called = True  # exceptions of middleware count as the job's
+    return checked(await chain.arun(run, proceed))
 
 
-async def _call(run: Run, seconds: float | None, loop: KeptLoop) -> Ending | BaseException:
-    """Call the function; return its ending, or its exception."""
-    try:
-        args, kwargs = run.arguments()
-        names = run.job.name, run.assigned.handle
-        function = partial(_complete, run.job.func)
-        return run.succeed(await loop.run_here(names, within, seconds, function, args, kwargs))
-    except BaseException as error:  # noqa: BLE001 - a job must never end its worker
-        return error
+async def _call(run: Run, seconds: float | None, loop: KeptLoop) -> Ending:
+    """Call the function; return its ending, or raise its exception."""
+    args, kwargs = run.arguments()
+    names = run.job.name, run.assigned.handle
+    function = partial(_complete, run.job.func)
+    return run.succeed(await loop.run_here(names, within, seconds, function, args, kwargs))
 
 
 async def _complete(func: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:

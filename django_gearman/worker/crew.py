@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, NoReturn, TypeAlias
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.cache import caches
@@ -31,9 +31,9 @@ from ..exceptions import BackendError
 from ..jobs.definition import JobDefinition
 from ..utils.clock import monotonic
 from .coroutines import execute_on_loop
-from .execution import Submit
+from .execution import Submit, execute
 from .forks import end_if_forked
-from .loop import KeptLoop, use_loop
+from .loop import KeptLoop, all_done, use_loop
 from .observer import WorkerObserver
 from .pool import SlotThread
 from .transactions import closes_own_connections
@@ -43,6 +43,9 @@ from .watch import Watch, watch_thread
 RELEASE_SECONDS = 10.0
 
 _LEAST_SECONDS = 0.001  # of a wait
+
+#: The first arguments of `execute`.
+_About: TypeAlias = tuple[JobDefinition, AssignedJob, WorkerSession, Submit, WorkerObserver]
 
 
 class Steps(NamedTuple):
@@ -68,7 +71,8 @@ class Slot:
         self.observer = observer
         self.thread = SlotThread(f"gearman-{number + 1}", begin)
         self.idle_since = math.inf  # infinity while its connections are closed, too
-        self.task: asyncio.Task[Any] | None = None  # of an `async def` job
+        self.task: asyncio.Task[None] | None = None  # of an `async def` job
+        self.rest: Callable[[], object] | None = None  # of that job, for the thread
         self._sensitive = ThreadSensitiveContext()
         SyncToAsync.context_to_thread_executor[self._sensitive] = self.thread
         self._context: Context | None = None
@@ -80,6 +84,17 @@ class Slot:
             self._context.run(SyncToAsync.thread_sensitive_context.set, self._sensitive)
             self._context.run(_open_caches)
         return self._context.copy()
+
+    async def in_thread(self, func: Callable[[], object]) -> object:
+        """Call a function in the thread, in the context of this task; return its result."""
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self.thread, partial(copy_context().run, func))
+        await all_done([future])
+        return future.result()
+
+    def leave(self, func: Callable[[], object]) -> None:
+        """Let the thread call a function after this task, in the context of that."""
+        self.rest = partial(copy_context().run, func)
 
 
 class Crew:
@@ -258,29 +273,53 @@ class Crew:
             self._waiting.popleft()
 
     def _start_task(self, slot: Slot, job: JobDefinition, assigned: AssignedJob) -> None:
-        loop, context = asyncio.get_running_loop(), slot.context()
-        task = self._run_task(slot, job, assigned)
-        slot.task = loop.create_task(task, context=context)
-
-    async def _run_task(self, slot: Slot, job: JobDefinition, assigned: AssignedJob) -> None:
         assert self.session is not None
-        in_thread = partial(_in_thread, slot)
+        about = job, assigned, self.session, self._submit, slot.observer
+        task = execute_on_loop(*about, self._loop, slot.in_thread, slot.leave)
+        slot.task = asyncio.get_running_loop().create_task(task, context=slot.context())
+        slot.task.add_done_callback(partial(self._end_task, slot, about))
+
+    def _end_task(self, slot: Slot, about: _About, task: asyncio.Task[None]) -> None:
+        """End a job after its task; in the thread of the slot, if something may block."""
+        rest, slot.rest = slot.rest, None
+        if task.cancelled():  # before it began: it lets no cancellation out
+            rest = partial(execute, *about)
+        elif (error := task.exception()) is not None and rest is None:
+            rest = partial(_raise, error)
+        if rest is not None or slot.thread.is_used:
+            slot.thread.is_used = False
+            slot.thread.post(partial(self._run_rest, slot, about[1], rest))
+            return
         try:
-            try:
-                await execute_on_loop(
-                    job, assigned, self.session, self._submit, slot.observer, self._loop, in_thread
-                )
-            except BackendError as error:
-                self._steps.lose(assigned, slot.observer, error)
-            end_if_forked(self._process)
-            slot.observer.ended()
-            if slot.thread.is_used:
-                slot.thread.is_used = False
-                await in_thread(self._steps.clean)
-                slot.thread.is_used = False
+            self._note_end(slot)
         except BaseException as error:  # noqa: BLE001 - the worker's thread raises it
             self._error = error
         self._end(slot)
+
+    # The thread of a slot, for a task
+
+    def _run_rest(
+        self, slot: Slot, assigned: AssignedJob, rest: Callable[[], object] | None
+    ) -> None:
+        try:
+            try:
+                if rest is not None:
+                    rest()
+            except BackendError as error:
+                self._steps.lose(assigned, slot.observer, error)
+            self._note_end(slot)
+            self._steps.clean()
+        except BaseException as error:  # noqa: BLE001 - the worker's thread raises it
+            self._error = error
+        self._end(slot)
+
+    def _note_end(self, slot: Slot) -> None:
+        end_if_forked(self._process)
+        slot.observer.ended()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _open_caches() -> None:
@@ -288,11 +327,6 @@ def _open_caches() -> None:
     for alias in caches:
         with suppress(Exception):  # it is misconfigured; its users get the error
             caches[alias]
-
-
-async def _in_thread(slot: Slot, func: Callable[[], object]) -> object:
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(slot.thread, partial(copy_context().run, func))
 
 
 def locked(submit: Submit) -> Submit:

@@ -16,9 +16,9 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
@@ -90,12 +90,9 @@ class KeptLoop:
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        while True:
-            try:
+        while self._loop is loop:  # otherwise it is closed; a job may have stopped it
+            with suppress(SystemExit, KeyboardInterrupt):  # of a task; who awaits it gets it, too
                 loop.run_forever()
-                return
-            except (SystemExit, KeyboardInterrupt):  # raised by a task; who awaits it gets it, too
-                continue
 
     def run(
         self,
@@ -128,9 +125,11 @@ class KeptLoop:
             return await func(*args, **kwargs)
         finally:
             _started.reset(token)
-            if started:
-                await _end_tasks(started, names)
-            self._runs -= 1
+            try:
+                if started:
+                    await _end_tasks(started, names)
+            finally:
+                self._runs -= 1
             if self._executor.is_used:
                 await self._renew_executor()
 
@@ -144,7 +143,7 @@ class KeptLoop:
             done = loop.create_future()
             waiting = threading.Thread(target=_wait_for, args=[used, loop, done], daemon=True)
             waiting.start()
-            await done
+            await all_done([done])
 
     def close(self) -> None:
         """End the loop, and its thread."""
@@ -170,6 +169,13 @@ def _set_done(done: asyncio.Future[None]) -> None:
         done.set_result(None)
 
 
+async def all_done(futures: Sequence[asyncio.Future[Any]]) -> None:
+    """Wait until all of these are done, also if code of the job cancels this task."""
+    while left := [future for future in futures if not future.done()]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait(left)
+
+
 async def _end_tasks(started: _Tasks, names: tuple[str, str]) -> None:
     """Cancel the tasks that a job has left, and wait until they have ended."""
     is_told = False
@@ -183,7 +189,7 @@ async def _end_tasks(started: _Tasks, names: tuple[str, str]) -> None:
             )
             message = "job %s (%s) has left %d tasks running, which were cancelled: %s"
             log(logger, logging.WARNING, message, *names, len(left), those)
-        await asyncio.wait(left)
+        await all_done(left)
         for task in left:
             if not task.cancelled() and (error := task.exception()) is not None:
                 about = {"message": "a task that its job has left failed", "exception": error}

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -18,7 +19,7 @@ from django.utils import timezone, translation
 
 from django_gearman import current_job
 from django_gearman.exceptions import BackendError, JobTimeLimitExceeded
-from django_gearman.signals import job_failed, job_finished, worker_stopping
+from django_gearman.signals import job_failed, job_finished, job_started, worker_stopping
 from django_gearman.supervisor import CANCEL_SIGNAL, Scoreboard
 from django_gearman.worker.cancelling import Cancelling
 from django_gearman.worker.observer import WorkerObserver
@@ -360,6 +361,109 @@ def test_the_signal_of_stopping_comes_after_the_last_job(run, kind):
     finally:
         worker_stopping.disconnect(receive)
     assert order == ["job"] * 5 + ["stopping"]
+
+
+# Coroutines that lay hands on their task, or on the loop
+
+
+def _cancel_this_task() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+
+async def cancel_and_return() -> str:
+    _cancel_this_task()
+    return "returned"
+
+
+async def cancel_and_raise() -> None:
+    _cancel_this_task()
+    raise ValueError("after all")
+
+
+async def cancel_and_leave_a_task() -> str:
+    asyncio.get_running_loop().create_task(asyncio.sleep(PATIENCE))
+    _cancel_this_task()
+    return "returned"
+
+
+async def cancel_and_use_a_thread() -> str:
+    await asyncio.to_thread(_nothing)
+    _cancel_this_task()
+    return "returned"
+
+
+async def raise_in_a_task(error: BaseException) -> None:
+    async def fail() -> None:
+        raise error
+
+    await asyncio.create_task(fail())
+
+
+def _nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("act", "end"),
+    [
+        (cancel_and_return, "returned"),
+        (cancel_and_raise, "after all"),
+        (cancel_and_leave_a_task, "returned"),
+        (cancel_and_use_a_thread, "returned"),
+        (partial(raise_in_a_task, SystemExit("left")), "left"),
+        (partial(raise_in_a_task, GeneratorExit("closed")), "closed"),
+    ],
+    ids=["returns", "raises", "leaves a task", "uses a thread", "exits", "is closed"],
+)
+@pytest.mark.parametrize("has_receivers", [False, True], ids=["", "with receivers"])
+def test_a_coroutine_that_ends_its_task_ends_alone(run, act, end, has_receivers):
+    meet = together("async def", 3)
+
+    def receive(sender, **named) -> None:
+        pass
+
+    if has_receivers:
+        job_started.connect(receive)
+    try:
+        found = run(meet, act, meet, meet)
+    finally:
+        job_started.disconnect(receive)
+
+    assert [str(each) for each in found] == ["True", end, "True", "True"]
+
+
+def test_a_coroutine_that_cancels_all_tasks_ends_no_worker(run):
+    async def cancel_all() -> str:
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task():
+                task.cancel()
+        return "cancelled all"
+
+    async def wait() -> str:
+        await asyncio.sleep(0.05)
+        return "done"
+
+    async def be_quick() -> str:
+        return "done"
+
+    first, *others, last = run(cancel_all, *[wait] * 6, be_quick)
+
+    assert (first, last) == ("cancelled all", "done")
+    assert {each if each == "done" else type(each) for each in others} <= {
+        "done",
+        asyncio.CancelledError,
+    }
+
+
+def test_a_coroutine_that_stops_the_loop_stops_no_job(run):
+    async def stop() -> str:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.01)
+        return "stopped"
+
+    assert run(stop, *[together("async def", 2)] * 2) == ["stopped", True, True]
 
 
 # Requests to cancel
