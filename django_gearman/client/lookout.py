@@ -140,12 +140,14 @@ def refuse_to_wait_for_itself(
     """
     Raise WaitsForItself if the current job would wait for one that only its own worker serves.
 
-    A worker runs one job at a time, so it would never start the second one.
+    A worker that runs one job at a time would never start the second one.
     """
     run = running.get()
     if run is None or environment.current().workers_are_here or get_backend_class().runs_in_caller:
         return
     worker = run.session
+    if worker.slots > 1:
+        return
     functions = {r.spec.function: r.task for r in requests if r.spec.function in worker.functions}
     until = monotonic() + min(COMING, COMING if timeout is None else timeout)
     for function, name in functions.items():

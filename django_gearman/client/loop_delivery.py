@@ -119,7 +119,8 @@ def _half(
     if keeping.keeper is not None and keeping.any_is_recorded(requests):
         return None
     run = running.get()
-    if run is not None and any(r.spec.function in run.session.functions for r in requests):
+    alone = run.session.functions if run is not None and run.session.slots == 1 else ()
+    if any(request.spec.function in alone for request in requests):
         return None  # the job may wait for itself, and finding out may block
     return get_backend(servers, settings.transport).on_loop()
 

@@ -93,6 +93,9 @@ class KeptLoop:
         while self._loop is loop:  # otherwise it is closed; a job may have stopped it
             with suppress(SystemExit, KeyboardInterrupt):  # of a task; who awaits it gets it, too
                 loop.run_forever()
+        # Clients and the like that belong to the loop close their connections now.
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_until_complete(loop.shutdown_asyncgens())
 
     def run(
         self,

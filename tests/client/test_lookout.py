@@ -36,11 +36,10 @@ def backend(request, settings, monkeypatch):
 
 
 @contextmanager
-def working(number=1, queues=None):
+def working(number=1, queues=None, jobs_at_a_time=1):
     """Run workers in threads, each with a different name."""
-    workers = [
-        GearmanWorker(queues, name=f"worker{n}", clean_connections=False) for n in range(number)
-    ]
+    options = {"clean_connections": False, "threads": jobs_at_a_time}
+    workers = [GearmanWorker(queues, name=f"worker{n}", **options) for n in range(number)]
     threads = [threading.Thread(target=worker.work) for worker in workers]
     for thread in threads:
         thread.start()
@@ -80,6 +79,21 @@ def test_a_job_that_would_await_its_own_worker_fails_and_says_why(backend, ran):
 def test_with_a_second_worker_it_waits(backend):
     with working(2):
         assert jobs.submit_another.using(wait=20).do("x") == "x"
+
+
+@pytest.mark.parametrize("how", ["do", "map", "multiple", "wait"])
+def test_a_worker_with_several_jobs_at_a_time_runs_the_other_one(backend, how, ran):
+    with working(jobs_at_a_time=2):
+        jobs.wait_for_another.using(wait=20).do(how)
+
+    assert ran == [1]
+
+
+def test_a_coroutine_awaits_a_job_of_its_own_worker(backend, ran):
+    with working(jobs_at_a_time=2):
+        jobs.await_another.using(wait=20).do()
+
+    assert ran == [1]
 
 
 def test_a_second_worker_may_be_just_coming(backend):

@@ -75,6 +75,25 @@ def test_the_loop_and_its_thread_end_with_the_worker(run):
     assert not started.is_alive()
 
 
+def test_the_generators_of_the_loop_are_closed_with_it(run):
+    closed: list[asyncio.AbstractEventLoop] = []
+
+    async def keep():
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            closed.append(asyncio.get_running_loop())
+
+    async def use() -> None:
+        use.kept = keep()
+        await anext(use.kept)
+
+    _, loop = run(use, running_loop)
+
+    assert closed == [loop]
+
+
 def test_a_def_job_starts_no_loop(settings, monkeypatch):
     settings.GEARMAN_BACKEND = "memory"
     names: list[str] = []
