@@ -33,6 +33,7 @@ from ..utils.clock import monotonic
 from .coroutines import execute_on_loop
 from .execution import Submit, execute
 from .forks import end_if_forked
+from .isolation import end_transactions
 from .loop import KeptLoop, all_done, use_loop
 from .observer import WorkerObserver
 from .pool import SlotThread
@@ -288,7 +289,7 @@ class Crew:
             rest = partial(_raise, error)
         if rest is not None or slot.thread.is_used:
             slot.thread.is_used = False
-            slot.thread.post(partial(self._run_rest, slot, about[1], rest))
+            slot.thread.post(partial(self._run_rest, slot, *about[:2], rest))
             return
         try:
             self._note_end(slot)
@@ -299,9 +300,14 @@ class Crew:
     # The thread of a slot, for a task
 
     def _run_rest(
-        self, slot: Slot, assigned: AssignedJob, rest: Callable[[], object] | None
+        self,
+        slot: Slot,
+        job: JobDefinition,
+        assigned: AssignedJob,
+        rest: Callable[[], object] | None,
     ) -> None:
         try:
+            end_transactions((job.name, assigned.handle), {})
             try:
                 if rest is not None:
                     rest()

@@ -20,7 +20,7 @@ from . import loop
 from .cancelling import invoke
 from .forks import end_if_forked
 from .timelimit import limited, within
-from .transactions import end_blocks, open_blocks
+from .transactions import Blocks, end_blocks, open_blocks
 from .watch import is_watched, watched
 
 logger = get_logger("django_gearman.jobs")
@@ -107,9 +107,14 @@ def call(
         end_if_forked(process)
         return result
     finally:
-        for alias in end_blocks(blocks):
-            message = "job %s (%s) has left a transaction open, which was rolled back: database %r"
-            log(logger, logging.ERROR, message, *names, alias)
+        end_transactions(names, blocks)
+
+
+def end_transactions(names: tuple[str, str], before: Blocks) -> None:
+    """Roll back the transactions that a job has left open in this thread."""
+    for alias in end_blocks(before):
+        message = "job %s (%s) has left a transaction open, which was rolled back: database %r"
+        log(logger, logging.ERROR, message, *names, alias)
 
 
 async def _wait_for(result: Any) -> Any:

@@ -176,6 +176,27 @@ def test_a_transaction_that_is_left_open_does_not_reach_the_next_job(run, kind, 
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_transaction_that_is_left_open_does_not_reach_the_receivers(run, kind, caplog):
+    def leave_open() -> None:
+        transaction.atomic().__enter__()
+        ContentType.objects.create(app_label="ada", model="of the job")
+
+    def receive(sender, **named) -> None:
+        ContentType.objects.create(app_label="ada", model="of the receiver")
+
+    job_finished.connect(receive)
+    try:
+        run(as_kind(kind, leave_open))
+    finally:
+        job_finished.disconnect(receive)
+
+    found = ContentType.objects.filter(app_label="ada").values_list("model", flat=True)
+    assert [*found] == ["of the receiver"]
+    assert "job tests.app.note (" in caplog.text
+    assert "has left a transaction open, which was rolled back" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
 def test_connections_are_closed_when_the_worker_ends(run, kind, tmp_path):
     opened = []
 
