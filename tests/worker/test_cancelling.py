@@ -75,7 +75,8 @@ def run(request, settings, monkeypatch, board, production) -> Iterator[Callable[
         asking.start()
         try:
             observer = SupervisedObserver(board, channel, Limits(), None)
-            assert GearmanWorker().work(burst=True, observer=observer) == len(functions)
+            worker = GearmanWorker(clean_connections=False)
+            assert worker.work(burst=True, observer=observer) == len(functions)
         finally:
             over.set()
             asking.join()
