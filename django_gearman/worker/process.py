@@ -85,6 +85,7 @@ class CellObserver(WorkerObserver):
     def __init__(self, process: SupervisedObserver, cell: Cell) -> None:
         self._process = process
         self._cell = cell
+        self._current: AssignedJob | None = None
 
     def time_limit(self, timeout: float | None) -> float | None:
         return self._process.time_limit(timeout)
@@ -92,9 +93,13 @@ class CellObserver(WorkerObserver):
     def limited(self, assigned: AssignedJob, seconds: float | None) -> None:
         _take(self._cell, assigned, seconds)
 
-    began = limited
+    def began(self, assigned: AssignedJob, seconds: float | None) -> None:
+        self._current = assigned
+        self.limited(assigned, seconds)
 
     def returned(self) -> None:
+        if self._current is not None:  # whoever writes its outcome would not know whom to blame
+            self._process.lost(self._current)
         self._cell.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
 
     def resubmitted(self) -> None:

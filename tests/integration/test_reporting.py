@@ -195,8 +195,11 @@ def test_a_job_that_ends_its_readers_costs_three_processes(
     assert set(trail()) == {"read", "1"}
 
 
-def test_a_job_that_closes_all_files_does_not_run_for_ever(launch, client, own_gearmand, trail):
-    worker = launch("gearman_worker")
+@pytest.mark.parametrize("arguments", [[], ["--threads", "4"]], ids=["one job", "threads"])
+def test_a_job_that_closes_all_files_does_not_run_for_ever(
+    launch, client, own_gearmand, trail, arguments
+):
+    worker = launch("gearman_worker", *arguments)
 
     request = client.submit_job("tests.integration.untellable_jobs.close_all", poll_timeout=20)
 
