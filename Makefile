@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
+PEERS_REDIS5 := .venv-redis5
 PAIRS ?= 3.12:6.0 3.13:6.1
 TASKS_PEERS := .venv-tasks
 # The newest that is here: django.tasks needs 3.12.
@@ -68,15 +69,17 @@ bench: $(READY)  ## Measure it all, beside the wire and beside others (ten minut
 ifdef GROWTH
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m benchmarks.growth
 else
-	@$(MAKE) --no-print-directory peers || echo "The others could not be installed." >&2
+	@$(MAKE) --no-print-directory --keep-going peers || echo "The others could not be installed." >&2
 	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" $(BIN)/python -m benchmarks
 endif
 
-peers: $(PEERS)/.ready $(TASKS_PEERS)/.ready
+peers: $(PEERS)/.ready $(PEERS_REDIS5)/.ready $(TASKS_PEERS)/.ready
 
 $(PEERS)/.ready: benchmarks/peers/requirements.txt
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+$(PEERS_REDIS5)/.ready: benchmarks/peers/requirements-redis5.txt
+$(PEERS)/.ready $(PEERS_REDIS5)/.ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(TASKS_PEERS)/.ready: benchmarks/django_tasks/requirements.txt

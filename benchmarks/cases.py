@@ -9,23 +9,38 @@ queue's length. The queue is filled before the worker starts; filling it is meas
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .clients import Agent
-from .goals import LATENCY, RELAY, TRANSACTION, TRANSACTION_WITH_JOB
 from .marks import FILE
-from .processes import Program, pss
+from .names import (
+    DRAIN_BY_TWO,
+    LATENCY,
+    MANY,
+    RELAY,
+    TRANSACTION,
+    TRANSACTION_WITH_JOB,
+    WAKE_UPS,
+    cpu,
+)
+from .processes import Program, busiest, pss, switches
 from .servers import gearmand, postgresql
-from .systems import PYTHON, Stage, System
+from .systems import PYTHON, Meter, Stage, System
 
 #: A figure's title, its unit, and its value.
 Measured = Iterator[tuple[str, str, float]]
 
+#: The jobs of `benchmarks.ours.Client.fill`.
+PLAIN, ASYNC, NAP, DOZE = range(4)
+
+INSTRUCTIONS = "instructions"
 MICROSECONDS, MILLISECONDS, SECONDS, PER_SECOND, MEGABYTES = "us", "ms", "s", "jobs/s", "MB"
 
 _FOR_P99 = 100  # calls
+_METERED = 100  # bytes: with larger payloads, the processor time is not measured
 
 
 def size_name(size: int) -> str:
@@ -44,11 +59,21 @@ def round_trip(system: System, size: int, count: int) -> Measured:
 
 
 def _calls(stage: Stage, size: int, count: int) -> Measured:
+    meter = stage.meter()
     times = stage.call("round_trip", size=size, count=count)
     title = f"round trip, {size_name(size)}"
     yield f"{title}, p50", MICROSECONDS, statistics.median(times) * 1e6
     if count >= _FOR_P99:
         yield f"{title}, p99", MICROSECONDS, percentile(times, 0.99) * 1e6
+    if size == _METERED:
+        yield from _cpu(title, meter.used(count))
+
+
+def _cpu(title: str, used: dict[str, float], *parts: str) -> Measured:
+    """Yield the processor time of a job, by part: of these, or of all."""
+    for part, microseconds in used.items():
+        if not parts or part in parts:
+            yield cpu(title, part), MICROSECONDS, microseconds
 
 
 def background(system: System, size: int, singly: int, in_bulk: int) -> Measured:
@@ -69,20 +94,73 @@ def peer(system: System, jobs: int, calls: int) -> Measured:
 
 def _queue(stage: Stage, size: int, singly: int, in_bulk: int) -> Measured:
     stage.call("mark")
-    seconds = stage.call("submit", size=size, count=singly)
-    yield f"submit, {size_name(size)}", PER_SECOND, singly / seconds
-    if in_bulk:
-        seconds = stage.call("bulk", size=size, count=in_bulk)
-        yield f"submit in bulk, {size_name(size)}", PER_SECOND, in_bulk / seconds
+    for method, title, count in (("submit", "submit", singly), ("bulk", "submit in bulk", in_bulk)):
+        if count:
+            yield from _submit(stage, method, f"{title}, {size_name(size)}", size, count)
     stage.call("mark")
     worker = stage.start_worker(wait=False)
     assert worker is not None
+    stage.marks(1, worker)
+    meter, jobs = stage.meter(), singly + in_bulk + 1
     first, last = stage.marks(2, worker)
-    yield f"drain, {size_name(size)}", PER_SECOND, (singly + in_bulk + 1) / (last - first)
+    title = f"drain, {size_name(size)}"
+    yield title, PER_SECOND, jobs / (last - first)
     stage.server.wait_until_empty()
-    if size == 100:
+    if size == _METERED:
+        yield from _cpu(title, meter.used(jobs), "server", "worker")
         yield "start of a worker to its first job", SECONDS, first - worker.started_at
         yield "memory of a worker after its jobs", MEGABYTES, pss(worker.pid)
+
+
+def _submit(stage: Stage, method: str, title: str, size: int, count: int) -> Measured:
+    meter = stage.meter()
+    seconds = stage.call(method, size=size, count=count)
+    yield title, PER_SECOND, count / seconds
+    if size == _METERED:
+        yield from _cpu(title, meter.used(count), "client", "server")
+
+
+def many(system: System, count: int) -> Measured:
+    """Queue jobs with `enqueue_many`."""
+    with Stage(system) as stage:
+        yield from _submit(stage, "many", MANY, 100, count)
+
+
+def drain_by_two(system: System, count: int) -> Measured:
+    """Let two worker processes run jobs that do nothing."""
+    with Stage(system) as stage:
+        stage.call("fill", job=PLAIN, count=count)
+        worker = stage.start_worker(2, wait=False)
+        assert worker is not None
+        first, last = stage.marks(2, worker)
+        yield DRAIN_BY_TWO, PER_SECOND, count / (last - first)
+
+
+def delayed(system: System, number: int, count: int) -> Measured:
+    """Queue and run jobs, alone and beside a number of others that are due in two hours."""
+    for title, later in (("alone", 0), (f"beside {number:,} delayed", number)):
+        with Stage(system) as stage:
+            stage.call("later", count=later)
+            worker = stage.start_worker()
+            assert worker is not None
+            started = time.monotonic()
+            stage.call("fill", job=PLAIN, count=count)
+            _, last = stage.marks(2, worker)
+            yield f"{count:,} jobs {title}", SECONDS, last - started
+
+
+def idle(system: System, seconds: int) -> Measured:
+    """Count how often an idle worker process wakes up."""
+    with Stage(system) as stage:
+        worker = stage.start_worker()
+        assert worker is not None
+        stage.call("round_trip", size=100, count=10)
+        time.sleep(2)  # until it has become idle
+        process = busiest(worker.pid)
+        before, meter = switches(process), Meter({"worker": process})
+        time.sleep(seconds)
+        yield WAKE_UPS, "/s", (switches(process) - before) / seconds
+        yield "idle worker, CPU of a second", MICROSECONDS, meter.used(seconds)["worker"]
 
 
 def drain(system: System, size: int, count: int) -> Measured:
@@ -116,9 +194,10 @@ def awaited(system: System, count: int) -> Measured:
     """Await jobs of 50 ms at once on one event loop, with a worker that holds them all."""
     with Stage(system) as stage:
         stage.start_holder(count)
-        seconds, cpu = stage.call("awaited", count=count)
-        yield f"await {count:,} jobs of 50 ms at once", PER_SECOND, count / seconds
-        yield f"await {count:,} jobs of 50 ms at once, CPU", MICROSECONDS, cpu / count * 1e6
+        seconds, used = stage.call("awaited", count=count)
+        title = f"await {count:,} jobs of 50 ms at once"
+        yield title, PER_SECOND, count / seconds
+        yield cpu(title), MICROSECONDS, used / count * 1e6
 
 
 def worker_memory(system: System, calls: int) -> Measured:

@@ -17,7 +17,10 @@ Environment = Mapping[str, str]
 
 
 class Client(Protocol):
-    """A process that submits jobs for a measurement."""
+    """A process that submits jobs for a measurement; `pid` is 0 if each request has its own."""
+
+    @property
+    def pid(self) -> int: ...
 
     def call(self, method: str, **arguments: int) -> Any:
         """Run a command of the client; `benchmarks.ours.Client` has the list."""
@@ -54,6 +57,8 @@ class Agent(Program):
 
 class CompiledClient:
     """The client in C, a new process for each request."""
+
+    pid = 0
 
     def __init__(self, program: Path, environment: Environment) -> None:
         self._program = program

@@ -28,12 +28,14 @@ async def async_noop(payload: str) -> None:
 def nap(payload: str) -> None:
     note(payload)
     time.sleep(NAP_SECONDS)
+    note(payload)
 
 
 @gearman_job
 async def doze(payload: str) -> None:
     note(payload)
     await asyncio.sleep(NAP_SECONDS)
+    note(payload)
 
 
 @gearman_job

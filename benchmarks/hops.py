@@ -23,7 +23,7 @@ import django
 import django_gearman
 
 _PACKAGE = str(Path(django_gearman.__file__).parent) + os.sep
-_WARM_CALLS = 3
+_WARM_CALLS, _MANY = 3, 100
 
 
 class Hops(NamedTuple):
@@ -69,6 +69,31 @@ def _instructions(work: Callable[[], object]) -> int:
     finally:
         sys.settrace(None)
     return next(counts)
+
+
+class Client:
+    """A process of the driver, with the jobs in its memory."""
+
+    def __init__(self) -> None:
+        django.setup()
+
+    def instructions(self) -> float:
+        """Return the bytecode instructions of a job that does nothing: its submission and its run."""
+        from benchmarks.gearman_jobs import noop
+        from django_gearman import GearmanWorker
+
+        def queue_and_run(number: int) -> Callable[[], object]:
+            def work() -> None:
+                for _ in range(number):
+                    noop.do_background("x")
+                GearmanWorker().work(burst=True)
+
+            return work
+
+        for _ in range(_WARM_CALLS):
+            queue_and_run(_MANY)()
+        more = _instructions(queue_and_run(2 * _MANY)) - _instructions(queue_and_run(_MANY))
+        return more / _MANY
 
 
 def main() -> None:

@@ -6,9 +6,17 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from .cases import MICROSECONDS, MILLISECONDS, Measured
+from .cases import INSTRUCTIONS, MICROSECONDS, MILLISECONDS, Measured
 from .clients import Agent
-from .goals import BARE, COUNTED, SCRAPE, TRACED, UNCOUNTED
+from .names import (
+    BARE,
+    COUNTED,
+    JOB_INSTRUCTIONS,
+    SCRAPE,
+    STORED_INSTRUCTIONS,
+    TRACED,
+    UNCOUNTED,
+)
 from .processes import ROOT
 from .systems import PYTHON
 
@@ -49,6 +57,15 @@ def metrics() -> Measured:
     yield COUNTED, MICROSECONDS, costs["on"] - costs["off"]
     yield UNCOUNTED, MICROSECONDS, costs["look"]
     yield SCRAPE, MILLISECONDS, milliseconds
+
+
+def instructions() -> Measured:
+    """Count the bytecode instructions of a job without a record, with and without the store."""
+    variables = {**_VARIABLES, "GEARMAN_BACKEND": "memory"}
+    with Agent(PYTHON, "benchmarks.hops:Client", variables | {"STORE": ":memory:"}) as client:
+        yield STORED_INSTRUCTIONS, INSTRUCTIONS, client.call("instructions")
+    with Agent(PYTHON, "benchmarks.hops:Client", variables) as client:
+        yield JOB_INSTRUCTIONS, INSTRUCTIONS, client.call("instructions")
 
 
 def session_costs() -> Measured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import threading
 import time
 
@@ -74,9 +75,21 @@ class Client:
             )
         return time.perf_counter() - started
 
+    def many(self, size: int, count: int) -> float:
+        payloads = ["x" * size] * count
+        started = time.perf_counter()
+        for batch in batches(count):
+            noop.enqueue_many(payloads[:batch])
+        return time.perf_counter() - started
+
+    def later(self, count: int) -> None:
+        """Queue jobs that are due in two hours."""
+        for batch in batches(count):
+            noop.using(run_after=datetime.timedelta(hours=2)).enqueue_many(["x"] * batch)
+
     def fill(self, job: int, count: int) -> None:
-        """Queue one of the jobs NOOP, NAP and DOZE; the first and the last are marked."""
-        chosen = (async_noop, nap, doze)[job]
+        """Queue one of the jobs PLAIN, ASYNC, NAP and DOZE; the first and the last are marked."""
+        chosen = (noop, async_noop, nap, doze)[job]
         chosen.enqueue_many([MARK, *["x"] * (count - 2), MARK])
 
     def drain(self) -> float:

@@ -17,6 +17,7 @@ from typing import Self
 ROOT = Path(__file__).parent.parent
 STOP_SECONDS = 3.0
 _GUARD = shutil.which("setpriv")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def wait_until(ready: Callable[[], object], what: str, seconds: float = 60.0) -> None:
@@ -47,6 +48,47 @@ def pss(process: int) -> float:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1])
     return total / 1024
+
+
+def busiest(process: int) -> int:
+    """Return the process that works: of the descendants without children, the one with most CPU time."""
+    leaves = [each for each in tree(process) if len(tree(each)) == 1]
+    return max(leaves, key=own_cpu_seconds)
+
+
+def peak_rss(process: int) -> float:
+    """Return the largest resident memory so far, in MB, of one process; shared pages count whole."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"the kernel tells no VmHWM of process {process}")
+
+
+def switches(process: int) -> int:
+    """Return how often the threads of a process have slept so far: as often have they woken up."""
+    texts = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/status")]
+    lines = [line for text in texts for line in text.splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
+
+
+def cpu_seconds(*roots: int) -> float:
+    """Return the processor time of processes and their descendants so far."""
+    total = 0.0
+    for process in {each for root in roots for each in tree(root)}:
+        with suppress(OSError):
+            total += own_cpu_seconds(process)
+    return total
+
+
+def own_cpu_seconds(process: int) -> float:
+    """Return the processor time of one process so far, and of its children that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    own, ended = (sum(map(int, fields[at : at + 2])) / _TICKS for at in (11, 13))
+    with suppress(OSError):  # in nanoseconds if the kernel has it, but only of threads that live
+        tasks = [*Path(f"/proc/{process}/task").iterdir()]
+        alive = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        own = max(own, alive)
+    return own + ended
 
 
 class Program:
@@ -118,3 +160,11 @@ class Program:
         for stream in (self.process.stdin, self.process.stdout, self._log):
             if stream is not None:
                 stream.close()
+
+
+def run_to_end(command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+    """Run a program that makes something ready; raise RuntimeError if it fails."""
+    with Program(command, environment=environment) as program:
+        wait_until(lambda: program.process.poll() is not None, program.name)
+        if program.process.returncode:
+            raise RuntimeError(f"{program.name} failed: {program.last_output()}")

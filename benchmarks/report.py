@@ -14,12 +14,14 @@ from pathlib import Path
 from django_gearman.testing.programs import find_gearmand
 
 from .cases import MICROSECONDS, PER_SECOND
-from .goals import C, verdicts
-from .peers.systems import REQUIREMENTS
+from .django_tasks import systems as django_tasks
+from .goals import verdicts
+from .names import C
+from .peers import systems as peers
 from .results import Figure, Results, ratio
 
 _HEAD = ("figure", "system", "median", "least", "most", "unit", "of C")
-_ROW = "{:38} {:22} {:>10} {:>10} {:>10} {:7} {:>6}"
+_ROW = "{:44} {:28} {:>10} {:>10} {:>10} {:7} {:>6}"
 
 
 def number(value: float) -> str:
@@ -29,12 +31,12 @@ def number(value: float) -> str:
 
 def table(results: Results) -> str:
     """Return the table of all figures, the missing ones, and the goals."""
-    lines = [_ROW.format(*_HEAD).rstrip(), "-" * 110]
+    lines = [_ROW.format(*_HEAD).rstrip(), "-" * 122]
     for title in results.titles():
         for place, figure in enumerate(results.of(title)):
             lines.append(_line(results, figure, title if place == 0 else ""))
     lines += ["", *results.notes]
-    lines += ["", "Goals of transport gearman (ratios are medians of the rounds' own):", ""]
+    lines += ["", "Goals (ratios are medians of the rounds' own):", ""]
     lines += map(str, verdicts(results))
     return "\n".join(lines)
 
@@ -47,7 +49,7 @@ def _line(results: Results, figure: Figure, title: str) -> str:
     return _ROW.format(title, figure.system, *numbers, figure.unit, of_c).rstrip()
 
 
-def write_json(path: Path, results: Results, rounds: int) -> None:
+def write_json(path: Path, results: Results) -> None:
     figures = [
         {
             "figure": figure.title,
@@ -62,9 +64,18 @@ def write_json(path: Path, results: Results, rounds: int) -> None:
     ]
     content = {
         "machine": machine(),
-        "rounds": rounds,
+        "load before": _short(results.load),
+        "rounds": results.rounds,
         "figures": figures,
-        "goals": [vars(verdict) for verdict in verdicts(results)],
+        "goals": [
+            {
+                "case": verdict.case,
+                "goal": verdict.goal,
+                "measured": verdict.measured,
+                "met": verdict.met,
+            }
+            for verdict in verdicts(results)
+        ],
         "notes": results.notes,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
@@ -76,6 +87,7 @@ def _short(value: float) -> float:
 
 def machine() -> dict[str, str | int | list[str] | None]:
     """Return the properties of the machine that the figures depend on."""
+    files = [*peers.REQUIREMENTS.values(), django_tasks.REQUIREMENTS]
     return {
         "cores": os.cpu_count(),
         "system": platform.platform(),
@@ -83,8 +95,12 @@ def machine() -> dict[str, str | int | list[str] | None]:
         "django": version("Django"),
         "gearmand": _version(find_gearmand()),
         "redis": _version("redis-server"),
-        "peers": [line for line in REQUIREMENTS.read_text().splitlines() if "==" in line],
+        "peers": sorted({line for file in files for line in _packages(file)}),
     }
+
+
+def _packages(file: Path) -> list[str]:
+    return [line for line in file.read_text().splitlines() if "==" in line]
 
 
 def _version(program: str) -> str | None:

@@ -30,10 +30,17 @@ class Figure:
 
 @dataclass
 class Results:
-    """All figures, and notes on those that could not be measured."""
+    """All figures, notes on those that could not be measured, and the load before the run."""
 
     figures: dict[tuple[str, str], Figure] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    load: float = 0.0
+
+    @property
+    def rounds(self) -> int:
+        return max(
+            (number for each in self.figures.values() for number, _ in each.rounds), default=0
+        )
 
     def add(self, turn: Turn, system: str, title: str, unit: str, value: float) -> None:
         figure = self.figures.setdefault((title, system), Figure(title, system, unit))

@@ -23,14 +23,15 @@ from django_gearman.testing.programs import included_server, installed_gearmand
 from tests.support.postgres import Postgres, find_postgres
 
 from .clients import Environment
-from .processes import Program, pss, wait_until
+from .processes import Program, pss, run_to_end, wait_until
 
 
 @dataclass
 class Server:
-    """A server of a measurement: its address, for clients and workers."""
+    """A server of a measurement: its address, for clients and workers, and its process, if known."""
 
     environment: dict[str, str] = field(default_factory=dict)
+    pid: int = 0
 
     def wait_for_workers(self, count: int) -> None:
         """Wait for a number of workers, if the server can report it."""
@@ -45,8 +46,7 @@ class Server:
 
 class Gearmand(Server):
     def __init__(self, server: GearmanServer) -> None:
-        super().__init__({"GEARMAN_SERVERS": server.address})
-        self._process = server.process.pid
+        super().__init__({"GEARMAN_SERVERS": server.address}, server.process.pid)
         self._admin = socket.create_connection(("127.0.0.1", server.port))
 
     def _rows(self) -> list[list[str]]:
@@ -69,7 +69,7 @@ class Gearmand(Server):
         )
 
     def memory(self) -> float:
-        return pss(self._process)
+        return pss(self.pid)
 
     def close(self) -> None:
         self._admin.close()
@@ -132,7 +132,7 @@ def redis() -> Iterator[Server]:
         options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", name, "--save", ""]
         with Program([program, *options]) as process:
             wait_until(answers, "the start of Redis")
-            yield Server({"REDIS_URL": f"redis://127.0.0.1:{port}/0"})
+            yield Server({"REDIS_URL": f"redis://127.0.0.1:{port}/0"}, process.pid)
 
 
 @contextmanager
@@ -150,8 +150,5 @@ def sqlite(migrate: Sequence[str | Path], variables: Environment) -> Iterator[Se
     """Make a database file, with tables by the given command."""
     with TemporaryDirectory() as name:
         environment = {**variables, "BENCHMARK_DATABASE": str(Path(name) / "jobs.sqlite3")}
-        with Program(migrate, environment=environment) as process:
-            wait_until(lambda: process.process.poll() is not None, "the making of tables")
-            if process.process.returncode:
-                raise RuntimeError(f"the tables could not be made: {process.last_output()}")
+        run_to_end(migrate, environment)
         yield Server(environment)

@@ -1,63 +1,60 @@
-"""Cases of one worker process with several jobs at a time."""
+"""
+Cases of one worker process with several jobs at a time.
+
+The first and the last job of the queue are marked, at their beginning and at their end. So a rate is
+of all jobs, from the beginning of the first to the end of the last one: start-up does not count. The
+processor time is that of the worker from the first mark on, its supervisor included.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import time
 from dataclasses import replace
 from functools import partial
 
-from .cases import MEGABYTES, MICROSECONDS, PER_SECOND, Measured
+from .cases import ASYNC, DOZE, MEGABYTES, MICROSECONDS, NAP, PER_SECOND, Measured
 from .clients import Environment
-from .processes import pss, tree
-from .systems import Command, Stage, System
-
-Worker = Callable[[Environment, int], Command]
-
-#: The jobs of `benchmarks.ours.Client.fill`.
-NOOP, NAP, DOZE = range(3)
+from .names import cpu
+from .processes import busiest, peak_rss, pss
+from .systems import Command, Stage, System, Worker
 
 _NAMES = {
-    NOOP: "async no-op, {} slots",
+    ASYNC: "async no-op, {} slots",
     NAP: "50 ms in {} threads",
     DOZE: "50 ms in {} coroutines",
 }
-_TICKS = os.sysconf("SC_CLK_TCK")
+_LAST_OUTCOMES = 0.2  # seconds in which a worker reports them
 
 
 def title(job: int, slots: int) -> str:
     return _NAMES[job].format(f"{slots:,}")
 
 
-def slots(system: System, job: int, number: int, count: int) -> Measured:
-    """
-    Let one process run queued jobs, this number at a time.
-
-    The first and the last job are marked when they begin, so the last ones at a time do not count.
-    """
-    worker = system.worker
-    assert worker is not None
-    with Stage(replace(system, worker=partial(_with_threads, worker, number))) as stage:
-        stage.call("fill", job=job, count=count)
-        program = stage.start_worker(wait=False)
-        assert program is not None
-        first, last = stage.marks(2, program)
-        memory = sum(pss(each) for each in tree(program.pid)[1:])  # without the supervisor
-        stage.server.wait_until_empty()
-        yield title(job, number), PER_SECOND, (count - number) / (last - first)
-        yield f"{title(job, number)}, CPU", MICROSECONDS, _cpu(program.pid) / count * 1e6
-        yield f"{title(job, number)}, memory", MEGABYTES, memory
+def with_slots(system: System, number: int) -> System:
+    """Return one of our systems with a worker process that runs a number of jobs at a time."""
+    assert system.worker is not None
+    return replace(system, worker=partial(_with_threads, system.worker, number))
 
 
 def _with_threads(worker: Worker, number: int, environment: Environment, processes: int) -> Command:
     return [*worker(environment, processes), "--threads", str(number)]
 
 
-def _cpu(process: int) -> float:
-    """Return the seconds of the processor that the workers have used, their start included."""
-    total = 0
-    for each in tree(process)[1:]:
-        with open(f"/proc/{each}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+def slots(system: System, job: int, number: int, count: int) -> Measured:
+    """Let one process run queued jobs, this number at a time."""
+    with Stage(system) as stage:
+        stage.call("fill", job=job, count=count)
+        program = stage.start_worker(wait=False)
+        assert program is not None
+        stage.marks(1, program)
+        meter = stage.meter()
+        times = stage.marks(2 if job == ASYNC else 4, program)
+        stage.server.wait_until_empty()
+        time.sleep(_LAST_OUTCOMES)
+        name = title(job, number)
+        yield name, PER_SECOND, count / (max(times) - min(times))
+        yield cpu(name), MICROSECONDS, meter.used(count)["worker"]
+        process = busiest(program.pid)
+        yield f"{name}, memory", MEGABYTES, pss(program.pid)
+        yield f"{name}, memory of the process", MEGABYTES, pss(process)
+        yield f"{name}, peak RSS", MEGABYTES, peak_rss(process)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +16,14 @@ from typing import Any, Self
 from . import servers
 from .clients import Agent, Client, CompiledClient, Environment
 from .marks import FILE
-from .processes import ROOT, Program, wait_until
+from .processes import ROOT, Program, cpu_seconds, wait_until
 from .servers import Server
 
 PYTHON = Path(sys.executable)
 BUILD = ROOT / "benchmarks" / "build"
 
 Command = Iterable[str | Path]
+Worker = Callable[[Environment, int], Command]
 ServerMaker = Callable[[], AbstractContextManager[Server]]
 
 
@@ -36,7 +37,23 @@ class System:
     name: str
     server: ServerMaker
     client: Callable[[Environment], Client]
-    worker: Callable[[Environment, int], Command] | None = None
+    worker: Worker | None = None
+
+
+class Meter:
+    """The processor time of processes and their descendants, from now on."""
+
+    def __init__(self, processes: Mapping[str, int]) -> None:
+        self._processes = processes
+        self._before = self._now()
+
+    def _now(self) -> dict[str, float]:
+        return {part: cpu_seconds(process) for part, process in self._processes.items()}
+
+    def used(self, jobs: int) -> dict[str, float]:
+        """Return the microseconds of each of a number of jobs, by part."""
+        now = self._now()
+        return {part: (now[part] - self._before[part]) / jobs * 1e6 for part in now}
 
 
 class Stage:
@@ -44,6 +61,7 @@ class Stage:
 
     def __init__(self, system: System) -> None:
         self.system = system
+        self._worker: Program | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -62,12 +80,22 @@ class Stage:
     def call(self, method: str, **arguments: int) -> Any:
         return self._client.call(method, **arguments)
 
+    def meter(self) -> Meter:
+        """Begin to measure the processor time of the system's parts."""
+        processes = {
+            "client": self._client.pid,
+            "server": self.server.pid,
+            "worker": self._worker.pid if self._worker else 0,
+        }
+        return Meter({part: process for part, process in processes.items() if process})
+
     def start_worker(self, processes: int = 1, *, wait: bool = True) -> Program | None:
         """Start the system's worker, if it has one, and wait for it."""
         if self.system.worker is None:
             return None
         command = self.system.worker(self.environment, processes)
         worker = self._stack.enter_context(Program([*command], environment=self.environment))
+        self._worker = worker
         if wait:
             self.server.wait_for_workers(processes)
         return worker

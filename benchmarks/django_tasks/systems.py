@@ -10,11 +10,12 @@ from pathlib import Path
 
 from .. import servers
 from ..clients import Agent, Environment
-from ..processes import ROOT, Program, wait_until
+from ..processes import ROOT, run_to_end
 from ..servers import Server
 from ..systems import Command, System
 
 VENV = ROOT / ".venv-tasks"
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 #: The project's own environment, for a comparison with jobs; the peers need Python 3.12.
 _OWN, _PEERS = Path(sys.executable), VENV / "bin" / "python"
 
@@ -51,12 +52,7 @@ def _with_database(system: str, python: Path) -> Iterator[Server]:
         server = stack.enter_context(servers.gearmand())
         server.environment |= stack.enter_context(servers.postgresql()).environment
         environment = {**_variables(system), **server.environment}
-        migrate = stack.enter_context(
-            Program([python, "-m", "django", "migrate"], environment=environment)
-        )
-        wait_until(lambda: migrate.process.poll() is not None, "the making of tables")
-        if migrate.process.returncode:
-            raise RuntimeError(f"the tables could not be made: {migrate.last_output()}")
+        run_to_end([python, "-m", "django", "migrate"], environment)
         yield server
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
+from ..page import write_between
 from .curves import Curve
-
-BEGIN, END = "<!-- growth: make bench GROWTH=1 writes this -->", "<!-- end of growth -->"
 
 _COLOURS = {"client": "#0c6b46", "workers": "#b4541a", "gearmand": "#3b5b92"}
 _WIDTH, _HEIGHT, _LEFT, _TOP, _COLUMNS = 360, 190, 50, 46, 3
@@ -35,12 +34,7 @@ def table(curves: Mapping[str, Curve]) -> str:
 
 def write_table(page: Path, curves: Mapping[str, Curve]) -> None:
     """Put the table between its marks in a page."""
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError(f"{page} has no place for the table: {BEGIN}")
-    page.write_text(f"{before}{BEGIN}\n\n{table(curves)}\n\n{END}{after}")
+    write_between(page, "growth", "make bench GROWTH=1", table(curves))
 
 
 def write_svg(path: Path, curves: Mapping[str, Curve]) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,12 +12,10 @@ from django_gearman.testing import GearmanServer
 from django_gearman.testing.programs import installed_gearmand
 
 from ..clients import Agent
-from ..processes import Program, tree
+from ..processes import Program, cpu_seconds
 from ..servers import Gearmand
 from ..systems import PYTHON
 from . import OTHERS
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -90,24 +87,7 @@ class Stage:
 
     def run(self, method: str, **arguments: int) -> Costs:
         """Call a method of the client, with a `count` of jobs; return the costs of one job."""
-        server, workers = _seconds(self._servers), _seconds(self._workers)
+        server, workers = cpu_seconds(*self._servers), cpu_seconds(*self._workers)
         client: float = self._client.call(method, **arguments)
-        used = client, _seconds(self._servers) - server, _seconds(self._workers) - workers
+        used = client, cpu_seconds(*self._servers) - server, cpu_seconds(*self._workers) - workers
         return Costs(*(each / arguments["count"] * 1e6 for each in used))
-
-
-def _seconds(roots: Sequence[int]) -> float:
-    """Return the processor time of processes and their descendants so far."""
-    total = 0.0
-    for process in {each for root in roots for each in tree(root)}:
-        with suppress(OSError):
-            total += _of_process(process)
-    return total
-
-
-def _of_process(process: int) -> float:
-    tasks = [*Path(f"/proc/{process}/task").iterdir()]
-    with suppress(OSError):  # in nanoseconds, if the kernel has it
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 
 from benchmarks.agent import timed
 from benchmarks.marks import MARK
 
 WARM_UP = 3
+NAP_SECONDS = 0.05
+
+
+def marked(count: int) -> list[str]:
+    """Return the payloads of a number of jobs, of which the first and the last are marked."""
+    return [MARK, *["x"] * (count - 2), MARK]
 
 
 class PeerClient(ABC):
@@ -32,3 +39,26 @@ class PeerClient(ABC):
             raise RuntimeError("the job did not give its argument back")
         timed(lambda: self.echo(payload), WARM_UP)
         return timed(lambda: self.echo(payload), count)
+
+
+class ThreadsClient(PeerClient):
+    """A client of a peer whose worker runs jobs in threads."""
+
+    @abstractmethod
+    def nap(self, payload: str) -> object:
+        """Queue a job that sleeps for 50 ms."""
+
+    def fill(self, job: int, count: int) -> None:
+        for payload in marked(count):
+            self.nap(payload)
+
+
+class CoroutinesClient(ABC):
+    """A client of a peer whose worker runs jobs as coroutines."""
+
+    @abstractmethod
+    async def doze(self, payloads: list[str]) -> None:
+        """Queue jobs that sleep for 50 ms, in this order."""
+
+    def fill(self, job: int, count: int) -> None:
+        asyncio.run(self.doze(marked(count)))

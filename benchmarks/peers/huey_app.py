@@ -8,11 +8,12 @@ here, as a user who waits would choose.
 from __future__ import annotations
 
 import os
+import time
 
 from huey import RedisHuey
 
 from benchmarks.marks import note
-from benchmarks.peers.client import PeerClient
+from benchmarks.peers.client import NAP_SECONDS, ThreadsClient
 
 huey = RedisHuey("benchmark", url=os.environ["REDIS_URL"], notify_result=True)
 
@@ -27,9 +28,19 @@ def echo(payload: str) -> str:
     return payload
 
 
-class Client(PeerClient):
+@huey.task()
+def nap(payload: str) -> None:
+    note(payload)
+    time.sleep(NAP_SECONDS)
+    note(payload)
+
+
+class Client(ThreadsClient):
     def enqueue(self, payload: str) -> object:
         return noop(payload)
 
     def echo(self, payload: str) -> object:
         return echo(payload)(blocking=True, timeout=30)
+
+    def nap(self, payload: str) -> object:
+        return nap(payload)
