@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from .fields import KeyField
 from .functions import DatabaseTime
 
 #: Seconds for which a new row of the outbox is left to the process that wrote it.
@@ -27,7 +28,7 @@ class JobRecord(models.Model):
         FAILED = "FAILED"
         CANCELLED = "CANCELLED"
 
-    id = models.CharField(primary_key=True, max_length=63)
+    id = KeyField(primary_key=True, max_length=63)
     name = models.CharField(max_length=255)
     queue = models.CharField(max_length=255, default="")
     #: An alias of TASKS; "" for jobs of `@gearman_job`.

@@ -234,3 +234,20 @@ def test_a_job_completes_while_the_database_is_down(project, tmp_path):
     assert project.output(calling).strip() == "first"
     project.stop(worker)
     assert project.output(worker).count("the store could not record the end of job") == 1
+
+
+@only
+def test_postgresql_has_one_index_of_ids_also_after_an_upgrade(project, database):
+    ids = (
+        "SELECT indexname FROM pg_indexes WHERE tablename = 'gearman_jobrecord' "
+        "AND indexdef LIKE '%(id%'"
+    )
+    assert database.query(ids) == [("gearman_jobrecord_pkey",)]
+    earlier = "gearman_jobrecord_id_1997a199_like"  # as Django names it
+    database.query(f"CREATE INDEX {earlier} ON gearman_jobrecord (id varchar_pattern_ops)")
+    assert len(database.query(ids)) == 2
+
+    project.manage("migrate", "gearman_store", "0001_initial")
+    project.manage("migrate")
+
+    assert database.query(ids) == [("gearman_jobrecord_pkey",)]

@@ -2,6 +2,7 @@
 
 from django.db import migrations, models
 
+from django_gearman.contrib.store.fields import KeyField
 from django_gearman.contrib.store.functions import DatabaseTime
 
 
@@ -66,7 +67,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="JobRecord",
             fields=[
-                ("id", models.CharField(max_length=63, primary_key=True, serialize=False)),
+                ("id", KeyField(max_length=63, primary_key=True, serialize=False)),
                 ("name", models.CharField(max_length=255)),
                 ("queue", models.CharField(default="", max_length=255)),
                 ("backend", models.CharField(default="", max_length=64)),
