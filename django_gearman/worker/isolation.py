@@ -17,6 +17,7 @@ from django.core.signals import setting_changed
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
 from . import loop
+from .alarm import alarm
 from .cancelling import invoke
 from .forks import end_if_forked
 from .timelimit import limited, within
@@ -86,6 +87,8 @@ def call(
     """
     process = os.getpid()
     blocks = open_blocks()
+    if alarm.is_set and (seconds is None or is_async):
+        alarm.stop_between()
     ends = None if seconds is None else monotonic() + seconds
     try:
         if is_async:

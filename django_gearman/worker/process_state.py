@@ -15,26 +15,34 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from .alarm import alarm
+
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _SIGNALS = [int(n) for n in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
 # The functions of the signal module create an enum's member for each number.
 _getsignal: Callable[[int], Any] = _signal.getsignal
 _sigmask: Callable[[int, Any], Any] = _signal.pthread_sigmask
 _ROOT = logging.root.manager
+_ALARM = _SIGNALS.index(signal.SIGALRM)
 
 
 def _timers() -> list[Any]:
-    return [signal.getitimer(timer)[0] for timer in _TIMERS]
+    real = 0.0 if alarm.is_set else signal.getitimer(signal.ITIMER_REAL)[0]
+    others = signal.getitimer(signal.ITIMER_VIRTUAL)[0], signal.getitimer(signal.ITIMER_PROF)[0]
+    return [real, *others]
 
 
 def _stop_timers(before: list[Any]) -> None:
-    """Stop running timers; the worker has none between jobs."""
+    """Stop running timers; between jobs the worker has none but its alarm, which is set again."""
     for timer in _TIMERS:
         signal.setitimer(timer, 0)
 
 
 def _handlers() -> list[Any]:
-    return [*map(_getsignal, _SIGNALS)]
+    found = [*map(_getsignal, _SIGNALS)]
+    if alarm.is_set:
+        found[_ALARM] = alarm.before
+    return found
 
 
 def _set_handlers(before: list[Any]) -> None:

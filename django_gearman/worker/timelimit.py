@@ -22,6 +22,7 @@ from django.dispatch import Signal
 from ..exceptions import JobTimeLimitExceeded
 from ..utils.clock import monotonic
 from ..utils.interrupts import Place, brief, cancel_query, opens, place_of
+from .alarm import Alarm, alarm
 from .cancelling import cancellable, invoke
 from .forks import end_if_forked
 
@@ -56,8 +57,8 @@ class _Limit:
 
     def disarm(self) -> None:
         self._is_armed = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
         self._unwatch()
+        alarm.end(has_rung=self.is_over)
 
     def _unwatch(self) -> None:
         self._shield = None
@@ -132,9 +133,8 @@ def limited(
     A database error that the interrupt causes is reported as JobTimeLimitExceeded.
     """
     limit = _Limit(seconds)
-    before = signal.signal(signal.SIGALRM, limit.strike)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        alarm.begin(seconds, limit.strike)
         return invoke(func, args, kwargs)
     except BaseException as error:
         limit.disarm()
@@ -143,10 +143,9 @@ def limited(
         raise
     finally:
         limit.disarm()
-        signal.signal(signal.SIGALRM, before)
 
 
-_OWN = {limited.__code__, _Limit.disarm.__code__}
+_OWN = {limited.__code__, _Limit.disarm.__code__, Alarm.end.__code__}
 
 
 async def within(

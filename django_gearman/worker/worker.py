@@ -22,6 +22,7 @@ from ..jobs.registry import registry
 from ..signals import worker_started, worker_stopping
 from ..utils.clock import monotonic
 from ..utils.records import get_logger, log
+from .alarm import kept_alarm
 from .crew import Crew, Steps, locked
 from .execution import Submit, execute
 from .forks import end_if_forked
@@ -110,7 +111,7 @@ class GearmanWorker:
         connection was lost. If a job server is down, the worker waits. An error in a job never ends
         the work. `backend` replaces the backend of the settings. `observer` is informed of all of this.
         """
-        with kept_loop() as loop:
+        with kept_loop() as loop, kept_alarm():
             return self._work(burst, limit, backend, observer, loop)
 
     def _work(
