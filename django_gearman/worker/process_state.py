@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import ctypes
 import gc
 import locale
 import logging
@@ -13,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from .alarm import alarm
 
@@ -24,25 +25,58 @@ _getsignal: Callable[[int], Any] = _signal.getsignal
 _sigmask: Callable[[int, Any], Any] = _signal.pthread_sigmask
 _ROOT = logging.root.manager
 _ALARM = _SIGNALS.index(signal.SIGALRM)
+# os.getcwd() releases the lock of the interpreter. That wakes each thread that waits for it, though it
+# rarely gets it, and takes longer than a quick job.
+_getcwd = ctypes.PyDLL(None).getcwd
+_getcwd.argtypes, _getcwd.restype = [ctypes.c_char_p, ctypes.c_size_t], ctypes.c_void_p
+_directory = ctypes.create_string_buffer(4096)
 
 
-def _timers() -> list[Any]:
-    real = 0.0 if alarm.is_set else signal.getitimer(signal.ITIMER_REAL)[0]
-    others = signal.getitimer(signal.ITIMER_VIRTUAL)[0], signal.getitimer(signal.ITIMER_PROF)[0]
-    return [real, *others]
+class _State(NamedTuple):
+    """The parts of the state that a job may leave changed."""
+
+    timers: tuple[float, ...]
+    handlers: list[Any]
+    modules: tuple[Any, ...]
+    directory: bytes | None  # None if it was deleted
+    locale: str
+    mask: Any
 
 
-def _stop_timers(before: list[Any]) -> None:
+def _read() -> _State:
+    """Read the state. This is one function because it runs after each job; its calls cost time."""
+    handlers = [*map(_getsignal, _SIGNALS)]
+    if alarm.is_set:
+        real, handlers[_ALARM] = 0.0, alarm.before
+    else:
+        real = signal.getitimer(signal.ITIMER_REAL)[0]
+    return _State(
+        (real, signal.getitimer(signal.ITIMER_VIRTUAL)[0], signal.getitimer(signal.ITIMER_PROF)[0]),
+        handlers,
+        (
+            sys.stdin,
+            sys.stdout,
+            sys.stderr,
+            sys.excepthook,
+            sys.unraisablehook,
+            threading.excepthook,
+            sys.gettrace(),
+            sys.getprofile(),
+            sys.getrecursionlimit(),
+            gc.isenabled(),
+            socket.getdefaulttimeout(),
+            _ROOT.disable,
+        ),
+        _directory.value if _getcwd(_directory, len(_directory)) else None,
+        locale.setlocale(locale.LC_ALL),
+        _sigmask(signal.SIG_BLOCK, ()),
+    )
+
+
+def _stop_timers(before: object) -> None:
     """Stop running timers; between jobs the worker has none but its alarm, which is set again."""
     for timer in _TIMERS:
         signal.setitimer(timer, 0)
-
-
-def _handlers() -> list[Any]:
-    found = [*map(_getsignal, _SIGNALS)]
-    if alarm.is_set:
-        found[_ALARM] = alarm.before
-    return found
 
 
 def _set_handlers(before: list[Any]) -> None:
@@ -51,24 +85,7 @@ def _set_handlers(before: list[Any]) -> None:
             signal.signal(number, handler)
 
 
-def _modules() -> list[Any]:
-    return [
-        sys.stdin,
-        sys.stdout,
-        sys.stderr,
-        sys.excepthook,
-        sys.unraisablehook,
-        threading.excepthook,
-        sys.gettrace(),
-        sys.getprofile(),
-        sys.getrecursionlimit(),
-        gc.isenabled(),
-        socket.getdefaulttimeout(),
-        _ROOT.disable,
-    ]
-
-
-def _set_modules(before: list[Any]) -> None:
+def _set_modules(before: tuple[Any, ...]) -> None:
     sys.stdin, sys.stdout, sys.stderr = before[:3]
     sys.excepthook, sys.unraisablehook, threading.excepthook = before[3:6]
     sys.settrace(before[6])
@@ -79,17 +96,6 @@ def _set_modules(before: list[Any]) -> None:
     logging.disable(before[11])
 
 
-def _directory() -> list[Any]:
-    try:
-        return [os.getcwd()]
-    except OSError:  # it was deleted
-        return [None]
-
-
-def _locale() -> list[Any]:
-    return [locale.setlocale(locale.LC_ALL)]
-
-
 class ProcessState:
     """A snapshot of the state of this process, taken in its main thread."""
 
@@ -97,17 +103,15 @@ class ProcessState:
         self._home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
         self._umask = os.umask(0o077)
         os.umask(self._umask)
-        self._mask = _sigmask(signal.SIG_BLOCK, ())
-        self._kept: list[tuple[str, Callable[[], list[Any]], Callable[[list[Any]], object]]] = [
-            ("timers", _timers, _stop_timers),
-            ("signal handlers", _handlers, _set_handlers),
-            ("streams, hooks or settings of the interpreter", _modules, _set_modules),
-            ("the working directory", _directory, lambda before: os.fchdir(self._home)),
-            ("the locale", _locale, lambda before: locale.setlocale(locale.LC_ALL, before[0])),
-        ]
-        self._reads = [read for _, read, _ in self._kept]
-        self._before = [read() for _, read, _ in self._kept]
-        self._before[0] = [0.0, 0.0, 0.0]
+        self._before = _read()._replace(timers=(0.0, 0.0, 0.0))
+        self._kept: dict[str, tuple[str, Callable[[Any], object]]] = {
+            "mask": ("the signal mask", lambda mask: _sigmask(signal.SIG_SETMASK, mask)),
+            "timers": ("timers", _stop_timers),
+            "handlers": ("signal handlers", _set_handlers),
+            "modules": ("streams, hooks or settings of the interpreter", _set_modules),
+            "directory": ("the working directory", lambda path: os.fchdir(self._home)),
+            "locale": ("the locale", lambda name: locale.setlocale(locale.LC_ALL, name)),
+        }
 
     def close(self) -> None:
         os.close(self._home)
@@ -115,22 +119,18 @@ class ProcessState:
     def put_back(self) -> list[str]:
         """Restore the state, and return the names of the parts that had changed."""
         umask = os.umask(self._umask)  # setting it is the only way to read it
-        mask = _sigmask(signal.SIG_BLOCK, ())
-        found = [read() for read in self._reads]
-        if umask == self._umask and mask == self._mask and found == self._before:
+        if _read() == self._before and umask == self._umask:
             return []
-        return [*self._put_back(umask, mask)]
+        return [*self._put_back(umask)]
 
-    def _put_back(self, umask: int, mask: object) -> Iterator[str]:
+    def _put_back(self, umask: int) -> Iterator[str]:
         if umask != self._umask:
             yield "the umask"
-        if mask != self._mask:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-            yield "the signal mask"
-        for place, (name, read, put) in enumerate(self._kept):
-            before = self._before[place]
-            if read() != before:
+        for part, (name, put) in self._kept.items():
+            before = getattr(self._before, part)
+            if getattr(_read(), part) != before:
                 with suppress(OSError, ValueError, locale.Error):
                     put(before)
-                self._before[place] = read()  # a part that cannot be restored is reported once
+                # A part that cannot be restored is reported once.
+                self._before = self._before._replace(**{part: getattr(_read(), part)})
                 yield name

@@ -101,7 +101,7 @@ def test_a_limit_is_exact_after_others_have_used_the_signal(change, where):
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-def test_what_a_function_leaves_is_stopped_at_its_end():
+def test_an_alarm_that_a_function_leaves_is_stopped_at_its_end():
     def leave() -> None:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.alarm(1)
