@@ -6,11 +6,15 @@ held, the results of background jobs stay here, until there are many or some tim
 writes are made with a later outcome. If the next job is slow after all, a thread of the buffer
 writes. It exists only while there is something to write, because code of the project may fork.
 
+A client waits for a foreground job. Its result stays here for less time, and only if the jobs of its
+function take next to none.
+
 If the process dies, the jobs of the results that are still here run again.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,8 +31,23 @@ MOST_BYTES = 1 << 16
 #: Seconds until the results are written. The interpreter may need five milliseconds to change to the
 #: thread.
 LATEST_SECONDS = 0.002
+#: Seconds until the result of a foreground job is written.
+AWAITED_SECONDS = 0.0004
+#: Longest run of such a job, in seconds: the next one ends before its time.
+BRIEF_SECONDS = 0.0001
 
 _IDLE_ROUNDS = 50  # of the thread, without anything to write, until it ends
+
+
+def seconds_to_wait(seconds: float, is_quick: bool, background: bool | None) -> float:
+    """
+    Return the seconds that the result of a job may wait for that of the next one; 0 for no time.
+
+    The job has run for `seconds`. `is_quick` says that the next one is of a quick function, too.
+    """
+    if background:
+        return LATEST_SECONDS
+    return AWAITED_SECONDS if is_quick and seconds < BRIEF_SECONDS else 0.0
 
 
 class OutcomeBuffer:
@@ -39,7 +58,8 @@ class OutcomeBuffer:
         self._lock = threading.Lock()  # around each write, so that packets do not mix
         self._packets: list[bytes] = []
         self._results = self._bytes = 0
-        self._since = 0.0  # the time of the first
+        self._write_by = math.inf
+        self._is_awaited = False  # one of them, since the last look of the thread
         self._thread: threading.Thread | None = None
 
     @undisturbed
@@ -52,16 +72,16 @@ class OutcomeBuffer:
             self.clear()
 
     @undisturbed
-    def hold(self, packets: tuple[bytes, ...], now: float) -> None:
-        """Let a result wait, or write all of them."""
+    def hold(self, packets: tuple[bytes, ...], now: float, seconds: float) -> None:
+        """Let a result wait for up to these seconds, or write all of them."""
         with self._lock:
-            if not self._packets:
-                self._since = now
+            self._write_by = min(self._write_by, now + seconds)
+            self._is_awaited = self._is_awaited or seconds < LATEST_SECONDS
             self._packets += packets
             self._results += 1
             self._bytes += sum(map(len, packets))
             is_full = self._results >= MOST_RESULTS or self._bytes >= MOST_BYTES
-            if is_full or now - self._since >= LATEST_SECONDS or not self._has_thread():
+            if is_full or now >= self._write_by or not self._has_thread():
                 self._flush()
 
     def flush(self) -> None:
@@ -73,6 +93,7 @@ class OutcomeBuffer:
         """Forget the waiting packets; return the number of results among them."""
         results = self._results
         self._packets, self._results, self._bytes = [], 0, 0
+        self._write_by = math.inf
         return results
 
     def _flush(self) -> None:
@@ -94,12 +115,13 @@ class OutcomeBuffer:
     def _write_late(self) -> None:
         idle = 0
         while True:
-            time.sleep(LATEST_SECONDS)
+            time.sleep(AWAITED_SECONDS if self._is_awaited else LATEST_SECONDS)
             with self._lock:
                 idle = 0 if self._packets else idle + 1
+                self._is_awaited = self._is_awaited and not idle
                 if idle >= _IDLE_ROUNDS:
                     self._thread = None
                     return
-                if self._packets and monotonic() - self._since >= LATEST_SECONDS:
+                if monotonic() >= self._write_by:
                     with suppress(BackendError):  # the worker finds out by itself
                         self._flush()

@@ -118,6 +118,11 @@ class WorkerConnection:
         return self.connection is not None and not self.asked and self.asleep_since == math.inf
 
     @property
+    def has_plenty(self) -> bool:
+        """True if more than half of the jobs of a quick lane are here, or are under way."""
+        return self.is_quick and len(self.held) + self.asked > self.flow // 2
+
+    @property
     def next_event(self) -> float:
         """The time of the next call of `tend`."""
         if self._opening is not None:

@@ -35,6 +35,7 @@ from ..base import AssignedJob, Outcome, Update, WorkComplete, WorkerSession
 from ..connection import milliseconds
 from ..remote import PATIENCE_SECONDS, JobsInHand
 from .awaiting import ask_awaited
+from .buffer import seconds_to_wait
 from .link import WorkerConnection
 from .options import GearmandOptions
 from .prefetch import RecentRuns
@@ -251,9 +252,7 @@ class GearmandWorkerSession(WorkerSession):
                 self._announce()
 
     def _announce(self) -> None:
-        """
-        Announce the large job that is arriving; repeat this, because other jobs may run meanwhile.
-        """
+        """Announce the large job that is arriving, again after each job that runs meanwhile."""
         arriving = [link.arriving for link in self._links if link.arriving is not None]
         self._is_arriving = bool(arriving)
         if self.on_arriving is not None:
@@ -265,15 +264,19 @@ class GearmandWorkerSession(WorkerSession):
     def send(self, job: AssignedJob, update: Update) -> None:
         link = self._in_hand.connection_of(job)
         packets = encode_update(own_handle(job.handle), update)
-        now = 0.0
+        now, latest = monotonic(), 0.0  # seconds that it may wait for other outcomes
         if isinstance(update, Outcome):
             self._in_hand.end(job)
-            now = monotonic()
-            if ahead := self._ahead(job, link, now):
+            seconds = now - self._began
+            if self.prefetch is None and self._recent.ran(job.function, seconds):
+                self._is_to_move = True
+            if link.held and type(update) is WorkComplete:
+                latest = seconds_to_wait(seconds, link.is_quick, job.background)
+            if not (latest and link.has_plenty) and (ahead := self._ahead(link, now)):
                 packets = *packets, link.asking(ahead)
         try:
-            if now and job.background and link.held and type(update) is WorkComplete:
-                link.hold(packets, now)
+            if latest:
+                link.hold(packets, now, latest)
             else:
                 link.send(*packets)
         except ConnectionLost as error:
@@ -287,9 +290,8 @@ class GearmandWorkerSession(WorkerSession):
     def give_back(self, job: AssignedJob) -> bool:
         link = self._in_hand.find(job)
         if link is not None:
-            self._lose(
-                link, ConnectionLost(f"job {job.handle} is given back to job server {link.server}")
-            )
+            reason = f"job {job.handle} is given back to job server {link.server}"
+            self._lose(link, ConnectionLost(reason))
         return True  # otherwise it is no longer current anyway
 
     def is_awaited(self, job: AssignedJob) -> bool | None:
@@ -298,12 +300,10 @@ class GearmandWorkerSession(WorkerSession):
             return None
         return self._guard(link, partial(ask_awaited, job, link.ask_status))
 
-    def _ahead(self, job: AssignedJob, link: WorkerConnection, now: float) -> int:
-        """Return the number of jobs to request together with the outcome of this one."""
+    def _ahead(self, link: WorkerConnection, now: float) -> int:
+        """Return the number of jobs to request together with an outcome."""
         most = self.prefetch
         if most is None:
-            if self._recent.ran(job.function, now - self._began):
-                self._is_to_move = True
             most = self._recent.window if link.is_quick else 1
         if not self._asks or not most or self._is_to_move:
             return 0

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from django_gearman.backends.base import WorkComplete, WorkFail, WorkStatus
-from django_gearman.backends.gearmand import GearmandBackend, buffer
+from django_gearman.backends.base import JobSpec, WorkComplete, WorkFail, WorkStatus
+from django_gearman.backends.connection import Connection
+from django_gearman.backends.gearmand import GearmandBackend, buffer, prefetch
 from django_gearman.backends.gearmand.buffer import OutcomeBuffer
 from django_gearman.exceptions import ConnectionLost
 from django_gearman.protocol.address import ServerAddress
@@ -46,8 +47,8 @@ def patient(monkeypatch):
 
 def test_results_are_written_in_their_order_with_the_next_packet(writes, patient):
     held = OutcomeBuffer(writes)
-    held.hold((b"1", b"a"), 0.0)
-    held.hold((b"2",), 0.0)
+    held.hold((b"1", b"a"), 0.0, buffer.LATEST_SECONDS)
+    held.hold((b"2",), 0.0, buffer.LATEST_SECONDS)
 
     held.send(b"3")
 
@@ -58,24 +59,53 @@ def test_many_results_are_written_at_once(writes, patient):
     held = OutcomeBuffer(writes)
 
     for _ in range(2 * buffer.MOST_RESULTS):
-        held.hold((b"x",), 0.0)
+        held.hold((b"x",), 0.0, buffer.LATEST_SECONDS)
 
     assert [len(each) for each in writes.made] == [buffer.MOST_RESULTS] * 2
+
+
+def test_a_result_that_somebody_waits_for_is_written_before_its_time(writes, patient):
+    held = OutcomeBuffer(writes)
+    held.hold((b"1",), 0.0, 60.0)
+    held.hold((b"2",), 1.0, 3.0)
+    assert not writes.made
+
+    held.hold((b"3",), 4.0, 60.0)
+    assert writes.made == [(b"1", b"2", b"3")]
+
+    held.hold((b"4",), 5.0, 60.0)
+    assert len(writes.made) == 1, "the time of earlier ones counts no more"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "is_quick", "background", "waits"),
+    [
+        (buffer.BRIEF_SECONDS / 2, True, False, buffer.AWAITED_SECONDS),
+        (buffer.BRIEF_SECONDS / 2, True, None, buffer.AWAITED_SECONDS),
+        (buffer.BRIEF_SECONDS * 2, True, False, 0.0),
+        (buffer.BRIEF_SECONDS / 2, False, False, 0.0),
+        (60.0, False, True, buffer.LATEST_SECONDS),
+    ],
+)
+def test_only_results_of_the_briefest_jobs_wait_if_a_client_does(
+    seconds, is_quick, background, waits
+):
+    assert buffer.seconds_to_wait(seconds, is_quick, background) == waits
 
 
 def test_large_results_are_written_at_once(writes, patient):
     held = OutcomeBuffer(writes)
 
-    held.hold((bytes(buffer.MOST_BYTES),), 0.0)
+    held.hold((bytes(buffer.MOST_BYTES),), 0.0, buffer.LATEST_SECONDS)
 
     assert len(writes.made) == 1
 
 
 def test_a_later_result_writes_those_that_have_waited_for_long(writes, patient):
     held = OutcomeBuffer(writes)
-    held.hold((b"1",), 0.0)
+    held.hold((b"1",), 0.0, buffer.LATEST_SECONDS)
 
-    held.hold((b"2",), 61.0)
+    held.hold((b"2",), 61.0, buffer.LATEST_SECONDS)
 
     assert writes.made == [(b"1", b"2")]
 
@@ -83,7 +113,7 @@ def test_a_later_result_writes_those_that_have_waited_for_long(writes, patient):
 def test_a_result_is_written_while_the_next_job_runs(writes):
     held = OutcomeBuffer(writes)
 
-    held.hold((b"1",), time.monotonic())
+    held.hold((b"1",), time.monotonic(), buffer.LATEST_SECONDS)
 
     wait_until(lambda: writes.made == [(b"1",)], "the thread writes it")
 
@@ -93,7 +123,7 @@ def test_the_thread_ends_when_nothing_is_left_and_starts_again(writes, monkeypat
     held = OutcomeBuffer(writes)
 
     for number in (1, 2):
-        held.hold((b"x",), time.monotonic())
+        held.hold((b"x",), time.monotonic(), buffer.LATEST_SECONDS)
         wait_until(lambda n=number: len(writes.made) == n, "the thread writes it")
         wait_until(lambda: held._thread is None, "the thread has ended")
 
@@ -105,15 +135,15 @@ def test_without_threads_each_result_is_written_at_once(writes, monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", start)
     held = OutcomeBuffer(writes)
 
-    held.hold((b"1",), time.monotonic())
+    held.hold((b"1",), time.monotonic(), buffer.LATEST_SECONDS)
 
     assert writes.made == [(b"1",)]
 
 
 def test_results_that_cannot_be_written_are_counted(writes, patient):
     held = OutcomeBuffer(writes)
-    held.hold((b"1",), 0.0)
-    held.hold((b"2",), 0.0)
+    held.hold((b"1",), 0.0, buffer.LATEST_SECONDS)
+    held.hold((b"2",), 0.0, buffer.LATEST_SECONDS)
     writes.error = ConnectionLost("it closed the connection")
 
     with pytest.raises(ConnectionLost):
@@ -227,3 +257,35 @@ def test_a_lost_connection_says_how_many_finished_jobs_run_again(patient, caplog
             "the log tells of the finished jobs",
         )
         session.close()
+
+
+@pytest.mark.gearmand
+def test_clients_of_many_brief_jobs_get_their_results_in_few_writes(own_gearmand, monkeypatch):
+    # Given a worker to which any job is brief, on however busy a machine
+    for module, name in [
+        (buffer, "BRIEF"),
+        (buffer, "AWAITED"),
+        (prefetch, "QUICK"),
+        (prefetch, "HELD"),
+    ]:
+        monkeypatch.setattr(module, f"{name}_SECONDS", 60.0)
+    monkeypatch.setattr(OutcomeBuffer, "_has_thread", lambda self: True)
+    backend = GearmandBackend([ServerAddress.parse(own_gearmand.address)])
+    submissions = backend.submit([JobSpec("f", b"") for _ in range(300)])
+    session = backend.register(["f"])
+    session.prefetch = None
+    sent: list[int] = []
+    send = Connection.send
+    monkeypatch.setattr(
+        Connection, "send", lambda self, *chunks: (sent.append(len(chunks)), send(self, *chunks))
+    )
+
+    # When it has run them
+    for _ in submissions:
+        session.send(grab(session), WorkComplete(b"done"))
+
+    # Then each client has its result; also that of the last job, after which none is held
+    assert [each.next_update(20) for each in submissions] == [WorkComplete(b"done")] * 300
+    assert len(sent) < 100
+    session.close()
+    backend.close()
