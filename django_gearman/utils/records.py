@@ -132,12 +132,13 @@ _formatted: ContextVar[dict[int, _Formatted] | None] = ContextVar("formatted", d
 
 def format_errors_once() -> None:
     """
-    Keep the text of each exception that is formatted in this context.
+    Keep the text of each exception that is formatted in this context, and in copies of it.
 
     The error of a job is formatted for the log, for its client and for its record, and that takes
     longer than a short job. The context of the run, and with it the texts, ends soon.
     """
-    _formatted.set({})
+    if _formatted.get() is None:
+        _formatted.set({})
 
 
 def format_error(error: BaseException) -> tuple[str, bool]:

@@ -19,6 +19,7 @@ from ..jobs.context import running
 from ..jobs.definition import JobDefinition
 from ..middleware import NONE, Chain, chain_of
 from ..signals import job_finished, job_started
+from ..utils.records import format_errors_once
 from .execution import Run, Submit, checked, execute
 from .loop import KeptLoop
 from .observer import WorkerObserver
@@ -117,6 +118,7 @@ async def _through_middleware(
         try:
             ending = await _call(run, seconds, loop)
         except BaseException as error:  # noqa: BLE001 - middleware sees it in the ending
+            format_errors_once()  # in this context: each of the threads' functions has a copy of it
             failed: Any = await in_thread(partial(run.failed, error))  # it may call `backoff`
             ending = failed
         ending.seconds = time.monotonic() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from typing import Any
 
 import pytest
@@ -138,3 +139,23 @@ def test_a_fault_of_it_fails_the_job(work, middleware, message):
 
     assert state == "failed"
     assert message in error
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("middleware", [[], [OnLoop]], ids=["none", "on the loop"])
+def test_the_traceback_of_a_failed_coroutine_is_formatted_once(
+    work, settings, monkeypatch, middleware, threads
+):
+    settings.GEARMAN_SEND_TRACEBACKS = True
+    formatted = []
+    original = traceback.format_exception
+    monkeypatch.setattr(
+        traceback, "format_exception", lambda error: formatted.append(error) or original(error)
+    )
+
+    async def fails(value: int) -> None:
+        raise ValueError(value)
+
+    names = [f"{each.__module__}.{each.__name__}" for each in middleware]
+    assert work(names, fails, threads=threads) == [("failed", "0")]
+    assert [str(error) for error in formatted] == ["0"]
