@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -95,34 +95,36 @@ def _is_inside(frame: FrameType | None) -> bool:
     return False
 
 
-@contextmanager
-def interruptible(run: RunAttributes, interrupt: Callable[[], object]) -> Iterator[None]:
-    """Interrupt a run by this function, which any thread may call, and not by a signal."""
-    before, run.interrupt = run.interrupt, interrupt
-    _elsewhere[id(run)] = run
-    try:
-        yield
-    finally:
-        run.interrupt = before
-        if before is None:
-            del _elsewhere[id(run)]
+class Interruptible:
+    """A block in which a function interrupts a run, from any thread, in place of a signal."""
+
+    def __init__(self, run: RunAttributes, interrupt: Callable[[], object]) -> None:
+        self._run = run
+        self._interrupt = interrupt
+
+    def __enter__(self) -> None:
+        self._before, self._run.interrupt = self._run.interrupt, self._interrupt
+        _elsewhere[id(self._run)] = self._run
+
+    def __exit__(self, *about: object) -> None:
+        self._run.interrupt = self._before
+        if self._before is None:
+            del _elsewhere[id(self._run)]
 
 
-@contextmanager
-def cancellable() -> Iterator[None]:
-    """Let this task be cancelled together with the job that it runs; that raises JobCancelled."""
-    run, task, loop = running.get(), asyncio.current_task(), asyncio.get_running_loop()
+async def cancellable(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await it; if the job is cancelled, this task is, and that raises JobCancelled."""
+    run, task = running.get(), asyncio.current_task()
     if not isinstance(run, RunAttributes) or task is None:
-        yield
-        return
+        return await coroutine
 
     def cancel() -> None:
         if run.interrupt is not None:  # otherwise the job has just ended
             task.cancel()
 
-    with interruptible(run, lambda: loop.call_soon_threadsafe(cancel)):
+    with Interruptible(run, partial(task.get_loop().call_soon_threadsafe, cancel)):
         try:
-            yield
+            return await coroutine
         except asyncio.CancelledError as error:
             if run.was_interrupted:
                 task.uncancel()

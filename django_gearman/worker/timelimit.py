@@ -159,22 +159,29 @@ async def within(
 
     If the job is cancelled, its task is, and that ends in JobCancelled.
     """
+    if seconds is None:
+        return await _in_this_process(func, args, kwargs)
     limit = asyncio.timeout(seconds)
-    process = os.getpid()
     try:
         async with limit:
-            try:
-                with cancellable():
-                    result = await func(*args, **kwargs)
-            except BaseException as error:
-                end_if_forked(process, error)
-                raise
-            end_if_forked(process)
-            return result
+            return await _in_this_process(func, args, kwargs)
     except Exception as error:
-        if seconds is not None and limit.expired() and _is_of_cancelling(error):
+        if limit.expired() and _is_of_cancelling(error):
             raise _Limit(seconds).exceeded() from error
         raise
+
+
+async def _in_this_process(
+    func: Callable[..., Coroutine[Any, Any, Any]], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    process = os.getpid()
+    try:
+        result = await cancellable(func(*args, **kwargs))
+    except BaseException as error:
+        end_if_forked(process, error)
+        raise
+    end_if_forked(process)
+    return result
 
 
 def _is_of_cancelling(error: Exception) -> bool:

@@ -26,7 +26,7 @@ from ..exceptions import JobCancelled, JobTimeLimitExceeded
 from ..jobs.context import running
 from ..utils.clock import monotonic
 from ..utils.interrupts import Place, cancel_query, place_of
-from .cancelling import CANCELLED, interruptible
+from .cancelling import CANCELLED, Interruptible
 from .runs import RunAttributes
 from .timelimit import PATIENCE_SECONDS, chain, is_database_error, time_is_over
 
@@ -198,7 +198,7 @@ def watched(
     try:
         if not isinstance(run, RunAttributes):
             return _call_watched(each, func, args, kwargs)
-        with interruptible(run, cancel):
+        with Interruptible(run, cancel):
             return _call_watched(each, func, args, kwargs)
     except BaseException as error:
         each.end()  # the exception may have been raised in the first call of it

@@ -92,6 +92,10 @@ class SlotsSession(GearmandWorkerSession):
                 self._calls.popleft()()
             if now >= self._tend_at:
                 self._tend(now)
+            # Slots become free with outcomes: without any, a held job needs no request for others.
+            is_quiet = takes and not (self._gathered or self._returned)
+            if is_quiet and (job := self._take(now)) is not None:
+                return job
             self._write(now)
             if takes and (job := self._take(now)) is not None:
                 return job
