@@ -120,6 +120,7 @@ class Crew:
         self._free: list[int] = []  # a heap
         self._ended: deque[Slot] = deque()  # since the last `collect`
         self._waiting: deque[Callable[[], None]] = deque()  # tasks for the loop
+        self._is_posted = False  # the loop is about to start them
         self._error: BaseException | None = None
         self.session: WorkerSession | None = None
         self._submit = submit
@@ -154,9 +155,9 @@ class Crew:
         slot = self._slots[number]
         job = self._functions.get(assigned.function)
         if job is not None and job.is_async:
-            is_posted = bool(self._waiting)
             self._waiting.append(partial(self._start_task, slot, job, assigned))
-            if not is_posted:
+            if not self._is_posted:  # read after the task is there
+                self._is_posted = True
                 self._loop.start().call_soon_threadsafe(self._start_tasks)
         else:
             slot.thread.post(partial(self._run, slot, assigned))
@@ -268,10 +269,11 @@ class Crew:
     # The thread of the loop
 
     def _start_tasks(self) -> None:
+        self._is_posted = (
+            False  # before the look: the worker posts again for a task that is not seen
+        )
         while self._waiting:
-            # The first stays until it has begun: so the worker knows that this still runs.
-            self._waiting[0]()
-            self._waiting.popleft()
+            self._waiting.popleft()()
 
     def _start_task(self, slot: Slot, job: JobDefinition, assigned: AssignedJob) -> None:
         assert self.session is not None
