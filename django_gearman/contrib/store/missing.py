@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import DatabaseError, router
 
 _POSTGRESQL, _MYSQL, _SQLITE = "42P01", (1146,), "no such table"
 
@@ -28,9 +28,18 @@ def naming_missing_tables(alias: str, app: str = "store") -> Iterator[None]:
         if _is_missing_table(error):
             raise TableMissing(
                 f"The database {alias!r} lacks a table of django_gearman.contrib.{app} ({error}). "
-                f"Run: manage.py migrate gearman_{app} --database {alias}"
+                f"{_remedy(alias, f'gearman_{app}')}"
             ) from error
         raise
+
+
+def _remedy(alias: str, label: str) -> str:
+    if router.allow_migrate(alias, label):
+        return f"Run: manage.py migrate {label} --database {alias}"
+    return (
+        f"Your DATABASE_ROUTERS keep the app {label} out of it: allow it there, or name another "
+        "database (GEARMAN_OUTBOX, on_commit)"
+    )
 
 
 def _is_missing_table(error: DatabaseError) -> bool:

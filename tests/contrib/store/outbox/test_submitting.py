@@ -302,6 +302,20 @@ def test_a_database_without_the_migrations_is_a_clear_error(gearman_client):
         transaction.set_rollback(True)
 
 
+def test_a_database_that_routers_keep_free_of_the_table_is_named_with_them(
+    gearman_client, settings
+):
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE gearman_outbox RENAME TO gone")
+        settings.DATABASE_ROUTERS = ["tests.contrib.store.outbox.routing.Nowhere"]
+        with pytest.raises(
+            ImproperlyConfigured, match="ROUTERS keep the app gearman_store out of it"
+        ):
+            jobs.note.do_background(1)
+        transaction.set_rollback(True)
+
+
 def test_another_error_of_the_database_is_the_callers(gearman_client, monkeypatch):
     def fail(*args, **kwargs):
         raise DatabaseError("disk full")
