@@ -39,6 +39,7 @@ from ..protocol.messages import (
     Outcome,
     Priority,
     ServerAnswer,
+    SpecBatch,
     Update,
     WorkComplete,
     WorkData,
@@ -62,6 +63,7 @@ __all__ = [
     "Outcome",
     "Priority",
     "ServerAnswer",
+    "SpecBatch",
     "Submission",
     "UnsentSubmission",
     "Update",
@@ -302,7 +304,7 @@ class BaseBackend(ABC):
     @abstractmethod
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         """
-        Submit jobs, pipelined, and return when each has a handle or an `error`; the order is kept.
+        Submit a list of jobs, or a SpecBatch, and return when each has a handle or an `error`, in order.
 
         Raises, before anything is sent: TypeError or ValueError for an invalid spec (see
         `backends.specs.check_specs`), `ServerUnavailable` if no server can be reached,

@@ -8,7 +8,7 @@ import math
 import random
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from ..exceptions import (
@@ -87,17 +87,26 @@ def unavailable(purpose: str, reasons: Iterable[object]) -> ServerUnavailable:
     return ServerUnavailable(f"no job server to {purpose}: {summary}{end} {remedy}")
 
 
-def batches(items: Iterable[_T], sizes: Iterable[int]) -> Iterator[list[_T]]:
+def batches(items: Sequence[_T], sizes: Sequence[int]) -> Iterator[Sequence[_T]]:
     """
     Split a long list of jobs, by their sizes in bytes, into batches that are written before handles
     are read.
     """
+    for start in range(0, len(items), _BATCH_JOBS):
+        some, their_sizes = items[start : start + _BATCH_JOBS], sizes[start : start + _BATCH_JOBS]
+        if sum(their_sizes) < _BATCH_BYTES:
+            yield some
+        else:
+            yield from _split(some, their_sizes)
+
+
+def _split(items: Sequence[_T], sizes: Sequence[int]) -> Iterator[list[_T]]:
     batch: list[_T] = []
     total = 0
     for item, size in zip(items, sizes, strict=True):
         batch.append(item)
         total += size
-        if total >= _BATCH_BYTES or len(batch) >= _BATCH_JOBS:
+        if total >= _BATCH_BYTES:
             yield batch
             batch, total = [], 0
     if batch:
@@ -146,6 +155,16 @@ def worker_rows(
     return [*rows.values()]
 
 
+def uncertain(function: str, cause: BackendError) -> SubmitUncertain:
+    """Return the error for a job whose connection broke before it was acknowledged."""
+    error = SubmitUncertain(
+        f"job {function} was sent but not acknowledged, so it may or may not be queued "
+        f"({cause}); submit it again, or pass max_retries, if running it twice does no harm"
+    )
+    error.__cause__ = cause
+    return error
+
+
 class HeardSubmission(Submission):
     """A job whose updates are delivered as they arrive."""
 
@@ -159,11 +178,7 @@ class HeardSubmission(Submission):
 
     def lose(self, cause: BackendError) -> None:
         """Note that the connection broke before the job was acknowledged."""
-        self.error = SubmitUncertain(
-            f"job {self.spec.function} was sent but not acknowledged, so it may or may not be queued "
-            f"({cause}); submit it again, or pass max_retries, if running it twice does no harm"
-        )
-        self.error.__cause__ = cause
+        self.error = uncertain(self.spec.function, cause)
 
     def receive(self, update: Update) -> None:
         if self._updates is None:

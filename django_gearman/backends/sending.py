@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from ..exceptions import ServerUnavailable
-from .base import AwaitableSubmission, JobSpec, Submission, UnsentSubmission
+from .base import AwaitableSubmission, JobSpec, SpecBatch, Submission, UnsentSubmission
 from .remote import batches
 
 _C = TypeVar("_C")
@@ -18,18 +18,24 @@ class Sending(Generic[_S]):
 
     def __init__(self, specs: Sequence[JobSpec]) -> None:
         self._specs = specs
+        self._sizes = _sizes(specs)
         self._sent: dict[int, _S] = {}
         #: The places of the jobs that no server has got.
         self.unsent: Sequence[int] = range(len(specs))
 
     def batches(
         self, routes: Mapping[_C, Sequence[int]]
-    ) -> Iterator[tuple[_C, list[int], list[JobSpec]]]:
+    ) -> Iterator[tuple[_C, Sequence[int], Sequence[JobSpec]]]:
         """Yield the connection, the places and the jobs of each batch, which `sent` records."""
         self.unsent = []
         for connection, places in routes.items():
-            for batch in batches(places, [len(self._specs[place].workload) for place in places]):
-                yield connection, batch, [self._specs[place] for place in batch]
+            for batch in batches(places, list(map(self._sizes.__getitem__, places))):
+                yield connection, batch, self._jobs(batch)
+
+    def _jobs(self, places: Sequence[int]) -> Sequence[JobSpec]:
+        if isinstance(self._specs, SpecBatch) and places[-1] - places[0] == len(places) - 1:
+            return self._specs[places[0] : places[-1] + 1]
+        return [self._specs[place] for place in places]
 
     def sent(self, batch: Sequence[int], submissions: Sequence[_S]) -> None:
         """Record the submissions of a batch; jobs that have none can go elsewhere."""
@@ -45,4 +51,10 @@ class Sending(Generic[_S]):
 
     def submissions(self) -> list[_S]:
         """Return the submissions, in the order of the jobs."""
-        return [self._sent[place] for place in range(len(self._specs))]
+        return list(map(self._sent.__getitem__, range(len(self._specs))))
+
+
+def _sizes(specs: Sequence[JobSpec]) -> list[int]:
+    if isinstance(specs, SpecBatch):
+        return [*map(len, specs.workloads)]
+    return [len(spec.workload) for spec in specs]

@@ -9,7 +9,7 @@ from operator import attrgetter
 from types import NoneType
 from typing import Any
 
-from ..protocol.messages import JobSpec, Priority
+from ..protocol.messages import JobSpec, Priority, SpecBatch
 from ..protocol.names import MAX_FUNCTION_BYTES
 
 #: Largest workload, in bytes: a packet's size has 32 bits, of which 8 kB are left for the names.
@@ -32,6 +32,9 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
     """Raise TypeError or ValueError for a spec that cannot be sent, before anything is sent."""
     if type(specs) is not list and not isinstance(specs, Sequence):  # this check is slow
         raise TypeError(f"jobs to submit are a list of JobSpecs, not {specs!r:.100}")
+    if isinstance(specs, SpecBatch):
+        _check_batch(specs)
+        return
     for spec in specs:
         if type(spec) is not JobSpec:
             raise TypeError(f"a job to submit is a JobSpec, not {spec!r:.100}")
@@ -39,6 +42,15 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
             _check_spec(spec)
     for function in set(map(_FUNCTION, specs)):
         _check_function(function)
+
+
+def _check_batch(specs: SpecBatch) -> None:
+    if not {*map(type, specs.workloads)} <= {bytes}:
+        raise TypeError("the workloads of a batch are bytes")
+    if max(map(len, specs.workloads), default=0) > MAX_WORKLOAD_BYTES:
+        for spec in specs:
+            _check_spec(spec)
+    _check_function(specs.function)
 
 
 @lru_cache(maxsize=1024)

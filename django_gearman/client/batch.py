@@ -18,8 +18,6 @@ from .builder import Preparation
 from .delivery import Servers, deliver
 from .request import JobRequest
 
-_Row = tuple[JobSpec, Call, str, Submission]
-
 
 class JobBatch(Sequence[JobRequest[R_co]]):
     """
@@ -28,8 +26,10 @@ class JobBatch(Sequence[JobRequest[R_co]]):
     A request is made when you ask for it, so a large batch takes little time and memory.
     """
 
-    def __init__(self, rows: list[Any], make: Callable[[Any], JobRequest[R_co]] | None) -> None:
-        self._rows = rows
+    def __init__(
+        self, rows: list[Any], make: Callable[[int, Submission], JobRequest[R_co]] | None
+    ) -> None:
+        self._rows = rows  # requests; a submission stands for one until it is made
         self._make = make
 
     def __len__(self) -> int:
@@ -45,8 +45,8 @@ class JobBatch(Sequence[JobRequest[R_co]]):
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         row = self._rows[place]
-        if self._make is not None and type(row) is tuple:
-            row = self._rows[place] = self._make(row)
+        if self._make is not None and isinstance(row, Submission):
+            row = self._rows[place] = self._make(place % len(self._rows), row)
         request: JobRequest[R_co] = row
         return request
 
@@ -65,7 +65,7 @@ class JobBatch(Sequence[JobRequest[R_co]]):
 
 
 def _error_of(row: Any) -> object:
-    return row[3].error if type(row) is tuple else row.exception
+    return row.error if isinstance(row, Submission) else row.exception
 
 
 def submit_batch(
@@ -76,10 +76,10 @@ def submit_batch(
 
     All items are checked before the first is sent. Raises the errors of `submit_multiple_jobs`.
     """
-    rows = preparation.specs(job, (Call((item,)) for item in items), "items")
-    if not rows:
-        return JobBatch([], None)
     options, settings = preparation.target(job).options, preparation.settings
+    items = [*items]
+    if not items:
+        return JobBatch([], None)
     is_seen = (
         environment.current() is not environment.PRODUCTION
         or (keeping.keeper is not None and keeping.is_recorded(job))
@@ -87,32 +87,50 @@ def submit_batch(
         or job_submitted.receivers
     )
     if is_seen or options.on_commit or options.resubmit:
+        rows = preparation.specs(job, map(_call, items), "items")
         requests = [preparation.make_request(job, *row) for row in rows]
         deliver(requests, servers, settings, wait=False)
         batch = JobBatch[R_co](requests, None)
         errors = [request.exception for request in requests]
     else:
+        specs, make_unsent = _prepare(preparation, job, items)
         backend = get_backend(servers, settings.transport)
-        submissions = backend.submit([spec for spec, _, _ in rows])
+        submissions = backend.submit(specs)
         if backend.runs_in_caller:
             run_queued(backend)
 
-        def make(row: _Row) -> JobRequest[R_co]:
-            request = preparation.make_request(job, *row[:3])
-            request.sent(row[3], servers)
+        def make(place: int, submission: Submission) -> JobRequest[R_co]:
+            request = make_unsent(place)
+            request.sent(submission, servers)
             return request
 
-        sent = [(*row, submission) for row, submission in zip(rows, submissions, strict=True)]
-        batch, errors = JobBatch(sent, make), [submission.error for submission in submissions]
+        batch, errors = JobBatch([*submissions], make), [each.error for each in submissions]
         if counting.counter is not None:
             counting.counter.submitted_batch(job, errors.count(None))
     check_batch(batch, errors)
     return batch
 
 
+def _call(item: Any) -> Call:
+    return Call((item,))
+
+
+def _prepare(
+    preparation: Preparation, job: JobDefinition[R_co], items: Sequence[Any]
+) -> tuple[Sequence[JobSpec], Callable[[int], JobRequest[R_co]]]:
+    """Check all items; return their specs, and a function that makes the request of one."""
+    specs = preparation.batch(job, items)
+    if specs is not None:
+        return specs, lambda place: preparation.make_request(
+            job, specs[place], _call(items[place]), specs[place].unique
+        )
+    rows = preparation.specs(job, map(_call, items), "items")
+    return [spec for spec, _, _ in rows], lambda place: preparation.make_request(job, *rows[place])
+
+
 def check_batch(batch: JobBatch[R_co], errors: Sequence[object]) -> None:
     """Raise SubmitUncertain, with the batch, if a job was not acknowledged."""
-    uncertain = [error for error in errors if isinstance(error, SubmitUncertain)]
+    uncertain = [error for error in filter(None, errors) if isinstance(error, SubmitUncertain)]
     if uncertain:
         raise SubmitUncertain(
             f"{len(uncertain)} of {len(batch)} jobs were sent but not acknowledged; see .requests for "

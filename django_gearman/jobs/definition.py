@@ -240,6 +240,11 @@ class JobDefinition(Generic[R_co]):
             raise TypeError(f"job {self.name}{self._signature}: {reason}") from None
         return call
 
+    @property
+    def takes_one(self) -> bool:
+        """True if every call with a single positional argument is right."""
+        return 1 in self._positional
+
     def _unknown_arguments(self, call: Call) -> str:
         """Describe the unknown keyword arguments of a call, and suggest known ones."""
         known = self._signature.parameters

@@ -9,8 +9,9 @@ an equal one. Any number of `WorkData`, `WorkWarning` and `WorkStatus` may come;
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from ..exceptions import BackendError
 
@@ -41,6 +42,42 @@ class JobSpec(NamedTuple):
     background: bool = False
     run_at: float | None = None
     external: bool = False
+
+
+class SpecBatch(Sequence[JobSpec]):
+    """
+    Background jobs of one function, with generated uniques: a sequence of specs.
+
+    It keeps the workloads only, so a transport that asks for no spec saves most of the work.
+    `first` is the unique of the first job, as a number; each of the others is the one before and 1.
+    """
+
+    def __init__(self, function: str, first: int, workloads: Sequence[bytes]) -> None:
+        self.function = function
+        self.first = first
+        self.workloads = workloads
+
+    def __len__(self) -> int:
+        return len(self.workloads)
+
+    @overload
+    def __getitem__(self, place: int) -> JobSpec: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> SpecBatch: ...
+
+    def __getitem__(self, place: int | slice) -> JobSpec | SpecBatch:
+        places = range(len(self.workloads))[place]
+        if isinstance(places, int):
+            unique = f"{self.first + places:032x}"
+            return JobSpec(self.function, self.workloads[places], unique, background=True)
+        if places.step != 1:
+            raise ValueError("the specs of a batch follow each other: a slice of them has no step")
+        return SpecBatch(
+            self.function,
+            self.first + places.start,
+            self.workloads[places.start : places.stop],
+        )
 
 
 class AssignedJob(NamedTuple):

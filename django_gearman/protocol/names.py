@@ -110,8 +110,9 @@ def server_of_lane(connection: str) -> str:
     return connection.partition("#")[0]
 
 
-_BACKGROUND, _FOREGROUND = b"b:dj:", b"f:dj:"
-_PREFIX = len(_BACKGROUND)
+#: The starts of our uniques on the wire.
+BACKGROUND, FOREGROUND = b"b:dj:", b"f:dj:"
+_PREFIX = len(BACKGROUND)
 _LONGEST_UNIQUE = MAX_UNIQUE_BYTES - _PREFIX
 _OLD_BACKGROUND = re.compile(r"b:[0-9a-f]{32}")
 
@@ -123,7 +124,7 @@ def wire_unique(spec: JobSpec) -> bytes:
     There is always one, because gearmand's persistent queue loses jobs without. A unique that is
     too long or cannot be sent is replaced by its digest.
     """
-    prefix = _BACKGROUND if spec.background else _FOREGROUND
+    prefix = BACKGROUND if spec.background else FOREGROUND
     return prefix + (_fit(spec.unique) if spec.unique else os.urandom(16).hex().encode())
 
 
@@ -152,9 +153,9 @@ def routing_key(unique: str) -> str:
 def from_wire_unique(unique: bytes) -> tuple[str, bool | None]:
     """Return the caller's unique, and True for a background job (None: unknown, not our unique)."""
     text = unique.decode(errors="replace")
-    if unique.startswith(_BACKGROUND):
+    if unique.startswith(BACKGROUND):
         return text[_PREFIX:], True
-    if unique.startswith(_FOREGROUND):
+    if unique.startswith(FOREGROUND):
         return text[_PREFIX:], False
     return text, None
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ..exceptions import ProtocolError
@@ -176,6 +178,18 @@ def frame(
     return _HEADER.pack(_START[magic][kind], size) + start, last
 
 
+def frames(
+    kind: PacketType, starts: Sequence[bytes], lasts: Sequence[bytes], magic: bytes = REQUEST
+) -> list[bytes]:
+    """Return the parts of many packets, like `frame`."""
+    pack, head = _HEADER.pack, _START[magic][kind]
+    heads = [
+        pack(head, len(start) + len(last)) + start
+        for start, last in zip(starts, lasts, strict=True)
+    ]
+    return [*chain.from_iterable(zip(heads, lasts, strict=True))]
+
+
 class PacketReader:
     """A parser from a stream of bytes, cut anywhere, to packets whose magic is `magic`."""
 
@@ -240,28 +254,27 @@ class PacketReader:
         packets: list[Packet] = []
         noise = ""
         start, needed = 0, _HEADER_SIZE
-        while start + _HEADER_SIZE <= end:
+        while (body := start + _HEADER_SIZE) <= end:
             head, size = _HEADER.unpack_from(data, start)
             known = self._known.get(head)
             if known is None:
-                shown = data[start : start + _HEADER_SIZE]
+                shown = data[start:body]
                 noise = f"not a Gearman packet: {shown!r}; is this really a job server?"
                 break
-            body = start + _HEADER_SIZE
             after = body + size
             if after > end:
                 needed += size
                 break
             kind, count = known
-            if size < _LARGE:
-                args = tuple(data[body:after].split(b"\0", count - 1)) if count else ()
-            else:
+            if size >= _LARGE:
                 args = _cut(data, body, after, count)
-                if type(data) is bytearray:
-                    data = bytes(
-                        memoryview(data)[after:end]
-                    )  # and the buffer's memory is free again
+                if type(data) is bytearray:  # the buffer's memory is free again
+                    data = bytes(memoryview(data)[after:end])
                     after, end = 0, len(data)
+            elif count > 1:
+                args = tuple(data[body:after].split(b"\0", count - 1))
+            else:
+                args = (data[body:after],) if count else ()
             if len(args) != count:
                 noise = f"{kind.name} with {len(args)} of its {count} arguments: {args!r:.100}"
                 break

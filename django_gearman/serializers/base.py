@@ -92,6 +92,10 @@ class Serializer(ABC):
             envelope["context"] = dict(call.context)
         return self.dumps(envelope)
 
+    def dumps_items(self, items: Sequence[Any]) -> list[bytes]:
+        """Convert the single arguments of many calls to workloads, as `dumps_call` does."""
+        return [self.dumps_call(Call((item,))) for item in items]
+
     def dumps_external(self, call: Call) -> bytes:
         """Convert the arguments of another program's job to a workload."""
         return self.dumps_call(call)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..exceptions import SerializationError
@@ -72,6 +73,15 @@ class JSONSerializer(Serializer):
             except (KeyError, ValueError, CannotPack):
                 pass  # it has more fields than most calls
         return super().dumps_call(call)
+
+    def dumps_items(self, items: Sequence[Any]) -> list[bytes]:
+        if type(self) is JSONSerializer:  # another one may write calls in another way
+            with suppress(KeyError, ValueError, CannotPack):  # not of the types that JSON has
+                return [
+                    f'{{"args":[{WRITERS[type(item)](item)}],"kwargs":{{}}}}'.encode()
+                    for item in items
+                ]
+        return super().dumps_items(items)
 
     def dumps_external(self, call: Call) -> bytes:
         """

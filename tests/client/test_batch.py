@@ -11,9 +11,17 @@ from django_gearman.client.request import JobRequest
 from django_gearman.exceptions import SerializationError, ServerError, SubmitUncertain
 from django_gearman.middleware import Middleware
 from django_gearman.protocol.packets import PacketType
+from django_gearman.serializers import Call, JSONSerializer
 from django_gearman.signals import job_submitted
 from tests.app import gearman_jobs as jobs
 from tests.support.fake_server import FakeServer
+
+
+class SpacingSerializer(JSONSerializer):
+    """A project's variant of a serializer that writes many calls at once."""
+
+    def dumps_call(self, call: Call) -> bytes:
+        return b" " + super().dumps_call(call)
 
 
 @pytest.fixture(params=["production", "test"], autouse=True)
@@ -161,6 +169,50 @@ def test_jobs_of_a_batch_wait_for_the_commit(memory):
         assert {request.handle for request in batch} == {""}
 
     assert {request.state for request in batch} == {JOB_CREATED}
+
+
+@pytest.mark.gearmand
+def test_each_job_of_a_batch_reaches_a_real_server(settings, own_gearmand):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "gearman", {}
+    settings.GEARMAN_SERVERS = [own_gearmand.address]
+    items = [
+        *range(2500),
+        "",
+        "\0",
+        "é\U0001f600",
+        None,
+        True,
+        1.5,
+        [1, {"a": (2,)}],
+        "x" * 100_000,
+    ]
+
+    with environment.replaced(environment.PRODUCTION):
+        batch = jobs.echo.enqueue_many(items)
+
+    session = get_backend().register(["tests.app.echo"], "by-hand")
+    try:
+        taken = [session.grab_job(20) for _ in items]
+    finally:
+        session.close()
+    assert [job.handle for job in taken] == [request.handle for request in batch]
+    assert [job.unique for job in taken] == [request.id for request in batch]
+    assert [job.workload for job in taken] == [request.spec.workload for request in batch]
+    serializer = batch[0].serializer
+    assert [serializer.loads_call(job.workload).args for job in taken] == [[each] for each in items]
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle", SpacingSerializer()])
+def test_a_serializer_of_the_project_writes_each_item(memory, monkeypatch, serializer):
+    monkeypatch.setattr(jobs.note, "serializer", serializer)
+
+    with environment.replaced(environment.PRODUCTION):
+        batch = jobs.note.enqueue_many([1, "a", None])
+
+    for request, item in zip(batch, [1, "a", None], strict=True):
+        expected = request.serializer.dumps_call(Call((item,)))
+        assert (request.spec.workload, request.call.args) == (expected, (item,))
+        assert request.serializer.loads_call(expected).args == [item]
 
 
 def test_jobs_that_were_not_acknowledged_are_an_error_with_the_batch(settings):

@@ -37,7 +37,6 @@ from ..remote import (
 from ..sending import Sending
 from ..specs import check_specs
 from .client import ClientConnection
-from .encoding import encode_job
 from .loop_backend import GearmandLoop
 from .options import GearmandOptions
 from .slots import SlotsSession
@@ -94,7 +93,7 @@ class GearmandBackend(BaseBackend):
                 sending.give_up(error)
                 break
             for channel, batch, jobs in sending.batches(routes):
-                sent = channel.submit(jobs, encode_job, until, is_strict=limit is not None)
+                sent = channel.submit(jobs, until, is_strict=limit is not None)
                 sending.sent(batch, sent)
         return sending.submissions()
 

@@ -22,36 +22,19 @@ from ...utils.interrupts import brief, undisturbed, undisturbed_between_waits
 from ..base import (
     JobSpec,
     JobStatus,
+    SpecBatch,
     Submission,
-    Update,
-    WorkComplete,
-    WorkData,
-    WorkException,
-    WorkFail,
-    WorkStatus,
-    WorkWarning,
     refusal,
 )
 from ..remote import deliver_update, servers_standing
+from .encoding import encode_jobs
 from .forgetting import Released, begin, forget_soon
 from .options import GearmandOptions
-from .submission import GearmandSubmission, StatusQuery
+from .submission import GearmandSubmission, QueuedSubmission, StatusQuery
+from .updates import JOB_CREATED, UPDATES
 
 _JOBS_A_WRITE = 50  # jobs encoded while the server handles the same number
-#: A name of its own, since Python 3.11 takes long to find a member of an Enum.
-JOB_CREATED = PacketType.JOB_CREATED
-#: The update of each packet.
-UPDATES: dict[PacketType, Callable[..., Update]] = {
-    PacketType.WORK_DATA: WorkData,
-    PacketType.WORK_WARNING: WorkWarning,
-    PacketType.WORK_STATUS: lambda done, of: WorkStatus(to_number(done), to_number(of)),
-    PacketType.WORK_COMPLETE: WorkComplete,
-    PacketType.WORK_EXCEPTION: WorkException,
-    PacketType.WORK_FAIL: WorkFail,
-}
-
-
-_Request = GearmandSubmission | StatusQuery
+_Request = GearmandSubmission | QueuedSubmission | StatusQuery
 
 
 class ClientConnection:
@@ -103,7 +86,6 @@ class ClientConnection:
     def submit(
         self,
         jobs: Sequence[JobSpec],
-        encode: Callable[[JobSpec], tuple[bytes, bytes]],
         until: float,
         *,
         is_strict: bool,
@@ -115,7 +97,7 @@ class ClientConnection:
         `is_strict`, the time for sending is added.
         """
         send_until = until if is_strict else math.inf
-        submissions: list[GearmandSubmission] = []
+        submissions: list[GearmandSubmission | QueuedSubmission] = []
         with suppress(BackendError):  # each submission has it as its .error
             for start in range(0, len(jobs), _JOBS_A_WRITE):
                 if self.broken or (start and not self.is_alive()):  # this reads answers, too
@@ -123,8 +105,7 @@ class ClientConnection:
                 if (began := monotonic()) >= until:
                     break
                 some = jobs[start : start + _JOBS_A_WRITE]
-                parts = [part for spec in some for part in encode(spec)]
-                slots = [GearmandSubmission(self, spec) for spec in some]
+                parts, slots = encode_jobs(some), self._slots(some)
                 submissions += slots
                 if not self._request(slots, parts, send_until):
                     del submissions[-len(slots) :]
@@ -135,6 +116,11 @@ class ClientConnection:
                 self._give_up_waiting(submissions)
         return list[Submission](submissions)
 
+    def _slots(self, specs: Sequence[JobSpec]) -> list[GearmandSubmission | QueuedSubmission]:
+        if isinstance(specs, SpecBatch):
+            return [QueuedSubmission(specs.function) for _ in range(len(specs))]
+        return [GearmandSubmission(self, spec) for spec in specs]
+
     def job_status(self, handle: bytes) -> JobStatus:
         """Ask for a job's status by the server's own handle."""
         query = self.ask_status(handle)
@@ -143,7 +129,9 @@ class ClientConnection:
             raise query.error or ConnectionLost(f"job server {self.server} sent no status")
         return query.status
 
-    def _give_up_waiting(self, submissions: Sequence[GearmandSubmission]) -> None:
+    def _give_up_waiting(
+        self, submissions: Sequence[GearmandSubmission | QueuedSubmission]
+    ) -> None:
         """Fail the requests without an answer; a late answer is ignored."""
         servers_standing.slow(str(self.server))
         waited = monotonic() - self._asked_at
@@ -272,6 +260,13 @@ class ClientConnection:
 
     def _hand_out(self, packet: Packet) -> None:
         kind, args = packet
+        if kind is JOB_CREATED and self._unanswered:
+            queued = self._unanswered[0]
+            if type(queued) is QueuedSubmission:
+                if queued.error is None:
+                    queued.handle = self._prefix + to_text(args[0])
+                self._unanswered.popleft()
+                return
         if (update := UPDATES.get(kind)) is not None:
             # gearmand adds a NUL to the handle when it converts an exception to a WORK_FAIL
             deliver_update(self._running, args[0].rstrip(b"\0"), update(*args[1:]))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
-from ...protocol.names import delayed_function, wire_unique
-from ...protocol.packets import PacketType, frame, to_bytes
-from ..base import JobSpec, Priority
+from ...protocol.names import BACKGROUND, delayed_function, wire_unique
+from ...protocol.packets import PacketType, frame, frames, to_bytes
+from ..base import JobSpec, Priority, SpecBatch
 
 _SUBMIT = {
     (Priority.NORMAL, False): PacketType.SUBMIT_JOB,
@@ -18,6 +19,16 @@ _SUBMIT = {
     (Priority.LOW, True): PacketType.SUBMIT_JOB_LOW_BG,
 }
 _LATEST = 2.0**62  # upper limit of gearmand's times
+
+
+def encode_jobs(specs: Sequence[JobSpec]) -> list[bytes]:
+    """Return the bytes that submit jobs, in parts."""
+    if not isinstance(specs, SpecBatch):
+        return [part for spec in specs for part in encode_job(spec)]
+    start = b"%b\0%b" % (to_bytes(specs.function), BACKGROUND)
+    numbers = range(specs.first, specs.first + len(specs))
+    starts = [b"%b%032x\0" % (start, number) for number in numbers]
+    return frames(PacketType.SUBMIT_JOB_BG, starts, specs.workloads)
 
 
 def encode_job(spec: JobSpec) -> tuple[bytes, bytes]:

@@ -21,11 +21,11 @@ from ...protocol.packets import Packet, PacketReader, PacketType, encode, to_num
 from ...utils.clock import monotonic
 from ..base import JobSpec, JobStatus, refusal
 from ..remote import deliver_update, servers_standing
-from .client import JOB_CREATED, UPDATES
 from .encoding import encode_job
 from .loop_submission import Dropped, LoopSubmission
 from .loop_timers import Timers
 from .options import GearmandOptions
+from .updates import JOB_CREATED, UPDATES
 
 _LARGE = 1024  # bytes above which a packet may take longer
 _GREETING = (

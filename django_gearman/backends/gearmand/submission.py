@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ...exceptions import BackendError
+from ...exceptions import BackendError, ResultUnavailable
 from ...protocol.names import own_handle
-from ..base import JobSpec, JobStatus
-from ..remote import WaitingSubmission
+from ..base import JobSpec, JobStatus, Submission, Update
+from ..remote import WaitingSubmission, uncertain
 from .options import GearmandOptions
 
 
@@ -38,6 +38,24 @@ class ClientConnection(Protocol):
     def wait_answered(self, answered: Callable[[], bool], until: float) -> bool: ...
 
     def release(self, submission: GearmandSubmission) -> None: ...
+
+
+class QueuedSubmission(Submission):
+    """A background job of a batch."""
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+
+    def answered(self) -> bool:
+        return bool(self.handle) or self.error is not None
+
+    def lose(self, cause: BackendError) -> None:
+        self.error = uncertain(self._function, cause)
+
+    def next_update(self, timeout: float | None = None) -> Update | None:
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        raise ResultUnavailable(f"background job {self.handle} sends no updates")
 
 
 class GearmandSubmission(WaitingSubmission):

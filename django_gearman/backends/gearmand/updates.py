@@ -1,8 +1,10 @@
-"""The packets of a worker's reports."""
+"""The packets of a worker's reports, as the worker sends them and a client receives them."""
 
 from __future__ import annotations
 
-from ...protocol.packets import PacketType, encode, frame
+from collections.abc import Callable
+
+from ...protocol.packets import PacketType, encode, frame, to_number
 from ..base import (
     Update,
     WorkComplete,
@@ -12,6 +14,18 @@ from ..base import (
     WorkStatus,
     WorkWarning,
 )
+
+#: A name of its own, since Python 3.11 takes long to find a member of an Enum.
+JOB_CREATED = PacketType.JOB_CREATED
+#: The update of each packet.
+UPDATES: dict[PacketType, Callable[..., Update]] = {
+    PacketType.WORK_DATA: WorkData,
+    PacketType.WORK_WARNING: WorkWarning,
+    PacketType.WORK_STATUS: lambda done, of: WorkStatus(to_number(done), to_number(of)),
+    PacketType.WORK_COMPLETE: WorkComplete,
+    PacketType.WORK_EXCEPTION: WorkException,
+    PacketType.WORK_FAIL: WorkFail,
+}
 
 
 def encode_update(handle: bytes, update: Update) -> tuple[bytes, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ...backends.base import (
     JobStatus,
     Outcome,
     Priority,
+    SpecBatch,
     WorkComplete,
     WorkData,
     WorkerSession,
@@ -61,6 +63,25 @@ class JobsContract(ContractBase):
         assert (job.function, job.workload, job.background) == (function, b"work", False)
         assert all_updates(submission) == [outcome]
         assert submission.next_update(0) is None
+
+    def test_a_batch_of_specs_is_submitted_like_a_list_of_them(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        workloads = [b"%d" % number for number in range(120)]
+        specs = SpecBatch(function, uuid.uuid4().int, workloads)
+
+        submissions = submit(backend, *specs[:1]) + backend.submit(specs[1:])
+
+        jobs = []
+        for _ in specs:
+            jobs.append(grab(worker))
+            worker.send(jobs[-1], WorkComplete())
+        assert [job.handle for job in jobs] == [each.handle for each in submissions]
+        assert [job.workload for job in jobs] == workloads
+        assert [job.unique for job in jobs] == [spec.unique for spec in specs]
+        assert [each.error for each in submissions] == [None] * len(specs)
+        with pytest.raises(ResultUnavailable):
+            submissions[-1].next_update(0)
 
     def test_updates_arrive_in_their_order_before_the_outcome(
         self, backend: BaseBackend, worker: WorkerSession, function: str
