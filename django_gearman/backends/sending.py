@@ -33,7 +33,7 @@ class Sending(Generic[_S]):
                 yield connection, batch, self._jobs(batch)
 
     def _jobs(self, places: Sequence[int]) -> Sequence[JobSpec]:
-        if isinstance(self._specs, SpecBatch) and places[-1] - places[0] == len(places) - 1:
+        if type(self._specs) is SpecBatch and places[-1] - places[0] == len(places) - 1:
             return self._specs[places[0] : places[-1] + 1]
         return [self._specs[place] for place in places]
 
@@ -55,6 +55,6 @@ class Sending(Generic[_S]):
 
 
 def _sizes(specs: Sequence[JobSpec]) -> list[int]:
-    if isinstance(specs, SpecBatch):
+    if type(specs) is SpecBatch:
         return [*map(len, specs.workloads)]
     return [len(spec.workload) for spec in specs]

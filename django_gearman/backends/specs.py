@@ -32,7 +32,7 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
     """Raise TypeError or ValueError for a spec that cannot be sent, before anything is sent."""
     if type(specs) is not list and not isinstance(specs, Sequence):  # this check is slow
         raise TypeError(f"jobs to submit are a list of JobSpecs, not {specs!r:.100}")
-    if isinstance(specs, SpecBatch):
+    if type(specs) is SpecBatch:
         _check_batch(specs)
         return
     for spec in specs:

@@ -85,7 +85,12 @@ class GearmandBackend(BaseBackend):
         check_specs(specs)
         limit = submit_by.get()
         until = monotonic() + self._options.submit_timeout if limit is None else limit
-        sending = Sending[Submission](specs)
+        if len(specs) == len(self._servers) == 1:
+            [address] = self._servers  # what is most frequent, in few steps
+            channel = self._live(address)
+            if channel and (sent := channel.submit(specs, until, is_strict=limit is not None)):
+                return sent
+        sending: Sending[Submission] = Sending(specs)
         while sending.unsent:
             try:
                 routes = self._route(specs, sending.unsent, until)

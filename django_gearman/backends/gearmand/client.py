@@ -117,7 +117,7 @@ class ClientConnection:
         return list[Submission](submissions)
 
     def _slots(self, specs: Sequence[JobSpec]) -> list[GearmandSubmission | QueuedSubmission]:
-        if isinstance(specs, SpecBatch):
+        if type(specs) is SpecBatch:
             return [QueuedSubmission(specs.function) for _ in range(len(specs))]
         return [GearmandSubmission(self, spec) for spec in specs]
 

@@ -23,7 +23,7 @@ _LATEST = 2.0**62  # upper limit of gearmand's times
 
 def encode_jobs(specs: Sequence[JobSpec]) -> list[bytes]:
     """Return the bytes that submit jobs, in parts."""
-    if not isinstance(specs, SpecBatch):
+    if type(specs) is not SpecBatch:
         return [part for spec in specs for part in encode_job(spec)]
     start = b"%b\0%b" % (to_bytes(specs.function), BACKGROUND)
     numbers = range(specs.first, specs.first + len(specs))

@@ -69,7 +69,7 @@ class GearmandLoop(LoopBackend):
             if (channel := self._live(address)) is not None and not channel.is_paused:
                 return [channel.send_one(specs[0])]  # what is most frequent, in few steps
         limit = monotonic() + self._options.submit_timeout if until is None else until
-        sending = Sending[AwaitableSubmission](specs)
+        sending: Sending[AwaitableSubmission] = Sending(specs)
         while sending.unsent:
             try:
                 routes = await self._route(specs, sending.unsent, limit)
