@@ -5,11 +5,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from django_gearman.environment import Environment, replaced
 from django_gearman.testing import GearmandNotInstalled, override_gearman
 from django_gearman.testing.programs import find_gearmand
 from tests.support.gearmand import Gearmand
+
+# A busy machine may take long for an example, or for making one.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(optionalhook=True)
