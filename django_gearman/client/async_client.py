@@ -15,6 +15,7 @@ from ..jobs.keeping import CancelAnswer, cancel
 from ..jobs.options import PriorityName
 from ..serializers import Call
 from ..utils.clock import monotonic
+from ..utils.waiting import deadline_after
 from .arguments import MISSING, check_flags, collect_call, parse_job
 from .batch import JobBatch, check_batch
 from .builder import Preparation
@@ -152,7 +153,7 @@ class AsyncMethods(HasOptions):
         """Do what `wait_until_jobs_completed` does, without blocking the event loop."""
         found = check_awaited(requests)
         seconds = self.options.wait if poll_timeout is None else poll_timeout
-        deadline = None if seconds is None else monotonic() + seconds
+        deadline = deadline_after(seconds)
         elsewhere = []
         for request in found:
             if request.is_on_loop:

@@ -31,7 +31,7 @@ from ..serializers import check_bytes, digest_of
 from ..signals import job_submitted, submit_failed
 from ..utils.clock import monotonic
 from ..utils.records import get_logger
-from ..utils.waiting import called_at, pause, submit_by
+from ..utils.waiting import called_at, deadline_after, pause, submit_by
 from ..worker.inline import run_queued
 from .described import JOB_PENDING
 from .lookout import refuse_to_wait_for_itself
@@ -152,7 +152,7 @@ def _send_through_outbox(servers: Servers, requests: list[JobRequest]) -> None:
 
 def wait_for(requests: Sequence[JobRequest], timeout: float | None) -> None:
     """Wait up to `timeout` seconds in all for every request."""
-    _wait_until(requests, None if timeout is None else monotonic() + timeout)
+    _wait_until(requests, deadline_after(timeout))
 
 
 def _wait_until(requests: Sequence[JobRequest], deadline: float | None) -> None:

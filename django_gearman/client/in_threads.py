@@ -10,7 +10,7 @@ from ..backends.base import Update
 from ..exceptions import BackendError, JobLost, ResultUnavailable
 from ..jobs.context import running
 from ..utils.clock import monotonic
-from ..utils.waiting import seconds_until
+from ..utils.waiting import deadline_after, seconds_until
 from .described import JOB_CREATED, JOB_PENDING
 from .lookout import Lookout, refuse_to_wait_for_itself
 from .on_loop import DRAIN_SECONDS, AwaitedRequest
@@ -28,7 +28,7 @@ class WaitingRequest(AwaitedRequest):
         and ResultUnavailable for a job that has not been submitted. The outcome of the job itself
         is in `state`, `exception` and `result`.
         """
-        return self.wait_until(None if timeout is None else monotonic() + timeout)
+        return self.wait_until(deadline_after(timeout))
 
     def wait_until(self, deadline: float | None) -> Self:
         """Wait until the given monotonic time (None: without limit), like `wait`."""

@@ -37,6 +37,7 @@ from ..serializers.failures import parse_error
 from ..serializers.foreign import failure, text_of
 from ..utils.clock import monotonic
 from ..utils.text import printable
+from ..utils.waiting import deadline_after
 from .described import JOB_COMPLETE, JOB_CREATED, JOB_FAILED, JOB_PENDING, JOB_UNKNOWN
 from .in_threads import WaitingRequest
 from .on_loop import Updates
@@ -145,13 +146,13 @@ class JobRequest(WaitingRequest, Generic[R_co]):
         return Updates(self._updates(timeout), on_loop, self._name)
 
     def _updates(self, timeout: float | None) -> Generator[Update]:
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_after(timeout)
         lookout = self._begin_waiting(deadline)
         while (update := self._next_update(deadline, lookout)) is not None:
             yield self._decoded(update)
 
     async def _updates_on_loop(self, timeout: float | None) -> AsyncGenerator[Update]:
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_after(timeout)
         while (update := await self.await_update(deadline)) is not None:
             yield self._decoded(update)
 

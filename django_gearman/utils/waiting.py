@@ -8,6 +8,7 @@ import time
 from contextvars import ContextVar
 
 from .clock import monotonic
+from .numbers import check_number
 
 #: Set when the waiting `await` of this context was cancelled.
 abandoned: ContextVar[threading.Event | None] = ContextVar("abandoned", default=None)
@@ -16,6 +17,20 @@ called_at: ContextVar[float | None] = ContextVar("called_at", default=None)
 #: The deadline of requests to the job servers; None leaves it to the backend.
 submit_by: ContextVar[float | None] = ContextVar("submit_by", default=None)
 _ABANDONED_SECONDS = 0.5  # between two checks of it
+
+
+def deadline_after(seconds: float | None) -> float | None:
+    """
+    Return the monotonic time in these seconds; None is never, and less than 0 is over.
+
+    Raises TypeError for what is no number, and ValueError for NaN, which no time is later than.
+    """
+    if seconds is None:
+        return None
+    check_number(seconds, "the time to wait is a number of seconds")
+    if math.isnan(seconds):
+        raise ValueError("the time to wait is a number of seconds, not nan")
+    return monotonic() + seconds
 
 
 def pause(seconds: float) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
+import math
 import pickle
 import threading
 
@@ -190,6 +192,33 @@ def test_a_time_limit_may_be_as_long_as_one_likes(client, memory, timeout):
     work_off()
 
     assert request.wait(timeout).result == 1
+
+
+@pytest.mark.parametrize("timeout", [math.nan, "2", True])
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda client, request, timeout: request.wait(timeout),
+        lambda client, request, timeout: [*request.updates(timeout)],
+        lambda client, request, timeout: client.wait_until_jobs_completed([request], timeout),
+        lambda client, request, timeout: asyncio.run(
+            client.await_until_jobs_completed([request], timeout)
+        ),
+    ],
+    ids=["wait", "updates", "all", "await all"],
+)
+def test_a_time_limit_that_is_no_number_is_refused(client, memory, wait, timeout):
+    request = client.submit_job("tests.app.add", args=[1, 2], wait_until_complete=False)
+
+    with pytest.raises((TypeError, ValueError), match="is a number of seconds, not"):
+        wait(client, request, timeout)
+
+
+def test_a_time_limit_that_has_passed_waits_no_more(client, memory):
+    request = client.submit_job("tests.app.add", args=[1, 2], wait_until_complete=False)
+
+    assert request.wait(-1.0).timed_out
+    assert [*request.updates(-1.0)] == []
 
 
 def test_two_threads_may_wait_for_one_job(memory, client):
