@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ...protocol.address import ServerAddress
@@ -57,7 +57,7 @@ class GearmandLoop(LoopBackend):
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._channels: dict[str, LoopChannel] = {}
-        self._opening: dict[str, asyncio.Task[LoopChannel]] = {}
+        self._opening: dict[str, _Attempt] = {}
         self._keeper: AsyncGenerator[None, None] | None = None
 
     async def submit(
@@ -146,7 +146,7 @@ class GearmandLoop(LoopBackend):
         caller leaves the attempts to the others.
         """
         pauses = self._choice.pauses(addresses, until - monotonic(), head_start)
-        attempts: dict[asyncio.Task[LoopChannel], str] = {}
+        attempts: dict[asyncio.Future[asyncio.Task[LoopChannel]], str] = {}
         reasons: dict[str, object] = {}
         for address, pause in zip(addresses, pauses, strict=True):
             attempts[self._attempt(address)] = address
@@ -157,9 +157,10 @@ class GearmandLoop(LoopBackend):
                     attempts, timeout=remaining, return_when=asyncio.FIRST_COMPLETED
                 )
                 for attempt in done:
-                    error = attempt.exception() if not attempt.cancelled() else None
-                    if error is None and not attempt.cancelled():
-                        return attempt.result()
+                    task = attempt.result()
+                    error = task.exception() if not task.cancelled() else None
+                    if error is None and not task.cancelled():
+                        return task.result()
                     reasons[attempts.pop(attempt)] = error
                 if done and not is_last:
                     break
@@ -169,15 +170,13 @@ class GearmandLoop(LoopBackend):
             reasons.setdefault(address, f"job server {address}: no answer yet")
         raise unavailable("submit the job", [reasons[address] for address in addresses])
 
-    def _attempt(self, address: str) -> asyncio.Task[LoopChannel]:
-        """Return the attempt to connect that is under way, or begin one."""
-        task = self._opening.get(address)
-        if task is None or task.done():
-            task = self._opening[address] = self._loop.create_task(
-                self._connect(address), name="gearman-connect", context=contextvars.Context()
-            )
-            task.add_done_callback(_retrieve)
-        return task
+    def _attempt(self, address: str) -> asyncio.Future[asyncio.Task[LoopChannel]]:
+        """Return when the attempt to connect has ended that is under way; or begin one."""
+        attempt = self._opening.get(address)
+        if attempt is None or attempt.task.done():
+            attempt = self._opening[address] = _Attempt(self._connect(address), self._loop)
+        attempt.callers.append(caller := self._loop.create_future())
+        return caller
 
     async def _connect(self, address: str) -> LoopChannel:
         if (channel := self._live(address)) is not None:
@@ -216,10 +215,28 @@ class GearmandLoop(LoopBackend):
         self._channels.clear()
 
 
-def _retrieve(attempt: asyncio.Task[LoopChannel]) -> None:
-    """Mark the error of an attempt as seen: its callers may have gone."""
-    if not attempt.cancelled():
-        attempt.exception()
+class _Attempt:
+    """
+    An attempt to connect, for any number of callers.
+
+    Each has a future of its own: a task would look through the callbacks of all when one leaves.
+    """
+
+    def __init__(
+        self, connect: Coroutine[Any, Any, LoopChannel], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.callers: list[asyncio.Future[asyncio.Task[LoopChannel]]] = []
+        context = contextvars.Context()
+        self.task = loop.create_task(connect, name="gearman-connect", context=context)
+        self.task.add_done_callback(self._tell)
+
+    def _tell(self, task: asyncio.Task[LoopChannel]) -> None:
+        if not task.cancelled():
+            task.exception()  # it counts as seen, also if all callers have gone
+        for caller in self.callers:
+            if not caller.done():
+                caller.set_result(task)
+        self.callers.clear()
 
 
 async def _acknowledged(submission: LoopSubmission, until: float) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 from ...exceptions import BackendError, ConnectionLost, ResultUnavailable
@@ -107,6 +108,8 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
                 raise ResultUnavailable(f"background job {self.handle} sends no updates")
             if self._finished or (timeout is not None and timeout <= 0.0):
                 return None
+            if asyncio.get_running_loop() is not self._channel.loop:
+                return await asyncio.wrap_future(self._on_its_loop(timeout))
             # In place of a method that waits, since thousands of tasks may wait here.
             self._waiters += (waiter := self._channel.loop.create_future(),)
             sharing = self._channel.timers.wake(waiter, timeout)
@@ -130,12 +133,17 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
                 f"job {self.handle} was submitted on the event loop that runs here, which must not "
                 "be blocked: write `await request`, or `async for update in request.updates()`"
             )
+        return self._on_its_loop(timeout).result()
+
+    def _on_its_loop(self, timeout: float | None) -> Future[Update | None]:
+        """Wait on the loop of the submission, for another loop or thread."""
+        loop = self._channel.loop
         if not loop.is_running():
             raise ConnectionLost(
                 f"job {self.handle} was submitted on an event loop that has ended, and the "
                 "connection with it"
             )
-        return asyncio.run_coroutine_threadsafe(self.wait_update(timeout), loop).result()
+        return asyncio.run_coroutine_threadsafe(self.wait_update(timeout), loop)
 
     def _forget(
         self, waiter: asyncio.Future[None], sharing: set[asyncio.Future[None]] | None

@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -359,6 +360,26 @@ def test_a_caller_that_stopped_waiting_may_wait_again():
 
     with FakeServer(acknowledge_then(then)) as server:
         assert run(leave_and_wait_again, server.address) == WorkComplete(b"late")
+
+
+async def wait_on_another_loop(half: LoopBackend, seconds: float) -> Any:
+    submission = await submit(half)
+    return await asyncio.to_thread(lambda: asyncio.run(submission.wait_update(seconds)))
+
+
+def test_another_loop_may_wait():
+    def then(peer: Peer) -> None:
+        time.sleep(0.2)
+        peer.reply(PacketType.WORK_COMPLETE, b"H:fake:1", b"late")
+
+    with FakeServer(acknowledge_then(then)) as server:
+        found = run(partial(wait_on_another_loop, seconds=10), server.address)
+    assert found == WorkComplete(b"late")
+
+
+def test_another_loop_may_stop_waiting():
+    with FakeServer(acknowledge_then(lambda peer: None)) as server:
+        assert run(partial(wait_on_another_loop, seconds=0.1), server.address) is None
 
 
 def test_a_second_wait_learns_that_the_server_has_forgotten_the_job():
