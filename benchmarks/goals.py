@@ -127,10 +127,15 @@ class Judge:
         of: str = "",
         ours: str = OURS,
         case: str = "",
+        name: str = "",
     ) -> None:
-        """Compare a figure with that of another system; `of` names it if it has another title."""
+        """
+        Compare a figure with that of another system.
+
+        `of` is its title there if it has another one, and `name` that of the system for readers.
+        """
         one, two = self._results.get(title, ours), self._results.get(of or title, other)
-        self._add(case or title, limit, most, f"x {other}", ratio(one, two))
+        self._add(case or title, limit, most, f"x {name or other}", ratio(one, two))
 
     def within(
         self, one: str, limit: float, other: str, *, most: bool = False, ours: str = OURS
@@ -214,7 +219,7 @@ def _queues(judge: Judge) -> None:
 
 
 def _optional(judge: Judge) -> None:
-    judge.times(SUBMIT, 0.8, OURS, ours=TASKS, case=f"{SUBMIT}: tasks")
+    judge.times(SUBMIT, 0.8, OURS, ours=TASKS, case=f"{SUBMIT}: tasks", name="`do_background`")
     judge.limit(DRAIN, TASKS, 15_000, most=False, case=f"{DRAIN}: tasks")
     judge.times(SUBMIT, 0.8, OX, ours=STORED_TASKS, case=f"{SUBMIT}: tasks, stored")
     judge.times(DRAIN, 0.8, OX, ours=STORED_TASKS, case=f"{DRAIN}: tasks, stored")
@@ -225,7 +230,8 @@ def _optional(judge: Judge) -> None:
 
 
 def _included(judge: Judge) -> None:
-    judge.times(ROUND_TRIP, 1.5, OURS, most=True, ours=INCLUDED, case=f"{ROUND_TRIP}: included")
+    case = f"{ROUND_TRIP}: included"
+    judge.times(ROUND_TRIP, 1.5, OURS, most=True, ours=INCLUDED, case=case, name="gearmand")
     judge.limit(BULK, INCLUDED_RAW, 50_000, most=False, case=f"{BULK}: included")
     stored = f"{BULK}: included, stored"
     judge.times(BULK, 10, GEARMAND_STORED, ours=INCLUDED_STORED, case=stored)

@@ -106,15 +106,15 @@ def write_page(page: Path, results: Results, runs: Sequence[Run]) -> None:
         "goals": goals_table(verdicts(results), runs),
     }
     for name, text in texts.items():
-        write_between(page, name, COMMAND, warning(results) + text)
+        write_between(page, name, COMMAND, warning(results.load) + text)
 
 
-def warning(results: Results) -> str:
-    """Return a paragraph if the machine was busy before the run, else nothing."""
-    if results.load <= (os.cpu_count() or 1) / 2:
+def warning(load: float) -> str:
+    """Return a paragraph if the load average before the run tells a busy machine, else nothing."""
+    if load <= (os.cpu_count() or 1) / 2:
         return ""
     return (
-        f"**Measured on a busy machine** (load average {results.load:.1f} before the run): rates "
+        f"**Measured on a busy machine** (load average {load:.1f} before the run): rates "
         "are too low, and costs too high.\n\n"
     )
 

@@ -6,13 +6,13 @@ import math
 from html import escape
 from pathlib import Path
 
-from .names import BULK, DRAIN, OURS, ROUND_TRIP, SUBMIT
+from .names import BULK, DOZES, DRAIN, NAPS, OURS, ROUND_TRIP, SUBMIT
 from .results import Figure, Results
 
 _LEFT, _WIDTH, _RIGHT = 190, 420, 90  # of the bars, with room for names and numbers
 _BAR, _HEAD, _GAP = 20, 34, 18
 _OURS, _OTHER = "#0c6b46", "#b8c4bd"
-_PANELS = (ROUND_TRIP, SUBMIT, BULK, DRAIN)
+_PANELS = (ROUND_TRIP, SUBMIT, BULK, DRAIN, NAPS, DOZES)
 
 
 def write_svg(path: Path, results: Results) -> None:

@@ -1,7 +1,7 @@
 """
 How the cost of a job grows, measured as processor time, which is steadier than the clock.
 
-    make bench GROWTH=1                                 # all curves; about three minutes
+    make bench GROWTH=1                                 # all curves; about four minutes
     .venv/bin/python -m benchmarks.growth payload tasks # some of them, printed only
 
 A run of all curves writes benchmarks/growth.json, benchmarks/growth.svg, and the table in
@@ -18,13 +18,13 @@ import sys
 import time
 from pathlib import Path
 
+from ..page import PAGE
 from ..processes import ROOT
 from ..report import machine
 from .curves import CASES, Curve
 from .report import table, write_svg, write_table
 
 _HERE = ROOT / "benchmarks"
-_PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
 
 def measure(names: list[str]) -> dict[str, Curve]:
@@ -52,16 +52,21 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.curves) - CASES.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(CASES)}")
+    load = os.getloadavg()[0]
     curves = measure(options.curves or [*CASES])
     print(table(curves))
     directory = options.output or (None if options.curves else _HERE)
     if directory is not None:
         directory.mkdir(parents=True, exist_ok=True)
-        content = {"machine": machine(), "curves": {n: vars(c) for n, c in curves.items()}}
+        content = {
+            "machine": machine(),
+            "load before": load,
+            "curves": {name: vars(curve) for name, curve in curves.items()},
+        }
         (directory / "growth.json").write_text(json.dumps(content, indent=1) + "\n")
         write_svg(directory / "growth.svg", curves)
     if directory == _HERE and not options.curves:
-        write_table(_PAGE, curves)
+        write_table(PAGE, curves, load)
 
 
 if __name__ == "__main__":

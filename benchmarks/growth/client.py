@@ -12,7 +12,7 @@ import django
 
 django.setup()
 
-from benchmarks.gearman_jobs import echo, echo_bytes  # noqa: E402
+from benchmarks.gearman_jobs import doze, echo, echo_bytes, nap  # noqa: E402
 from django_gearman import GearmanClient, JobRequest  # noqa: E402
 from django_gearman.client.batch import JobBatch  # noqa: E402
 
@@ -46,6 +46,16 @@ class Client:
         for last in self._last:
             while client.get_job_status(last).status.known:
                 time.sleep(0.02)
+        return used
+
+    def waiting(self, coroutines: int, count: int) -> float:
+        """Queue jobs of 50 ms, in threads or as coroutines, and wait until they have run."""
+        client, job = GearmanClient(), doze if coroutines else nap
+        started = time.process_time()
+        last = job.enqueue_many(["x"] * count)[-1]
+        used = time.process_time() - started
+        while client.get_job_status(last).status.known:
+            time.sleep(0.1)
         return used
 
     def fill(self, size: int, count: int) -> float:

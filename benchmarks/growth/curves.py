@@ -65,6 +65,19 @@ def processes(curve: Curve) -> Points:
             yield
 
 
+def at_a_time(curve: Curve) -> Points:
+    """Jobs that wait for 50 ms, of which one process runs so many at a time."""
+    for series, coroutines, numbers in (
+        ("workers", 1, (1, 10, 100, 1000)),
+        ("workers threads", 0, (1, 10, 50, 200)),
+    ):
+        for number in numbers:
+            with Stage(threads=number) as stage:
+                costs = stage.run("waiting", coroutines=coroutines, count=max(40, 10 * number))
+            curve.add(number, **{series: costs.workers})
+            yield
+
+
 def queue_depth(curve: Curve) -> Points:
     """Jobs that are queued when so many are queued already."""
     for suffix, options in {"": [], "_buckets": ["--hashtable-buckets=1000003"]}.items():
@@ -124,6 +137,7 @@ CASES: dict[str, tuple[str, str, Callable[[Curve], Points]]] = {
     "functions": ("round trip", "declared jobs", functions),
     "servers": ("submitted in bulk, and run", "job servers", servers),
     "processes": ("round trip", "worker processes", processes),
+    "slots": ("jobs of 50 ms", "jobs at a time in a process", at_a_time),
     "queue": ("submitted in bulk", "jobs in the queue", queue_depth),
     "threads": ("round trips at once", "threads of the client", threads),
     "tasks": ("round trips at once", "tasks of one event loop", tasks),

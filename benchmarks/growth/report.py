@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
-from ..page import write_between
+from ..page import warning, write_between
 from .curves import Curve
 
 _COLOURS = {"client": "#0c6b46", "workers": "#b4541a", "gearmand": "#3b5b92"}
@@ -32,9 +32,9 @@ def table(curves: Mapping[str, Curve]) -> str:
     return "\n".join(lines)
 
 
-def write_table(page: Path, curves: Mapping[str, Curve]) -> None:
-    """Put the table between its marks in a page."""
-    write_between(page, "growth", "make bench GROWTH=1", table(curves))
+def write_table(page: Path, curves: Mapping[str, Curve], load: float = 0) -> None:
+    """Put the table between its marks in a page; `load` is the load average before the run."""
+    write_between(page, "growth", "make bench GROWTH=1", warning(load) + table(curves))
 
 
 def write_svg(path: Path, curves: Mapping[str, Curve]) -> None:

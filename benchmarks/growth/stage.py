@@ -31,7 +31,8 @@ class Stage:
     """
     A number of job servers with these options, a `gearman_worker` with processes, and a client.
 
-    Without processes there is no worker. `functions` are declared beside the client's own.
+    Without processes there is no worker. Each runs `threads` jobs at a time. `functions` are declared
+    beside the client's own.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class Stage:
         servers: int = 1,
         options: Sequence[str] = (),
         processes: int = 1,
+        threads: int = 1,
         functions: int = 0,
     ) -> None:
         self._counts = servers, processes
         self._options = options
-        self._functions = functions
+        self._functions, self._threads = functions, threads
 
     def __enter__(self) -> Self:
         servers, processes = self._counts
@@ -66,8 +68,8 @@ class Stage:
                     PYTHON,
                     "manage.py",
                     "gearman_worker",
-                    "-w",
-                    str(processes),
+                    f"--workers={processes}",
+                    f"--threads={self._threads}",
                 ]
                 worker = stack.enter_context(Program(command, environment=environment))
                 for server in running:
