@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 from .processes import ROOT, Program
 
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 240.0
 
 Environment = Mapping[str, str]
 

@@ -20,7 +20,7 @@ _GUARD = shutil.which("setpriv")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def wait_until(ready: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+def wait_until(ready: Callable[[], object], what: str, seconds: float = 240.0) -> None:
     """Poll every other millisecond; raise TimeoutError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not ready():
@@ -52,8 +52,12 @@ def pss(process: int) -> float:
 
 def busiest(process: int) -> int:
     """Return the process that works: of the descendants without children, the one with most CPU time."""
-    leaves = [each for each in tree(process) if len(tree(each)) == 1]
-    return max(leaves, key=own_cpu_seconds)
+    used = {}
+    for each in tree(process):
+        if len(tree(each)) == 1:
+            with suppress(OSError):  # it has just ended
+                used[each] = own_cpu_seconds(each)
+    return max(used, key=lambda each: used[each])
 
 
 def peak_rss(process: int) -> float:
@@ -66,9 +70,13 @@ def peak_rss(process: int) -> float:
 
 def switches(process: int) -> int:
     """Return how often the threads of a process have slept so far: as often have they woken up."""
-    texts = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/status")]
-    lines = [line for text in texts for line in text.splitlines()]
-    return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt"))
+    total = 0
+    for path in Path(f"/proc/{process}/task").glob("*/status"):
+        with suppress(OSError):  # the thread has just ended
+            for line in path.read_text().splitlines():
+                if line.startswith("voluntary_ctxt"):
+                    total += int(line.split()[1])
+    return total
 
 
 def cpu_seconds(*roots: int) -> float:

@@ -114,7 +114,7 @@ class Stage:
             worker.check()
             return len(self._read()) >= count
 
-        wait_until(all_there, f"{self.system.name}: jobs", 120)
+        wait_until(all_there, f"{self.system.name}: jobs")
         return self._read()
 
     def _read(self) -> list[float]:
