@@ -169,6 +169,10 @@ class Ground:
         link.symlink_to(target)
         link.replace(self.directory / "current")
 
+    def task(self, name: str, number: int) -> str:
+        """Return the name of a job; with several jobs at a time, every other one is a coroutine."""
+        return f"work.{name}_async" if self.threads > 1 and number % 2 else f"work.{name}"
+
     def server(self, *, durable: bool = False) -> JobServer:
         self._servers += 1
         store = self.directory / f"queue-{self._servers}" if durable or self._included else None

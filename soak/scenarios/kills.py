@@ -26,8 +26,9 @@ class Submitting(threading.Thread):
     A client that submits a job for each number, again and again until a server has acknowledged it.
     """
 
-    def __init__(self, client: GearmanClient, count: int, seconds: float) -> None:
+    def __init__(self, ground: Ground, client: GearmanClient, count: int, seconds: float) -> None:
         super().__init__(daemon=True)
+        self._ground = ground
         self.unavailable = 0
         self.uncertain: Counter[int] = Counter()  # by number: it may have been queued as well
         self.error: Exception | None = None
@@ -49,9 +50,10 @@ class Submitting(threading.Thread):
         seconds = random.uniform(0.02, 0.06)
         try:
             if number % 2:
-                task, more = "work.append_again", {"fails": number % 50 == 1}
+                name, more = "append_again", {"fails": number % 50 == 1}
             else:
-                task, more = "work.append", {}
+                name, more = "append", {}
+            task = self._ground.task(name, number // 2)
             call = {"number": number, "seconds": seconds, **more}
             self._client.submit_job(task, kwargs=call, background=True)
         except ServerUnavailable:  # nothing was sent
@@ -93,7 +95,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     worker = ground.worker(server.address, "-q=default:2", "-q=again:2")  # four in all
     ground.serving(server, worker, WORKERS // 2)
     started = time.monotonic()
-    submitting = Submitting(server.client, count, seconds=kills * 0.75)
+    submitting = Submitting(ground, server.client, count, seconds=kills * 0.75)
     killer = Killer(worker)
     parts = [kills // (restarts + 1)] * restarts
     for part in parts:

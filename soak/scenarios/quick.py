@@ -24,7 +24,11 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         numbers = range(start, start + BATCH)
         calls = [{"number": number, "seconds": 0} for number in numbers]
         server.client.submit_multiple_jobs(
-            [{"task": "work.append_quickly", "kwargs": call} for call in calls], background=True
+            [
+                {"task": ground.task("append_quickly", call["number"]), "kwargs": call}
+                for call in calls
+            ],
+            background=True,
         )
     worker = ground.worker(server.address, "-w", str(WORKERS))
     ground.serving(server, worker, WORKERS)

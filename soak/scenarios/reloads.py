@@ -20,8 +20,9 @@ CLIENTS = 6
 class Waiting(threading.Thread):
     """A client that submits a job and waits for its result, again and again until it is stopped."""
 
-    def __init__(self, server: JobServer) -> None:
+    def __init__(self, server: JobServer, task: str = "work.release") -> None:
         super().__init__(daemon=True)
+        self._task = task
         self.releases: Counter[int] = Counter()
         self.took: list[float] = []
         self.errors: list[str] = []
@@ -34,7 +35,7 @@ class Waiting(threading.Thread):
         while not self.is_stopping:
             started = time.monotonic()
             try:
-                request = self._client.submit_job("work.release", 0.02, poll_timeout=60.0)
+                request = self._client.submit_job(self._task, 0.02, poll_timeout=60.0)
                 self.last = request.result
                 self.releases[self.last] += 1
             except Exception as error:  # noqa: BLE001 - it is what this looks for
@@ -72,7 +73,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
     worker = ground.worker(server.address, "-w", str(WORKERS))
     ground.serving(server, worker, WORKERS)
     counting = Counting(server)
-    clients = [Waiting(server) for _ in range(CLIENTS)]
+    clients = [Waiting(server, ground.task("release", number)) for number in range(CLIENTS)]
     took = []
     generations = {frozenset(worker.children)}
     for number in releases:

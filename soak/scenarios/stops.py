@@ -23,7 +23,11 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         for number in range(count)
     ]
     server.client.submit_multiple_jobs(
-        [{"task": "work.append", "kwargs": call} for call in calls], background=True
+        [
+            {"task": ground.task("append", number), "kwargs": call}
+            for number, call in enumerate(calls)
+        ],
+        background=True,
     )
     codes, took, torn, in_hand = [], [], 0, 0
     arguments = ("-w", str(WORKERS), f"--grace-period={GRACE_SECONDS:g}")

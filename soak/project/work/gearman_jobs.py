@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import signal
@@ -55,6 +56,39 @@ def append_quickly(number: int, seconds: float) -> None:
 @gearman_job
 def release(seconds: float) -> int:
     time.sleep(seconds)
+    return RELEASE
+
+
+# The same as coroutines
+
+
+@gearman_job
+async def append_async(number: int, seconds: float) -> None:
+    leave("began", number)
+    await asyncio.sleep(seconds / 2)
+    leave("appended", number)
+    await asyncio.sleep(seconds / 2)
+    leave("ended", number)
+
+
+@gearman_job(queue="again", retries=30, backoff=0)
+async def append_again_async(number: int, seconds: float, fails: bool) -> None:
+    await append_async(number, seconds)
+    job = current_job()
+    if fails and job is not None and job.attempt == 1:
+        leave("raised", number)
+        raise Trouble(number)
+
+
+@gearman_job
+async def append_quickly_async(number: int, seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    leave("appended", number)
+
+
+@gearman_job
+async def release_async(seconds: float) -> int:
+    await asyncio.sleep(seconds)
     return RELEASE
 
 
