@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
 #: Seconds after which a call that waits without limit is given up, so that it fails and not hangs.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 #: What stands above a case's jobs: what they use, and a decorator that notes what they receive.
 PRELUDE = """

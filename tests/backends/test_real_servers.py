@@ -28,7 +28,7 @@ pytestmark = pytest.mark.gearmand
 
 Connect = Callable[..., BaseBackend]
 SHORT = {"connect_timeout": 1.0, "reply_timeout": 1.5, "status_interval": 0.5}
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(params=[GearmandBackend, PythonGearmanBackend], ids=["gearman", "python-gearman"])

@@ -109,6 +109,8 @@ def test_a_thousand_idle_workers_cost_no_time():
                 encode(PacketType.CAN_DO, b"f%d" % (number % 10)) + encode(PacketType.PRE_SLEEP)
             )
         with Wire(server.port) as client:
+            while client.ask("status").count("\t100\n") < 10:  # of 100 workers each
+                time.sleep(0.01)
             client.echo()
             before = cpu(server.process.pid)
             client.socket.settimeout(1.0)

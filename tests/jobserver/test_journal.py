@@ -14,7 +14,7 @@ import pytest
 from django_gearman.jobserver.journal import APPLICATION_ID, VERSION, Journal, JournalError
 from django_gearman.jobserver.state import Function, Job, Offer
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Written:

@@ -87,7 +87,7 @@ class Family:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def stop(self) -> int:
         self.send(signal.SIGTERM)

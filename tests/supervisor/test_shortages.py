@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -80,13 +81,18 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def forked(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
 def test_processes_wait_for_descriptors(launch):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (20, 4096))"
     family = launch(processes=20, before=limit)
     wait_until(lambda: "Too many open files; trying again" in family.output, "a failure")
-    few = len(family.children())
+    few = len(forked(family.process.pid))
     assert 0 < few < 20
-    victim = wait_until(family.children, "a process")[0]
+    wait_until(lambda: len(family.children()) == few, "those that could be forked")
+    victim = family.children()[0]
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(family.children()) > few, "it is replaced all the same")
 

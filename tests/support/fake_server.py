@@ -19,7 +19,7 @@ from django_gearman.protocol.packets import (
     encode,
 )
 
-PATIENCE = 20.0  # seconds until a script gives up on what should come at once
+PATIENCE = 60.0  # seconds until a test or a script gives up on what should come at once
 
 
 class Peer:
@@ -72,6 +72,8 @@ class Peer:
                     break
 
     def wait_for_end(self) -> None:
+        """Read and say nothing, for as long as the other side likes."""
+        self._socket.settimeout(None)
         while self.read() is not None:
             pass
 

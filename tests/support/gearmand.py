@@ -9,7 +9,7 @@ from typing import Any
 from django_gearman.testing import GearmanServer
 
 
-def wait_until(condition: Any, what: str, seconds: float = 30) -> Any:
+def wait_until(condition: Any, what: str, seconds: float = 60) -> Any:
     """Poll until `condition()` is true and return its value."""
     deadline = time.monotonic() + seconds
     while True:
@@ -24,7 +24,7 @@ class Gearmand(GearmanServer):
 
     def ask(self, command: str) -> str:
         """Run an admin command and return its answer, up to the line that ends it."""
-        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), 60) as connection:
             connection.sendall(f"{command}\r\n".encode())
             answer = b""
             while not (answer.endswith((b"\n.\n", b"OK\r\n")) or answer == b".\n"):

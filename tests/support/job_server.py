@@ -17,7 +17,7 @@ from typing import Self
 from django_gearman.protocol.packets import Packet, PacketReader, PacketType, encode
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 30.0  # seconds until a test gives up
+PATIENCE = 120.0  # seconds until a test gives up
 _PROGRAM = [sys.executable, "-m", "django_gearman.jobserver", "--port=0"]
 
 

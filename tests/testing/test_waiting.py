@@ -15,7 +15,7 @@ from django_gearman.testing import NotServed
 from tests.app import gearman_jobs as jobs
 from tests.support.gearmand import wait_until
 
-PATIENCE = 20.0  # seconds for what takes a moment
+PATIENCE = 60.0  # seconds for what takes a moment
 
 
 @pytest.mark.gearman("memory")

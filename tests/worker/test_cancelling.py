@@ -23,7 +23,7 @@ from django_gearman.worker.process import Limits, SupervisedObserver
 from django_gearman.worker.worker import GearmanWorker
 from tests.app import gearman_jobs as jobs
 
-PATIENCE = 30  # seconds
+PATIENCE = 60  # seconds
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from django_gearman.worker.routing import MOST_THREADS
 from django_gearman.worker.worker import GearmanWorker
 from tests.app import gearman_jobs as jobs
 
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Limited(WorkerObserver):

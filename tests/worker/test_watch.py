@@ -58,7 +58,7 @@ def test_other_threads_can_be_profiled_after_an_interrupt(function, seconds, exp
     program = PROGRAM.format(function=function, seconds=seconds)
 
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True
     )
 
     assert done.stdout.split("\n")[:-1] == expected

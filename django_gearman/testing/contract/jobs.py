@@ -225,7 +225,7 @@ class JobsContract(ContractBase):
         submit(backend, JobSpec(function, b"later", background=True, run_at=due))
         submit(backend, JobSpec(function, b"low", background=True, priority=Priority.LOW))
 
-        assert drain(worker) == [b"low"]
+        assert drain(worker, 1) == [b"low"]
         assert time.time() < due
         job = grab(worker)
         assert (job.function, job.workload) == (function, b"later")
@@ -237,7 +237,7 @@ class JobsContract(ContractBase):
         if backend.supports_delayed:
             submit(backend, JobSpec(function, b"late", background=True, run_at=time.time() - 60))
 
-            assert drain(worker) == [b"late"]
+            assert drain(worker, 1) == [b"late"]
 
     def test_a_delayed_job_is_known_and_counted(self, backend: BaseBackend, function: str) -> None:
         if not backend.supports_delayed:

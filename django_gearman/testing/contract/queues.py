@@ -39,7 +39,7 @@ class QueuesContract(ContractBase):
         ]
         submit(backend, *specs)
 
-        assert drain(worker) == [b"HIGH2", b"HIGH5", b"NORMAL1", b"NORMAL4", b"LOW0", b"LOW3"]
+        assert drain(worker, 6) == [b"HIGH2", b"HIGH5", b"NORMAL1", b"NORMAL4", b"LOW0", b"LOW3"]
 
     def test_a_worker_gets_no_job_of_a_function_it_does_not_serve(
         self, backend: BaseBackend, worker: WorkerSession, function: str
@@ -82,7 +82,7 @@ class QueuesContract(ContractBase):
         first, second = submit(backend, *specs)
 
         assert first.handle == second.handle
-        assert drain(worker) == [b"1st"]
+        assert drain(worker, 1) == [b"1st"]
         if not background:
             assert all_updates(first) == all_updates(second) == [WorkComplete(b"")]
 
@@ -117,17 +117,17 @@ class QueuesContract(ContractBase):
     ) -> None:
         spec = JobSpec(function, b"work", unique="again", background=True)
         submit(backend, spec)
-        assert drain(worker) == [b"work"]
+        assert drain(worker, 1) == [b"work"]
         submit(backend, spec)
 
-        assert drain(worker) == [b"work"]
+        assert drain(worker, 1) == [b"work"]
 
     def test_no_unique_shares_nothing(
         self, backend: BaseBackend, worker: WorkerSession, function: str
     ) -> None:
         submit(backend, *[JobSpec(function, b"same", background=True)] * 3)
 
-        assert drain(worker) == [b"same"] * 3
+        assert drain(worker, 3) == [b"same"] * 3
 
     def test_a_unique_is_of_one_function_only(
         self, backend: BaseBackend, worker: WorkerSession, function: str
@@ -136,7 +136,7 @@ class QueuesContract(ContractBase):
         mine = JobSpec(function, b"mine", unique="u", background=True)
         submit(backend, other, mine)
 
-        assert drain(worker) == [b"mine"]
+        assert drain(worker, 1) == [b"mine"]
 
     def test_foreground_and_background_jobs_never_share(
         self, connect: Connect, worker: WorkerSession, function: str
@@ -147,7 +147,9 @@ class QueuesContract(ContractBase):
 
         client.close()
 
-        assert b"background" in drain(worker), "the leaving client took the background job with it"
+        assert b"background" in drain(worker, 1), (
+            "the leaving client took the background job with it"
+        )
 
     @pytest.mark.parametrize("unique", ["mine", "mäin", "-"])
     def test_the_worker_sees_the_callers_unique(
@@ -193,7 +195,7 @@ class QueuesContract(ContractBase):
         uniques = ["r" * 100 + end for end in "ab"]
         submit(backend, *(JobSpec(function, u[-1:].encode(), unique=u) for u in uniques))
 
-        assert drain(worker) == [b"a", b"b"]
+        assert drain(worker, 2) == [b"a", b"b"]
 
     @pytest.mark.parametrize("outcome", [WorkFail(), WorkException(b"oops")])
     def test_a_unique_is_free_again_once_its_job_has_failed(
@@ -205,7 +207,7 @@ class QueuesContract(ContractBase):
         assert all_updates(first) == [outcome]
         submit(backend, spec)
 
-        assert drain(worker) == [b"work"]
+        assert drain(worker, 1) == [b"work"]
 
     def test_delayed_jobs_of_one_unique_are_one(
         self, backend: BaseBackend, worker: WorkerSession, function: str

@@ -61,7 +61,7 @@ class SlotsContract(ContractBase):
         many.attend(QUIET)
 
         with closing(connect().register([function])) as other:
-            assert len(drain(other)) == 1
+            assert len(drain(other, 1)) == 1
 
     def test_threads_report_in_order_while_the_owner_waits(
         self, backend: BaseBackend, many: WorkerSession, function: str
@@ -112,7 +112,7 @@ class SlotsContract(ContractBase):
 
         assert many.grab_job(QUIET) is None
         with closing(connect().register([function])) as other:
-            assert len(drain(other)) == _SLOTS - 1
+            assert len(drain(other, _SLOTS - 1)) == _SLOTS - 1
 
     def test_a_job_that_has_ended_cannot_be_reported_on_by_any_thread(
         self, backend: BaseBackend, many: WorkerSession, function: str
@@ -159,7 +159,7 @@ class SlotsContract(ContractBase):
         many.attend(QUIET)
 
         with closing(connect().register([function])) as heir:
-            assert drain(heir) == [first.workload]
+            assert drain(heir, 1) == [first.workload]
 
 
 def _beside(owner: WorkerSession, functions: list[Callable[[], object]]) -> None:

@@ -15,7 +15,8 @@ from django_gearman.exceptions import (
     SubmitUncertain,
 )
 from django_gearman.protocol.packets import PacketType, encode
-from tests.support.fake_server import FakeServer, Peer
+from tests.support.fake_server import PATIENCE, FakeServer, Peer
+from tests.support.gearmand import wait_until
 from tests.support.transport import (
     Stopwatch,
     background,
@@ -40,7 +41,7 @@ def test_a_reply_that_never_comes_is_given_up_in_time(open_backend):
             backend.job_status(f"{server.address}//H:fake:1")
 
         assert {type(s.error) for s in submissions} == {SubmitUncertain}
-        assert 0.6 <= watch.seconds < 5
+        assert 0.6 <= watch.seconds < 20
 
 
 def test_a_stopped_server_is_unavailable(open_backend, own_gearmand):
@@ -50,7 +51,7 @@ def test_a_stopped_server_is_unavailable(open_backend, own_gearmand):
     for attempt in (lambda: backend.submit([background("f")]), backend.functions, backend.workers):
         with pytest.raises(ServerUnavailable, match="gave no answer"):
             attempt()
-    assert watch.seconds < 5
+    assert watch.seconds < 12
 
 
 def test_a_server_that_stops_before_a_submit_leaves_it_uncertain(open_backend, own_gearmand):
@@ -76,7 +77,7 @@ def test_a_server_that_stops_under_a_waiting_client_is_lost_in_time(
     watch = Stopwatch()
 
     with pytest.raises(ConnectionLost, match="not answered"):
-        while watch.seconds < 5:
+        while watch.seconds < PATIENCE:
             assert submission.next_update(step) is None
 
 
@@ -92,13 +93,14 @@ def test_short_waits_do_not_flood_the_server_with_questions(open_backend):
         for _ in range(50):
             assert submission.next_update(0.01) is None
 
+        wait_until(lambda: server.count(PacketType.GET_STATUS), "the question")
         assert server.count(PacketType.GET_STATUS) == 1
 
 
 def test_waits_keep_their_time_while_another_thread_is_stuck_in_a_submit(
     open_backend, own_gearmand
 ):
-    backend = open_backend(own_gearmand.address, send_timeout=2)
+    backend = open_backend(own_gearmand.address, send_timeout=PATIENCE)
     [submission] = submit(backend, JobSpec("f", b"work"))
     pause(own_gearmand)
     stuck = threading.Thread(target=backend.submit, args=([background("f", bytes(64 << 20))],))
@@ -109,7 +111,8 @@ def test_waits_keep_their_time_while_another_thread_is_stuck_in_a_submit(
     with contextlib.suppress(ConnectionLost):  # should the machine be so slow that it is over
         assert submission.next_update(0.1) is None
 
-    assert watch.seconds < 1.5, "the wait lasted as long as the other thread's submit"
+    assert watch.seconds < PATIENCE / 2, "the wait lasted as long as the other thread's submit"
+    own_gearmand.resume()
     stuck.join()
 
 
@@ -120,7 +123,7 @@ def test_a_large_packet_on_a_slow_line_is_no_silence(open_backend, worker_of, ki
     def trickle(peer: Peer, packet: bytes) -> None:
         for start in range(0, len(packet), len(packet) // 10):
             peer.raw(packet[start : start + len(packet) // 10])
-            time.sleep(0.1)
+            time.sleep(0.5)
         peer.wait_for_end()
 
     def serve(peer: Peer) -> None:
@@ -136,10 +139,10 @@ def test_a_large_packet_on_a_slow_line_is_no_silence(open_backend, worker_of, ki
 
     with FakeServer(serve) as server:
         if kind == "job":
-            worker = worker_of("f", server.address, reply_timeout=0.5)
+            worker = worker_of("f", server.address, reply_timeout=2.5)
             assert grab(worker).workload == bytes(10_000)
             server.close()
         else:
-            backend = open_backend(server.address, reply_timeout=0.5, status_interval=0.1)
+            backend = open_backend(server.address, reply_timeout=2.5, status_interval=0.1)
             [submission] = submit(backend, JobSpec("f", b"work"))
             assert outcome(submission) == WorkComplete(bytes(10_000))

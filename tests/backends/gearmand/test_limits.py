@@ -21,7 +21,7 @@ pytestmark = pytest.mark.gearmand
 
 
 def test_a_hundred_thousand_jobs_go_in_one_submit(open_backend, own_gearmand):
-    backend = open_backend(own_gearmand.address)
+    backend = open_backend(own_gearmand.address, submit_timeout=300)
 
     submissions = submit(backend, *[background("f", b"%d" % n) for n in range(100_000)])
 

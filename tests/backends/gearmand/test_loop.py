@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ import trustme
 
 from django_gearman.backends import opening
 from django_gearman.backends.base import JobSpec, LoopBackend, WorkComplete
+from django_gearman.backends.gearmand import backend
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.remote import servers_standing
 from django_gearman.exceptions import (
@@ -29,9 +31,10 @@ from django_gearman.exceptions import (
 from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType
 from django_gearman.utils.clock import monotonic
-from tests.support.fake_server import FakeServer, Peer, tls_proxy
+from tests.support.fake_server import PATIENCE, FakeServer, Peer, tls_proxy
 
 SPEC = JobSpec("f", b"work")
+LONG = 1000.0  # seconds, for what is not to be waited for
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +60,9 @@ def run(act: Callable[[LoopBackend], Awaitable[Any]], *addresses: object, **opti
     """Run a coroutine with the half of a backend for these servers."""
 
     async def main() -> Any:
-        backend = GearmandBackend([ServerAddress.parse(each) for each in addresses], **options)
-        async with asyncio.timeout(20):
-            return await act(backend.on_loop())
+        transport = GearmandBackend([ServerAddress.parse(each) for each in addresses], **options)
+        async with asyncio.timeout(PATIENCE):
+            return await act(transport.on_loop())
 
     return asyncio.run(main())
 
@@ -78,7 +81,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time():
         with pytest.raises(ServerUnavailable, match=r"no answer in 0\.3 s"):
             run(submit, server.address, connect_timeout=0.3)
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_a_server_that_knows_no_options_is_used_all_the_same():
@@ -115,7 +118,7 @@ def test_another_kind_of_server_is_named(data):
 
 def test_many_tasks_open_one_connection_and_one_that_leaves_disturbs_no_other():
     def script(peer: Peer) -> None:
-        time.sleep(0.2)  # all of them wait for it
+        has_left.wait(PATIENCE)  # all of them wait for it
         greet(peer)
         peer.acknowledge(20)
         peer.wait_for_end()
@@ -123,10 +126,13 @@ def test_many_tasks_open_one_connection_and_one_that_leaves_disturbs_no_other():
     async def act(half: LoopBackend) -> list[Any]:
         leaves = asyncio.create_task(submit(half))
         stay = [asyncio.create_task(submit(half)) for _ in range(20)]
-        await asyncio.sleep(0.05)
+        while not server.peers:
+            await asyncio.sleep(0.01)
         leaves.cancel()
+        has_left.set()
         return await asyncio.gather(*stay)
 
+    has_left = threading.Event()
     with FakeServer(script) as server:
         submissions = run(act, server.address)
 
@@ -134,25 +140,23 @@ def test_many_tasks_open_one_connection_and_one_that_leaves_disturbs_no_other():
     assert len(server.peers) == 1
 
 
-def test_a_silent_server_costs_the_first_job_a_moment_and_the_next_none(unused_port):
+def test_a_silent_server_costs_the_first_job_a_moment_and_the_next_none(unused_port, monkeypatch):
     def script(peer: Peer) -> None:
         greet(peer)
-        peer.acknowledge(10)
+        peer.acknowledge(1000)
         peer.wait_for_end()
 
-    async def act(half: LoopBackend) -> list[float]:
-        took = []
-        for _ in range(10):
-            began = time.monotonic()
+    async def act(half: LoopBackend) -> None:
+        while not silent.peers:
             assert (await submit(half)).handle
-            took.append(time.monotonic() - began)
-        return took
+        monkeypatch.setattr(backend, "_HEAD_START", LONG)  # what it would cost the next ones
+        for _ in range(20):
+            assert (await submit(half)).handle
 
     with FakeServer(Peer.wait_for_end) as silent, FakeServer(script) as server:
-        took = run(act, silent.address, server.address, f"127.0.0.1:{unused_port}")
-
-    assert max(took) < 3
-    assert sum(seconds > 0.2 for seconds in took) <= 2
+        addresses = [silent.address, server.address, f"127.0.0.1:{unused_port}"]
+        run(act, *addresses, connect_timeout=LONG, submit_timeout=LONG, down_time=LONG)
+        assert len(silent.peers) == 1
 
 
 @pytest.fixture
@@ -174,13 +178,15 @@ def test_every_server_that_failed_is_named_with_its_reason(unused_port):
 
 
 def test_a_name_whose_look_up_hangs_takes_no_longer_than_the_limit(monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3) or [])
+    is_over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: is_over.wait(PATIENCE) and [])
     began = time.monotonic()
 
     with pytest.raises(ServerUnavailable, match=r"name was not looked up in 0\.2 s"):
         run(submit, "jobs.example:4730", connect_timeout=0.2)
 
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < PATIENCE / 2
+    is_over.set()
 
 
 def test_a_name_is_looked_up_and_each_of_its_addresses_tried():
@@ -198,7 +204,7 @@ def test_a_name_is_looked_up_and_each_of_its_addresses_tried():
 
 @pytest.mark.parametrize(
     ("options", "limit", "says"),
-    [({}, 0.3, "in the time given"), ({"reply_timeout": 0.3}, None, r"not answered for 0\.3 s")],
+    [({}, 2.5, "in the time given"), ({"reply_timeout": 0.3}, None, r"not answered for 0\.3 s")],
 )
 def test_a_server_that_does_not_acknowledge_is_given_up_in_time(options, limit, says):
     def script(peer: Peer) -> None:
@@ -211,7 +217,7 @@ def test_a_server_that_does_not_acknowledge_is_given_up_in_time(options, limit, 
 
     assert isinstance(submission.error, SubmitUncertain)
     assert re.search(says, str(submission.error))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 12
 
 
 def test_a_late_answer_is_not_taken_for_that_of_the_next_job():
@@ -226,7 +232,7 @@ def test_a_late_answer_is_not_taken_for_that_of_the_next_job():
         peer.wait_for_end()
 
     async def act(half: LoopBackend) -> None:
-        first = await submit(half, 0.2)
+        first = await submit(half, 2.5)
         assert isinstance(first.error, SubmitUncertain)
         second = await submit(half)
         assert second.handle.endswith("H:fake:2")
@@ -344,19 +350,25 @@ def test_a_job_that_the_server_has_forgotten_is_lost():
         run(wait, server.address, status_interval=0.2)
 
 
+stopped = threading.Event()  # the first wait
+
+
 async def leave_and_wait_again(half: LoopBackend) -> Any:
     submission = await submit(half)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await submission.wait_update()
+    stopped.set()
     submission.release()
     return await submission.wait_update(10)
 
 
 def test_a_caller_that_stopped_waiting_may_wait_again():
     def then(peer: Peer) -> None:
-        time.sleep(0.3)
+        stopped.wait(PATIENCE)
         peer.reply(PacketType.WORK_COMPLETE, b"H:fake:1", b"late")
+
+    stopped.clear()
 
     with FakeServer(acknowledge_then(then)) as server:
         assert run(leave_and_wait_again, server.address) == WorkComplete(b"late")
@@ -387,7 +399,7 @@ def test_a_second_wait_learns_that_the_server_has_forgotten_the_job():
         FakeServer(acknowledge_then(answer_status)) as server,
         pytest.raises(JobLost, match="no longer knows job"),
     ):
-        run(leave_and_wait_again, server.address, status_interval=0.4)
+        run(leave_and_wait_again, server.address, status_interval=2.5)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3])

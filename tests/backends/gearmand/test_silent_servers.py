@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-import itertools
+import re
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -26,10 +27,12 @@ from django_gearman.protocol.packets import PacketType
 from django_gearman.testing.gearmand import free_port
 from django_gearman.utils.clock import monotonic
 from django_gearman.utils.waiting import submit_by
-from tests.support.fake_server import FakeServer, Peer
+from tests.support.fake_server import PATIENCE, FakeServer, Peer
 from tests.support.gearmand import wait_until
 
 pytestmark = pytest.mark.gearmand
+
+LONG = 1000.0  # seconds, for what is not to be waited for
 
 
 @pytest.fixture(autouse=True)
@@ -74,25 +77,31 @@ def seconds_of(call: Callable[[], object]) -> float:
 def test_seven_of_eight_silent_servers_cost_one_submit_a_moment(open_backend, gearmand, unique):
     with silent_servers(7) as servers:
         addresses = [*(server.address for server in servers), gearmand.address]
-        backend = open_backend(*addresses)
+        options = {"connect_timeout": LONG, "submit_timeout": LONG, "down_time": LONG}
+        backend = open_backend(*addresses, **options)
 
-        first = seconds_of(lambda: backend.submit([background(unique=unique)]))
-        assert first < 4
-        later = [
-            seconds_of(partial(other.submit, [background(unique=unique)]))
-            for other in [*[backend] * 20, *(open_backend(*addresses) for _ in range(20))]
-        ]
-        assert max(later) < 4
-        assert sum(later) < 10, "each submit found out anew that seven servers are silent"
+        assert seconds_of(lambda: backend.submit([background(unique=unique)])) < PATIENCE
+        others = [open_backend(*addresses, **options) for _ in range(20)]
+        took = seconds_of(
+            lambda: [each.submit([background(unique=unique)]) for each in [backend] * 20 + others]
+        )
+        assert took < PATIENCE
+        tried = sum(len(server.peers) for server in servers)
+        assert tried < 40, "each submit found out anew that seven servers are silent"
 
 
-def test_several_threads_learn_of_a_silent_server_from_one_another(open_backend, gearmand):
+def test_several_threads_learn_of_a_silent_server_from_one_another(
+    open_backend, gearmand, monkeypatch
+):
     with silent_servers(3) as servers:
         addresses = [*(server.address for server in servers), gearmand.address]
-        open_backend(*addresses).submit([background()] * 50)
+        options = {"connect_timeout": LONG, "submit_timeout": LONG, "down_time": LONG}
+        monkeypatch.setattr("django_gearman.backends.gearmand.backend._LAST_RESORT", LONG)
+        open_backend(*addresses, **options).submit([background()] * 50)
+        tried = sum(len(server.peers) for server in servers)
 
         def submit() -> None:
-            backend = open_backend(*addresses)
+            backend = open_backend(*addresses, **options)
             took.append(seconds_of(lambda: backend.submit([background()] * 5)))
 
         took: list[float] = []
@@ -102,24 +111,30 @@ def test_several_threads_learn_of_a_silent_server_from_one_another(open_backend,
         for thread in threads:
             thread.join()
         assert len(took) == 8
-        assert max(took) < 2
+        assert max(took) < PATIENCE
+        assert sum(len(server.peers) for server in servers) == tried
 
 
 def test_a_silent_server_is_passed_over_for_a_time_that_grows(open_backend, gearmand):
     with silent_servers(1) as [silent]:
-        options = {"connect_timeout": 0.6, "down_time": 0.3}
+        options = {"connect_timeout": 0.6, "down_time": 1000.0}
         backend = open_backend(silent.address, gearmand.address, **options)
-        tried: list[float] = []
 
-        def is_tried_a_fourth_time() -> bool:
+        def is_silent_again() -> bool:
             backend.submit([background()])
-            if len(silent.peers) > len(tried):
-                tried.append(monotonic())
-            return len(tried) == 4
+            return servers_standing.silences(silent.address) == number
 
-        wait_until(is_tried_a_fourth_time, "it is tried again and again")
-        gaps = [after - before for before, after in itertools.pairwise(tried)]
-        assert gaps[-1] > 1.5 * gaps[0], f"it was tried again in the same intervals: {gaps}"
+        def let_pass(seconds: float) -> None:
+            mark = servers_standing._marks[silent.address]
+            servers_standing._marks[silent.address] = replace(mark, since=mark.since - seconds)
+
+        for number, seconds in enumerate([1000, 2000, 4000], start=1):
+            wait_until(is_silent_again, "it is tried")
+            let_pass(seconds - 500)
+            for _ in range(20):
+                backend.submit([background()])
+            assert len(silent.peers) == number, "it was tried again too early"
+            let_pass(500)
 
 
 def test_a_server_that_answers_again_is_used_again(open_backend, gearmand):
@@ -156,7 +171,7 @@ def test_a_connection_that_wins_too_late_is_closed(open_backend, gearmand):
         backend = open_backend(server.address, gearmand.address)
         backend.submit([background()] * 20)
 
-        assert ended.wait(20), "a connection that nobody uses stays open"
+        assert ended.wait(PATIENCE), "a connection that nobody uses stays open"
 
 
 # Questions to all servers
@@ -164,26 +179,29 @@ def test_a_connection_that_wins_too_late_is_closed(open_backend, gearmand):
 
 @pytest.mark.parametrize("ask", ["functions", "workers"])
 def test_all_servers_are_asked_at_the_same_time(open_backend, gearmand, ask):
+    all_asked = threading.Barrier(8)
+
     def answer_late(peer: Peer) -> None:
         peer.handshake()
         peer._socket.recv(100)
-        time.sleep(0.5)
+        all_asked.wait(PATIENCE)
         peer.raw(b".\n")
 
     with contextlib.ExitStack() as stack:
         late = [stack.enter_context(FakeServer(answer_late)) for _ in range(8)]
-        backend = open_backend(*(server.address for server in late), gearmand.address)
+        addresses = [*(server.address for server in late), gearmand.address]
+        backend = open_backend(*addresses, submit_timeout=PATIENCE)
 
-        assert 0.5 <= seconds_of(getattr(backend, ask)) < 2
+        getattr(backend, ask)()  # if one after another, the first one would not answer
 
 
 def test_silent_servers_cost_a_health_check_no_more_than_one(open_backend, gearmand):
     with silent_servers(8) as servers:
         backend = open_backend(*(server.address for server in servers), gearmand.address)
         started = monotonic()
-        answers = backend.ping(0.5)
+        answers = backend.ping(4.0)
 
-        assert monotonic() - started < 2
+        assert monotonic() - started < 16
         assert [*answers] == [*(server.address for server in servers), gearmand.address]
         assert [error is None for error in answers.values()] == [False] * 8 + [True]
 
@@ -201,13 +219,13 @@ def test_status_of_silent_servers_takes_no_longer_than_of_one(settings, gearmand
     with silent_servers(4) as servers:
         settings.GEARMAN_SERVERS = [*(server.address for server in servers), gearmand.address]
         settings.GEARMAN_BACKEND = "gearman"
-        settings.GEARMAN_OPTIONS = {"connect_timeout": 0.8}
+        settings.GEARMAN_OPTIONS = {"connect_timeout": 3.0}
         output = io.StringIO()
         started = monotonic()
         with pytest.raises(CommandError):
             call_command("gearman_status", stdout=output)
 
-        assert monotonic() - started < 2.5
+        assert monotonic() - started < 10
         assert [[server.address, "DOWN"] for server in servers] == [
             line.split() for line in output.getvalue().splitlines() if "DOWN" in line
         ]
@@ -219,16 +237,17 @@ def test_status_of_silent_servers_takes_no_longer_than_of_one(settings, gearmand
 def test_a_limit_holds_for_all_servers_together(open_backend):
     with silent_servers(8) as servers:
         backend = open_backend(*(server.address for server in servers))
-        for seconds in (0.5, 1.0):
+        for seconds in (1.0, 1.5):
             started = monotonic()
             with within(seconds), pytest.raises(ServerUnavailable) as caught:
                 backend.submit([background()])
 
-            assert seconds * 0.9 <= monotonic() - started < seconds * 5, (
+            assert seconds * 0.9 <= monotonic() - started < seconds * 6, (
                 "each server had the whole limit"
             )
-            assert all(server.address in str(caught.value) for server in servers)
-            assert "no answer yet after" in str(caught.value)
+            for server in servers:  # an attempt may end just before the limit
+                said = "(no answer yet after|.* no answer in|not tried, as the time was up)"
+                assert re.search(f"{server.address}: {said}", str(caught.value))
 
 
 def test_a_submission_without_a_limit_has_one_of_its_own(open_backend):
@@ -238,7 +257,7 @@ def test_a_submission_without_a_limit_has_one_of_its_own(open_backend):
         started = monotonic()
         with pytest.raises(ServerUnavailable):
             backend.submit([background()])
-        assert monotonic() - started < 4
+        assert monotonic() - started < 10
 
 
 @pytest.mark.parametrize("step", ["handshake", "acknowledgement"])
@@ -256,9 +275,9 @@ def test_no_step_outlasts_the_limit(open_backend, step, noise):
 
     done = threading.Event()
     with FakeServer(serve) as server:
-        backend = open_backend(server.address)
+        backend = open_backend(server.address, connect_timeout=LONG, reply_timeout=LONG)
         started = monotonic()
-        with within(0.6):
+        with within(2.5):
             try:
                 [submission] = backend.submit([JobSpec("f", b"work")])
                 error = submission.error
@@ -268,7 +287,7 @@ def test_no_step_outlasts_the_limit(open_backend, step, noise):
         done.set()
         backend.close()
 
-    assert 0.5 < took < 5  # the default limit of a reply is longer
+    assert 2.4 < took < PATIENCE
     assert server.address in str(error)
     assert isinstance(error, SubmitUncertain if step == "acknowledgement" else ServerUnavailable)
 
@@ -290,23 +309,25 @@ def test_foreign_packets_do_not_stretch_the_patience_with_a_server(open_backend)
         done.set()
 
     assert isinstance(submission.error, SubmitUncertain)
-    assert took < 2
+    assert took < 10  # the limit of a whole submission is 15 s
 
 
 def test_an_answer_after_the_limit_is_not_taken_for_that_of_the_next_job(open_backend):
     def serve(peer: Peer) -> None:
         peer.handshake()
         peer.expect(PacketType.SUBMIT_JOB_BG)
-        time.sleep(0.8)
+        is_over.wait(PATIENCE)
         peer.reply(PacketType.JOB_CREATED, b"H:fake:1")
         peer.expect(PacketType.SUBMIT_JOB_BG)
         peer.reply(PacketType.JOB_CREATED, b"H:fake:2")
         peer.wait_for_end()
 
+    is_over = threading.Event()
     with FakeServer(serve) as server:
         backend = open_backend(server.address)
-        with within(0.3):
+        with within(2.5):
             [first] = backend.submit([background()])
+        is_over.set()
         [second] = backend.submit([background()])
         backend.close()
 
@@ -323,37 +344,40 @@ def test_a_full_backlog_is_no_longer_than_the_limit(open_backend):
             waiting.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 waiting.connect(("127.0.0.1", port))
-        backend = open_backend(f"127.0.0.1:{port}")
+        backend = open_backend(f"127.0.0.1:{port}", connect_timeout=LONG)
 
         started = monotonic()
-        with within(0.5), pytest.raises(ServerUnavailable, match=r"no connection in 0\.[45]"):
+        with within(2.5), pytest.raises(ServerUnavailable, match=r"no connection in [0-2]\.?\d* "):
             backend.submit([background()])
-        assert monotonic() - started < 4
+        assert monotonic() - started < PATIENCE
 
 
 def test_a_name_whose_look_up_hangs_is_no_longer_than_the_limit(
     open_backend, gearmand, monkeypatch
 ):
     real, hang = socket.getaddrinfo, threading.Event()
+    reasons: list[str] = []
 
     def look_up(host, *args, **options):
         if host == "hangs.example":
-            hang.wait(20)
+            hang.wait(LONG)
         return real(host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     try:
         started = monotonic()
-        backend = open_backend("hangs.example:4730")
+        backend = open_backend("hangs.example:4730", connect_timeout=LONG)
         for _ in range(12):
-            with within(0.2), pytest.raises(ServerUnavailable, match=r"hangs\.example:4730.*name"):
+            with within(0.2), pytest.raises(ServerUnavailable) as caught:
                 backend.submit([background()])
-        assert monotonic() - started < 5
+            reasons.append(str(caught.value))
+        assert monotonic() - started < PATIENCE
+        assert any(re.search(r"hangs\.example:4730.*name", reason) for reason in reasons)
         looking = [t for t in threading.enumerate() if t.name == "gearman-connect"]
         assert len(looking) <= 8, "each submit leaves a thread behind"
 
-        both = open_backend("hangs.example:4730", gearmand.address)
-        assert seconds_of(lambda: both.submit([background()] * 9)) < 3
+        both = open_backend("hangs.example:4730", gearmand.address, connect_timeout=LONG)
+        assert seconds_of(lambda: both.submit([background()] * 9)) < PATIENCE
     finally:
         hang.set()
 
@@ -371,11 +395,11 @@ def test_of_two_addresses_of_a_name_one_may_be_silent(open_backend, gearmand, mo
 
         monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
-        took = [
-            seconds_of(lambda: open_backend("two.example:4730").submit([background()]))
-            for _ in range(5)
-        ]
-        assert max(took) < 2
+        for _ in range(5):
+            backend = open_backend("two.example:4730", connect_timeout=LONG, submit_timeout=LONG)
+            assert seconds_of(partial(backend.submit, [background()])) < PATIENCE
+            monkeypatch.setattr(opening, "PASSED_OVER", LONG)
+            monkeypatch.setattr(opening, "_HEAD_START", LONG)
         assert len(silent.peers) == 1, "the silent address was tried again and again"
 
 
@@ -383,21 +407,22 @@ def test_a_server_that_closes_during_the_handshake_is_named(open_backend, gearma
     with FakeServer(lambda peer: None) as closing:
         with pytest.raises(ServerUnavailable, match=closing.address):
             open_backend(closing.address).submit([background()])
-        backend = open_backend(closing.address, gearmand.address)
-        assert seconds_of(lambda: backend.submit([background()] * 10)) < 2
+        options = {"connect_timeout": LONG, "submit_timeout": LONG}
+        backend = open_backend(closing.address, gearmand.address, **options)
+        assert seconds_of(lambda: backend.submit([background()] * 10)) < PATIENCE
 
 
 @pytest.mark.parametrize("transport", ["gearman", "python-gearman"])
 def test_poll_timeout_bounds_the_call_of_a_client(settings, production, transport):
     settings.GEARMAN_BACKEND = transport
     settings.GEARMAN_EXTERNAL_JOBS = ["*"]
-    with silent_servers(3) as servers:
+    with silent_servers(8) as servers:
         settings.GEARMAN_SERVERS = [server.address for server in servers]
         for retries in (None, 5):
             started = monotonic()
             with pytest.raises(ServerUnavailable):
                 GearmanClient().submit_job("f", 1, poll_timeout=1, max_retries=retries)
-            assert monotonic() - started < 2.5  # three times one second, if each had it
+            assert monotonic() - started < 6  # eight times one second, if each had it
     close_backends()
 
 
@@ -414,8 +439,8 @@ def test_poll_timeout_bounds_the_acknowledgement(settings, production, transport
         settings.GEARMAN_SERVERS = [server.address]
         started = monotonic()
         with pytest.raises(SubmitUncertain):
-            GearmanClient().submit_job("f", 1, poll_timeout=1)
-        assert monotonic() - started < 4
+            GearmanClient().submit_job("f", 1, poll_timeout=2.5)
+        assert monotonic() - started < 12
         close_backends()
 
 
@@ -434,12 +459,12 @@ def test_progress_without_end_does_not_stretch_a_wait(settings, production, own_
     with FakeServer(serve) as server:
         settings.GEARMAN_SERVERS = [server.address]
         started = monotonic()
-        request = GearmanClient().submit_job("f", 1, poll_timeout=0.5)
+        request = GearmanClient().submit_job("f", 1, poll_timeout=2.5)
         took = monotonic() - started
         done.set()
         close_backends()
 
-    assert took < 2
+    assert took < PATIENCE
     assert request.timed_out
 
 
@@ -469,7 +494,7 @@ def test_calls_that_timed_out_leave_nothing_behind(settings, production, own_gea
     settings.GEARMAN_SERVERS = [own_gearmand.address]
     settings.GEARMAN_EXTERNAL_JOBS = ["*"]
     entries = [{"task": "nobody", "data": number} for number in range(20)]
-    requests = GearmanClient().submit_multiple_jobs(entries, poll_timeout=0.1)
+    requests = GearmanClient().submit_multiple_jobs(entries, poll_timeout=2.5)
     assert all(request.timed_out for request in requests)
     assert own_gearmand.totals()["nobody"][0] == 20, "somebody may wait for them again"
 

@@ -13,7 +13,8 @@ from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType
 from django_gearman.utils.clock import monotonic
-from tests.support.fake_server import FakeServer, Peer
+from tests.support.fake_server import PATIENCE, FakeServer, Peer
+from tests.support.gearmand import wait_until
 
 SLOTS = 5
 
@@ -51,7 +52,10 @@ class Listener:
 def test_a_silent_server_is_asked_once_for_each_slot():
     listener = Listener()
     with FakeServer(listener) as server, session_of(server.address) as session:
-        until = monotonic() + 2.0
+        wait_until(
+            lambda: session.grab_job(0.1) is None and listener.grabs == SLOTS, "the requests"
+        )
+        until = monotonic() + 1.0
         while monotonic() < until:
             assert session.grab_job(0.1) is None
 
@@ -71,7 +75,7 @@ def test_another_server_gets_the_slots_that_a_silent_one_does_not_fill(own_gearm
         client.submit([JobSpec("f", b"%d" % n, background=True) for n in range(SLOTS)])
 
         found = set()
-        until = monotonic() + 20.0
+        until = monotonic() + PATIENCE
         while len(found) < SLOTS and monotonic() < until:
             if (job := session.grab_job(0.1)) is not None:
                 found.add(job.workload)
@@ -96,7 +100,7 @@ def test_the_silence_of_a_server_costs_no_job_that_runs():
         peer.wait_for_end()
 
     with FakeServer(assign) as server, session_of(server.address, reply_timeout=0.3) as session:
-        job = session.grab_job(20.0)
+        job = session.grab_job(PATIENCE)
         assert job is not None
 
         until = monotonic() + 1.5
@@ -104,7 +108,7 @@ def test_the_silence_of_a_server_costs_no_job_that_runs():
             assert session.grab_job(0.1) is None
         session.send(job, WorkComplete(b"done"))
 
-        until = monotonic() + 20.0
+        until = monotonic() + PATIENCE
         while not ends and monotonic() < until:
             session.attend(0.05)
     assert ends == [b"done"]

@@ -94,7 +94,7 @@ def test_a_refused_connection_costs_the_worker_no_time(open_backend, worker_of, 
     for _ in range(50):
         worker.send(grab(worker), WorkComplete(b""))
 
-    assert watch.seconds < 3
+    assert watch.seconds < PATIENCE
 
 
 def test_a_worker_without_any_server_waits_for_the_given_time(worker_of):
@@ -102,7 +102,7 @@ def test_a_worker_without_any_server_waits_for_the_given_time(worker_of):
     watch = Stopwatch()
 
     assert worker.grab_job(0.3) is None
-    assert 0.3 <= watch.seconds < 3
+    assert 0.3 <= watch.seconds < PATIENCE
     assert worker.grab_job(0) is None
 
 
@@ -128,7 +128,7 @@ def test_a_server_that_says_everything_but_the_answer_is_given_up_by_a_worker(
         worker = worker_of(function, server.address, gearmand.address, reply_timeout=0.5)
         watch = Stopwatch()
         while "has not answered for 0.5 s" not in caplog.text:
-            assert watch.seconds < 5, "it goes on waiting for the answer"
+            assert watch.seconds < PATIENCE, "it goes on waiting for the answer"
             assert worker.grab_job(0.1) is None
         done.set()
 
@@ -137,7 +137,7 @@ def test_a_server_that_says_everything_but_the_answer_is_given_up_by_a_worker(
 
 
 def test_a_storm_of_noops_makes_no_worker_grab_in_advance(worker_of):
-    grabs: list[float] = []
+    grabs: list[int] = []
 
     def storm(peer: Peer) -> None:
         peer.handshake()
@@ -146,12 +146,12 @@ def test_a_storm_of_noops_makes_no_worker_grab_in_advance(worker_of):
                 return
             if packet.type is PacketType.GRAB_JOB_UNIQ:
                 peer.raw(encode(PacketType.NOOP, magic=b"\0RES") * 50)
-                if len(grabs) % 2:
+                grabs.append(round_number)
+                if len(grabs) % 2 == 0:
                     peer.reply(PacketType.NO_JOB)
                 else:
                     job = (b"H:fake:%d" % round_number, b"f", b"u", b"work")
                     peer.reply(PacketType.JOB_ASSIGN_UNIQ, *job)
-                grabs.append(time.monotonic())
                 peer.raw(encode(PacketType.NOOP, magic=b"\0RES") * 50)
 
     with FakeServer(storm) as server:
