@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,12 +18,19 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, all processes would ignore it
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Run three tests for each processor: most of the time of most tests is spent waiting."""
-    return 3 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """
+    Run three tests for each processor: most of the time of most tests is spent waiting.
+
+    Those of the pages of `contrib` compute: for them, two more processes would only import and
+    collect all of it once more.
+    """
+    computes = config.getoption("ds") is not None and "not integration" in config.option.markexpr
+    return (2 if computes else 3) * (os.cpu_count() or 1)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -10,12 +11,15 @@ import ssl
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 import trustme
+from django.core.management import CommandError, call_command
 
 from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.jobserver.server import JobServer
 from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType
 from tests.support.job_server import PATIENCE, ROOT, JobServerProcess, Wire
@@ -24,7 +28,17 @@ MANAGE = [sys.executable, "manage.py", "gearman_server"]
 
 
 def refused(*arguments: str) -> str:
-    """Return why it does not start."""
+    """Return why it does not start, when it is called in this process."""
+    out = io.StringIO()
+    serves = mock.patch.object(JobServer, "start", side_effect=AssertionError("it serves"))
+    with serves, pytest.raises(CommandError) as caught:
+        call_command("gearman_server", *arguments, stdout=out)
+    assert out.getvalue() == ""
+    return str(caught.value)
+
+
+def ended(*arguments: str) -> str:
+    """Return why it does not start, when it is called in a terminal."""
     found = subprocess.run(
         [*MANAGE, "--no-color", *arguments],
         cwd=ROOT,
@@ -75,6 +89,10 @@ def test_an_address_that_cannot_be_served_is_reported(files, arguments, reason):
     assert (files / "letter").read_text() == "Dear Ada"
 
 
+def test_a_refusal_is_an_exit_code_and_one_line():
+    assert re.fullmatch("CommandError: .*lets other machines connect.*\n", ended("--host=0.0.0.0"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -84,11 +102,9 @@ def test_an_address_that_cannot_be_served_is_reported(files, arguments, reason):
     ],
 )
 def test_arguments_are_checked(arguments, reason):
-    found = subprocess.run(
-        [*MANAGE, *arguments.split()], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert found.returncode == 2
-    assert reason in found.stderr
+    with pytest.raises(CommandError) as caught:
+        call_command("gearman_server", *arguments.split())
+    assert reason in str(caught.value)
 
 
 def test_a_port_in_use():

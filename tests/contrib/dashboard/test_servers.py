@@ -93,7 +93,7 @@ def test_servers_that_are_down_or_hang_are_named_and_cost_their_time_once(use):
         use(first.address, down, *hang, well.address)
         began = time.monotonic()
 
-        servers = ask_servers(1.0)
+        servers = ask_servers(5.0)
         took = time.monotonic() - began
 
     failed = [state.address for state in servers.states if state.error]
@@ -101,7 +101,7 @@ def test_servers_that_are_down_or_hang_are_named_and_cost_their_time_once(use):
     for state in servers.states[:-1]:
         assert state.address in state.error
     assert servers.functions() == {"f": Counts(normal=1, workers=1)}
-    assert took < 5, f"six that hang cost {took:.1f} s: they were asked one after another"
+    assert took < 20, f"six that hang cost {took:.1f} s: they were asked one after another"
 
 
 def test_there_is_no_server_to_ask_if_jobs_run_at_once(settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -200,7 +201,9 @@ def test_processes_of_the_supervisors_are_no_other_workers():
     assert others_of(Servers(states), [supervisor(process(11))]) == [same_pid_elsewhere]
 
 
-def test_a_server_that_hangs_costs_one_second_in_all(viewer, use):
+def test_a_server_that_hangs_costs_its_time_once_in_all(viewer, use, monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE", 5.0)
+    monkeypatch.setattr(workers, "ask_servers", partial(workers.ask_servers, 5.0))
     with hanging() as server:
         use(server.address)
         viewer.get("/admin/gearman_dashboard/jobs/")  # loads what the first page has to load
@@ -210,7 +213,7 @@ def test_a_server_that_hangs_costs_one_second_in_all(viewer, use):
         took = time.monotonic() - began
 
     assert server.address in page
-    assert took < 2.9, f"the page took {took:.1f} s: it asks one after another"
+    assert took < 9.5, f"the page took {took:.1f} s: it asks one after another"
 
 
 # Reloading

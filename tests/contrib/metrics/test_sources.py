@@ -74,13 +74,13 @@ def test_servers_that_hang_or_are_down_cost_a_second_and_are_named(use, no_store
         use(silent.address, down, good.address)
         began = time.monotonic()
 
-        found = rows(sources.PATIENCE)
+        found = rows(5 * sources.PATIENCE)
 
         took = time.monotonic() - began
     up = {key[1]: value for key, value in found.items() if key[0] == "gearman_server_up"}
     assert up == {silent.address: 0, down: 0, good.address: 1}
     assert found["gearman_queue_jobs", good.address, "f", "queued", "normal"] == 4
-    assert took < 5, "one second on a machine that is not busy"
+    assert took < 20, "five seconds, on a machine that is not busy"
 
 
 def test_unknown_functions_above_a_number_are_one(use, no_store):
@@ -155,14 +155,14 @@ def test_a_store_that_hangs_or_fails_is_left_out_and_logged_once(monkeypatch, ca
 
     def hang() -> list:
         calls.append(1)
-        go_on.wait(30)
+        go_on.wait(60)
         raise OperationalError("the server closed the connection")
 
     asked._store = Look(hang)
     with caplog.at_level(logging.WARNING, "django_gearman"):
         first, second = rows(0.05, asked), rows(0.05, asked)
         go_on.set()
-        third, fourth = rows(20, asked), rows(20, asked)
+        third, fourth = rows(60, asked), rows(60, asked)
 
     assert first == second == third == fourth
     assert not any("outbox" in key[0] for key in first)

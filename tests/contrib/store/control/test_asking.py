@@ -52,14 +52,14 @@ def test_each_server_that_is_down_or_hangs_is_named_and_costs_the_timeout_once(
         settings.GEARMAN_SERVERS = [silent.address, down, other.address]
         began = time.monotonic()
 
-        found = control.list_supervisors(0.5)
+        found = control.list_supervisors(4.0)
 
         took = time.monotonic() - began
     assert found.supervisors == ()
     assert len(found.problems) == 3
     for address in (silent.address, down, other.address):
         assert sum(address in problem for problem in found.problems) == 1
-    assert took < 3, "one timeout for all, on a busy machine"
+    assert took < 7.5, "one timeout for all, on a busy machine"
 
 
 @pytest.mark.parametrize("timeout", [0, -1, "1", None, float("nan"), float("inf"), True])
