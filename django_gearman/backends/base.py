@@ -26,10 +26,10 @@ from __future__ import annotations
 import math
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..exceptions import BackendError, JobTimeout, ServerError
+from ..exceptions import BackendError, ServerError
 from ..protocol.address import ServerAddress
 from ..protocol.messages import (
     AssignedJob,
@@ -49,7 +49,7 @@ from ..protocol.messages import (
     WorkStatus,
     WorkWarning,
 )
-from ..utils.clock import monotonic
+from .submitted import AwaitableSubmission, Submission, UnsentSubmission
 
 __all__ = [
     "LARGE_WORKLOAD",
@@ -85,76 +85,6 @@ LARGE_WORKLOAD = 1 << 17
 def refusal(server: object, code: str, text: str) -> ServerError:
     """Return the error that a server has answered with."""
     return ServerError(f"job server {server} refused: {text} ({code})", code=code, text=text)
-
-
-class Submission(ABC):
-    """
-    A submitted job, as the submitter sees it.
-
-    `handle` names it in `BaseBackend.job_status`, also from another process. It is "", and `error`
-    is set, if the server refused the job (`ServerError`) or never acknowledged it
-    (`SubmitUncertain`).
-    """
-
-    handle: str = ""
-    error: BackendError | None = None
-
-    @abstractmethod
-    def next_update(self, timeout: float | None = None) -> Update | None:
-        """
-        Wait up to `timeout` seconds (None: without limit) for the next update.
-
-        Returns None after the timeout, and after the outcome. Raises `ConnectionLost` if no update
-        can arrive any more, `JobLost` if the server has forgotten the job, and `ResultUnavailable`
-        for a background job, which sends none.
-        """
-
-    def release(self) -> None:  # noqa: B027 - what keeps nothing has nothing to forget
-        """
-        Note that a wait has ended without an outcome.
-
-        The submitter may wait again. When no reference to the submission is left, the backend may
-        forget its job: a queued job without another waiting client need not run.
-        """
-
-    def updates(self, timeout: float | None = None) -> Iterator[Update]:
-        """
-        Yield updates up to and including the outcome; raise JobTimeout after `timeout` seconds in
-        all.
-        """
-        deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            remaining = None if deadline is None else max(0.0, deadline - monotonic())
-            update = self.next_update(remaining)
-            if update is None:
-                raise JobTimeout(f"job {self.handle} has not finished within {timeout} s")
-            yield update
-            if isinstance(update, Outcome):
-                return
-
-
-class AwaitableSubmission(Submission):
-    """A job submitted on an event loop; only that loop may await it."""
-
-    def give_up(self) -> None:
-        """Set `error` if the server has not acknowledged the job yet: the time is over."""
-
-    @abstractmethod
-    async def wait_update(self, timeout: float | None = None) -> Update | None:
-        """Await what `next_update` returns, with the same arguments, result and errors."""
-
-
-class UnsentSubmission(AwaitableSubmission):
-    """A job that was not sent, because of `error`."""
-
-    def __init__(self, error: BackendError) -> None:
-        self.error: BackendError = error
-
-    def next_update(self, timeout: float | None = None) -> Update | None:
-        raise self.error.with_traceback(None)  # otherwise its traceback would grow each time
-
-    async def wait_update(self, timeout: float | None = None) -> Update | None:
-        return self.next_update(timeout)
 
 
 class WorkerSession(ABC):
@@ -200,6 +130,15 @@ class WorkerSession(ABC):
     def is_known(self) -> bool:
         """True if a server has registered this worker and has answered since."""
         return True
+
+    def serve(self, functions: Sequence[str], client_id: str) -> bool:
+        """
+        Serve other functions, with another name, from now on; current jobs go on.
+
+        Returns False if this is impossible: then the worker closes the session when its jobs have
+        ended, and registers anew. Jobs that were requested in advance may still come.
+        """
+        return False
 
     @abstractmethod
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:

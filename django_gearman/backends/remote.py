@@ -320,6 +320,10 @@ class JobsInHand(Generic[_T]):
         """Return the handles of the jobs that came over a connection."""
         return [handle for handle, held in self._jobs.items() if held[1] is connection]
 
+    def functions_of(self, connection: _T) -> set[str]:
+        """Return the functions of the jobs that came over a connection."""
+        return {job.function for job, other in self._jobs.values() if other is connection}
+
     def end(self, job: AssignedJob) -> None:
         del self._jobs[job.handle]
 

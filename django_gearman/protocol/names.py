@@ -18,6 +18,7 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Sequence
+from itertools import count
 
 from .messages import AssignedJob, JobSpec
 from .packets import to_bytes, to_text
@@ -103,6 +104,15 @@ def quick_lane(server: str) -> str:
 def delayed_lane(server: str) -> str:
     """Return the name of a worker's connection to a server for delayed jobs."""
     return server + _OF_DELAYED
+
+
+def later_lane(server: str, taken: Collection[str]) -> str:
+    """
+    Return the name of another connection for the same jobs, with that of its lane for delayed ones
+    free, too; the old one is still there.
+    """
+    names = (f"{server}#{number}" if number > 1 else server for number in count(1))
+    return next(name for name in names if not {name, delayed_lane(name)} & {*taken})
 
 
 def server_of_lane(connection: str) -> str:

@@ -112,7 +112,7 @@ class Crew:
     ) -> None:
         self._number = number
         self._steps = steps
-        self._functions = functions
+        self.functions = functions
         self._observer = observer
         self._loop = loop
         self._process = os.getpid()
@@ -153,7 +153,7 @@ class Crew:
         """Start a job in a free slot."""
         number = heapq.heappop(self._free) if self._free else self._new_slot()
         slot = self._slots[number]
-        job = self._functions.get(assigned.function)
+        job = self.functions.get(assigned.function)
         if job is not None and job.is_async:
             self._waiting.append(partial(self._start_task, slot, job, assigned))
             if not self._is_posted:  # read after the task is there

@@ -230,7 +230,12 @@ class GearmanWorker:
         def is_over(number: int) -> bool:
             nonlocal has_changed
             if (withheld := observer.withheld()) is not None:
-                self._withheld, has_changed = withheld, True
+                self._withheld = withheld
+                names, client_id = self._served(crew.functions), self.client_id
+                has_changed = not self._session.serve(names, client_id)
+                if not has_changed:
+                    self._session.client_id = client_id
+                    self._session.functions = frozenset(names)
             number += count
             done = self.is_stopping or number == limit or observer.is_over(number)
             return has_changed or done
@@ -259,6 +264,10 @@ class GearmanWorker:
         crew.close()
         return count
 
+    def _served(self, functions: Mapping[str, JobDefinition]) -> list[str]:
+        """Return those of these functions whose queues are not paused."""
+        return [name for name, job in functions.items() if job.queue not in self._withheld]
+
     def _register(
         self,
         backend: BaseBackend,
@@ -267,8 +276,8 @@ class GearmanWorker:
         observer: WorkerObserver,
     ) -> WorkerSession:
         """Return a new session for the functions of all queues that are not paused."""
-        names = [name for name, job in functions.items() if job.queue not in self._withheld]
         slots = {} if self.threads == 1 else {"slots": self.threads}
+        names = self._served(functions)
         session: WorkerSession = backend.register(names, self.client_id, **slots)
         session.client_id, session.functions = self.client_id, frozenset(names)
         session.prefetch = prefetch

@@ -45,6 +45,7 @@ _WAKE_SECONDS = 10.0  # until a sleeping worker asks again, in case the server h
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
+_ARE_YOU_THERE = encode(PacketType.GET_STATUS, b"H:nobody:0")  # every server answers this
 
 
 class WorkerConnection:
@@ -72,6 +73,9 @@ class WorkerConnection:
             False  # with jobs of a worker with slots, so that its silence does not cost them
         )
         self.has_slots = False  # the worker may have several jobs, and sleep while some are held
+        #: The link that asks for jobs in place of this one, which ends after its jobs.
+        self.successor: WorkerConnection | None = None
+        self.is_ending = self.has_ended = False
         #: Called before a request for delayed jobs: False leaves that to another worker.
         self.may_poll: Callable[[], bool] = lambda: True
         self._polled_at = 0.0
@@ -92,7 +96,7 @@ class WorkerConnection:
         self._downtime = Downtime(quiet=is_quick or is_delayed)  # the other connection reports it
         self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
         self._opening: Opening | None = None
-        self._client_id = client_id
+        self.client_id = client_id
         self._options = options
         self._buffer = OutcomeBuffer(self._write)
         self.send = self._buffer.send
@@ -103,14 +107,20 @@ class WorkerConnection:
         """Return another link to the server: for `delayed` jobs of these functions, or quick ones."""
         names = [*delayed]
         kind = {"is_delayed": bool(names), "is_quick": not names}
-        made = WorkerConnection(self.server, name, self._client_id, names, self._options, **kind)
+        made = WorkerConnection(self.server, name, self.client_id, names, self._options, **kind)
         made.has_slots = self.has_slots
         return made
 
     @property
     def is_wanted(self) -> bool:
         """True if there should be a connection: a quick lane without functions needs none."""
+        if self.successor is not None:
+            return self.connection is not None
         return bool(self.functions) or not self.is_quick
+
+    @property
+    def may_have_lanes(self) -> bool:
+        return not (self.is_quick or self.is_delayed or self.successor is not None)
 
     @property
     def is_idle(self) -> bool:
@@ -186,7 +196,7 @@ class WorkerConnection:
 
     def _greeting(self) -> bytes:
         name = (
-            [encode(PacketType.SET_CLIENT_ID, to_bytes(self._client_id))] if self._client_id else []
+            [encode(PacketType.SET_CLIENT_ID, to_bytes(self.client_id))] if self.client_id else []
         )
         return b"".join(name) + self._packets(PacketType.CAN_DO, self.functions)
 
@@ -221,6 +231,21 @@ class WorkerConnection:
         if self.connection is not None:
             self.send(self._packets(PacketType.CANT_DO, functions))
 
+    def retire(self, successor: WorkerConnection, running: Iterable[str]) -> None:
+        """
+        Request no more jobs; `running` are the functions of those that run.
+
+        Only these stay registered: the server would give their jobs to other workers.
+        """
+        self.successor = successor
+        self._downtime, self.may_poll = Downtime(quiet=True), lambda: False
+        self.leave([name for name in self.functions if name not in running])
+
+    def end(self) -> None:
+        """Ask for a last answer, after which the server has read everything that was sent."""
+        self.is_ending, self.asked_since = True, monotonic()
+        self.send(_ARE_YOU_THERE)
+
     # Jobs
 
     def asking(self, number: int) -> bytes:
@@ -252,6 +277,10 @@ class WorkerConnection:
                     self.asleep_since = monotonic()
             elif kind is PacketType.NOOP:
                 self.asleep_since = math.inf
+                if self.successor is not None:
+                    self.successor.asleep_since = math.inf
+            elif kind is PacketType.STATUS_RES:
+                self.has_ended = self.is_ending
             elif kind is PacketType.STATUS_RES_UNIQUE:
                 self._statuses.append(args)
             elif kind is PacketType.ERROR:

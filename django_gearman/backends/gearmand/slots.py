@@ -5,6 +5,10 @@ One thread reads and writes, the owner. Reports of other threads are gathered. T
 them at once, with the requests for the next jobs, when it gets to it: at once if it sleeps. So there
 is one writer, and while jobs are quick, many outcomes go out in one write.
 
+If the functions change, each connection gets a successor, which registers the new ones at once. The
+old one asks for nothing more, and ends after its jobs. It cannot just remove functions: the server
+would give the jobs that run to other workers.
+
 The session asks for as many jobs as there are free slots. A request without an answer is a promise,
 so it counts as a job. Jobs are not moved to a quick lane, because the server would take back those of
 the function that run.
@@ -22,7 +26,7 @@ from typing import Any
 
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
-from ...protocol.names import own_handle
+from ...protocol.names import later_lane, own_handle
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ...utils.records import get_logger, log
@@ -70,8 +74,46 @@ class SlotsSession(GearmandWorkerSession):
         self._calls: deque[Callable[[], object]] = deque()  # for the owner
         self._returned: dict[str, WorkerConnection] = {}  # given back, by handle
         self._sleeps = self._is_woken = False
+        self._retired: list[WorkerConnection] = []
 
     # The owner
+
+    def serve(self, functions: Sequence[str], client_id: str) -> bool:
+        with self._lock:
+            running = {link: self._in_hand.functions_of(link) for link in self._links}
+        self._write(monotonic(), asks=False)  # what has ended before is not among the running ones
+        self._names = functions
+        successors: dict[ServerAddress, WorkerConnection] = {}
+        for link in [each for each in self._links if each.may_have_lanes]:
+            if link.connection is None:
+                link.client_id, link.functions = client_id, [*functions]
+                successors[link.server] = link
+                continue
+            name = later_lane(str(link.server), {each.name for each in self._links})
+            made = WorkerConnection(link.server, name, client_id, functions, self._options)
+            made.has_slots = True
+            successors[link.server] = made
+            self._links.appendleft(made)
+            self._guard(link, partial(link.retire, made, running[link]))
+        for link in [each for each in self._links if each.is_delayed and each.successor is None]:
+            self._guard(link, partial(link.retire, successors[link.server], running[link]))
+        self._retired = [link for link in self._links if link.successor is not None]
+        self._delayed.clear()
+        self._polls_at, self._tend_at = monotonic(), 0.0
+        return True
+
+    def _end_retired(self) -> None:
+        """End the connections that have a successor, and whose jobs have ended."""
+        with self._lock:
+            busy = {*self._in_hand.connections(), *self._gathered}
+        for link in [each for each in self._retired if each not in busy and not each.held]:
+            if not link.is_ending and link.connection is not None:
+                self._guard(link, link.end)
+            if link.has_ended or link.connection is None:
+                link.disconnect()
+                self._links.remove(link)
+                self._retired.remove(link)
+                self._tend_at = 0.0
 
     def grab_job(self, timeout: float | None = None) -> AssignedJob | None:
         return self._serve(timeout, takes=True)
@@ -90,6 +132,8 @@ class SlotsSession(GearmandWorkerSession):
                 self._announce()
             while self._calls:
                 self._calls.popleft()()
+            if self._retired:
+                self._end_retired()
             if now >= self._tend_at:
                 self._tend(now)
             # Slots become free with outcomes: without any, a held job needs no request for others.
@@ -174,7 +218,7 @@ class SlotsSession(GearmandWorkerSession):
         for link in [*self._links] if free > 0 else ():
             is_awake = link.connection is not None and link.asleep_since == math.inf
             is_asked = link in silent or (link.is_delayed and link.asked)
-            if not is_awake or is_asked or link in returning:
+            if not is_awake or is_asked or link in returning or link.successor is not None:
                 continue
             requests[link] = 1 if link.is_delayed else int(free)
             self._links.remove(link)  # to the end

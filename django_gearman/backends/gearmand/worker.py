@@ -186,7 +186,7 @@ class GearmandWorkerSession(WorkerSession):
         number = len(self._links)
         self._polls_at = math.inf
         for link in [*self._links]:
-            if link.is_quick or link.is_delayed or link in self._delayed:
+            if not link.may_have_lanes or link in self._delayed:
                 continue
             if not link.is_known:
                 self._polls_at = now + _POLL_AFTER_SECONDS

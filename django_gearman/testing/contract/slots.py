@@ -145,6 +145,22 @@ class SlotsContract(ContractBase):
             found = sorted((grab(heir).workload, grab(heir).workload))
         assert found == sorted(job.workload for job in jobs[1:])
 
+    def test_other_functions_are_served_while_a_job_runs(
+        self, connect: Connect, backend: BaseBackend, many: WorkerSession, function: str
+    ) -> None:
+        [sent] = submit(backend, JobSpec(function, b"runs"))
+        job, other = grab(many), f"{function}.other"
+
+        if not many.serve([other], "contract-other"):
+            return  # its worker registers anew when the job has ended
+        submit(backend, *(JobSpec(name, b"", background=True) for name in (function, other)))
+
+        assert grab(many).function == other
+        with closing(connect().register([function])) as heir:
+            assert drain(heir) == [b""], "the job that runs stays"
+        many.send(job, WorkComplete(b"done"))
+        assert all_updates(sent) == [WorkComplete(b"done")]
+
     def test_a_job_that_is_given_back_costs_no_other_one(
         self, connect: Connect, backend: BaseBackend, many: WorkerSession, function: str
     ) -> None:

@@ -8,7 +8,13 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from django_gearman.backends.base import JobSpec, WorkComplete, WorkerSession
+from django_gearman.backends.base import (
+    AssignedJob,
+    JobSpec,
+    Submission,
+    WorkComplete,
+    WorkerSession,
+)
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.protocol.address import ServerAddress
 from django_gearman.protocol.packets import PacketType
@@ -112,3 +118,126 @@ def test_the_silence_of_a_server_costs_no_job_that_runs():
         while not ends and monotonic() < until:
             session.attend(0.05)
     assert ends == [b"done"]
+
+
+# Other functions, while jobs run
+
+
+def submit(address: str, *specs: JobSpec) -> list[Submission]:
+    with closing(GearmandBackend([ServerAddress.parse(address)])) as client:
+        return client.submit(specs)
+
+
+def grab(session: WorkerSession) -> AssignedJob:
+    until = monotonic() + 20.0
+    while monotonic() < until:
+        if (job := session.grab_job(0.1)) is not None:
+            return job
+    raise AssertionError("no job came")
+
+
+def settle(session: WorkerSession) -> None:
+    """Attend to a session until each of its connections has ended that has a successor."""
+    until = monotonic() + 20.0
+    while session._retired:
+        session.attend(0.02)
+        assert monotonic() < until, "a connection has not ended"
+
+
+def rows(own_gearmand) -> dict[str, tuple[str, ...]]:
+    """Return the functions of each worker, by its client id."""
+    with closing(GearmandBackend([ServerAddress.parse(own_gearmand.address)])) as client:
+        return {row.client_id: row.functions for row in client.workers() if row.functions}
+
+
+def background(function: str, workload: bytes) -> JobSpec:
+    return JobSpec(function, workload, background=True)
+
+
+@pytest.mark.gearmand
+def test_other_functions_are_served_while_jobs_run_and_those_end_once(own_gearmand):
+    with session_of(own_gearmand.address) as session:
+        [first] = submit(own_gearmand.address, background("f", b"runs"))
+        running = grab(session)
+        assert session.serve(["g", "h"], "later")
+        submit(own_gearmand.address, background("f", b"waits"), background("h", b"other"))
+
+        assert grab(session).workload == b"other"
+        assert session.grab_job(0.5) is None, "nobody serves f, and its job that runs is not given"
+        assert own_gearmand.totals()["f"][:2] == (2, 1)
+        session.send(running, WorkComplete(b""))
+        settle(session)
+
+        assert rows(own_gearmand) == {"later": ("g", "h")}
+        assert own_gearmand.totals()["f"] == (1, 0, 0)
+    assert first.handle
+
+
+@pytest.mark.gearmand
+def test_the_functions_change_often_while_a_job_runs(own_gearmand):
+    with session_of(own_gearmand.address) as session:
+        submit(own_gearmand.address, background("f", b"runs"))
+        running = grab(session)
+
+        for number in range(20):
+            session.serve(["g"] if number % 2 else ["f", "g"], f"name-{number}")
+            submit(own_gearmand.address, background("g", b"%d" % number))
+            job = grab(session)
+            assert job.workload == b"%d" % number
+            session.send(job, WorkComplete(b""))
+
+        assert len(session._links) < 8, "connections without a job have ended"
+        session.send(running, WorkComplete(b""))
+        settle(session)
+        assert rows(own_gearmand) == {"name-19": ("g",)}
+        assert own_gearmand.totals()["f"][:2] == (0, 0)
+
+
+@pytest.mark.gearmand
+def test_jobs_in_advance_of_functions_that_do_not_run_go_back(own_gearmand):
+    with session_of(own_gearmand.address) as session:
+        session.prefetch = 2
+        submit(own_gearmand.address, *(background("f", b"%d" % n) for n in range(SLOTS + 2)))
+        running = [grab(session) for _ in range(SLOTS)]
+        for job in running:
+            session.send(job, WorkComplete(b""))
+        session.serve(["g"], "later")
+        settle(session)
+
+        assert session.grab_job(0.3) is None
+        assert own_gearmand.totals()["f"] == (2, 0, 0)
+
+
+def test_a_server_that_is_down_gets_the_new_functions_when_it_is_back():
+    names: list[bytes] = []
+
+    def listen(peer: Peer) -> None:
+        peer.handshake()
+        names.append(peer.expect(PacketType.CAN_DO).args[0])
+        peer.wait_for_end()
+
+    with FakeServer(listen) as server, session_of(server.address) as session:
+        session.serve(["g"], "later")
+        until = monotonic() + 20.0
+        while not names and monotonic() < until:
+            session.grab_job(0.05)
+
+    assert names[0] == b"g"
+
+
+def test_a_silent_server_keeps_no_connection_for_ever():
+    """It took the outcome, and answers nothing any more."""
+
+    def assign(peer: Peer) -> None:
+        peer.handshake()
+        if not peer.number:
+            peer.expect(PacketType.GRAB_JOB_UNIQ)
+            peer.reply(PacketType.JOB_ASSIGN_UNIQ, b"H:fake:1", b"f", b"u", b"work")
+        peer.wait_for_end()
+
+    with FakeServer(assign) as server, session_of(server.address, reply_timeout=0.3) as session:
+        job = grab(session)
+        session.serve(["g"], "later")
+        session.send(job, WorkComplete(b"done"))
+
+        settle(session)

@@ -42,7 +42,7 @@ def running(worker) -> list[control.RunningJob]:
 
 def test_a_supervisor_shows_its_processes_and_their_jobs(project, asks):
     worker = project.worker("-w", "2")
-    wait_until(lambda: found(worker), "the supervisor")
+    wait_until(lambda: found(worker), "the supervisor", 90)
     ids = project.python("""
         print(slow.do_background(60).id, slow.using(unique="mine").do_background(60).id)
     """).split()
@@ -71,7 +71,7 @@ def test_a_supervisor_shows_its_processes_and_their_jobs(project, asks):
 def test_errors_of_the_store_are_counted_for_all_processes(project, asks, database):
     # Given two processes that one after the other lose the table of records
     worker = project.worker("-w", "2", "--max-jobs", "1")
-    wait_until(lambda: found(worker), "the supervisor")
+    wait_until(lambda: found(worker), "the supervisor", 90)
     database.query("ALTER TABLE gearman_jobrecord RENAME TO gearman_away")
 
     # When two jobs fail
@@ -92,7 +92,7 @@ def test_errors_of_the_store_are_counted_for_all_processes(project, asks, databa
 
 def test_the_stack_of_a_process_is_read_without_harm(project, asks):
     worker = project.worker()
-    wait_until(lambda: found(worker), "the supervisor")
+    wait_until(lambda: found(worker), "the supervisor", 90)
     project.python("slow.do_background(3)")
     wait_until(lambda: running(worker), "the job")
     info = found(worker)
@@ -117,11 +117,12 @@ def test_the_stack_of_a_process_is_read_without_harm(project, asks):
 
 
 MARK = "tests.contrib.integration.mark"
+NOTE = "tests.contrib.integration.note"
 
 
 def test_a_pause_reaches_every_worker_and_holds_through_restarts(project, asks, own_gearmand):
     worker = project.worker("-q", "other")
-    wait_until(lambda: found(worker), "the supervisor")
+    wait_until(lambda: found(worker), "the supervisor", 90)
     project.python("slow.do_background(4)")
     wait_until(lambda: project.lines() == ["begin"], "the job that runs")
     assert project.manage("gearman_control", "pause", "trail", "--by", "ann", "--skip-checks") == (
@@ -153,3 +154,29 @@ def test_a_pause_reaches_every_worker_and_holds_through_restarts(project, asks, 
     assert "Reloaded: " in project.output(worker)
     assert project.stop(worker) == project.stop(late) == 0
     assert control.list_supervisors(PATIENT) == control.Answers(), "they are gone at once"
+
+
+def test_a_pause_reaches_a_process_with_threads_while_its_jobs_run(project, asks, own_gearmand):
+    # Given a process with a job that runs on and on
+    worker = project.worker("-q", "other", "--threads", "4")
+    wait_until(lambda: found(worker), "the supervisor", 90)
+    project.python("slow.do_background(600)")
+    wait_until(lambda: project.lines() == ["begin"], "the job that runs")
+
+    # When its queue is paused
+    project.manage("gearman_control", "pause", "trail", "--skip-checks")
+    wait_until(lambda: own_gearmand.totals()[MARK][2] == 0, "no worker")
+    project.python("mark.do_background('waits'); note.do_background('runs')")
+
+    # Then the process runs jobs of its other queue, and none of this one, until that is resumed
+    wait_until(lambda: project.lines()[1:] == ["runs"], "the job of the other queue")
+    project.manage("gearman_control", "resume", "trail", "--skip-checks")
+    wait_until(lambda: project.lines()[1:] == ["runs", "waits"], "the job that waited")
+    project.manage("gearman_control", "pause", "other", "--skip-checks")
+    wait_until(lambda: own_gearmand.totals()[NOTE][2] == 0, "no worker of the other queue")
+    project.python("mark.do_background('goes on')")
+    wait_until(lambda: project.lines()[3:] == ["goes on"], "a job of the first queue")
+    [job] = running(worker)
+    assert job.job == "tests.contrib.integration.slow"
+    assert own_gearmand.totals()[job.function][:2] == (1, 1), "it was given to nobody else"
+    assert project.lines().count("begin") == 1
