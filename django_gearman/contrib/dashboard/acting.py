@@ -86,17 +86,23 @@ def _discard(choice: Choice, watch: Watch, outcome: Outcome) -> None:
 
 
 def _others(choice: Choice) -> Counter[str]:
-    """Return the states of jobs that are chosen by their ids, and whose records are others by now."""
+    """Return the states of jobs that are chosen by their ids, and whose records do not fit by now."""
     if choice.ids is None:
         return Counter()
     rows = JobRecord.objects.using(database()).filter(pk__in=choice.ids)
-    return Counter(rows.exclude(pk__in=choice.records()).values_list("status", flat=True))
+    statuses = dict(rows.values_list("pk", "status"))
+    fitting = {*choice.records().values_list("pk", flat=True)}
+    return Counter(statuses.get(each, "gone") for each in {*choice.ids} - fitting)
 
 
 def _account(choice: Choice, watch: Watch, outcome: Outcome, others: Counter[str]) -> None:
     """Write into an outcome what became of the jobs that were not changed."""
     if not watch(outcome.count):
         outcome.rest = max(0, choice.records().count() - len(outcome.refused))
+    elif (
+        not outcome.count
+    ):  # somebody else was faster: what the records say now is about all of them
+        others = _others(choice)
     missing = outcome.stated - outcome.count - len(outcome.refused) - outcome.rest
     others[""] = max(0, missing - others.total())
     outcome.others = +others if missing > 0 else Counter()

@@ -169,7 +169,7 @@ def test_the_answer_states_what_has_changed_meanwhile(operator, fail):
     assert "1 was left alone: already running." in text
     assert "1 was left alone: successful by now." in text
     assert "1 was left alone: failed again meanwhile." in text
-    assert "1 was left alone: retried or discarded by somebody else" in text
+    assert "1 was left alone: no longer there." in text
 
 
 @pytest.mark.parametrize("act", ["retry:selected", "retry:all"])
