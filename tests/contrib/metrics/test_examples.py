@@ -136,5 +136,17 @@ def promtool(*arguments: str, stdin: str | None = None) -> str:
     return done.stdout
 
 
+def test_promtool_accepts_each_query_of_the_dashboard(tmp_path):
+    queries = {target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]}
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "5m")}
+        for number, query in enumerate(sorted(queries))
+    ]
+    file = tmp_path / "queries.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+
+    assert f"SUCCESS: {len(rules)} rules found" in promtool("check", "rules", str(file))
+
+
 def test_promtool_accepts_the_rules():
     assert "SUCCESS" in promtool("check", "rules", str(RULES))
