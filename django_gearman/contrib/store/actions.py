@@ -35,7 +35,7 @@ from .outbox.relay import Relay
 from .outbox.rows import row_of, write_due_rows
 from .reading import serializer_of
 from .redaction import storable
-from .writing import database, in_transaction, logger
+from .writing import database, delete_still, in_transaction, logger
 
 Status = JobRecord.Status
 
@@ -119,10 +119,9 @@ def discard(records: Records, progress: Progress | None = None) -> int:
     count = 0
     for rows in _batches(records):
         alias = rows[0]._state.db or database()
-        keys = [row.pk for row in rows]
-        failed = JobRecord.objects.using(alias).filter(pk__in=keys, status=Status.FAILED)
-        failed = failed.only("pk")  # Django reads the rows if other models refer to them
-        count += in_transaction(failed.delete, alias)[0]
+        failed = JobRecord.objects.using(alias).filter(status=Status.FAILED)
+        # Django reads the rows if other models refer to them.
+        count += delete_still(failed.only("pk"), [row.pk for row in rows], alias)
         if progress is not None and progress(count) is False:
             break
     return count

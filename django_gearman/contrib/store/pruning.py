@@ -16,7 +16,7 @@ from ...supervisor import Attendant, Service
 from ...utils.records import get_logger, log
 from .missing import naming_missing_tables
 from .models import JobRecord
-from .writing import database
+from .writing import database, delete_still
 
 logger = get_logger("django_gearman.store")
 
@@ -54,8 +54,8 @@ def expired() -> list[tuple[str, str, int]]:
 def _delete_batch(alias: str) -> int:
     rows = JobRecord.objects.using(alias).filter(expires_at__lte=timezone.now())
     keys = [*rows.order_by("expires_at").values_list("pk", flat=True)[:BATCH]]
-    # The second condition again: a retry may have taken a record meanwhile.
-    return rows.filter(pk__in=keys).delete()[0] if keys else 0
+    # The condition again: a retry may have taken a record meanwhile.
+    return delete_still(rows, keys, alias)
 
 
 def turn(attendant: Attendant) -> None:

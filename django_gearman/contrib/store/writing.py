@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from django.db import (
     transaction,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
 
 from ...utils.records import get_logger, log
 from ...utils.text import kind_of, str_of
@@ -96,6 +97,23 @@ def in_transaction(change: Callable[[], _T], alias: str) -> _T:
             if tries == _MOST_TRIES or connections[alias].in_atomic_block:
                 raise
             time.sleep(random.uniform(0.01, 0.1))
+
+
+def delete_still(rows: QuerySet[JobRecord], keys: Sequence[str], alias: str) -> int:
+    """
+    Delete the records with these ids that still are in a query set, and return their number.
+
+    They are locked first. If other models refer to records, Django deletes by the ids alone, also a
+    record that somebody has changed meanwhile.
+    """
+
+    def delete() -> int:
+        locked = rows.filter(pk__in=keys).select_for_update().order_by("pk")
+        held = [*locked.values_list("pk", flat=True)]
+        rows.filter(pk__in=held).delete()
+        return len(held)
+
+    return in_transaction(delete, alias) if keys else 0
 
 
 def _reopen(connection: BaseDatabaseWrapper) -> None:

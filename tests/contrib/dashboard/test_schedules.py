@@ -90,8 +90,8 @@ def test_run_now_submits_the_job_once(operator, gearman_worker, has_run):
 
     [tick] = Tick.objects.all()
     assert has_run == ["ran"]
-    assert texts(first) == [f"nightly runs now, as job {tick.job_id}."]
-    assert texts(second)[-1] == "nightly runs already: the button was pressed twice."
+    assert texts(first) == [f"Schedule nightly runs now, as job {tick.job_id}."]
+    assert texts(second)[-1] == "Schedule nightly runs already: the button was pressed twice."
     entry = LogEntry.objects.get()
     assert (entry.object_repr, entry.change_message) == ("nightly", f"Run now: job {tick.job_id}")
 
@@ -113,10 +113,10 @@ def test_a_pause_names_its_user_and_is_ended(operator, viewer):
     page = get(viewer, "schedules")
     resumed = act(operator, "ping", "resume")
 
-    assert texts(paused) == ["ping is paused. Its ticks are not made up later."]
-    assert texts(again)[-1] == "ping was paused already."
+    assert texts(paused) == ["Schedule ping is paused. Its ticks are not made up later."]
+    assert texts(again)[-1] == "Schedule ping was paused already."
     assert "Paused by operator" in page
-    assert texts(resumed)[-1] == "ping is resumed."
+    assert texts(resumed)[-1] == "Schedule ping is resumed."
     assert "Paused by" not in get(viewer, "schedules")
     messages = [*LogEntry.objects.order_by("pk").values_list("change_message", flat=True)]
     assert messages == ["Paused", "Resumed"]

@@ -60,7 +60,7 @@ class SchedulesAdmin(PageAdmin):
             try:
                 done, text = act(request, schedule)
             except (DatabaseError, GearmanError, ImproperlyConfigured) as error:
-                messages.error(request, f"{name}: {str_of(error, 500)}")
+                messages.error(request, f"Schedule {name}: {str_of(error, 500)}")
             else:
                 (messages.success if done else messages.warning)(request, text)
                 if done:
@@ -90,20 +90,20 @@ def collect() -> dict[str, Any]:
 def _run(request: HttpRequest, schedule: Scheduled) -> tuple[str, str]:
     job_id = run_now(schedule, _moment(request.POST.get("at", "")))
     if job_id is None:
-        return "", f"{schedule.name} runs already: the button was pressed twice."
-    return f"Run now: job {job_id}", f"{schedule.name} runs now, as job {job_id}."
+        return "", f"Schedule {schedule.name} runs already: the button was pressed twice."
+    return f"Run now: job {job_id}", f"Schedule {schedule.name} runs now, as job {job_id}."
 
 
 def _pause(request: HttpRequest, schedule: Scheduled) -> tuple[str, str]:
     if not pause(schedule.name, request.user.get_username()):
-        return "", f"{schedule.name} was paused already."
-    return "Paused", f"{schedule.name} is paused. Its ticks are not made up later."
+        return "", f"Schedule {schedule.name} was paused already."
+    return "Paused", f"Schedule {schedule.name} is paused. Its ticks are not made up later."
 
 
 def _resume(request: HttpRequest, schedule: Scheduled) -> tuple[str, str]:
     if not resume(schedule.name):
-        return "", f"{schedule.name} was not paused."
-    return "Resumed", f"{schedule.name} is resumed."
+        return "", f"Schedule {schedule.name} was not paused."
+    return "Resumed", f"Schedule {schedule.name} is resumed."
 
 
 _ACTS: dict[str, Act] = {"run": _run, "pause": _pause, "resume": _resume}

@@ -39,6 +39,16 @@ def test_queues_are_paused_and_resumed():
     assert run("resume", "mail", "slow") == "queue mail: was not paused\nqueue slow: resumed\n"
 
 
+def test_a_wrong_queue_stops_no_other_one():
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match=r"queue 'two words': .* is not a queue name"):
+        call_command("gearman_control", "pause", "two words", "mail", stdout=out)
+
+    assert out.getvalue() == "queue mail: paused\n"
+    assert "mail" in control.paused()
+
+
 def test_the_user_of_the_shell_is_named(monkeypatch):
     monkeypatch.setenv("LOGNAME", "carol")
 

@@ -160,14 +160,21 @@ class Command(OutputCommand):
         self._change(options, control.resume, "resumed")
 
     def _change(self, options: dict[str, Any], change: Callable[[str], bool], done: str) -> None:
-        names = _named(options, "the name of a queue")
-        changed = {name: change(name) for name in names}
+        changed: dict[str, bool] = {}
+        problems: list[str] = []
+        for name in _named(options, "the name of a queue"):
+            try:
+                changed[name] = change(name)
+            except control.ControlError as error:
+                problems.append(str(error))
         if options["json"]:
-            self._print_json(**{done: [name for name in names if changed[name]]})
-            return
-        for name in names:
-            state = done if changed[name] else f"was {'not ' if done == 'resumed' else ''}paused"
-            self.say(f"queue {name}: {state}")
+            self._print_json(**{done: [name for name, is_new in changed.items() if is_new]})
+        else:
+            for name, is_new in changed.items():
+                state = done if is_new else f"was {'not ' if done == 'resumed' else ''}paused"
+                self.say(f"queue {name}: {state}")
+        if problems:
+            raise CommandError("; ".join(problems))
 
     def _cancel(self, options: dict[str, Any]) -> None:
         ids = _named(options, "the id of a job")
