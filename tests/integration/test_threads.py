@@ -170,7 +170,7 @@ def test_sighup_replaces_the_process_when_its_jobs_have_ended(worker, client, tr
     wait_until(lambda: len(process.children()) == 2, "another one starts beside it", 60)
     (tmp_path / "go").touch()
 
-    wait_until(lambda: child not in process.children(), "it has ended")
+    wait_until(lambda: child not in process.children(), "it has ended", 90)
     assert set(begun(trail).values()) == set(ended(trail).values()) == {1}
     assert process.stop() == 0
 
