@@ -93,7 +93,7 @@ def test_errors_of_the_store_are_counted_for_all_processes(project, asks, databa
 def test_the_stack_of_a_process_is_read_without_harm(project, asks):
     worker = project.worker()
     wait_until(lambda: found(worker), "the supervisor", 90)
-    project.python("slow.do_background(3)")
+    project.python("slow.do_background(20)")
     wait_until(lambda: running(worker), "the job")
     info = found(worker)
     assert info is not None
@@ -104,7 +104,7 @@ def test_the_stack_of_a_process_is_read_without_harm(project, asks):
     for stack in stacks:
         assert "tests/contrib/integration/gearman_jobs.py" in stack
         assert stack.count("Current thread") == 1
-    wait_until(lambda: project.lines() == ["begin", "end"], "the end of the job")
+    wait_until(lambda: project.lines() == ["begin", "end"], "the end of the job", 90)
     assert [each.pid for each in found(worker).processes] == [process.pid]
     with pytest.raises(control.ControlError, match=f"no process {worker.pid};.*{process.pid}"):
         control.stack(info.name, worker.pid, PATIENT)
@@ -123,12 +123,12 @@ NOTE = "tests.contrib.integration.note"
 def test_a_pause_reaches_every_worker_and_holds_through_restarts(project, asks, own_gearmand):
     worker = project.worker("-q", "other")
     wait_until(lambda: found(worker), "the supervisor", 90)
-    project.python("slow.do_background(4)")
+    project.python("slow.do_background(20)")
     wait_until(lambda: project.lines() == ["begin"], "the job that runs")
     assert project.manage("gearman_control", "pause", "trail", "--by", "ann", "--skip-checks") == (
         "queue trail: paused\n"
     )
-    wait_until(lambda: project.lines() == ["begin", "end"], "the end of the job that runs")
+    wait_until(lambda: project.lines() == ["begin", "end"], "the end of the job that runs", 90)
     wait_until(lambda: own_gearmand.totals()[MARK][2] == 0, "no worker")
     late = project.worker()
     wait_until(lambda: found(late), "a worker that starts later")
