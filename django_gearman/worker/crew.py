@@ -269,11 +269,12 @@ class Crew:
     # The thread of the loop
 
     def _start_tasks(self) -> None:
-        self._is_posted = (
-            False  # before the look: the worker posts again for a task that is not seen
-        )
-        while self._waiting:
-            self._waiting.popleft()()
+        while True:
+            while self._waiting:
+                self._waiting.popleft()()
+            self._is_posted = False
+            if not self._waiting:  # since the worker posts again
+                return
 
     def _start_task(self, slot: Slot, job: JobDefinition, assigned: AssignedJob) -> None:
         assert self.session is not None
