@@ -98,8 +98,8 @@ class CellObserver(WorkerObserver):
         self.limited(assigned, seconds)
 
     def returned(self) -> None:
-        if self._current is not None:  # whoever writes its outcome would not know whom to blame
-            self._process.lost(self._current)
+        if self._current is not None and not self._process.has_channel():
+            self._process.lost(self._current)  # who writes its outcome would not know whom to blame
         self._cell.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
 
     def resubmitted(self) -> None:
@@ -219,6 +219,14 @@ class SupervisedObserver(WorkerObserver):
     def reported(self, state: str) -> None:
         self._scoreboard.count(ENDED[state])
         self._scoreboard.reported(Reported.ALL)
+
+    def has_channel(self) -> bool:
+        """Return True if the channel is a socket; unlike fstat(), this keeps the interpreter's lock."""
+        try:
+            self._channel.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+        except OSError:
+            return False
+        return True
 
     def lost(self, assigned: AssignedJob) -> None:
         with suppress(OSError):
