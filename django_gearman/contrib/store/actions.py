@@ -141,9 +141,8 @@ def next_attempt(row: JobRecord) -> JobSpec:
     attempt, workload = row.attempts + 1, bytes(row.workload)
     identity = Identity(row.pk, row.pk, _PRIORITIES.get(row.priority, Priority.NORMAL))
     serializer = serializer_of(row.name, row.function, row.backend)
-    with suppress(
-        Exception
-    ):  # it may run code of the project; unreadable bytes are sent as they are
+    # Loading may run code of the project. Unreadable bytes are sent as they are.
+    with suppress(Exception):
         call = serializer.loads_call(workload)
         if serializer.carries_calls and type(call) is not BareCall:
             carried = carried_identity(call.context)
@@ -216,7 +215,7 @@ def _batches(records: Records) -> Iterator[list[JobRecord]]:
 
 def _can_be_filtered(records: QuerySet[Any]) -> bool:
     """Return True unless Django cannot filter a query set: then its records are found by their ids."""
-    if records.model is not JobRecord:
+    if not issubclass(records.model, JobRecord):
         raise TypeError(f"pass records of jobs, not a query set of {records.model.__name__}")
     query: Any = records.query
     return not (query.is_sliced or query.combinator or query.values_select)

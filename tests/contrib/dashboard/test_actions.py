@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_gearman.contrib.dashboard import acting
-from django_gearman.contrib.store import actions
+from django_gearman.contrib.store import actions, writing
 from django_gearman.contrib.store.models import JobRecord, OutboxJob
 from tests.contrib import gearman_jobs as jobs
 from tests.contrib.store.recorded import failed, recorded
@@ -382,7 +382,7 @@ def test_an_action_that_ends_early_is_in_the_log_with_its_number(operator, monke
     for _ in range(5):
         failed()
     question = post(operator, "discard:all")
-    delete = actions.in_transaction
+    delete = writing.in_transaction
     batches = []
 
     def break_down(change, alias):
@@ -391,7 +391,7 @@ def test_an_action_that_ends_early_is_in_the_log_with_its_number(operator, monke
             raise DatabaseError("the disk is full")
         return delete(change, alias)
 
-    monkeypatch.setattr(actions, "in_transaction", break_down)
+    monkeypatch.setattr(writing, "in_transaction", break_down)
     answer = press(operator, question)
 
     assert texts(answer) == ["The action ended early, after 4 jobs: the disk is full"]
