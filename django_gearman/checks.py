@@ -16,7 +16,7 @@ from . import backends, conf
 from .client.placement import misplaced_jobs
 from .exceptions import GearmanError, InvalidBackend
 from .jobs import keeping
-from .jobs.functions import check_serializers, name_functions
+from .jobs.functions import check_serializers, job_functions
 from .jobs.registry import registry
 from .serializers import old_pickles
 from .worker.databases import pool_warnings
@@ -85,7 +85,7 @@ def _errors(number: str, kinds: Any, attempt: Any) -> list[CheckMessage]:
 
 def _check_names() -> None:
     conf.function_name("app.job")
-    name_functions(registry.jobs())
+    job_functions()
 
 
 def _check_on_commit() -> None:

@@ -83,6 +83,21 @@ def ran() -> list[Any]:
 
 
 @pytest.fixture
+def runs() -> Iterator[list[Any]]:
+    """Collect the contexts of all runs."""
+    from django_gearman.signals import job_started  # not before Django is set up
+
+    contexts: list[Any] = []
+
+    def note(context, **kwargs):
+        contexts.append(context)
+
+    job_started.connect(note)
+    yield contexts
+    job_started.disconnect(note)
+
+
+@pytest.fixture
 def memory(settings, request):
     """Queue jobs, without running them."""
     settings.GEARMAN_BACKEND = "memory"

@@ -10,18 +10,29 @@ from .. import conf
 from ..exceptions import JobAlreadyRegistered
 from ..serializers import get_serializer
 from .definition import JobDefinition
+from .registry import registry
+
+
+def job_functions() -> dict[str, JobDefinition]:
+    """
+    Return this project's jobs by their functions on the job server.
+
+    Raises JobAlreadyRegistered if two jobs share one, and ImproperlyConfigured for a wrong
+    GEARMAN_JOB_NAME.
+    """
+    return _by_function(registry.jobs())
 
 
 def functions_of(jobs: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
     """
-    Return the function name of each job on the job server.
+    Return these jobs by their functions on the job server.
 
     Raises JobAlreadyRegistered if two jobs share one, and ImproperlyConfigured if a serializer is
     wrong or cannot count a job's retries. Call it before any job runs.
     """
     jobs = list(jobs)
     check_serializers(jobs)
-    return name_functions(jobs)
+    return _by_function(jobs)
 
 
 def check_serializers(jobs: Iterable[JobDefinition]) -> None:
@@ -37,8 +48,8 @@ def check_serializers(jobs: Iterable[JobDefinition]) -> None:
             )
 
 
-def name_functions(jobs: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
-    """Return the function name of each job; raise JobAlreadyRegistered if two jobs share one."""
+def _by_function(jobs: Iterable[JobDefinition]) -> dict[str, JobDefinition]:
+    """Return these jobs by their functions; raise JobAlreadyRegistered if two jobs share one."""
     functions: dict[str, JobDefinition] = {}
     for job in jobs:
         function = conf.function_name(job.name)

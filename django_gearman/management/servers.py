@@ -7,17 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
 from .. import conf
 from ..backends import backend_settings, get_backend_class, parse_servers, use_backend
 from ..backends.base import FunctionStatus, ServerAnswer, WorkerStatus
 from ..backends.reach import at_once
-from ..exceptions import BackendError, GearmanError
+from ..exceptions import BackendError
 from ..jobs.definition import JobDefinition
-from ..jobs.functions import name_functions
-from ..jobs.registry import registry
 from ..protocol.address import ServerAddress
 from ..protocol.names import CONTROL
 from ..utils.clock import monotonic
@@ -37,35 +34,20 @@ class ServerState:
     error: BackendError | None = None
 
 
-def job_functions() -> dict[str, JobDefinition]:
-    """Return this project's jobs by function; raise CommandError for wrong settings."""
-    try:
-        return name_functions(registry.jobs())
-    except (GearmanError, ImproperlyConfigured) as error:
-        raise CommandError(str_of(error)) from error
-
-
 def server_states(timeout: float) -> list[ServerState]:
     """
     Ask every server of GEARMAN_SERVERS at the same time, each for at most `timeout` seconds.
 
-    Raises CommandError for wrong settings, and for a backend without job servers.
+    Raises InvalidBackend for wrong settings, and CommandError for a backend without job servers.
     """
-    return [*at_once({each: partial(_ask, each, timeout) for each in addresses()}).values()]
-
-
-def addresses() -> tuple[ServerAddress, ...]:
-    """Return GEARMAN_SERVERS; raise CommandError if they are wrong, or the backend has none."""
-    try:
-        backend, servers, _ = backend_settings()
-        if get_backend_class().local:
-            raise CommandError(
-                f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask. "
-                "Set GEARMAN_BACKEND = 'gearman'."
-            )
-        return parse_servers(servers)
-    except ImproperlyConfigured as error:
-        raise CommandError(str_of(error)) from error
+    backend, servers, _ = backend_settings()
+    if get_backend_class().local:
+        raise CommandError(
+            f"GEARMAN_BACKEND is {backend!r}: there is no job server to ask. "
+            "Set GEARMAN_BACKEND = 'gearman'."
+        )
+    asked = {each: partial(_ask, each, timeout) for each in parse_servers(servers)}
+    return [*at_once(asked).values()]
 
 
 def _ask(address: ServerAddress, timeout: float) -> ServerState:

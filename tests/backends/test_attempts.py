@@ -43,19 +43,6 @@ def transport(request, production, settings):
 
 
 @pytest.fixture
-def runs():
-    """Collect the contexts of all runs."""
-    contexts = []
-
-    def note(context, **kwargs):
-        contexts.append(context)
-
-    job_started.connect(note)
-    yield contexts
-    job_started.disconnect(note)
-
-
-@pytest.fixture
 def declare():
     """Return a function that declares a job with a number of failures."""
 

@@ -1,5 +1,6 @@
 """Tests of the optional parts: `pytest tests/contrib --ds=tests.contrib.settings`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,3 +17,14 @@ def has_run() -> list[Any]:
 
     RAN.clear()
     return RAN
+
+
+@pytest.fixture
+def use(settings: Any, production: None) -> Callable[..., None]:
+    """Return a function that sets the job servers."""
+
+    def use(*addresses: str) -> None:
+        settings.GEARMAN_BACKEND = "gearman"
+        settings.GEARMAN_SERVERS = [*addresses]
+
+    return use

@@ -7,7 +7,6 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -19,41 +18,27 @@ from django_gearman.logs import JobFilter
 from django_gearman.protocol.messages import AssignedJob, Priority
 from django_gearman.protocol.names import fit_unique
 from django_gearman.serializers import Call
-from django_gearman.signals import job_started
 from django_gearman.testing import override_gearman
 from tests.app import gearman_jobs as jobs
 
 _SOME_ID = "0199c0ffee007abc8def0123456789ab"
 
 
-@pytest.fixture
-def seen() -> Iterator[list]:
-    """Collect the contexts of all runs."""
-    contexts = []
-
-    def note(context, **kwargs):
-        contexts.append(context)
-
-    job_started.connect(note)
-    yield contexts
-    job_started.disconnect(note)
-
-
 @pytest.mark.parametrize("unique", [None, "ada", True, "räport" * 50, "with\nend"])
 @pytest.mark.parametrize("priority", [None, "HIGH", "LOW"])
-def test_all_attempts_are_of_one_job(work, seen, gearman_client, unique, priority):
+def test_all_attempts_are_of_one_job(work, runs, gearman_client, unique, priority):
     before = time.time()
     request = jobs.flaky.using(unique=unique, priority=priority).do_background(2)
     work()
     work(61)
     work(61)
 
-    assert [context.attempt for context in seen] == [1, 2, 3]
-    assert {context.id for context in seen} == {request.id}
-    assert {context.unique for context in seen} == {request.unique}
-    [enqueued_at] = {context.enqueued_at for context in seen}
+    assert [context.attempt for context in runs] == [1, 2, 3]
+    assert {context.id for context in runs} == {request.id}
+    assert {context.unique for context in runs} == {request.unique}
+    [enqueued_at] = {context.enqueued_at for context in runs}
     assert before - 0.001 <= enqueued_at <= time.time()
-    assert all(context.context == {} for context in seen)
+    assert all(context.context == {} for context in runs)
     [submitted] = gearman_client.submitted
     assert request.id == request.job.id == submitted.id
     assert submitted.call.context == {}
@@ -76,22 +61,22 @@ def test_ids_of_many_submissions_differ():
     assert all(uuid.UUID(int=number + 2**31 - 1).version == 7 for number in ids)
 
 
-def test_each_of_many_jobs_has_its_own_id(gearman_client, seen):
+def test_each_of_many_jobs_has_its_own_id(gearman_client, runs):
     requests = gearman_client.submit_multiple_jobs(
         {"task": "tests.app.echo", "data": n, "unique": f"u{n}" if n % 2 else None}
         for n in range(50)
     )
     jobs.echo.map(range(50))
 
-    assert [request.id for request in requests] == [context.id for context in seen[:50]]
-    assert len({context.id for context in seen}) == 100
+    assert [request.id for request in requests] == [context.id for context in runs[:50]]
+    assert len({context.id for context in runs}) == 100
 
 
-def test_a_job_that_submits_another_one_passes_no_identity_on(gearman_client, seen, settings):
+def test_a_job_that_submits_another_one_passes_no_identity_on(gearman_client, runs, settings):
     settings.GEARMAN_CONTEXT_PROVIDER = lambda: {"request_id": 1}
     jobs.submit_with_context.using(unique="outer", priority="HIGH").do()
 
-    outer, inner = seen
+    outer, inner = runs
     assert outer.context == inner.context == {"request_id": 1}
     assert outer.unique == "outer"
     assert inner.unique == inner.id != outer.id
@@ -157,17 +142,17 @@ def test_an_identity_that_no_client_of_ours_writes_is_not_believed(carried):
 # Jobs that cannot carry an id
 
 
-def test_raw_jobs_have_the_id_of_their_unique(gearman_client, seen):
+def test_raw_jobs_have_the_id_of_their_unique(gearman_client, runs):
     requests = [
         jobs.reverse_bytes.using(unique=unique).do_background(b"abc")
         for unique in (None, "ada", "ada", "eve", True, "x" * 100)
     ]
 
-    assert [request.id for request in requests] == [context.id for context in seen]
-    plain, ada, again, eve, *_ = seen
+    assert [request.id for request in requests] == [context.id for context in runs]
+    plain, ada, again, eve, *_ = runs
     assert plain.enqueued_at == pytest.approx(time.time(), abs=60)
     assert ada.id == again.id != eve.id
-    assert all(len(context.id) == 32 for context in seen)
+    assert all(len(context.id) == 32 for context in runs)
 
 
 def foreign(unique: str, handle: str = "server//H:host:1") -> Identity:
@@ -195,7 +180,7 @@ def test_of_a_job_that_cannot_be_read_only_a_generated_id_is_known():
 # Where it is shown
 
 
-def test_log_records_carry_the_id(gearman_client, seen):
+def test_log_records_carry_the_id(gearman_client, runs):
     fields = []
 
     @gearman_job(name="looks-at-its-records")

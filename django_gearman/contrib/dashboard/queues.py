@@ -10,9 +10,7 @@ from django.db.models import Count, Min, Q, Value
 from django.utils import timezone
 
 from ...jobs.definition import JobDefinition
-from ...jobs.functions import name_functions
 from ...jobs.keeping import is_recorded
-from ...jobs.registry import registry
 from ...management.asking import Counts, Servers
 from ...protocol.names import CONTROL
 from ..store.control import paused
@@ -64,11 +62,6 @@ class Queue:
         if not known:
             return "no samples yet: a worker takes one each minute"
         return f"{known[-1]} waiting, at most {max(known)} in the last hour"
-
-
-def job_functions() -> dict[str, JobDefinition]:
-    """Return this project's jobs by function; raise GearmanError or ImproperlyConfigured."""
-    return name_functions(registry.jobs())
 
 
 def split(

@@ -9,12 +9,13 @@ import time
 from django.db import router
 
 from ...backends import get_backend_class
+from ...jobs.functions import job_functions
 from ...management.asking import Servers, ask_servers
 from ...supervisor import Attendant, Service
 from ...utils.clock import monotonic
 from ..store.missing import naming_missing_tables
 from .models import JobServer, QueueSample
-from .queues import DAY, job_functions, present_minute, split
+from .queues import DAY, present_minute, split
 
 _SECONDS = 60.0
 _PATIENCE = 5.0  # seconds for the answers of all job servers

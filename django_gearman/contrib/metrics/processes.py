@@ -9,8 +9,7 @@ from itertools import chain
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ...exceptions import GearmanError
-from ...jobs.functions import name_functions
-from ...jobs.registry import registry
+from ...jobs.functions import job_functions
 from ...supervisor import Stage
 from ...supervisor.overview import Overview, Seen
 from ...worker.process import decode_task
@@ -57,7 +56,7 @@ def state_of(process: Seen) -> str:
 def _queues_of(workers: Sequence[Seen]) -> Iterator[str]:
     """Yield the queue of each job that runs."""
     try:
-        functions = name_functions(registry.jobs())
+        functions = job_functions()
     except GearmanError:  # two jobs of one name; the worker would not have started
         functions = {}
     for task in chain.from_iterable(worker.scoreboard.tasks() for worker in workers):

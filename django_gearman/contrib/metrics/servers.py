@@ -10,8 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from ...backends import backend_settings, get_backend_class, parse_servers
 from ...exceptions import GearmanError
-from ...jobs.functions import name_functions
-from ...jobs.registry import registry
+from ...jobs.functions import job_functions
 from ...management.asking import Counts, Server, ask_server
 from ...protocol.address import ServerAddress
 from ...protocol.names import CONTROL
@@ -87,7 +86,7 @@ def _folded(server: Server, names: Folded) -> dict[str, Counts]:
 
 def _known() -> Mapping[str, object]:
     try:
-        return name_functions(registry.jobs())
+        return job_functions()
     except (GearmanError, ImproperlyConfigured):  # a check says so
         return {}
 

@@ -8,7 +8,7 @@ from typing import Any
 from ... import conf, environment
 from ...client.request import JobRequest
 from ...exceptions import JobCancelled, JobFailed, JobTimeout, ResultUnavailable
-from ...jobs.functions import name_functions
+from ...jobs.functions import job_functions
 from ...jobs.registry import registry
 from ...protocol.messages import WorkComplete, WorkFail
 from ...serializers import Serializer, get_serializer
@@ -93,7 +93,7 @@ def serializer_of(name: str, function: str, backend: str = "") -> Serializer:
     """
     job = registry.find(name)
     if job is None and backend:
-        job = name_functions(registry.jobs()).get(function)
+        job = job_functions().get(function)
     default = conf.serializer()
     chosen = get_serializer(default) if job is None else job.serializer_over(default)
     return chosen.for_function(function)

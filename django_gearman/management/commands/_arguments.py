@@ -45,6 +45,17 @@ def prefetch(text: str) -> int | None:
     return int(text)
 
 
+def add_timeout(parser: argparse.ArgumentParser, limit: str, default: float = 5.0) -> None:
+    """Add --timeout; `limit` ends the sentence "how many seconds ..."."""
+    parser.add_argument(
+        "--timeout",
+        type=positive_number,
+        default=default,
+        metavar="SECONDS",
+        help=f"how many seconds {limit} (default: {default:g})",
+    )
+
+
 def add_log_format(parser: argparse.ArgumentParser) -> None:
     """Add --log-format, of the commands that show logs."""
     parser.add_argument(

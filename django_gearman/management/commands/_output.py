@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.core.management.color import no_style
+from django.db import DatabaseError, InterfaceError
 
-from ...utils.text import printable
+from ...exceptions import GearmanError
+from ...utils.text import printable, str_of
 
 _LONGEST = 1_000_000  # characters of a line
+LONGEST_MESSAGE = 20_000  # characters of an error
 _BROKEN_PIPE = 141  # the exit code of a program that SIGPIPE has killed
 
 Style = Callable[[str], str]
@@ -28,7 +32,8 @@ class OutputCommand(BaseCommand):
     A command that prints tables and lines.
 
     There are colours on a terminal, unless NO_COLOR or --no-color forbids them. If the reader of a
-    pipe ends, for example `head`, the command ends as well.
+    pipe ends, for example `head`, the command ends as well. An error of the settings, of a job server
+    or of the database ends it with the message of the error; --traceback shows the rest.
     """
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -46,6 +51,8 @@ class OutputCommand(BaseCommand):
             # The interpreter flushes stdout at its exit, and would report the same error again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(_BROKEN_PIPE)
+        except (ImproperlyConfigured, GearmanError, DatabaseError, InterfaceError) as error:
+            raise CommandError(str_of(error, LONGEST_MESSAGE)) from error
         return output
 
     def say(self, text: str, style: Style | None = None) -> None:

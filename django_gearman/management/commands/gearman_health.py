@@ -3,13 +3,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
 from ...backends import use_backend
-from ...utils.text import printable, str_of
+from ...utils.text import printable
 from ..servers import server_as_json
-from ._arguments import positive_number
+from ._arguments import add_timeout
 from ._output import OutputCommand
 
 
@@ -20,21 +19,11 @@ class Command(OutputCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--timeout",
-            type=positive_number,
-            default=5.0,
-            metavar="SECONDS",
-            help="how many seconds each server may take (default: 5)",
-        )
+        add_timeout(parser, "each server may take")
         parser.add_argument("--json", action="store_true", help="write one JSON object instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            backend = use_backend()
-        except ImproperlyConfigured as error:
-            raise CommandError(str_of(error)) from error
-        answers = backend.probe(options["timeout"])
+        answers = use_backend().probe(options["timeout"])
         failed = [str(each.error) for each in answers.values() if each.error is not None]
         if options["json"]:
             shown = [server_as_json(name, each, each.error) for name, each in answers.items()]

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from ... import conf
 from ...jobs.definition import JobDefinition
 from ...jobs.registry import registry
-from ...utils.text import str_of
 from ..tables import Column, table
 from ._output import OutputCommand
 
@@ -36,10 +34,7 @@ class Command(OutputCommand):
         parser.add_argument("--json", action="store_true", help="write one JSON object instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            default = conf.job_timeout()
-        except ImproperlyConfigured as error:
-            raise CommandError(str_of(error)) from error
+        default = conf.job_timeout()
         jobs = [_describe(job, default) for job in registry.jobs()]
         if options["json"]:
             self.stdout.write(json.dumps({"jobs": jobs}, indent=2))

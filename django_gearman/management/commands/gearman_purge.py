@@ -9,11 +9,12 @@ from django.core.management.base import CommandError, CommandParser
 
 from ... import conf
 from ...jobs.definition import JobDefinition
+from ...jobs.functions import job_functions
 from ...utils.text import printable, quoted
 from ..purging import Waiting, drop_all, waiting_at
-from ..servers import job_functions, server_states
+from ..servers import server_states
 from ..tables import Column, table
-from ._arguments import positive_number
+from ._arguments import add_timeout
 from ._output import OutputCommand, Trouble
 
 _COLUMNS = (
@@ -45,13 +46,7 @@ class Command(OutputCommand):
             ),
         )
         parser.add_argument("--yes", action="store_true", help="do not ask")
-        parser.add_argument(
-            "--timeout",
-            type=positive_number,
-            default=5.0,
-            metavar="SECONDS",
-            help="how many seconds a server may be silent (default: 5)",
-        )
+        add_timeout(parser, "a server may be silent")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not options["names"] and not options["unknown"]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from ...jobs.functions import job_functions
 from ...utils.text import printable
-from ..servers import as_json, job_functions, paused_queues, rows_of, server_states
+from ..servers import as_json, paused_queues, rows_of, server_states
 from ..status import Line, screen, trouble
 from ..tables import keep_start
-from ._arguments import positive_number
+from ._arguments import add_timeout, positive_number
 from ._output import OutputCommand, Trouble, shown_line
 
 _WATCH_SECONDS = 2.0
@@ -36,13 +37,7 @@ class Command(OutputCommand):
             metavar="SECONDS",
             help="show the status again and again, every SECONDS (default: 2), until CONTROL-C",
         )
-        parser.add_argument(
-            "--timeout",
-            type=positive_number,
-            default=5.0,
-            metavar="SECONDS",
-            help="how many seconds each server may take (default: 5)",
-        )
+        add_timeout(parser, "each server may take")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["watch"] is None:

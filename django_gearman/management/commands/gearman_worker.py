@@ -20,7 +20,6 @@ from ...backends import (
     get_backend_class,
     use_backend,
 )
-from ...exceptions import GearmanError
 from ...jobs.functions import functions_of
 from ...jobserver.serving import Options
 from ...logs import show_logs
@@ -44,11 +43,9 @@ from ..metrics import Metrics, load_metrics
 from ..own_server import own_server, slot_of
 from ..terminal_logs import TerminalFormatter, name_process
 from ._arguments import add_log_format, positive_number, prefetch, whole_number
-from ._output import OutputCommand, terminal_width, write_line
+from ._output import LONGEST_MESSAGE, OutputCommand, terminal_width, write_line
 
 logger = get_logger("django_gearman.worker.worker")
-
-_LONGEST = 20_000  # characters of a message
 
 
 class Command(OutputCommand):
@@ -170,8 +167,8 @@ class Command(OutputCommand):
             queues = {job.queue for worker in workers for job in worker.jobs}
             metrics = options["metrics"] = load_metrics(options["metrics"], workers)
             wanted = [*([] if options["burst"] else services(queues)), *metrics.services]
-        except (ImproperlyConfigured, GearmanError, ValueError) as error:
-            raise CommandError(str_of(error, _LONGEST)) from error
+        except ValueError as error:
+            raise CommandError(str_of(error, LONGEST_MESSAGE)) from error
         if options["check"]:
             write_line(self.stdout, "the worker can start")
             return
@@ -284,7 +281,7 @@ class Command(OutputCommand):
         try:
             undeclared = undeclared_queues({job.queue for w in workers for job in w.jobs})
         except ImproperlyConfigured as error:  # this does not stop the worker
-            warning = str_of(error, _LONGEST)
+            warning = str_of(error, LONGEST_MESSAGE)
         else:
             if not undeclared:
                 return

@@ -4,10 +4,22 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from django_gearman.backends import opening
 from django_gearman.backends.base import WorkerSession
 from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.remote import servers_standing
 from django_gearman.protocol.address import ServerAddress
 from tests.support.transport import Open
+
+
+@pytest.fixture(autouse=True)
+def fresh_standing() -> Iterator[None]:
+    """Forget which servers were down in other tests."""
+    servers_standing.forget()
+    opening.addresses_standing.forget()
+    yield
+    servers_standing.forget()
+    opening.addresses_standing.forget()
 
 
 @pytest.fixture

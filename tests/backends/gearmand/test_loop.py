@@ -15,11 +15,9 @@ from typing import Any
 import pytest
 import trustme
 
-from django_gearman.backends import opening
 from django_gearman.backends.base import JobSpec, LoopBackend, WorkComplete
 from django_gearman.backends.gearmand import backend
 from django_gearman.backends.gearmand.backend import GearmandBackend
-from django_gearman.backends.remote import servers_standing
 from django_gearman.exceptions import (
     ConnectionLost,
     JobLost,
@@ -35,15 +33,6 @@ from tests.support.fake_server import PATIENCE, FakeServer, Peer, tls_proxy
 
 SPEC = JobSpec("f", b"work")
 LONG = 1000.0  # seconds, for what is not to be waited for
-
-
-@pytest.fixture(autouse=True)
-def fresh_standing() -> Iterator[None]:
-    servers_standing.forget()
-    opening.addresses_standing.forget()
-    yield
-    servers_standing.forget()
-    opening.addresses_standing.forget()
 
 
 def greet(peer: Peer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -33,14 +32,3 @@ def staff(db: None) -> MakeStaff:
 def viewer(staff: MakeStaff) -> Client:
     """Return the browser of somebody who may see all pages, and do nothing."""
     return staff("view_jobrecord", "view_schedule", name="viewer")
-
-
-@pytest.fixture
-def use(settings: Any, production: None) -> Callable[..., None]:
-    """Return a function that sets the job servers."""
-
-    def use(*addresses: str) -> None:
-        settings.GEARMAN_BACKEND = "gearman"
-        settings.GEARMAN_SERVERS = [*addresses]
-
-    return use

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from prometheus_client.samples import Sample
@@ -48,14 +47,3 @@ def counted(tmp_path) -> Iterator[Counted]:
     yield made
     counting.install_counter(before)
     made.counter.close()
-
-
-@pytest.fixture
-def use(settings: Any, production: None) -> Callable[..., None]:
-    """Return a function that sets the job servers."""
-
-    def use(*addresses: str) -> None:
-        settings.GEARMAN_BACKEND = "gearman"
-        settings.GEARMAN_SERVERS = [*addresses]
-
-    return use

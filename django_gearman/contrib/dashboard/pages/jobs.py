@@ -14,12 +14,12 @@ from django.utils import timezone
 from .... import conf
 from ....exceptions import GearmanError
 from ....jobs.definition import JobDefinition
+from ....jobs.functions import job_functions
 from ....jobs.keeping import is_recorded
 from ....management.asking import Counts, ask_servers
 from ....utils.text import str_of
 from ...store.models import JobRecord
 from ...store.writing import database
-from ..queues import job_functions
 from .base import PageAdmin
 
 HOUR = datetime.timedelta(hours=1)

@@ -19,6 +19,7 @@ from django.utils import timezone
 from ....backends.reach import at_once
 from ....exceptions import GearmanError
 from ....jobs.definition import JobDefinition
+from ....jobs.functions import job_functions
 from ....management.asking import PATIENCE, Counts, Server, Servers, ask_servers
 from ....utils.text import str_of
 from ...store.control import (
@@ -31,7 +32,7 @@ from ...store.control import (
 )
 from ...store.models import PausedQueue
 from ..audit import log_action
-from ..queues import DAY, Queue, describe, job_functions, split
+from ..queues import DAY, Queue, describe, split
 from ..troubles import troubles
 from .base import CONTROL, POST, PageAdmin
 

@@ -12,9 +12,8 @@ import django
 
 from .... import conf
 from ....jobs.definition import JobDefinition
-from ....jobs.functions import name_functions
+from ....jobs.functions import job_functions
 from ....jobs.identity import attempt_of_unique, id_of, identity_of
-from ....jobs.registry import registry
 from ....protocol.messages import AssignedJob
 from ....serializers.pickle import PickleSerializer
 from ....supervisor import Cell, Stage
@@ -32,7 +31,7 @@ _ENDING = (Stage.LEAVING, Stage.DONE)
 def describe(pid: int, seen: Sequence[Seen]) -> SupervisorInfo:
     """Describe the supervisor with this process id, and these processes."""
     host, shared = host_name(), gearman_store_errors_total.shared
-    functions = name_functions(registry.jobs())
+    functions = job_functions()
     return SupervisorInfo(
         name=f"{host}:{pid}",
         host=host,

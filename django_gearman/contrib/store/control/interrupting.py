@@ -19,8 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from ....jobs.functions import name_functions
-from ....jobs.registry import registry
+from ....jobs.functions import job_functions
 from ....supervisor import CANCEL_SIGNAL, Attendant, Cell, Phase, Scoreboard
 from ....supervisor.overview import Seen
 from .describing import identify
@@ -48,7 +47,7 @@ class Interrupts:
 
     def begin(self, attendant: Attendant, jobs: Mapping[str, str]) -> list[str]:
         """Interrupt the jobs with these ids and handles; return the ids of those that run here."""
-        functions = name_functions(registry.jobs())
+        functions = job_functions()
         by_handle = {handle: job_id for job_id, handle in jobs.items() if handle}
         found: list[str] = []
         with self._lock, attendant.processes() as processes:

@@ -25,7 +25,7 @@ from ....backends.base import BaseBackend
 from ....client.request import JobRequest
 from ....exceptions import BackendError, InvalidBackend, ServerError, ServerUnavailable
 from ....jobs import counting
-from ....jobs.functions import name_functions
+from ....jobs.functions import job_functions
 from ....jobs.registry import registry
 from ....protocol.messages import JobSpec
 from ....signals import job_submitted, submit_failed
@@ -159,7 +159,7 @@ class Relay:
         is_seen = job_submitted.receivers or counting.counter is not None
         if environment.current() is environment.PRODUCTION and not is_seen:
             return []
-        jobs = name_functions(registry.jobs())
+        jobs = job_functions()
         return [request_of(row, spec, jobs) for row, spec in specs]
 
     def _refuse(self, row: OutboxJob, error: BaseException, report: Report) -> None:
@@ -173,7 +173,7 @@ class Relay:
         log(logger, logging.ERROR if stuck else logging.WARNING, message, *arguments, extra=extra)
         if stuck and submit_failed.receivers:
             try:
-                request = request_of(row, spec_of(row), name_functions(registry.jobs()))
+                request = request_of(row, spec_of(row), job_functions())
             except ValueError:
                 return  # it was changed to nonsense
             failure = error if isinstance(error, BackendError) else BackendError(str(error))

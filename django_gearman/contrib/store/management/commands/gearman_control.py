@@ -5,23 +5,19 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
-from django.db import DatabaseError, InterfaceError
 
-from .....exceptions import GearmanError
 from .....jobs.keeping import CancelAnswer
 from .....management.banner import duration
-from .....management.commands._arguments import positive_number
+from .....management.commands._arguments import add_timeout
 from .....management.commands._output import OutputCommand, Trouble, shown_line
 from .....management.tables import Column, table
-from .....utils.text import printable_lines, str_of
+from .....utils.text import printable_lines
 from ... import control
 from ...cancelling import cancel
 from ...control.values import as_json
 from ...models import PausedQueue
 
-_LONGEST = 20_000  # characters of a message
 _SUPERVISORS = (
     Column("SUPERVISOR"),
     Column("PROCESSES", right=True),
@@ -75,19 +71,10 @@ class Command(OutputCommand):
             "--by", metavar="NAME", help="for pause: who pauses (default: the user of this shell)"
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
-        parser.add_argument(
-            "--timeout",
-            type=positive_number,
-            default=1.0,
-            metavar="SECONDS",
-            help="how many seconds servers and supervisors may take (default: 1)",
-        )
+        add_timeout(parser, "servers and supervisors may take", default=1.0)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            _ACTIONS[options["action"]](self, options)
-        except (DatabaseError, InterfaceError, ImproperlyConfigured, GearmanError) as error:
-            raise CommandError(str_of(error, _LONGEST)) from error
+        _ACTIONS[options["action"]](self, options)
 
     def _list(self, options: dict[str, Any]) -> None:
         if options["names"]:

@@ -4,14 +4,10 @@ import json
 import sys
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
-from django.db import DatabaseError
 from django.db.models import QuerySet
 
-from .....exceptions import GearmanError
 from .....management.commands._output import OutputCommand, Trouble
-from .....utils.text import str_of
 from ... import actions
 from ...attempts import last_attempt
 from ...describing import age_of, as_json, details, parse_since
@@ -20,7 +16,6 @@ from ...models import JobRecord
 from ...redaction import storable
 from ...writing import database
 
-_LONGEST = 20_000  # characters of a message
 _ROWS = 50  # of a list
 _MESSAGE = 60  # characters in a list
 
@@ -52,11 +47,8 @@ class Command(OutputCommand):
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            with naming_missing_tables(database()):
-                getattr(self, f"_{options['action']}")(options)
-        except (DatabaseError, ImproperlyConfigured, GearmanError) as error:
-            raise CommandError(str_of(error, _LONGEST)) from error
+        with naming_missing_tables(database()):
+            getattr(self, f"_{options['action']}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
         records = self._chosen(options)

@@ -3,22 +3,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
-from django.db import DatabaseError
 
-from .....exceptions import GearmanError
 from .....logs import show_logs
 from .....management.commands._arguments import add_log_format
 from .....management.commands._output import OutputCommand
 from .....management.services import check_servers, run_services
 from .....supervisor import Service
-from .....utils.text import str_of
 from ...outbox.figures import figures_of
 from ...outbox.refusals import release
 from ...outbox.service import Relays, outbox_databases
-
-_LONGEST = 20_000  # characters of a message
 
 
 class Command(OutputCommand):
@@ -47,16 +41,13 @@ class Command(OutputCommand):
         add_log_format(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            if options["status"]:
-                self._show_status(options["json"])
-            elif options["retry"]:
-                self._retry(options["json"])
-            else:
-                check_servers()
-                self._relay(**options)
-        except (DatabaseError, ImproperlyConfigured, GearmanError) as error:
-            raise CommandError(str_of(error, _LONGEST)) from error
+        if options["status"]:
+            self._show_status(options["json"])
+        elif options["retry"]:
+            self._retry(options["json"])
+        else:
+            check_servers()
+            self._relay(**options)
 
     def _relay(self, **options: Any) -> None:
         relays = Relays()

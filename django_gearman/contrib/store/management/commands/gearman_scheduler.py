@@ -4,21 +4,15 @@ import datetime
 import json
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
-from django.db import DatabaseError
 
-from .....exceptions import GearmanError
 from .....logs import show_logs
 from .....management.commands._arguments import add_log_format
 from .....management.commands._output import OutputCommand
 from .....management.services import check_servers, run_services
 from .....supervisor import Service
-from .....utils.text import str_of
 from ...scheduler.figures import figures_of
 from ...scheduler.service import Ticking, scheduler_database
-
-_LONGEST = 20_000  # characters of a message
 
 
 class Command(OutputCommand):
@@ -40,12 +34,6 @@ class Command(OutputCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["json"] and not options["list"]:
             raise CommandError("--json goes with --list")
-        try:
-            self._handle(**options)
-        except (DatabaseError, ImproperlyConfigured, GearmanError) as error:
-            raise CommandError(str_of(error, _LONGEST)) from error
-
-    def _handle(self, **options: Any) -> None:
         ticking = Ticking()
         if options["list"]:
             self._list(ticking, options["json"])
