@@ -204,12 +204,12 @@ def failure_ttl() -> float | None:
 
 
 def _ttl(name: str) -> float | None:
-    """Return a number of seconds; None keeps records for ever."""
+    """Return a number of seconds; None keeps records forever."""
     value: object = _read(name)
     try:
         return None if value is None else check_seconds(value, name)
     except (TypeError, ValueError) as error:
-        raise ImproperlyConfigured(f"{error}. None keeps records for ever") from None
+        raise ImproperlyConfigured(f"{error}. None keeps records forever") from None
 
 
 def send_tracebacks() -> bool | None:

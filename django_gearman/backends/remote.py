@@ -279,7 +279,7 @@ class Downtime:
         self.failures = min(self.failures + 1, 10)
 
     def end(self, server: object) -> None:
-        """Note that the server has answered; a connection alone is no answer: some jobs cost it."""
+        """Note that the server has answered; a connection alone is not an answer: some jobs break it."""
         if self.failures and not self._quiet:
             log(logger, logging.WARNING, "job server %s is back", server)
         self.failures = 0

@@ -59,7 +59,7 @@ class JobContext:
     @property
     def is_cancelled(self) -> bool:
         """
-        True if somebody has cancelled this job; a long loop may ask, and end.
+        True if a user has cancelled this job; a long loop can check it, and return.
 
         It looks into the database at most twice a second. Without the app
         `django_gearman.contrib.store`, and for a job without a record, it is False.

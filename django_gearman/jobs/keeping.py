@@ -95,7 +95,7 @@ class Keeper(ABC):
 
     @abstractmethod
     def is_cancelled(self, job_id: str) -> bool:
-        """Return True if somebody has cancelled the running job with this id."""
+        """Return True if a user has cancelled the running job with this id."""
 
 
 #: The installed keeper.

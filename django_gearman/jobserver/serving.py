@@ -54,7 +54,7 @@ class Options:
         if self.allow_remote is None:
             raise CannotServe(
                 f"--host {self.host} lets other machines connect, and anyone who connects may run any "
-                "job. Add --allow-remote if you want this"
+                "job. Add --allow-remote to allow this"
             )
         if self.allow_remote != "insecure" and not self.tls_cert:
             raise CannotServe(

@@ -40,7 +40,7 @@ class Metrics(Protocol):
 
 
 class NoMetrics:
-    """Metrics that nobody asked for: nothing is counted, and nothing is served."""
+    """The absence of metrics: nothing is counted, and nothing is served."""
 
     services: Sequence[Service] = ()
     kept: Mapping[str, int] = {}

@@ -5,7 +5,7 @@ gearmand has no command for that: "drop function" leaves jobs that no worker eve
 that wait forever. So a worker takes the jobs and fails them, as any worker may. Their clients get
 the error, and a queue on disk forgets them. Running jobs are not touched.
 
-gearmand gives nobody a delayed job before its time. The included server has a command for these.
+gearmand gives no client a delayed job before its time. The included server has a command for these.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def _worker_lines(
 
 
 def _served(worker: WorkerStatus, jobs: Mapping[str, JobDefinition]) -> str:
-    """Return the queues that a worker serves, and its functions that are no jobs of the project."""
+    """Return the queues that a worker serves, and its functions that are not jobs of the project."""
     ours = {jobs[function].queue for function in worker.functions if function in jobs}
     others = [function for function in worker.functions if function not in jobs]
     return ", ".join([*sorted(ours), *others])

@@ -39,7 +39,7 @@ class Account:
     The ended tasks of all processes: also of those that were replaced, and of earlier programs.
 
     `interrupted` tasks were killed with their process when the supervisor stopped. `deaths` are the
-    ends of processes that nobody asked for, by their reason.
+    unexpected ends of processes, by their reason.
     """
 
     def __init__(self) -> None:

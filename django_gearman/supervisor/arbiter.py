@@ -56,7 +56,7 @@ class Supervisor:
     processes are replaced one by one, with the new code of `reload`, unless nohup ignores SIGHUP.
 
     A process that dies is replaced. If the first process of a slot cannot start, the supervisor
-    stops, because the next process would fail too; a lack of resources is no such failure. A
+    stops, because the next process would fail too; a lack of resources does not count as one. A
     process that declares itself done is not replaced. When all are done, the supervisor ends. If
     the system has no room for a process or a socket, the supervisor tries again with growing
     delays. Services start before the other processes, and stop after the last of them. An attendant
@@ -65,7 +65,7 @@ class Supervisor:
     If a process dies while it runs tasks, a separate process calls `on_death` for each of them. A
     process with an overdue task is replaced: it finishes the other tasks before it is killed.
     `describe` returns a text for a task. `report` gets the status every half second. `in_child` is
-    called first in each process, with its number: the lowest one that no other live process has.
+    called first in each process, with its number: the lowest one that no other running process has.
     Exceptions of these functions are only logged.
     """
 
@@ -158,7 +158,9 @@ class Supervisor:
         now = time.monotonic()
         for process in self._processes:
             if overdue := process.enforce_deadlines(now):
-                message = "process %d is replaced when its other tasks have ended: overdue is %s"
+                message = (
+                    "process %d runs overdue tasks: %s; it is replaced when its others have ended"
+                )
                 logger.error(message, process.pid, self._describe_all(overdue))
         if self._kill_at is not None and self._kill_at <= now:
             self._kill_at = float("inf")
@@ -298,9 +300,9 @@ class Supervisor:
         tasks = [cell.task for cell in running]
         how = how_ended(code)
         if code == -signal.SIGKILL and process.is_overdue(running):
-            how = "was killed: its time limit was over"
+            how = "was killed: it exceeded its time limit"
             if any(cell.request for cell in running):
-                how = "was killed: it was to be cancelled, and did not end in time"
+                how = "was killed: its task was cancelled, but did not end in time"
         if code and not process.is_killed:
             reason = reason_of_death(code, process.scoreboard, process.is_overdue(running))
             self.account.deaths[reason] += 1

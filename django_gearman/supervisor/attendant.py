@@ -1,8 +1,8 @@
 """
 The attendant: a process of the supervisor beside its workers, which runs periodic services.
 
-The workers do not need it. If it dies, it is replaced, and they go on. Each service has a thread, so a
-service that waits or fails does not stop the others.
+The workers do not need it. If it dies, it is replaced, and they continue. Each service has a thread, so
+a service that waits or fails does not stop the others.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Service:
 
     def __post_init__(self) -> None:
         if not 0 < self.every < math.inf:
-            raise ValueError(f"service {self.name}: every={self.every} is no number of seconds")
+            raise ValueError(f"service {self.name}: every={self.every} is not a number of seconds")
 
 
 class Attendant:
@@ -165,7 +165,12 @@ class Attendant:
                 failures += 1
                 seconds = max(seconds, delay_after(failures))
                 if type(error) is not last:
-                    _log(logger.error, "service %s failed; it goes on", service.name, error=error)
+                    _log(
+                        logger.error,
+                        "service %s failed; it will run again",
+                        service.name,
+                        error=error,
+                    )
                 last = type(error)
             else:
                 if failures:

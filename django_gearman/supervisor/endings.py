@@ -43,7 +43,7 @@ def replacement_delay(slot: Slot, process: Process, code: int, had_tasks: bool) 
 
 
 def reason_of_death(code: int, scoreboard: Scoreboard, is_overdue: bool) -> str:
-    """Return a short name for an end that nobody asked for, for statistics."""
+    """Return a short name for an unexpected end, for statistics."""
     is_late = scoreboard.leave_by <= time.monotonic()
     if code == -signal.SIGKILL and (is_overdue or is_late):
         return "time_limit" if is_overdue else "late_exit"

@@ -142,7 +142,7 @@ class Process:
 
     def _stands_still(self, overdue: Sequence[Cell]) -> bool:
         """
-        Stop the process; let it go on and return False if one of these tasks has just ended.
+        Stop the process. If one of these tasks has just ended, let it continue and return False.
 
         Otherwise it could be killed while it runs the next one.
         """
@@ -164,7 +164,7 @@ class Process:
         return False
 
     def is_overdue(self, cells: Iterable[Cell]) -> bool:
-        """Return True if a task of these cells is overdue; an exit has a deadline of its own."""
+        """Return True if a task of these cells is overdue; an exit has a separate deadline."""
         now = time.monotonic()
         return not self.scoreboard.is_ending and any(cell.overdue_at <= now for cell in cells)
 
@@ -211,7 +211,7 @@ class Process:
                 asks = asks or name == ASK
                 if flags & socket.MSG_CTRUNC:
                     message = (
-                        "no descriptor is left to share a connection of process %d; "
+                        "no file descriptor is left to share a connection of process %d; "
                         "raise the limit (ulimit -n)"
                     )
                     logger.warning(message, self.pid)

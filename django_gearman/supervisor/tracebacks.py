@@ -31,7 +31,7 @@ class Place(Exception):
 def show_tracebacks(processes: Iterable[Process]) -> None:
     """Log the traceback of this process, and those of the others."""
     own = "".join("".join(traceback.format_stack(f)) for f in sys._current_frames().values())
-    logger.warning("the supervisor is here:", exc_info=Place(own))
+    logger.warning("traceback of the supervisor:", exc_info=Place(own))
     asked = [process for process in processes if not process.is_stopped]
     for process in asked:
         process.send(signal.SIGQUIT)
@@ -47,4 +47,4 @@ def show_tracebacks(processes: Iterable[Process]) -> None:
             return
         name = process.slot.name if process.slot else "an old worker"
         text = process.scoreboard.take_text() or "it has not answered"
-        logger.warning("%s: process %d is here:", name, process.pid, exc_info=Place(text))
+        logger.warning("%s: traceback of process %d:", name, process.pid, exc_info=Place(text))

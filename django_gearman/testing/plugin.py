@@ -57,8 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "gearman(transport=None, strict=False, raise_failures=True): run the test's jobs on 'eager' "
         "(at once), 'memory' (when gearman_worker.run() is called) or 'real' (a private job server); "
-        "fail it if it leaves jobs queued, or failures that nobody looked at; have what jobs raise "
-        "reach it",
+        "fail it if it leaves jobs queued, or failures that it did not look at; let the exceptions of "
+        "jobs reach it",
     )
     pytest.register_assert_rewrite("django_gearman.testing.contract")
     config.stash[_SESSION] = _Session(config)

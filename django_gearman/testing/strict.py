@@ -21,7 +21,7 @@ def leftovers(harness: Harness) -> str:
     seen = {record.handle for record in records if record.was_seen}
     reasons = {
         "was left queued, and no worker ran it": [r for r in records if _is_left(r, now)],
-        "failed, and nobody looked at that": [
+        "failed, and the test did not look at that": [
             r for r in records if r.failed and r.handle not in seen
         ],
     }

@@ -1,4 +1,4 @@
-"""A guard around tracing: a fault of it is no fault of a job."""
+"""A guard around tracing: if tracing fails, the job does not."""
 
 from __future__ import annotations
 

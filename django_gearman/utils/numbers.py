@@ -9,7 +9,7 @@ from .text import quoted
 
 
 def check_number(value: object, rule: str, kinds: Any = (int, float)) -> None:
-    """Raise TypeError, with the rule it breaks, for a value that is no number, or True or False."""
+    """Raise TypeError, with the rule, for a value that is not a number, or is True or False."""
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{rule}, not {quoted(value)}")
 

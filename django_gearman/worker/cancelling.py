@@ -1,5 +1,5 @@
 """
-Interrupts of jobs that somebody cancels while they run, in a worker process of a supervisor.
+Interrupts of jobs that a user cancels while they run, in a worker process of a supervisor.
 
 The request is in the cell of the job's task, and a signal says so. The handler compares the request
 with the job that runs now. It raises JobCancelled in the job's function, once. If that would leave work
@@ -25,7 +25,7 @@ from .runs import RunAttributes
 #: The longest delay for code that should end soon, in seconds.
 PATIENCE_SECONDS = 2.0
 #: The message of JobCancelled.
-CANCELLED = "somebody has cancelled the job (its process is killed 5 s later)"
+CANCELLED = "the job was cancelled (its process is killed 5 s later)"
 
 
 def invoke(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -44,10 +44,10 @@ async def execute_on_loop(
     leave: Leave,
 ) -> None:
     """
-    Run the job on the loop, and report its outcome; the task has a context of its own.
+    Run the job on the loop, and report its outcome; the task has a separate context.
 
-    The job may cancel its task, or throw what ends it. So after its function nothing is awaited: what
-    may block is left to the thread of the slot.
+    The job may cancel its task, or raise an exception that ends it. So nothing is awaited after its function:
+    the thread of the slot does everything that may block.
     """
     seconds = observer.time_limit(job.timeout)
     observer.began(assigned, seconds)

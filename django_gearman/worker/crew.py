@@ -1,7 +1,7 @@
 """
 The slots of a worker with several jobs at a time.
 
-The thread of `work` owns the session: it hands each job to a free slot. A slot has a thread of its own,
+The thread of `work` owns the session: it hands each job to a free slot. Each slot has a thread
 and a cell of the scoreboard. A `def` job runs in the thread. An `async def` job is a task of the
 worker's loop; the thread runs its thread-sensitive parts, for example Django's ORM. So a slot has one
 database connection, which is looked after like that of a worker with one job.
@@ -99,7 +99,7 @@ class Slot:
 
 
 class Crew:
-    """The slots of a worker; its thread calls the methods without another remark."""
+    """The slots of a worker; all methods run in its thread, unless stated otherwise."""
 
     def __init__(
         self,

@@ -320,7 +320,7 @@ class Run(RunAttributes):
 
 
 def checked(ending: object) -> Ending:
-    """Return what a middleware has returned; raise TypeError if it is no ending."""
+    """Return the ending from a middleware; raise TypeError for anything else."""
     if type(ending) is Ending:
         return ending
     raise TypeError(

@@ -1,5 +1,5 @@
 """
-The event loop of a worker, for `async def` jobs: one loop, in a thread of its own, for all jobs.
+The event loop of a worker, for `async def` jobs: one loop, in a separate thread, for all jobs.
 
 A loop for each run, as `async_to_sync` makes it, costs more than the rest of a short job. But a loop
 that stays must not carry anything from one job to the next. So the tasks that a job has started and
@@ -69,7 +69,7 @@ class KeptLoop:
 
     @property
     def is_usable(self) -> bool:
-        """False in a fork, which has no copy of the thread."""
+        """True unless this process is a fork, which has no copy of the thread."""
         return os.getpid() == self._process
 
     def start(self) -> asyncio.AbstractEventLoop:

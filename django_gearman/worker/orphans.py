@@ -1,15 +1,15 @@
 """
 Orphans: jobs whose worker process has died.
 
-gearmand gives the job of a closed connection to another worker, and tells nobody how often it did so. A
-job that kills its process would kill one process after another. So the job has to end before its
+gearmand gives the job of a closed connection to another worker, and does not report how often it did so.
+A job that kills its process would kill one process after another. So the job has to end before its
 connection closes. A worker process sends its parent a duplicate of each socket that it opens. The
 connection then outlives the process: for gearmand, the dead worker still runs the job. The supervisor
 knows from the scoreboard which job that is, and ends it over the duplicate. The job fails, or its next
 attempt is submitted. To leave it to another worker, the supervisor hangs up without a report.
 
-A process of its own does this. It runs code of the project (signal receivers, `backoff`), and reads the
-workload that may have killed the worker. If it dies or hangs, the supervisor goes on.
+A separate process does this. It runs code of the project (signal receivers, `backoff`), and reads the
+workload that may have killed the worker. If it dies or hangs, the supervisor continues.
 
 Over TLS there is no duplicate: the keys died with the process. gearmand then gives the job to another
 worker.

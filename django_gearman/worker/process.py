@@ -49,7 +49,7 @@ STOP_SECONDS = 20.0
 #: The states of `Ending`, for the supervisor.
 ENDED = {
     "succeeded": Ended.DONE,
-    "cancelled": Ended.DONE,  # as somebody has asked
+    "cancelled": Ended.DONE,  # by a user
     "failed": Ended.FAILED,
     "retried": Ended.RETRIED,
 }

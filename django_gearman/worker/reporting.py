@@ -122,9 +122,7 @@ def tell_answered(run: RunAttributes, ending: Ending) -> None:
     if counting.counter is not None:  # its first run was not counted, or the server was restarted
         counting.counter.ended_unseen(run.job, ending.state)
     message = "job %s (%s) had ended before, and is not run again: its record says %s"
-    level = (
-        logging.INFO if ending.state == "cancelled" else logging.WARNING
-    )  # as somebody has asked
+    level = logging.INFO if ending.state == "cancelled" else logging.WARNING  # by a user
     _log(run, level, ending.state, message, ending.state)
 
 

@@ -45,8 +45,8 @@ def _withdraw() -> None:
     Drop an exception that waits for this thread, and the interpreter's note that one waits.
 
     Every thread is slowed down by that note, and with Python 3.11 a thread that is traced or profiled
-    does not go on at all. The note ends when some thread gets its exception. One that waits for another
-    thread is noted again when that thread goes on.
+    stops for good. The note ends when some thread gets its exception. One that waits for another
+    thread is noted again when that thread continues.
     """
     try:
         _raise_in(threading.get_ident(), _Withdrawn)

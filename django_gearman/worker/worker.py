@@ -43,7 +43,7 @@ TELL_SECONDS = 0.1
 class GearmanWorker:
     """
     A worker for the jobs of `queues` (all for None, or if one is "*"). It runs one job at a time,
-    in the thread of `work`; or up to `threads` jobs, each in a thread of its own, and `async def`
+    in the thread of `work`; or up to `threads` jobs, each in a separate thread, and `async def`
     jobs on an event loop.
 
     `name` is the worker name in gearman_status, instead of the host's name. Before and after each

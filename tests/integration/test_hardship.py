@@ -30,7 +30,7 @@ def test_a_receiver_that_hangs_is_killed_at_the_jobs_hard_limit(
 
     assert results == [0, 1], "the outcome does not wait for receivers"
     wait_until(
-        lambda: worker.output.count("killed: its time limit was over") == 2, "both are killed"
+        lambda: worker.output.count("killed: it exceeded its time limit") == 2, "both are killed"
     )
     workers_ready(own_gearmand, 2)
     assert trail() == ["hangs"] * 2, "the jobs have not run again"

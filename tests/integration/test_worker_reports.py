@@ -149,13 +149,13 @@ def test_tracebacks_of_all_processes_are_json(launch, client, own_gearmand, trai
     wait_until(lambda: trail()[:1] == ["begun"], "it runs")
 
     worker.process.send_signal(signal.SIGQUIT)
-    wait_until(lambda: worker.output.count("is here:") == 3, "all are shown")
+    wait_until(lambda: worker.output.count("traceback of") == 3, "all are shown")
     assert worker.stop() == 0
 
     shown = {
-        str(record["message"]).rpartition("process")[0].strip(): str(record["traceback"])
+        str(record["message"]).partition("traceback")[0].strip(): str(record["traceback"])
         for record in records(worker)
-        if "is here:" in str(record["message"])
+        if "traceback of" in str(record["message"])
     }
     assert list(shown) == ["", "worker 1:", "worker 2:"], worker.output
     assert "arbiter.py" in shown[""]

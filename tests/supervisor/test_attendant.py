@@ -62,7 +62,7 @@ def test_one_failing_service_is_logged_once_and_stops_no_other(attend):
 
     wait_until(lambda: len(ticks(family)) >= 20, "twenty turns of the other service")
 
-    assert family.output.count("service other failed; it goes on") == 1
+    assert family.output.count("service other failed; it will run again") == 1
     assert "SystemExit: broken" in family.output
     assert "True" in {words[1] for words in family.lines("tidied")}
     assert family.stop() == 0

@@ -243,7 +243,7 @@ def test_a_process_that_reports_for_long_is_killed(launch):
 
     wait_until(lambda: len(family.children()) >= 2, "it is replaced")
 
-    assert "killed: its time limit was over" in family.output
+    assert "killed: it exceeded its time limit" in family.output
     assert family.stop() == 0
 
 

@@ -4,7 +4,7 @@ A worker's link: its connection to one real job server, and the jobs that have c
 gearmand never says what state a connection is in, so the link keeps account. It counts the GRAB_JOBs
 without an answer, because each may bring a job. After NO_JOB it sleeps until the server's NOOP.
 
-Delayed jobs have a link of their own. gearmand 1.1 wakes no worker when one is due, so this link asks
+Delayed jobs have a separate link. gearmand 1.1 wakes no worker when one is due, so this link asks
 every second and does not sleep. For each request the server looks through all delayed jobs, and it
 would do that for every other job as well, if one connection served both.
 

@@ -6,7 +6,7 @@ that is most of the time. But a job that is held waits for the running one, even
 idle. So a worker holds only jobs of functions that were quick lately, and only as many as it runs in
 50 ms.
 
-These functions have a connection of their own, the quick lane. A GRAB_JOB cannot name a function: over
+These functions have a separate connection, the quick lane. A GRAB_JOB cannot name a function: over
 a connection with all functions, a worker that asks for many quick jobs may get slow ones. And gearmand
 takes back one held job only with all others of its function on that connection. So the worker moves
 whole functions: to the quick lane while they are quick, and back after one slow run.

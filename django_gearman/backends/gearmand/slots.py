@@ -2,7 +2,7 @@
 A worker session with several slots: jobs that run at the same time, in threads or on a loop.
 
 One thread reads and writes, the owner. Reports of other threads are gathered. The owner writes all of
-them at once, with the requests for the next jobs, when it gets to it: at once if it sleeps. So there
+them together, with the requests for the next jobs. If it sleeps, it wakes up for this. So there
 is one writer, and while jobs are quick, many outcomes go out in one write.
 
 If the functions change, each connection gets a successor, which registers the new ones at once. The

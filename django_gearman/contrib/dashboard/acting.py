@@ -46,7 +46,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Action:
     """
-    An action of people on jobs.
+    An action that users can do on jobs.
 
     `verb` stands before "12 jobs" in a question, `done` after it in an answer.
     """
@@ -96,7 +96,7 @@ def _others(choice: Choice) -> Counter[str]:
 
 
 def _account(choice: Choice, watch: Watch, outcome: Outcome, others: Counter[str]) -> None:
-    """Write into an outcome what became of the jobs that were not changed."""
+    """Write the states of the jobs that were not changed into an outcome."""
     if not watch(outcome.count):
         outcome.rest = max(0, choice.records().count() - len(outcome.refused))
     elif (
@@ -157,8 +157,8 @@ ACTIONS: dict[str, Action] = {
             verb="Cancel",
             done="cancelled",
             warning=(
-                "Jobs that wait never run. In jobs that run, JobCancelled is raised; their processes "
-                "are killed if they do not end."
+                "Jobs that wait will not run. In jobs that run, JobCancelled is raised; if a job does "
+                "not end, its process is killed."
             ),
             run=_cancel,
             is_dangerous=True,
@@ -170,7 +170,7 @@ ACTIONS: dict[str, Action] = {
 
 def perform(action: Action, choice: Choice, outcome: Outcome) -> None:
     """
-    Do an action with the chosen jobs, and write into `outcome` what became of them.
+    Do an action with the chosen jobs, and write the result into `outcome`.
 
     Jobs are changed in batches. If one of them fails, `outcome` has the number of those before.
     """
@@ -213,7 +213,7 @@ _CHANGED = {
     Status.FAILED.value: "failed again meanwhile",
     "ended": "ended or cancelled before",
     "gone": "no longer there",
-    "": "retried or discarded by somebody else, or failed again",
+    "": "retried or discarded by another user, or failed again",
 }
 
 

@@ -1,4 +1,4 @@
-"""The filters of lists, as they stand in addresses and forms."""
+"""The filters of lists, in addresses and forms."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Filters:
         return cls(**{name: value for name, value in found.items() if value})
 
     def choice(self) -> Choice:
-        """Return the choice of records; raise ValueError, with the value, if there is no such one."""
+        """Return the choice of records; raise ValueError, with the value, for an invalid one."""
         for name, value in asdict(self).items():
             if len(value) > _LONGEST:
                 raise ValueError(f"{name}: {printable(value, 50)} is too long")
         if self.status not in Status.values:
             raise ValueError(
-                f"{printable(self.status)} is no status; known are {', '.join(Status.values)}"
+                f"{printable(self.status)} is not a status; use one of {', '.join(Status.values)}"
             )
         return Choice(
             self.status,
@@ -90,7 +90,7 @@ class Filters:
 
     @property
     def words(self) -> list[tuple[str, str, str]]:
-        """The name, the value for people, and the query string without it, of each filter."""
+        """For each filter: its name, its value as text, and the query string without it."""
         return [*self._words()]
 
     def _words(self) -> Iterator[tuple[str, str, str]]:

@@ -29,7 +29,7 @@ class ListenAddress(NamedTuple):
         found = _FORM.fullmatch(text)
         if found is None or found["six"] == "" or int(found["port"]) > 65535:
             raise ValueError(
-                f"--metrics {repr_of(text, 100)} is no address: write host:port, for example "
+                f"--metrics {repr_of(text, 100)} is not an address: write host:port, for example "
                 "127.0.0.1:9191, [::1]:9191, or :9191 for all addresses of this machine"
             )
         return cls(found["six"] or found["host"] or "", int(found["port"]))

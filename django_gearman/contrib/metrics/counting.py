@@ -1,4 +1,4 @@
-"""The counters of jobs: the core tells them what happens."""
+"""The counters of jobs, which the core calls."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ class Folded:
     """
     The values of a label whose names may come from anywhere.
 
-    Names of the project's own jobs are as many as its code has. Of all others, the first 200 are
-    shown, and the rest are one value: each value is a time series, which Prometheus keeps for ever.
+    The jobs of the project all have their own value. Of all other names, the first 200 have one, and the
+    rest share one. The reason: each value is a time series, which Prometheus keeps forever.
     """
 
     def __init__(self) -> None:

@@ -95,7 +95,7 @@ class Page(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log an error of a view; clients that go away are none."""
+        """Log an error of a view; a client that goes away is not an error."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError | ValueError):  # ValueError: of a closed file
             log(logger, logging.ERROR, "the page of metrics failed: %r", error, exc_info=error)

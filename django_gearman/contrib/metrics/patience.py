@@ -1,4 +1,4 @@
-"""Looks that may hang, for which nobody waits too long."""
+"""Calls that may hang, with a limit to the wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 
 class Look(Generic[_T]):
     """
-    A function that may hang, called in a thread of its own, one call at a time.
+    A function that may hang, called in a separate thread, one call at a time.
 
     While a call hangs there is no second one, so hanging calls do not add up. Callers that come at
     the same time share one call and its result.

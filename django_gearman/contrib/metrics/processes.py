@@ -36,7 +36,9 @@ def process_metrics(found: Overview, queues: Iterable[str]) -> Iterator[Metric]:
         running.add_metric([queue], counts[queue])
     yield running
     deaths = CounterMetricFamily(
-        "gearman_process_deaths", "Processes that have ended unasked.", labels=["reason"]
+        "gearman_process_deaths",
+        "Processes that have ended without being told to stop.",
+        labels=["reason"],
     )
     for reason in sorted({*_USUAL, *found.deaths}):
         deaths.add_metric([reason], found.deaths.get(reason, 0))

@@ -1,4 +1,4 @@
-"""Metrics of the job servers, as each of them tells."""
+"""Metrics of the job servers, as each one reports them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SERVER_SECONDS = 0.9
 
 
 class ServerLooks:
-    """Looks at each server of GEARMAN_SERVERS."""
+    """The checks of each server of GEARMAN_SERVERS."""
 
     def __init__(self) -> None:
         self._looks: dict[str, Look[Server]] = {}
@@ -50,7 +50,7 @@ class ServerLooks:
 def server_metrics(states: Mapping[str, Server | None], names: Folded) -> Iterator[Metric]:
     """Yield the metrics of servers, by address; None is for one that has not answered."""
     up = GaugeMetricFamily(
-        "gearman_server_up", "1 for a job server that answers, 0 for another.", labels=["server"]
+        "gearman_server_up", "1 if a job server answers, 0 if it does not.", labels=["server"]
     )
     jobs = GaugeMetricFamily(
         "gearman_queue_jobs",
@@ -59,7 +59,7 @@ def server_metrics(states: Mapping[str, Server | None], names: Folded) -> Iterat
     )
     workers = GaugeMetricFamily(
         "gearman_queue_workers",
-        "Workers that a function has on a job server.",
+        "Workers that serve a function, by job server.",
         labels=["server", "function"],
     )
     for name, state in states.items():

@@ -21,7 +21,7 @@ STORE = "django_gearman.contrib.store"
 
 
 class Sources:
-    """The job servers and the store. One that does not answer in time costs its metrics only."""
+    """The job servers and the store. If one does not answer in time, only its metrics are missing."""
 
     def __init__(self) -> None:
         self._servers = ServerLooks()

@@ -3,10 +3,10 @@ Values of metrics which all processes of a supervisor share, in files of a priva
 
 prometheus_client names a file after the process that writes it, so each process that ends would leave
 its files behind. Here they are named after the process's number among those of the supervisor: the
-next process with the number goes on with the file. So the number of files is that of the processes
-that live at the same time, however many have ended, and counters never fall.
+next process with the number continues the file. So there are as many files as processes that run at the
+same time, and counters never fall.
 
-A process that a job forks is no process of the supervisor. Its files are named after its process id
+A process that a job forks does not belong to the supervisor. Its files are named after its process id
 (see `strays`).
 """
 
@@ -80,7 +80,7 @@ def _share(metric: Any) -> None:
     """
     Create the values of a metric anew.
 
-    prometheus_client has no public way: it wants the variable in the environment before the project
+    prometheus_client has no public way: it needs the variable in the environment before the project
     is imported. `_metric_init` is where each kind of metric creates its values.
     """
     if not metric._is_observable():

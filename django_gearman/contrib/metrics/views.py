@@ -46,7 +46,7 @@ class Views(Collector):
         return Answer(encode(self._registry), kind=kind)
 
     def healthz(self, accept: str) -> Answer:
-        """Answer 200 while the supervisor and its attendant live."""
+        """Answer 200 while the supervisor and its attendant run."""
         try:
             with self._attendant.overview():
                 return Answer("ok\n")

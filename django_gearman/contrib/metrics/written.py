@@ -28,7 +28,7 @@ Add: TypeAlias = Callable[[float], None]
 
 
 def _value(file: MmapedDict, metric: str, name: str, about: str, labels: Mapping[str, str]) -> Add:
-    """Return the function for one value in a file; it goes on with the number that the file has."""
+    """Return the function for one value in a file; it starts from the number in the file."""
     key: str = mmap_key(metric, name, [*labels], [*labels.values()], about)
     if file._used + len(key.encode()) + _LARGEST > file._capacity:
         _reserve(file._f.fileno(), 2 * file._capacity)
@@ -63,7 +63,7 @@ def _histogram(
 
 
 class Written:
-    """The file of one process, which no other live process has. Not for several threads at a time."""
+    """The file of one process, for one thread at a time. No other running process has it."""
 
     def __init__(self, directory: str, process: str) -> None:
         path = os.path.join(directory, f"counter_jobs_{process}.db")

@@ -15,7 +15,7 @@ from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 
 
 class _Entries(Getter[Mapping[str, Any]]):
-    """The reader of the entries; one that is no string is the project's own."""
+    """The reader of the entries; one that is not a string belongs to the project."""
 
     def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
         value = carrier.get(key)

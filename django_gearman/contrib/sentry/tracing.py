@@ -161,7 +161,7 @@ def _about(run: Any) -> dict[str, Any]:
 
 
 def _read(context: Mapping[str, Any]) -> dict[str, str]:
-    """Return the trace in the context of a job; entries that are no text are the project's own."""
+    """Return the trace in the context of a job; entries that are not text belong to the project."""
     found = {name: context.get(name) for name in (_TRACE, _BAGGAGE)}
     return {name: value for name, value in found.items() if isinstance(value, str)}
 

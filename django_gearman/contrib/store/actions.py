@@ -1,7 +1,7 @@
 """
 The actions of people on failed jobs: run them again, or discard them.
 
-Both work in batches, each in a transaction of its own. So they can be interrupted, and started again
+Both work in batches, each in a separate transaction. So they can be interrupted, and started again
 for what is left. A job is changed only if it still is a failure: if two people retry it at once, it
 runs once.
 """
@@ -92,7 +92,7 @@ def failures(
 
 def retry(records: Records, progress: Progress | None = None) -> Retried:
     """
-    Run failed jobs again, under their ids; their attempts go on counting.
+    Run failed jobs again, under their ids; their attempts keep counting.
 
     Jobs that have not failed are left alone. A job whose arguments are not kept is refused.
     """

@@ -83,7 +83,7 @@ def revive(rows: QuerySet[JobRecord]) -> str | None:
 
 
 def is_cancelled(job_id: str) -> bool:
-    """Return True if somebody has cancelled this job; False if the database fails."""
+    """Return True if a user has cancelled this job; False if the database fails."""
 
     def read(alias: str) -> bool:
         return JobRecord.objects.using(alias).filter(pk=job_id, cancelled_at__isnull=False).exists()

@@ -120,7 +120,7 @@ def has_ended(run: Run, row: Row) -> bool:
 
 def cancel_run(run: Run, alias: str) -> bool:
     """
-    Let a run that has failed end as cancelled, if somebody has cancelled its job; return True then.
+    If a user has cancelled the job of a run that failed, end it as cancelled and return True.
     """
     rows = JobRecord.objects.using(alias).filter(pk=run.identity.id, cancelled_at__isnull=False)
     rows = rows.filter(status=JobRecord.Status.RUNNING)
@@ -136,7 +136,7 @@ def _may_end_so(ending: Ending) -> bool:
 
 
 def is_cancelled(row: Row) -> bool:
-    """Return True if somebody has cancelled the job of this record while it ran."""
+    """Return True if a user has cancelled the job of this record while it ran."""
     is_running = row["status"] == JobRecord.Status.RUNNING
     return is_running and row["cancelled_at"] is not None
 

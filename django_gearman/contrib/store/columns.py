@@ -167,7 +167,7 @@ def of_failure(run: Run, ending: Ending, errors: list[dict[str, Any]]) -> dict[s
 
 
 def of_cancelled() -> dict[str, Any]:
-    """Return the columns of a job that ends because somebody has cancelled it."""
+    """Return the columns of a job that ends because a user has cancelled it."""
     return {
         "status": Status.CANCELLED,
         "finished_at": timezone.now(),

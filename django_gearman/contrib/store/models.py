@@ -61,7 +61,7 @@ class JobRecord(models.Model):
     started_at = models.DateTimeField(null=True)
     last_attempted_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    #: The time at which somebody has cancelled the job.
+    #: The time at which a user has cancelled the job.
     cancelled_at = models.DateTimeField(null=True)
     #: The time from which the row may be deleted; None for a job that has not ended.
     expires_at = models.DateTimeField(null=True)
@@ -156,7 +156,7 @@ class Schedule(models.Model):
 
 
 class PausedQueue(models.Model):
-    """A queue whose jobs wait, because somebody has paused it."""
+    """A queue whose jobs wait, because a user has paused it."""
 
     queue = models.CharField(primary_key=True, max_length=255)
     paused_by = models.CharField(max_length=255, default="")

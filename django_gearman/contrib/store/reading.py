@@ -53,8 +53,8 @@ def ending_of(row: Row) -> Ending:
 
 
 def cancelled_ending() -> Ending:
-    """Return the ending of a job that somebody has cancelled."""
-    error = JobCancelled("somebody has cancelled the job")
+    """Return the ending of a job that a user has cancelled."""
+    error = JobCancelled("the job was cancelled")
     return Ending(WorkFail(), error, reason=dump_error(error, with_traceback=False))
 
 

@@ -29,8 +29,8 @@ _COLUMNS = (
 class Command(OutputCommand):
     help = (
         "Drop the queued jobs of a function from every job server, after asking. Clients that wait "
-        "for them get a failure. Running jobs go on. Delayed jobs can be dropped on the included "
-        "server; gearmand gives nobody a delayed job before its time."
+        "for them get a failure. Running jobs continue. Delayed jobs can be dropped on the included "
+        "server; gearmand gives no client a delayed job before its time."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,7 +41,7 @@ class Command(OutputCommand):
             "--unknown",
             action="store_true",
             help=(
-                "drop the jobs of every function that is no job of this project (nor in "
+                "drop the jobs of every function that is not a job of this project (nor in "
                 "GEARMAN_EXTERNAL_JOBS) and that no worker serves"
             ),
         )
@@ -106,7 +106,7 @@ class Command(OutputCommand):
         if left and not errors:
             reason = (
                 f"not dropped: {', '.join(left)}. Workers have taken them meanwhile; or they are "
-                "delayed, and gearmand gives nobody a delayed job before its time; or their name has "
+                "delayed, and gearmand gives no client a delayed job before its time; or their name has "
                 "characters that the server does not show"
             )
             return [Trouble(reason)]

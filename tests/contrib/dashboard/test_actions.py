@@ -307,7 +307,7 @@ def test_nothing_selected_is_no_action(operator, fail):
     fail("1")
     answer = post(operator, "retry:selected")
 
-    assert texts(answer) == ["Select one job or more."]
+    assert texts(answer) == ["Select at least one job."]
     assert JobRecord.objects.get().status == Status.FAILED
 
 

@@ -48,7 +48,7 @@ def test_failures_stand_in_groups_with_links_to_their_lists(viewer):
 def test_without_failures_the_page_says_so(viewer):
     assert "No failed jobs." in get(viewer, "failures")
     failed()
-    assert "No failed jobs with these filters." in get(viewer, "failures", job="none")
+    assert "No failed jobs match these filters." in get(viewer, "failures", job="none")
 
 
 def test_filters_narrow_groups_and_lists_and_stay(viewer):

@@ -81,7 +81,7 @@ def test_a_queue_shows_its_jobs_by_priority_its_processes_and_its_waits(viewer, 
     assert "gearmand 1.1.20" in page
     assert "18 queued, 3 running" in page
     assert row_of(page, "default") == "default 3 of 4 5 4 2 7 3 min 1"
-    assert row_of(page, "trail") == "trail nobody serves this queue 0 0 0 0 – 0"
+    assert row_of(page, "trail") == "trail no worker serves this queue 0 0 0 0 – 0"
 
 
 def test_a_server_that_is_down_is_named_with_the_time_of_its_last_answer(viewer, use):

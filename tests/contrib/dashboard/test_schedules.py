@@ -163,7 +163,7 @@ def test_somebody_who_only_sees_schedules_cannot_act(viewer, staff):
 
 
 def test_an_unknown_schedule_or_action_changes_nothing(operator):
-    assert texts(act(operator, "gone\x1b", "run")) == ["There is no schedule gone\\x1b any more."]
+    assert texts(act(operator, "gone\x1b", "run")) == ["The schedule gone\\x1b no longer exists."]
     assert act(operator, "nightly", "explode").status_code == 400
     assert not Tick.objects.exists()
 

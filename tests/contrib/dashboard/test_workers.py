@@ -238,10 +238,10 @@ def test_reloading_is_for_those_who_control_workers(staff, viewer, answer, monke
     page = controller.post(RELOAD, {"supervisor": "web1:7"}, follow=True).content.decode()
 
     assert reloaded == ["web1:7"]
-    assert "Supervisor web1:7 loads its code again." in page
+    assert "Supervisor web1:7 reloads its code." in page
     [entry] = LogEntry.objects.all()
     assert (entry.user.username, entry.object_repr) == ("controller", "web1:7")
-    assert entry.get_change_message() == "Made to load its code again."
+    assert entry.get_change_message() == "Told to reload its code."
 
 
 def test_a_forged_request_does_nothing(staff, answer, monkeypatch):

@@ -147,7 +147,7 @@ def test_a_job_is_interrupted_and_one_that_catches_everything_is_killed(project,
     assert project.lines().count("JobCancelled c") == 1, "the interrupt strikes once"
     assert Counter(project.lines())["begin c"] == 1, "it does not run again"
     output = project.output(worker)
-    assert output.count("it was to be cancelled, and did not end in time") == 1
+    assert output.count("its task was cancelled, but did not end in time") == 1
     assert output.count(" was cancelled: ") == 3
     assert cancel(project, sleeps, stubborn, other) == ["finished"] * 3
     assert project.stop(worker) == 0

@@ -226,7 +226,7 @@ def test_the_overview_shows_the_queues_of_both_servers(browser, visit, site):
     rows = {row.split()[0]: row for row in text.splitlines() if row.strip()}
     assert rows["mail"].split()[2:4] == ["of", "2"]
     assert rows["reports"].split()[1:4] == ["1", "of", "1"]
-    assert "nobody serves this queue" in rows["search"]
+    assert "no worker serves this queue" in rows["search"]
 
 
 def test_a_running_job_is_shown_with_its_time_and_its_stack(browser, visit):

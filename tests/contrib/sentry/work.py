@@ -52,7 +52,7 @@ def asks_for_another_run() -> None:
 
 @gearman_job("shop")
 def is_cancelled() -> None:
-    raise JobCancelled("somebody has cancelled the job")
+    raise JobCancelled("the job was cancelled")
 
 
 @gearman_job("shop")

@@ -125,10 +125,10 @@ def test_nothing_is_deleted_without_an_answer(failed, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["retry"], "Say which: IDs, --job, --exception, --since or --all"),
+        (["retry"], "Choose the jobs with IDs, --job, --exception, --since or --all"),
         (["discard", "--yes"], "Say which"),
         (["show"], "Say which: gearman_failed show ID"),
-        (["retry", "abc", "--all"], "Give IDs, or choose with options, and not both"),
+        (["retry", "abc", "--all"], "Use either IDs or options to choose the jobs, not both"),
         (["retry", "abc"], "were left alone: abc"),
         (["show", "abc"], "There is no record of job abc"),
         (["list", "--since", "yesterday"], "'yesterday' is neither a time like"),

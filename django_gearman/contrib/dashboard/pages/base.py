@@ -48,11 +48,11 @@ class PageAdmin(_ModelAdmin):
 
     @property
     def label(self) -> str:
-        """The page's name for people."""
+        """The title of the page."""
         return str(self.opts.verbose_name).capitalize()
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what the page's template shows."""
+        """Return the data for the page's template."""
         raise NotImplementedError
 
     def routes(self) -> Sequence[URLPattern]:

@@ -55,7 +55,7 @@ def act(page: PageAdmin, request: HttpRequest) -> HttpResponse:
     if scope == "selected":
         choice = replace(choice, ids=tuple(map(storable, request.POST.getlist("id"))))
         if not choice.ids:
-            messages.warning(request, "Select one job or more.")
+            messages.warning(request, "Select at least one job.")
             return HttpResponseRedirect(back)
     if "confirmed" in request.POST:
         _do(request, action, filters, choice)
@@ -99,7 +99,7 @@ def _ask(
 
 
 def _do(request: HttpRequest, action: Action, filters: Filters, choice: Choice) -> None:
-    """Do an action, tell the user what became of it, and write it into the admin's log."""
+    """Do an action, tell the user the outcome, and write it into the admin's log."""
     stated = request.POST.get("stated", "")
     outcome = Outcome(int(stated) if stated.isdecimal() and len(stated) < 10 else 0)
     single = choice.ids[0] if choice.ids is not None and len(choice.ids) == 1 else None

@@ -66,7 +66,7 @@ def show(page: PageAdmin, request: HttpRequest, job_id: str, allowed: Allowed) -
 
 
 def collect(record: JobRecord) -> dict[str, Any]:
-    """Return what the page of a job shows."""
+    """Return the data for the page of a job."""
     same = Filters(
         status=record.status,
         job=record.name,

@@ -1,4 +1,4 @@
-"""Jobs: the declared ones, who serves them, and how long they take."""
+"""Jobs: the declared ones, their workers, and how long they take."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class JobsData:
-    """The data of the page. `is_known` unless no server has answered; `is_cut` with MOST_RUNS runs."""
+    """The data of the page. `is_known` if a server has answered, `is_cut` with MOST_RUNS runs."""
 
     rows: Sequence[Row]
     problems: Sequence[str]

@@ -32,7 +32,7 @@ TABS = (Status.FAILED, Status.READY, Status.RUNNING, Status.SUCCESSFUL, Status.C
 
 
 def around(filters: Filters) -> dict[str, Any]:
-    """Return what stands around a list and the groups: filters, and a tab for each status."""
+    """Return the data around a list or the groups: filters, and a tab for each status."""
     counts = counts_by_status()
     return {
         "filters": filters,
@@ -79,14 +79,14 @@ def collect(filters: Filters, page: str = "") -> dict[str, Any]:
 
 
 def find(page: PageAdmin, request: HttpRequest) -> HttpResponse:
-    """Lead to the job with an id, or back to the failures if there is none."""
+    """Redirect to the job with an id, or to the failures if there is no such job."""
     job_id = request.GET.get("id", "").strip()
     site = page.admin_site.name
     rows = JobRecord.objects.using(database())
     if "\0" not in job_id and rows.filter(pk=job_id).exists():
         return HttpResponseRedirect(reverse("admin:gearman_job", args=[job_id], current_app=site))
     text = (
-        "Say which id."
+        "Enter the id of a job."
         if not job_id
         else f"There is no record of the job {printable(job_id, 100)}."
     )

@@ -44,9 +44,9 @@ class OverviewData:
     """
     The data of the page.
 
-    `problems` are sentences. `more` functions of other programs are left out. `is_known` unless no
-    server has answered: then nothing is known about waiting jobs and workers. `store_errors` are those
-    of the supervisors, by name, that had one in the last day.
+    `problems` are sentences. `more` functions of other programs are left out. `is_known` if a server
+    has answered: otherwise nothing is known about waiting jobs and workers. `store_errors` has the
+    supervisors, by name, that had an error of the store in the last day.
     """
 
     servers: Sequence[Server]
@@ -77,7 +77,7 @@ class OverviewAdmin(PageAdmin):
             request,
             lambda queue: pause(queue, request.user.get_username()),
             "Paused",
-            "Queue {} is paused: its jobs wait, and those that run now go on.",
+            "Queue {} is paused: its queued jobs wait, and its running jobs continue.",
             "Queue {} was paused already.",
         )
 
@@ -130,7 +130,7 @@ def collect() -> OverviewData:
     except (DatabaseError, ImproperlyConfigured) as error:  # for example a table is missing
         problems.append(str_of(error))
     is_known = any(not state.error for state in states)
-    # The job servers may have thousands. Those whose jobs nobody takes come first.
+    # The job servers may have thousands. Those without a worker come first.
     rows = sorted(others.items(), key=lambda row: (not row[1].is_stranded, row[0]))
     shown, more = rows[:_MOST_OTHERS], len(rows[_MOST_OTHERS:])
     errors = _recent_errors(answers)

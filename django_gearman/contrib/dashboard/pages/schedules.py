@@ -55,7 +55,7 @@ class SchedulesAdmin(PageAdmin):
         if act is None:
             raise BadRequest("no such action")
         if schedule is None:
-            messages.error(request, f"There is no schedule {str_of(name, 100)} any more.")
+            messages.error(request, f"The schedule {str_of(name, 100)} no longer exists.")
         else:
             try:
                 done, text = act(request, schedule)

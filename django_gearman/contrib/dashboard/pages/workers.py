@@ -72,7 +72,7 @@ class WorkersAdmin(PageAdmin):
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
         supervisor, pid = request.GET.get("supervisor", ""), request.GET.get("pid", "")
-        # A process is named by a small number; anything else is of nobody.
+        # A process id is a small number; no process has anything else.
         wanted = (supervisor, int(pid)) if re.fullmatch("[0-9]{1,10}", pid) else None
         return {"workers": collect(wanted)}
 
@@ -89,8 +89,8 @@ class WorkersAdmin(PageAdmin):
             messages.error(request, str_of(error))
         else:
             for each in answers.supervisors:
-                log_action(request, Workers, each.name, each.name, "Made to load its code again.")
-                messages.success(request, f"Supervisor {each.name} loads its code again.")
+                log_action(request, Workers, each.name, each.name, "Told to reload its code.")
+                messages.success(request, f"Supervisor {each.name} reloads its code.")
             for problem in answers.problems:
                 messages.warning(request, problem)
         return self.to_page()
@@ -158,7 +158,7 @@ def _stack(supervisor: str, pid: int) -> Stack:
 
 
 def others_of(servers: Servers, supervisors: Sequence[SupervisorInfo]) -> list[ForeignWorker]:
-    """Return the workers that are no processes of these supervisors, each once."""
+    """Return the workers that do not belong to these supervisors, each once."""
     known = {(each.host, process.pid) for each in supervisors for process in each.processes}
     found: dict[tuple[object, ...], ForeignWorker] = {}
     for state in servers.states:

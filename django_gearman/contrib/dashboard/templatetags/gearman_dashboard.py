@@ -27,7 +27,7 @@ def sparkline(values: Sequence[int | None], label: str) -> SafeString:
     """
     Draw a line of values over time, from 0 up; None is a gap.
 
-    `label` says for screen readers, and under the pointer, what is drawn.
+    `label` describes the drawing, for screen readers and as a tooltip.
     """
     highest = max((value for value in values if value is not None), default=0)
     step = _WIDTH / max(1, len(values) - 1)

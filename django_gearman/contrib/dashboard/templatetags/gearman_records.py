@@ -45,13 +45,13 @@ def full_time(moment: datetime.datetime | None) -> str:
 
 @register.filter
 def number(count: int, most: int = 0) -> str:
-    """Return a number with thousands apart; "10,000+" for numbers above `most`."""
+    """Return a number with commas between thousands; "10,000+" for numbers above `most`."""
     return f"{most:,}+" if most and count > most else f"{count:,}"
 
 
 @register.simple_tag
 def histogram(counts: Sequence[int], label: str) -> SafeString:
-    """Draw numbers over time as bars; `label` says for screen readers what is drawn."""
+    """Draw numbers over time as bars; `label` describes the drawing for screen readers."""
     highest = max([*counts, 1])
     bars = []
     for place, count in enumerate(counts):

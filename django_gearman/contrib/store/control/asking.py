@@ -3,7 +3,7 @@ Asking the supervisors.
 
 The job servers know them: each serves a private function. All servers are asked at once, each in a
 thread. The thread of the server that first names a supervisor asks it, in the foreground. So a server
-or a supervisor that hangs costs the patience of one question, and delays no other.
+or a supervisor that hangs delays its own answer only.
 """
 
 from __future__ import annotations
@@ -146,10 +146,10 @@ def stack(supervisor: str, pid: int, timeout: float = 1.0) -> str:
 
 def reload(supervisor: str | None = None, timeout: float = 1.0) -> Answers:
     """
-    Make a supervisor load its code again, as SIGHUP does; None is all of them.
+    Make a supervisor reload its code, as SIGHUP does; None means all supervisors.
 
-    Returns those that do, as they were before. Takes up to twice `timeout` seconds. Raises
-    ControlError if the named supervisor does not answer.
+    Returns the supervisors that reload, with their state before it. Takes up to twice `timeout`
+    seconds. Raises ControlError if the named supervisor does not answer.
     """
     found = ask_all("list", timeout)
     lives = {

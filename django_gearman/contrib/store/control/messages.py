@@ -86,7 +86,7 @@ def read(message: bytes, function: str) -> dict[str, Any]:
             "the message is not signed with the SECRET_KEY of this supervisor's project"
         ) from None
     if fields["at"] > time.time() + VALID_SECONDS:
-        raise ControlError("the message is of a later time: compare the clocks of both hosts")
+        raise ControlError("the message is from the future: compare the clocks of both hosts")
     if fields["to"] != function:
         raise ControlError(f"the message is for another supervisor, {fields['to']}")
     return fields
@@ -103,7 +103,7 @@ def refusal(error: ControlError) -> bytes:
 
 
 def read_answer(data: bytes, nonce: str) -> dict[str, Any]:
-    """Return the fields of an answer; raise ControlError for a refusal, and for another's answer."""
+    """Return the fields of an answer; raise ControlError for a refusal or a wrong answer."""
     if data.startswith(_REFUSED):
         raise ControlError(printable(data.decode(errors="replace"), _LONGEST))
     try:
@@ -113,5 +113,5 @@ def read_answer(data: bytes, nonce: str) -> dict[str, Any]:
     except (signing.BadSignature, UnicodeDecodeError):
         raise ControlError("its answer is not signed with the SECRET_KEY of this project") from None
     if fields["nonce"] != nonce:
-        raise ControlError("its answer is that to another message")
+        raise ControlError("its answer belongs to another message")
     return fields

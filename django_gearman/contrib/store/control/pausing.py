@@ -40,7 +40,7 @@ def pause(queue: str, by: str = "") -> bool:
     """
     Pause a queue, for all workers everywhere; return False if it was paused before.
 
-    `by` is the name of who pauses it. Raises ControlError if no job is in such a queue.
+    `by` is the name of the user. Raises ControlError if no job is in such a queue.
     """
     _check(queue)
     alias = database()
@@ -49,7 +49,7 @@ def pause(queue: str, by: str = "") -> bool:
             queue=queue, defaults={"paused_by": storable(str(by))[:255]}
         )
     if is_new:
-        log(logger, logging.INFO, "queue %s is paused by %s", queue, by or "nobody named")
+        log(logger, logging.INFO, "queue %s is paused by %s", queue, by or "an unknown user")
     return is_new
 
 
@@ -83,14 +83,14 @@ def read_pauses() -> Mapping[str, pausing.Pause]:
 
 
 class Pauses:
-    """The looks of one attendant at the table."""
+    """The checks of the table by one attendant."""
 
     def __init__(self) -> None:
         self._known: set[str] | None = None
         self.is_down = False  # the database
 
     def look(self) -> None:
-        """Announce the paused queues to the workers; without a database the last known ones hold."""
+        """Announce the paused queues to the workers; without a database the last known ones stay."""
         notice = pausing.notice
         if notice is None:
             return
@@ -99,7 +99,7 @@ class Pauses:
         except (DatabaseError, InterfaceError, TableMissing) as error:
             connections[database()].close()
             if not self.is_down:
-                message = "cannot read which queues are paused, the last known pauses hold: %s"
+                message = "cannot read which queues are paused; the last known ones stay paused: %s"
                 log(logger, logging.WARNING, message, error)
             self.is_down = True
             return

@@ -81,13 +81,15 @@ class Control:
         now = time.monotonic()
         self._seen = {each: at for each, at in self._seen.items() if now - at < _REMEMBERED_SECONDS}
         if nonce in self._seen:
-            raise ControlError(f"the message {name!r} was sent before")
+            raise ControlError(f"the message {name!r} has already been received")
         self._seen[nonce] = now
         command = COMMANDS.get(name)
         if command is None:
-            raise ControlError(f"this supervisor knows no command {name!r}; is its release older?")
+            raise ControlError(
+                f"this supervisor does not know the command {name!r}; is its release older?"
+            )
         if name in messages.ONCE and fields.get("life") != self._life:
-            raise ControlError(f"{name!r} is for an attendant that has been replaced: try again")
+            raise ControlError(f"the process for {name!r} has just been replaced: try again")
         return messages.answer(nonce, **command(attendant, fields), life=self._life)
 
 
@@ -108,7 +110,7 @@ def _stack(attendant: Attendant, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reload(attendant: Attendant, fields: Mapping[str, Any]) -> dict[str, Any]:
     if not handles(attendant.parent, signal.SIGHUP):
-        raise ControlError("it ignores SIGHUP, as a program that nohup has started: restart it")
+        raise ControlError("it ignores SIGHUP, because nohup has started it: restart it")
     log(logger, logging.INFO, "reloading, as a control message asks")
     os.kill(attendant.parent, signal.SIGHUP)  # with which this process ends, if it is another one
     return {}

@@ -19,12 +19,12 @@ def stack_of(seen: Seen) -> str:
     """
     Return the stacks of all threads of a process; raise ControlError if it does not answer.
 
-    The process goes on: its signal handler, in C, writes them between two instructions.
+    The process continues: its signal handler, in C, writes them between two instructions.
     """
     if not handles(seen.pid, signal.SIGQUIT):
         raise ControlError(
-            f"process {seen.pid} ({seen.name}) handles no SIGQUIT now: it begins or ends, or its job "
-            "has removed the handler"
+            f"process {seen.pid} ({seen.name}) does not handle SIGQUIT now: it is starting or "
+            "exiting, or its job has removed the handler"
         )
     board = seen.scoreboard
     with suppress(ProcessLookupError):

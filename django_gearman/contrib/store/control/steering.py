@@ -1,7 +1,7 @@
 """
 The service of the attendant that looks into the database for what concerns its workers.
 
-These are the paused queues, and the jobs that somebody has cancelled while they run. The attendant gets
+These are the paused queues, and the jobs that users have cancelled while they run. The attendant gets
 a message about such a job, too, which is quicker, and which may be lost.
 """
 
@@ -19,7 +19,7 @@ _SECONDS = 0.8  # between two looks; an idle worker looks at the paused queues e
 
 
 class Steering:
-    """The looks of one attendant."""
+    """The checks of the database by one attendant."""
 
     def __init__(self) -> None:
         self._pauses = Pauses()
@@ -37,7 +37,7 @@ class Steering:
 
 
 def cancelled_jobs() -> dict[str, str]:
-    """Return the handles of the running jobs that somebody has cancelled, by id."""
+    """Return the handles of the running jobs that users have cancelled, by id."""
     rows = JobRecord.objects.using(database()).filter(status=JobRecord.Status.RUNNING)
     return dict(rows.filter(cancelled_at__isnull=False).values_list("pk", "handle"))
 

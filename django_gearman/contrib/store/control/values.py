@@ -16,7 +16,7 @@ _TIMES = "since", "last"
 
 
 class ControlError(GearmanError):
-    """The error if a command has reached no supervisor, or if the supervisor refuses it."""
+    """The error if no supervisor has received a command, or if the supervisor refuses it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def as_json(info: SupervisorInfo) -> dict[str, Any]:
 
 
 def from_json(found: Mapping[str, Any]) -> SupervisorInfo:
-    """Return the supervisor that `as_json` has taken apart, perhaps in another release."""
+    """Return a supervisor from its values for JSON, perhaps of another release."""
     processes = [
         _made(ProcessInfo, each, jobs=tuple(_made(RunningJob, job) for job in each["jobs"]))
         for each in found["processes"]

@@ -7,7 +7,7 @@ its transaction commits.
 
 If a batch fails for a reason that no single row gives, the next batches are smaller, down to one row.
 So a fault counts only for the row that causes it, and the other rows are sent. An outage of a job
-server is no fault of a row.
+server is not the fault of a row.
 """
 
 from __future__ import annotations

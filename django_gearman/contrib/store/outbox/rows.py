@@ -163,7 +163,7 @@ def dump_servers(servers: Sequence[Any] | None) -> str:
     """
     Return the servers of a client as text; "" for those of the settings.
 
-    Raises ValueError for a password, as a table is no place for it, and for certificates in bytes.
+    Raises ValueError for a password, because a table must not contain it, and for certificates in bytes.
     """
     if servers is None:
         return ""

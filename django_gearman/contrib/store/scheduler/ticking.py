@@ -147,7 +147,7 @@ class Scheduler:
         for name in rows.exclude(pk__in=names).values_list("pk", flat=True):
             deleted, _ = rows.filter(pk=name).delete()
             if deleted:
-                message = "schedule %s is no longer in the code, and does not run"
+                message = "schedule %s is no longer in the code, and does not run any more"
                 log(logger, logging.INFO, message, name)
 
     def prune(self) -> int:

@@ -123,7 +123,7 @@ class Cron(Timing):
         if given.startswith("@") and given.lower() not in ALIASES:
             close = difflib.get_close_matches(given.lower(), ALIASES, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(ALIASES)}"
-            raise ValueError(f"cron is {quoted(given)}, which is no known name{hint}")
+            raise ValueError(f"cron is {quoted(given)}, which is not a known name{hint}")
         if len(self._expression.split()) != 5:
             raise ValueError(
                 f"cron is {quoted(given)}; it must have five fields: minute, hour, day of the month, "

@@ -86,7 +86,7 @@ def test_a_message_of_the_future_is_refused(function, clock):
     message = messages.ask(function, "list").message
     clock(0)
 
-    with pytest.raises(ControlError, match="of a later time: compare the clocks"):
+    with pytest.raises(ControlError, match="from the future: compare the clocks"):
         messages.read(message, function)
 
 

@@ -114,7 +114,7 @@ class Command(OutputCommand):
         if outcome.refused:
             reason = next(iter(outcome.refused.values()))
             raise Trouble(f"{len(outcome.refused)} jobs cannot run again. The first: {reason}")
-        self._complain(options, found, "These are no failed jobs, and were left alone:")
+        self._complain(options, found, "These jobs have not failed, and were not changed:")
 
     def _discard(self, options: dict[str, Any]) -> None:
         records = self._chosen(options, must_choose=True)
@@ -122,15 +122,15 @@ class Command(OutputCommand):
         self._ask(f"Delete {records.count()} failed jobs with their arguments and errors?", options)
         count = actions.discard(records)
         self.say(json.dumps({"discarded": count}) if options["json"] else f"{count} jobs discarded")
-        self._complain(options, found, "These are no failed jobs, and were left alone:")
+        self._complain(options, found, "These jobs have not failed, and were not changed:")
 
     def _chosen(self, options: dict[str, Any], must_choose: bool = False) -> QuerySet[JobRecord]:
         """Return the failures that the options choose."""
         filters = [name for name in ("job", "exception", "since") if options[name] is not None]
         if must_choose and not (options["ids"] or filters or options["all"]):
-            raise CommandError("Say which: IDs, --job, --exception, --since or --all.")
+            raise CommandError("Choose the jobs with IDs, --job, --exception, --since or --all.")
         if options["ids"] and (filters or options["all"]):
-            raise CommandError("Give IDs, or choose with options, and not both.")
+            raise CommandError("Use either IDs or options to choose the jobs, not both.")
         try:
             since = None if options["since"] is None else parse_since(options["since"])
         except ValueError as error:
@@ -148,7 +148,7 @@ class Command(OutputCommand):
         try:
             answer = input(f"{question} [y/N] ")
         except EOFError:
-            raise CommandError("Nobody is there to answer. Pass --yes.") from None
+            raise CommandError("There is no terminal to ask on. Add --yes.") from None
         if answer.strip().lower() not in ("y", "yes"):
             raise CommandError("Nothing was changed.")
 

@@ -56,7 +56,7 @@ class Command(OutputCommand):
             self.say(json.dumps(rows, default=datetime.datetime.isoformat))
             return
         for row in rows:
-            state = f"paused by {row['paused_by'] or 'somebody'}" if row["paused_at"] else ""
+            state = f"paused by {row['paused_by'] or 'an unknown user'}" if row["paused_at"] else ""
             following = f"next {row['next']:%Y-%m-%d %H:%M:%S %Z}" if row["next"] else ""
             last = f"last {row['last']:%Y-%m-%d %H:%M:%S %Z}" if row["last"] else "never run"
             self.say(f"{row['name']}  {row['job']}  {row['when']}  {last}, {state or following}")
