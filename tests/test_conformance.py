@@ -340,7 +340,7 @@ def _different(what: str, wish: object, found: object) -> Iterator[str]:
         ),
     ],
 )
-def test_case_comes_to_what_it_should(
+def test_each_case_has_the_expected_outcome(
     case: Case, transport: str, program: str, set_stage: Callable[[Case, str, str], Stage]
 ) -> None:
     # Given
@@ -366,7 +366,7 @@ def test_every_case_is_run_or_exempt() -> None:
     assert len(RUNS) == len(run) * len(TRANSPORTS) - len(EXEMPT_ON)
 
 
-def test_every_run_has_something_to_come_to() -> None:
+def test_every_run_has_an_expected_outcome() -> None:
     untold = [
         f"{case.id} on {transport}"
         for case, transport in RUNS

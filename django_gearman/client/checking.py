@@ -1,4 +1,4 @@
-"""Checks of what the methods of GearmanClient get and return, for both kinds of methods."""
+"""Checks of the arguments and results of GearmanClient's methods, plain and async."""
 
 from __future__ import annotations
 

@@ -74,7 +74,6 @@ class Server:
     software: str = ""
     functions: Mapping[str, Counts] = field(default_factory=dict)
     workers: Sequence[ForeignWorker] = ()
-    tells_priorities: bool = True
     error: str = ""
     since: datetime.datetime | None = None
 
@@ -145,7 +144,7 @@ def ask_server(address: ServerAddress, until: float, asks_workers: bool = False)
         return Server(name, error=str_of(error))
     functions = _functions(status[:_MOST_FUNCTIONS], priorities)
     software = parse_software(version, software)
-    return Server(name, software, functions, workers, bool(priorities) or not status)
+    return Server(name, software, functions, workers)
 
 
 def _left(until: float) -> float:

@@ -58,7 +58,7 @@ class ConnectionBroken(Fault):
         if submission.error is not None or self._left <= 0:
             return submission
         self._left -= 1
-        message = f"lose_connection(after={self._after!r}) is in force"
+        message = f"lose_connection(after={self._after!r}) is active"
         if self._after == "created":
             return _CutOff(submission.handle, message)
         return UnsentSubmission(
@@ -133,7 +133,7 @@ class Faults:
 
     def check_server(self) -> None:
         if self.is_server_down:
-            raise ServerUnavailable("no job server can be reached: server_down() is in force")
+            raise ServerUnavailable("no job server can be reached: server_down() is active")
 
     def change(self, submissions: list[Submission]) -> list[Submission]:
         for fault in list(self.all):

@@ -136,7 +136,7 @@ class Harness(State, Environment):
         deaths = self.faults.crashes(assigned, submission)
         if not deaths:
             return ending
-        how = f"died, as crash_worker_during() is in force for {run.job.name}"
+        how = f"died, as crash_worker_during() is active for {run.job.name}"
         death = WorkerExit(how, b"", {}, deaths, is_overdue=False)
         if is_last_run(run.job, assigned, True, death):
             tell_failed(run, fail_orphan(run, death))

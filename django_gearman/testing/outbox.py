@@ -45,7 +45,7 @@ class SubmittedJob:
         self._updates: list[Update] = []  # of the last run
 
     def __repr__(self) -> str:
-        state = "finished" if self.finished else f"begun {self.runs} times"
+        state = "finished" if self.finished else f"started {self.runs} times"
         return f"<SubmittedJob {self.name}({describe_call(self.call)}) queue={self.queue} {state}>"
 
     @property

@@ -188,7 +188,7 @@ class RecordingSession(WorkerSession):
             self.lose(job)
             raise ConnectionLost(
                 f"the outcome of job {job.handle} was lost, and another worker runs it, as "
-                f"deliver_twice() or crash_worker_during() is in force for {job.function}"
+                f"deliver_twice() or crash_worker_during() is active for {job.function}"
             )
         self._note_failure(job, update)
         # First, so that a client that waits for the job finds it here when it continues.

@@ -164,5 +164,5 @@ def error_of(job: JobDefinition, death: WorkerExit) -> Exception:
             f"job {job.name} did not end within {HARD_LIMIT_SECONDS:g} s after its timeout, and its "
             "process was killed"
         )
-    count = f"; {death.times} processes have died of it" if death.times > 1 else ""
+    count = f"; it has killed {death.times} processes" if death.times > 1 else ""
     return WorkerDied(f"job {job.name}: its worker process {death.how}{count}")

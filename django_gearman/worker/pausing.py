@@ -55,7 +55,9 @@ def begin(descriptor: int | None) -> Notice | None:
             announce(notice, find())
         except Exception as error:  # noqa: BLE001 - the service tries again
             message = "cannot read which queues are paused: %s; %s"
-            known = "all are served" if descriptor is None else "the last known pauses hold"
+            known = (
+                "all are served" if descriptor is None else "the last known pauses stay in effect"
+            )
             log(logger, logging.WARNING, message, error, known)
     return notice
 

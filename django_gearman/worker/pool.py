@@ -28,11 +28,6 @@ class SlotThread(Executor):
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # around the start
 
-    @property
-    def identifier(self) -> int:
-        """The identifier of the thread; 0 if it has not started."""
-        return (self._thread and self._thread.ident) or 0
-
     def post(self, func: Callable[[], object]) -> None:
         """Call a function, which must not raise, in the thread."""
         if self._thread is None:

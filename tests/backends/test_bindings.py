@@ -14,7 +14,7 @@ def test_those_that_the_extra_installs_are_the_right_ones():
 
 
 @pytest.mark.parametrize("name", ["gearman3", "gearman", "python3_gearman"])
-def test_others_beside_them_are_an_error_that_says_what_to_do(monkeypatch, tmp_path, name):
+def test_other_bindings_beside_them_are_an_error_with_a_remedy(monkeypatch, tmp_path, name):
     information = tmp_path / f"{name}-0.2.1.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.2.1\n")

@@ -166,7 +166,7 @@ def test_a_server_that_closes_is_a_lost_connection_after_its_last_words():
             connection.receive(PATIENCE)
 
 
-def test_very_long_timeouts_are_no_errors():
+def test_very_long_timeouts_are_not_errors():
     with FakeServer(serve_echo) as server:
         connection = connect(server.address)
         connection.send(encode(PacketType.ECHO_REQ, b""))

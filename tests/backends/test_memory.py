@@ -78,7 +78,7 @@ def test_a_job_that_timed_out_is_forgotten_with_its_submission():
     assert session.grab_job(0) is None
 
 
-def test_a_job_that_runs_goes_on_though_nobody_waits():
+def test_a_job_that_runs_continues_though_nobody_waits():
     backend = MemoryBackend(name="runs-on")
     [submission] = backend.submit([JobSpec("f", b"work")])
     session = backend.register(["f"])

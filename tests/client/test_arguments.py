@@ -84,7 +84,7 @@ def test_a_value_out_of_range_is_refused(client, kwargs, message):
         client.submit_job("tests.app.echo", 1, **kwargs)
 
 
-def test_an_argument_that_cannot_be_serialized_is_refused_and_the_client_goes_on(client):
+def test_an_argument_that_cannot_be_serialized_is_refused_and_the_client_continues(client):
     with pytest.raises(
         SerializationError, match=r"job tests\.app\.echo: cannot serialize args\[0\]"
     ):
@@ -136,7 +136,7 @@ def test_an_unknown_name_is_refused_on_every_transport(settings, client, submit,
 
 
 @pytest.mark.parametrize("name", ["", "with space", "tab\t", "x" * 256, "later@delayed"])
-def test_a_value_that_is_no_name_is_refused(settings, client, name):
+def test_a_value_that_is_not_a_name_is_refused(settings, client, name):
     settings.GEARMAN_BACKEND = "gearman"
     with pytest.raises(ValueError, match="is not a job name"):
         client.submit_job(name, 1)

@@ -101,7 +101,7 @@ def test_options_apply_to_each_job(memory):
 
 
 @pytest.mark.parametrize("items", [[], (), iter([])])
-def test_no_items_are_no_jobs(memory, items):
+def test_no_items_make_no_jobs(memory, items):
     assert list(jobs.note.enqueue_many(items)) == []
 
 

@@ -88,7 +88,7 @@ def test_attributes_of_a_function_do_not_become_those_of_its_job():
     assert (job.name, job.queue, job.func) == ("own-name", "own-queue", function)
 
 
-def test_a_method_is_no_job():
+def test_a_method_is_not_a_job():
     with pytest.raises(TypeError, match=r"Shop.send .* is a method"):
 
         class Shop:
@@ -243,7 +243,7 @@ def test_a_context_tells_of_its_job(context):
     assert (context.handle, context.unique, context.attempt) == ("handle", "unique", 2)
 
 
-def test_a_context_sends_what_it_is_reported(context):
+def test_a_context_sends_data_warnings_and_status(context):
     context.set_status(1, 2**32 - 1)
     context.send_data({"a": (1,)})
     context.send_warning("w")
@@ -309,7 +309,7 @@ def test_queues_select_jobs():
         JobRegistry().select()
 
 
-def test_a_class_method_is_no_job():
+def test_a_class_method_is_not_a_job():
     with pytest.raises(TypeError, match=r"Shop.send .* is a method"):
 
         class Shop:
@@ -341,7 +341,7 @@ def test_a_static_method_is_a_job_in_either_order(outer):
     assert Shop.reverse.name == f"static-{outer}"
 
 
-def test_a_generator_is_no_job():
+def test_a_generator_is_not_a_job():
     with pytest.raises(TypeError, match=r"rows \(.*test_job.py:\d+\) has `yield`.* return a list"):
 
         @gearman_job

@@ -83,7 +83,7 @@ def test_one_of_many_that_is_refused_does_not_stop_the_others(memory, settings, 
         client.submit_job("tests.app.note", 4, background=True)
 
 
-def test_no_jobs_are_no_work(client):
+def test_without_jobs_there_is_no_work(client):
     assert client.submit_multiple_jobs([]) == []
     assert client.wait_until_jobs_completed([]) == []
 
@@ -111,7 +111,7 @@ def test_none_is_the_default_of_every_option(client):
 
 
 @pytest.mark.parametrize("option", ["background", "wait_until_complete"])
-def test_an_option_that_is_no_bool_is_refused(client, option):
+def test_an_option_that_is_not_a_bool_is_refused(client, option):
     with pytest.raises(TypeError, match=option):
         client.submit_multiple_jobs([{"task": "tests.app.echo", "data": 1}], **{option: "yes"})
 
@@ -144,7 +144,7 @@ def test_accepted_jobs_are_reported_though_a_retry_finds_no_server(settings, cli
     assert states == [JOB_CREATED, JOB_FAILED, JOB_CREATED, JOB_FAILED]
 
 
-def test_a_client_that_hangs_up_does_not_wait_for_ever(memory, client):
+def test_a_client_that_hangs_up_does_not_wait_forever(memory, client):
     request = client.submit_job("tests.app.echo", 1, wait_until_complete=False)
 
     get_backend().close()

@@ -49,7 +49,9 @@ def errors(caplog) -> list[str]:
     ]
 
 
-def test_a_down_server_at_commit_is_logged_and_told_and_the_rest_goes_on(down, reported, caplog):
+def test_a_down_server_at_commit_is_logged_and_signalled_and_the_rest_continues(
+    down, reported, caplog
+):
     later: list[int] = []
     with transaction.atomic():
         request = jobs.note.using(on_commit=True).do_background("secret")
@@ -123,7 +125,7 @@ def test_refused_jobs_are_reported_and_the_others_go_out(settings, reported, req
 
 
 @pytest.mark.gearman("eager")
-def test_a_job_that_runs_at_once_and_fails_is_no_failure_to_submit(gearman_client, reported):
+def test_a_job_that_runs_at_once_and_fails_is_not_a_failure_to_submit(gearman_client, reported):
     with pytest.raises(ValueError, match="boom"), transaction.atomic():
         jobs.fail.using(on_commit=True).do_background("boom")
 

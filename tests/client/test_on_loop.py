@@ -280,7 +280,7 @@ def test_a_background_request_has_no_result_to_await(worker):
 # Around a submission
 
 
-def test_receivers_of_signals_are_told(worker, db):
+def test_receivers_of_signals_are_called(worker, db):
     told: list[object] = []
 
     async def note(*, request: JobRequest[Any], **_: Any) -> None:
@@ -489,7 +489,7 @@ def test_a_server_that_is_down_is_an_error_that_says_what_to_do(own_gearmand):
         run(lambda: jobs.echo.using(resubmit=1, wait=1).ado("x"))
 
 
-def test_a_lost_connection_is_told_to_all_and_the_next_call_opens_another(own_gearmand):
+def test_a_lost_connection_is_an_error_for_all_and_the_next_call_opens_another(own_gearmand):
     async def act() -> None:
         calls = [asyncio.create_task(jobs.echo.ado(number)) for number in range(3)]
         await asyncio.sleep(0.3)

@@ -36,7 +36,7 @@ def test_the_same_bytes_are_the_same_job(memory, client):
     assert carry.using(unique=True).do_background(b"[" * 200_000).handle
 
 
-def test_a_default_that_cannot_be_serialized_is_no_obstacle():
+def test_a_default_that_cannot_be_serialized_is_not_an_obstacle():
     @gearman_job(name="odd-default")
     def odd(value, printer=print):
         return printer is print

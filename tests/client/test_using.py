@@ -63,7 +63,7 @@ def test_an_unknown_option_without_a_value_is_an_error_too():
     ("old", "new", "says"),
     [("timeout", "wait", "@gearman_job(timeout=...)"), ("max_retries", "resubmit", "resubmit")],
 )
-def test_the_old_names_go_on_working(subject, old, new, says):
+def test_the_old_names_keep_working(subject, old, new, says):
     with pytest.warns(DeprecationWarning, match=re.escape(says)) as caught:
         changed = subject.using(**{old: 2})
 

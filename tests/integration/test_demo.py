@@ -68,7 +68,7 @@ def test_each_act_comes_out_as_expected(mark):
     ):
         assert done.stdout.count(outcome) == 1, outcome
     assert "Traceback" not in done.stdout
-    assert "All 7 acts came out as expected" in done.stdout
+    assert "All 7 acts went as expected" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("Next: ")
     assert "\x1b" not in done.stdout
     assert marked(mark) == []

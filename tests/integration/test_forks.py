@@ -61,7 +61,7 @@ def test_a_signal_ends_a_child(worker, client, how):
     ],
 )
 @pytest.mark.parametrize("job", ["escaping", "escaping_async"])
-def test_a_child_that_comes_back_is_no_worker(
+def test_a_child_that_comes_back_is_not_a_worker(
     worker, client, own_gearmand, trail, job, how, code, text
 ):
     child, ended_with = result(client, job, how)
@@ -73,7 +73,7 @@ def test_a_child_that_comes_back_is_no_worker(
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
 
 
-def test_a_child_of_a_thread_is_no_worker(worker, client, own_gearmand):
+def test_a_child_of_a_thread_is_not_a_worker(worker, client, own_gearmand):
     _, code = result(client, "escaping_from_a_thread")
     assert code == 0
     assert own_gearmand.totals()["tests.integration.mark"][2] == 1

@@ -187,7 +187,7 @@ def test_a_burst_waits_for_a_server_that_dies_meanwhile(launch, client, own_gear
     assert worker.process.wait(60) == 0
 
 
-def test_a_burst_goes_on_when_processes_reach_their_limits(launch, client, own_gearmand, trail):
+def test_a_burst_continues_when_processes_reach_their_limits(launch, client, own_gearmand, trail):
     entries = [{"task": "tests.integration.mark", "data": number} for number in range(40)]
     client.submit_multiple_jobs(entries, background=True)
 
@@ -295,7 +295,7 @@ def test_logs_in_json(launch, client, own_gearmand):
     assert worker.stop() == 0
 
 
-def test_a_server_that_is_down_costs_no_cpu(launch, own_gearmand):
+def test_a_server_that_is_down_uses_no_cpu(launch, own_gearmand):
     worker = launch("gearman_worker", "-w", "2")
     workers_ready(own_gearmand, 2)
     own_gearmand.kill()

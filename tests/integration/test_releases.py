@@ -228,7 +228,7 @@ def test_a_reload_into_the_new_layout_is_noticed_by_no_client(site):
     assert "ERROR" not in log, log
 
 
-def test_an_old_process_that_dies_under_the_new_supervisor_costs_no_job(site):
+def test_an_old_process_that_dies_under_the_new_supervisor_does_not_cost_a_job(site):
     """The scoreboard was written by the old release, and is read by the new one."""
     worker = site.worker(2)
     held = site.path / "held"

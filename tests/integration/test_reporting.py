@@ -45,7 +45,7 @@ def failure(request) -> JobRaised:
         ("huge", "xxx... (5000000 characters)".replace("...", "\n...")),
     ],
 )
-def test_any_failure_is_reported_and_costs_no_process(launch, client, trail, how, message):
+def test_any_failure_is_reported_and_does_not_cost_a_process(launch, client, trail, how, message):
     worker = launch("gearman_worker")
 
     error = failure(
@@ -169,7 +169,7 @@ def test_a_job_that_does_not_fit_into_memory_costs_three_processes(
     request = client.submit_job("tests.integration.mark", "x" * 150_000_000, poll_timeout=120)
 
     assert "WorkerDied" in str(failure(request))
-    assert "3 processes have died of it" in str(request.exception)
+    assert "it has killed 3 processes" in str(request.exception)
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert trail() == ["1"]
     assert worker.stop() == 0
@@ -188,7 +188,7 @@ def test_a_job_that_ends_its_readers_costs_three_processes(
         f"tests.integration.untellable_jobs.{name}", untellable_jobs.Unreadable()
     )
 
-    wait_until(lambda: "3 processes have died of it" in worker.output, "it has failed")
+    wait_until(lambda: "it has killed 3 processes" in worker.output, "it has failed")
     wait_until(lambda: is_idle(own_gearmand), "nothing is left")
     assert client.submit_job("tests.integration.mark", 1, poll_timeout=30).result == 1
     assert worker.output.count("starting another one") == 3

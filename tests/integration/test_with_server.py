@@ -171,7 +171,7 @@ def test_all_that_it_writes_is_json(start):
     assert any(message.startswith("The job server has stopped") for message in messages)
 
 
-def test_a_second_site_is_refused_and_the_first_goes_on(start, tmp_path):
+def test_a_second_site_is_refused_and_the_first_continues(start, tmp_path):
     store = str(tmp_path / "jobs.db")
     site = start("--store", store)
     site.ready()

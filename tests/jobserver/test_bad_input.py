@@ -121,7 +121,7 @@ def test_a_time_after_the_end_of_all_timers(connect, function):
 
 
 @pytest.mark.parametrize("numbers", [(b"", b""), (b"x", b"-1"), (b"9" * 5000, b"\xff")])
-def test_progress_that_is_no_number(connect, function, numbers):
+def test_progress_that_is_not_a_number(connect, function, numbers):
     client, worker = connect(), connect()
     handle = client.submit(function)
     worker.can_do(function)
@@ -133,7 +133,7 @@ def test_progress_that_is_no_number(connect, function, numbers):
     assert client.expect(PacketType.STATUS_RES)[3:] == (b"0", b"0")
 
 
-def test_the_end_of_somebody_elses_job(connect, function):
+def test_the_end_of_another_workers_job(connect, function):
     client, worker, thief = connect(), connect(), connect()
     handle = client.submit(function)
     worker.can_do(function)
@@ -179,7 +179,7 @@ def test_the_end_of_its_terminal_ends_it_in_order():
         assert server.process.returncode == 0
 
 
-def test_nobody_needs_to_read_its_output(tmp_path):
+def test_its_output_need_not_be_read(tmp_path):
     with subprocess.Popen(
         [*PROGRAM, "--port=0"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

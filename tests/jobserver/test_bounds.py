@@ -70,7 +70,7 @@ def test_a_client_that_does_not_read_its_results_is_closed():
     asyncio.run(conversation())
 
 
-def test_half_a_request_is_not_waited_for_for_ever():
+def test_half_a_request_is_not_waited_for_forever():
     async def conversation() -> None:
         server = JobServer(limits=Limits(half_request_seconds=0.05), look_seconds=0.02)
         await server.bind("127.0.0.1", 0)

@@ -336,7 +336,7 @@ class TestRefusals:
             PacketType.SUBMIT_REDUCE_JOB,
         ],
     )
-    def test_a_packet_that_is_no_request_is_an_error(self, connect, kind):
+    def test_a_packet_that_is_not_a_request_is_an_error(self, connect, kind):
         client = connect()
         client.send(kind, *[b"1"] * 8)
         assert client.expect(PacketType.ERROR)[0] == b"INVALID_COMMAND"
@@ -461,7 +461,7 @@ class TestAdministration:
             found += wire.socket.recv(1000)
         assert found == expected
 
-    def test_a_browser_is_reported_what_this_is(self, connect):
+    def test_a_browser_gets_a_description(self, connect):
         wire = connect()
         wire.socket.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         answer = b""

@@ -188,7 +188,7 @@ def damaged(path: Path) -> None:
         (os.mkfifo, "is not a regular file"),
     ],
 )
-def test_a_file_that_is_no_store_is_reported_and_left_as_it_is(tmp_path, make, complaint):
+def test_a_file_that_is_not_a_store_is_reported_and_left_as_it_is(tmp_path, make, complaint):
     path = tmp_path / "jobs.db"
     make(path)
     before = path.read_bytes() if path.is_file() else None

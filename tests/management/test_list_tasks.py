@@ -77,7 +77,7 @@ def declared(monkeypatch) -> JobRegistry:
     return registry
 
 
-def test_a_project_without_jobs_is_told_how_to_write_one(declared):
+def test_a_project_without_jobs_gets_a_hint_how_to_write_one(declared):
     assert "@gearman_job" in run()
     assert json.loads(run("--json")) == {"jobs": []}
 

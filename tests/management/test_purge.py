@@ -82,7 +82,7 @@ def test_jobs_of_each_priority_are_dropped(wire):
     assert totals(server) == {}
 
 
-def test_a_running_job_goes_on(wire):
+def test_a_running_job_continues(wire):
     server, worker = wire(), wire()
     server.submit(NOTE, b"running")
     worker.can_do(NOTE)
@@ -151,7 +151,7 @@ def test_many_jobs_are_dropped_in_seconds(wire):
     assert totals(server) == {}
 
 
-def test_nothing_to_drop_is_no_error(wire):
+def test_nothing_to_drop_is_not_an_error(wire):
     wire().submit(b"send-mail", b"w", kind=BACKGROUND)
 
     assert run("tests.app.note", "--yes") == "No job waits, so there is nothing to drop.\n"
@@ -187,7 +187,7 @@ def test_a_job_is_named_by_its_name_or_by_its_function(wire, settings):
         assert "Dropped 1 job of prefix.send-mail." in run(name, "--yes")
 
 
-def test_unknown_functions_are_those_that_nobody_knows(wire):
+def test_unknown_functions_are_neither_declared_nor_served_nor_external(wire):
     server, worker = wire(), wire()
     worker.can_do(b"other.served")
     worker.echo()

@@ -98,7 +98,7 @@ def test_jobs_without_a_worker_come_first_and_are_marked(settings):
     assert "gearman_purge" in message
 
 
-def test_running_jobs_without_other_workers_are_no_trouble():
+def test_running_jobs_without_other_workers_are_not_trouble():
     states = [state(function("send-mail", total=1, running=1))]
 
     assert trouble(states, rows_of(states, JOBS)) == ("", 0)
@@ -261,7 +261,7 @@ def test_waiting_jobs_without_a_worker_are_an_error(server):
 
 
 @pytest.mark.gearmand
-def test_a_healthy_server_is_no_error(settings, own_gearmand):
+def test_a_healthy_server_is_not_an_error(settings, own_gearmand):
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [own_gearmand.address]
 

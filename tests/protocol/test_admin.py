@@ -76,7 +76,7 @@ def test_a_newline_cuts_no_worker_off(client_id, functions):
 
 
 @pytest.mark.parametrize("parse", [parse_status, parse_workers])
-def test_nothing_to_list_is_no_rows(parse):
+def test_an_empty_list_has_no_rows(parse):
     assert parse("") == []
 
 

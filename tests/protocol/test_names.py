@@ -33,7 +33,7 @@ def test_the_servers_own_handle_comes_back():
 
 
 @pytest.mark.parametrize("handle", ["", "h:1", "h:1//", "other:1//H:1", "h:1//" + "x" * 64])
-def test_other_text_is_no_handle(handle):
+def test_other_text_is_not_a_handle(handle):
     with pytest.raises(ValueError, match="a handle looks like"):
         split_handle(handle, ["h:1"])
 

@@ -334,7 +334,7 @@ def test_a_packet_too_large_for_the_size_field_is_refused(monkeypatch):
 
 @unhurried
 @given(st.binary())
-def test_names_that_are_no_utf8_survive_the_way_back(name):
+def test_names_that_are_not_utf8_survive_the_way_back(name):
     assert to_bytes(to_text(name)) == name
 
 

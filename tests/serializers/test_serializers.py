@@ -279,7 +279,7 @@ def test_a_serializer_that_makes_no_bytes_is_named(gearman_client, settings):
         gearman_client.submit_job("tests.app.echo", 1)
 
 
-def test_a_result_that_is_no_bytes_fails_the_job(gearman_client):
+def test_a_result_that_is_not_bytes_fails_the_job(gearman_client):
     class Half(Textual):
         def dumps_call(self, call):
             return b"call"
@@ -320,7 +320,7 @@ def test_a_serializer_of_ones_own_is_found_by_its_path():
 
 
 @pytest.mark.parametrize("spec", ["yaml", "no.such.Thing", f"{__name__}.Point", 5, None])
-def test_an_object_that_is_no_serializer_is_refused(spec):
+def test_an_object_that_is_not_a_serializer_is_refused(spec):
     with pytest.raises(ImproperlyConfigured, match="GEARMAN_SERIALIZER"):
         get_serializer(spec)
 
@@ -356,7 +356,7 @@ def test_no_warning_of_a_job_is_taken_for_an_error(value):
 
 
 @given(noise=st.binary())
-def test_noise_is_no_error(noise):
+def test_noise_is_not_an_error(noise):
     assert parse_error(b'{"__gearman__":"error",' + noise) is None or noise
 
 

@@ -82,7 +82,7 @@ def test_the_call_of_one_job_is_refused_by_another(two_jobs, gearman_client):
 
 
 @pytest.mark.gearman("eager")
-def test_a_result_is_no_call(two_jobs, gearman_client):
+def test_a_result_is_not_a_call(two_jobs, gearman_client):
     @gearman_job(name="returns-a-call")
     def returns_a_call():
         return {"args": ["ada"], "kwargs": {}}

@@ -79,7 +79,7 @@ def test_a_service_that_recovers_is_logged(attend):
     assert family.stop() == 0
 
 
-def test_an_attendant_that_dies_is_replaced_and_the_workers_go_on(attend):
+def test_an_attendant_that_dies_is_replaced_and_the_workers_continue(attend):
     family = attend()
     [first] = wait_until(lambda: {*ticks(family)}, "a turn")
 
@@ -166,5 +166,5 @@ def test_a_service_sees_the_scoreboards_of_processes_that_started_after_it(atten
 
 @pytest.mark.parametrize("every", [0, -1, float("nan"), float("inf")])
 def test_a_service_needs_an_interval(every):
-    with pytest.raises(ValueError, match="is no number of seconds"):
+    with pytest.raises(ValueError, match="is not a number of seconds"):
         Service("prune", lambda attendant: None, every)

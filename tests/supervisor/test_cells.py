@@ -55,7 +55,7 @@ def test_the_activity_of_a_process_is_that_of_its_tasks(board):
     assert board.activity is Phase.RUNNING
 
 
-def test_the_tally_is_of_all_cells(board):
+def test_the_tally_counts_all_cells(board):
     board.count(Ended.DONE)
     board.cell(3).count(Ended.DONE)
     board.cell(2).count(Ended.FAILED)

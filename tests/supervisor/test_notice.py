@@ -58,7 +58,7 @@ def test_a_forked_process_reads_it(notice):
     os.close(written)
 
 
-def test_a_text_that_is_being_written_is_no_news_yet(notice):
+def test_a_text_that_is_being_written_is_not_news_yet(notice):
     notice.write(b"first")
     notice._memory[0:8] = (3).to_bytes(8, sys.byteorder)  # its writer died here
 

@@ -131,7 +131,7 @@ def test_a_process_with_an_overdue_task_is_killed(board, process):
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_a_process_whose_task_has_just_ended_goes_on(board, process, monkeypatch, follows):
+def test_a_process_whose_task_has_just_ended_continues(board, process, monkeypatch, follows):
     board.take(b"one", 0.0)
     sent = []
     send = process.send

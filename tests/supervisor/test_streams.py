@@ -101,7 +101,7 @@ def test_a_pipe_that_is_read_late_is_waited_for():
     assert len(out) == 150_005
 
 
-def test_a_line_that_was_cut_is_no_part_of_the_next_one():
+def test_a_line_that_was_cut_is_not_part_of_the_next_one():
     reading, writing = os.pipe()
     code = """
         import sys, time

@@ -88,7 +88,7 @@ def test_arguments_named_like_options_are_reached_by_kwargs(gearman_client):
     gearman_client.assert_not_submitted(clash, kwargs={"queue": "other"})
 
 
-def test_no_arguments_is_said_by_an_empty_list(gearman_client):
+def test_an_empty_list_means_no_arguments(gearman_client):
     jobs.nothing.do_background()
 
     gearman_client.assert_submitted(jobs.nothing, args=[])
@@ -265,7 +265,7 @@ def test_options_may_be_anything_too(gearman_client):
 
 
 @pytest.mark.parametrize("job", [5, len])
-def test_an_object_that_is_no_job_cannot_be_asserted(gearman_client, job):
+def test_an_object_that_is_not_a_job_cannot_be_asserted(gearman_client, job):
     with pytest.raises(TypeError, match="a task is a job's name"):
         gearman_client.assert_submitted(job)
 

@@ -256,7 +256,7 @@ def test_a_job_is_performed_with_its_result():
     assert perform_job(jobs.echo, {"a": (1, Decimal(2))}) == {"a": (1, Decimal(2))}
 
 
-def test_performing_is_no_submission_but_what_the_job_submits_is(gearman_client):
+def test_performing_is_not_a_submission_but_what_the_job_submits_is(gearman_client):
     assert perform_job(jobs.submit_another, 5) == 5
 
     gearman_client.assert_submitted("tests.app.echo", 5, times=1)
@@ -346,7 +346,7 @@ def test_an_error_of_a_job_is_not_taken_for_one_of_the_transport(gearman_client,
     assert ran == ["ran", "ran"]
 
 
-def test_a_long_chain_of_jobs_is_no_recursion(gearman_client):
+def test_a_long_chain_of_jobs_is_not_recursion(gearman_client):
     @gearman_job(name="next-page")
     def next_page(number):
         if number:

@@ -99,7 +99,7 @@ def test_the_client_that_waits_notices_nothing_of_a_crash(gearman_client):
 def test_a_job_that_costs_three_workers_has_failed(transport, gearman_client, gearman_worker, ran):
     with (
         gearman_client.crash_worker_during(jobs.note, times=3),
-        pytest.raises(WorkerDied, match="3 processes have died of it"),
+        pytest.raises(WorkerDied, match="it has killed 3 processes"),
     ):
         jobs.note.do_background(1)
         gearman_worker.run()

@@ -104,7 +104,7 @@ def test_the_environment_chooses_the_program(monkeypatch, tmp_path):
         assert str(chosen).encode() in command
 
 
-def test_a_program_that_is_chosen_and_missing_is_no_reason_to_skip(monkeypatch):
+def test_a_program_that_is_chosen_and_missing_is_not_a_reason_to_skip(monkeypatch):
     monkeypatch.setenv("GEARMAND", "/no/gearmand")
 
     with pytest.raises(RuntimeError, match="'/no/gearmand' is not a program"):

@@ -83,7 +83,7 @@ def test_jobs_that_have_run_already_do_not_run_again(gearman_client, gearman_wor
         ({"limit": "all"}, ValueError, "0 or more"),
     ],
 )
-def test_a_run_of_what_there_is_not_is_an_error(gearman_worker, arguments, error, message):
+def test_wrong_arguments_of_run_are_errors(gearman_worker, arguments, error, message):
     with pytest.raises(error, match=message):
         gearman_worker.run(**arguments)
 

@@ -34,7 +34,7 @@ def frozen():
         yield
 
 
-def test_the_clock_goes_on_while_the_time_is_frozen(frozen):
+def test_the_clock_continues_while_the_time_is_frozen(frozen):
     before, shown = monotonic(), time.monotonic()
     assert time.monotonic() == shown, "freezegun freezes this one"
 

@@ -159,7 +159,7 @@ def test_callbacks_on_commit_are_interrupted():
     assert connections["default"].get_autocommit()
 
 
-def test_a_profiler_of_the_job_is_no_obstacle():
+def test_a_profiler_of_the_job_is_not_an_obstacle():
     def profiler(*about: object) -> None:
         pass
 
@@ -268,7 +268,7 @@ def test_transactions_on_postgresql_end_whole(django_db_blocker):
 
 
 @pytest.mark.gearmand
-def test_submitting_goes_on_after_an_interrupt(settings, own_gearmand):
+def test_submitting_continues_after_an_interrupt(settings, own_gearmand):
     settings.GEARMAN_BACKEND = "gearman"
     settings.GEARMAN_SERVERS = [own_gearmand.address]
     client = GearmanClient()
@@ -285,7 +285,7 @@ def test_submitting_goes_on_after_an_interrupt(settings, own_gearmand):
         assert time.perf_counter() - started < 20
 
 
-def test_a_limit_that_strikes_while_a_server_is_reached_is_no_fault_of_the_server():
+def test_a_limit_that_strikes_while_a_server_is_reached_is_not_the_fault_of_the_server():
     standing: Standing[str] = Standing()
     race = Race({"one": lambda: spend(20)}, standing, id)
 

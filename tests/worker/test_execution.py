@@ -98,7 +98,7 @@ def test_any_error_fails_the_job_and_says_why(backend, caplog, function, workloa
     assert record.exc_info, "the traceback is not logged"
 
 
-def test_an_interrupt_goes_on_and_leaves_the_current_job(backend):
+def test_an_interrupt_continues_and_leaves_the_current_job(backend):
     def interrupt():
         raise KeyboardInterrupt
 
@@ -189,7 +189,7 @@ def test_a_worker_serves_its_queues_only(backend, ran):
     assert ran == ["ada", "default"]
 
 
-def test_a_worker_goes_on_after_a_failure(backend, ran):
+def test_a_worker_continues_after_a_failure(backend, ran):
     client = GearmanClient()
     for name in ("tests.app.leave", "tests.app.return_lambda"):
         client.submit_job(name, background=True)

@@ -157,7 +157,7 @@ def test_a_transaction_that_is_left_open_is_rolled_back(run, caplog, leave):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_of_the_callers_goes_on(run, caplog):
+def test_a_transaction_of_the_callers_continues(run, caplog):
     transaction.set_autocommit(False)
     try:
         run(lambda: None)

@@ -168,7 +168,7 @@ def test_tasks_that_a_job_leaves_are_cancelled_before_the_next(run, caplog):
     assert "linger" in caplog.text
 
 
-def test_a_task_that_fails_when_it_is_cancelled_is_told(run, caplog):
+def test_a_task_that_fails_when_it_is_cancelled_is_reported(run, caplog):
     async def fail() -> None:
         try:
             await asyncio.sleep(3600)

@@ -65,7 +65,7 @@ def test_the_last_known_pauses_hold_without_a_database(pauses, monkeypatch, capl
 
     assert queues.have_changed()
     assert queues.names == {"mail"}
-    assert "no route to the database; the last known pauses hold" in caplog.text
+    assert "no route to the database; the last known pauses stay in effect" in caplog.text
     pausing.begin(None)
     assert "no route to the database; all are served" in caplog.text
 
@@ -106,7 +106,7 @@ def test_a_worker_registers_anew_without_the_functions_of_a_paused_queue(gearman
 
 
 @pytest.mark.gearman("memory")
-def test_a_worker_of_paused_queues_only_goes_on_without_a_function(gearman_client):
+def test_a_worker_of_paused_queues_only_continues_without_a_function(gearman_client):
     worker = GearmanWorker(["mail"], clean_connections=False)
     observer = Withholding(worker, [frozenset({"mail"}), None])
 

@@ -193,7 +193,7 @@ def test_arguments_that_cannot_be_right_are_not_tried_again(production, settings
     assert ran == []
 
 
-def test_retry_job_without_a_limit_goes_on_as_long_as_it_is_raised(gearman_client, ran):
+def test_retry_job_without_a_limit_continues_as_long_as_it_is_raised(gearman_client, ran):
     jobs.try_again.do_background(20)
 
     assert ran == list(range(1, 21))

@@ -204,7 +204,7 @@ def test_a_pool_that_is_large_enough_or_unknown_is_fine(settings, pool, options)
     assert check_settings() == []
 
 
-def test_a_pool_is_no_matter_without_threads(settings, pool):
+def test_a_pool_does_not_matter_without_threads(settings, pool):
     pool({"max_size": 1})
     settings.GEARMAN_WORKERS = ["-w 50"]
 

@@ -20,7 +20,7 @@ def fold_strays(directory: str) -> None:
     """
     Move the counts of strays that have ended to one file; their gauges are dropped.
 
-    One process may do this at a time. If it is killed meanwhile, the counts of one may be doubled.
+    One process may do this at a time. If it is killed meanwhile, one stray may be counted twice.
     """
     for path in [*Path(directory).glob("*.db")]:
         kind, _, rest = path.stem.partition("_")

@@ -208,7 +208,7 @@ def _unfinished(delay: float) -> datetime.datetime | None:
     """
     Return the time until which a job that has not ended is kept.
 
-    It may be lost: its client died before it was sent, or a job server forgot it.
+    A lost job never ends: its client died before it was sent, or a job server forgot it.
     """
     ttl = conf.failure_ttl()
     return None if ttl is None else expiry(max(0.0, delay) + ttl)

@@ -47,7 +47,7 @@ _MOST_KNOWN = 1000  # tasks: `using()` makes new ones without end
 
 
 class _Known(NamedTuple):
-    """A valid task, and what all calls of it have in common."""
+    """A valid task, and the common properties of its calls."""
 
     task: Task[..., Any]
     queue: TaskQueue

@@ -98,7 +98,7 @@ class Command(OutputCommand):
             type=positive_number,
             default=30.0,
             metavar="SECONDS",
-            help="how long current jobs may run on after a stop signal (default: 30)",
+            help="how many seconds running jobs may continue after a stop signal (default: 30)",
         )
         add(
             "--max-jobs",

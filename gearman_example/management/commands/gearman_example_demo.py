@@ -38,7 +38,7 @@ class Command(BaseCommand):
         if failed:
             raise CommandError(f"act {', '.join(map(str, failed))} did not come out as expected")
         took = time.monotonic() - began
-        stage.title(f"All {len(ACTS)} acts came out as expected, in {took:.1f} s.")
+        stage.title(f"All {len(ACTS)} acts went as expected, in {took:.1f} s.")
         stage.title("Next: read docs/tutorial, or run a site with jobs in a browser: make demo-web")
 
     def _play(self, stage: Stage, number: int) -> bool:

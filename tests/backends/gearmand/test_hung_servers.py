@@ -117,7 +117,7 @@ def test_waits_keep_their_time_while_another_thread_is_stuck_in_a_submit(
 
 
 @pytest.mark.parametrize("kind", ["job", "result"])
-def test_a_large_packet_on_a_slow_line_is_no_silence(open_backend, worker_of, kind):
+def test_a_large_packet_on_a_slow_line_is_not_silence(open_backend, worker_of, kind):
     """It takes twice as long as the server may be silent."""
 
     def trickle(peer: Peer, packet: bytes) -> None:

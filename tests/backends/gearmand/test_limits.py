@@ -64,12 +64,12 @@ def test_no_descriptor_is_left_behind_by_200_connections(open_backend, worker_of
 @pytest.mark.parametrize(
     "options", [{"connect_timeout": "5"}, {"reply_timeout": None}, {"down_time": 0}], ids=repr
 )
-def test_options_that_are_no_seconds_are_refused(options):
+def test_options_that_are_not_seconds_are_refused(options):
     with pytest.raises(InvalidBackend, match=next(iter(options))):
         GearmandBackend([ServerAddress("localhost")], **options)
 
 
-def test_very_long_options_are_no_errors(open_backend, gearmand):
+def test_very_long_options_are_not_errors(open_backend, gearmand):
     forever = dict.fromkeys(
         ("connect_timeout", "send_timeout", "reply_timeout", "status_interval"), 1e8
     )

@@ -314,7 +314,7 @@ def test_noise_while_a_task_waits_is_an_error():
 
 
 @pytest.mark.parametrize("kind", [PacketType.JOB_CREATED, PacketType.ECHO_RES])
-def test_a_packet_that_nobody_asked_for_is_an_error(kind):
+def test_an_unrequested_packet_is_an_error(kind):
     with (
         FakeServer(acknowledge_then(lambda peer: peer.reply(kind, b"x"))) as server,
         pytest.raises(ProtocolError, match=f"{kind.name} unasked"),

@@ -72,7 +72,7 @@ def test_noise_in_place_of_a_status_is_a_protocol_error(open_backend):
 
 
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
-def test_a_worker_takes_noise_for_a_server_that_is_down(open_backend, worker_of, gearmand, noise):
+def test_a_worker_treats_noise_like_a_server_that_is_down(open_backend, worker_of, gearmand, noise):
     function = uuid.uuid4().hex
     with noisy(noise, after=0) as server:
         worker = worker_of(function, server.address, gearmand.address)
@@ -96,7 +96,7 @@ def test_noise_in_an_admin_answer_is_a_protocol_error(open_backend, answer):
                 ask()
 
 
-def test_names_that_are_no_utf8_are_listed(open_backend, own_gearmand):
+def test_names_that_are_not_utf8_are_listed(open_backend, own_gearmand):
     with socket.create_connection(("127.0.0.1", own_gearmand.port), PATIENCE) as foreign:
         foreign.sendall(
             encode(PacketType.SET_CLIENT_ID, b"\xff")

@@ -101,7 +101,7 @@ def test_the_exception_of_a_foreign_worker_is_understood(open_backend, gearmand)
 
 
 @pytest.mark.parametrize(("said", "read"), [(b"abc", 0), (b"7", 7), (b"9" * 30, 0), (b"-1", 0)])
-def test_progress_that_is_no_number_counts_as_none(open_backend, gearmand, said, read):
+def test_progress_that_is_not_a_number_counts_as_none(open_backend, gearmand, said, read):
     function = uuid.uuid4().hex
     [submission] = submit(open_backend(gearmand.address), JobSpec(function, b"work"))
 

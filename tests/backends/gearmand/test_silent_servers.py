@@ -196,7 +196,7 @@ def test_silent_servers_cost_a_health_check_no_more_than_one(open_backend, gearm
         assert [error is None for error in answers.values()] == [False] * 8 + [True]
 
 
-def test_servers_are_asked_one_after_another_where_there_are_no_threads(monkeypatch):
+def test_servers_are_asked_one_after_another_where_threads_cannot_start(monkeypatch):
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

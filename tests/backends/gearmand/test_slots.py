@@ -91,7 +91,7 @@ def test_another_server_gets_the_slots_that_a_silent_one_does_not_fill(own_gearm
     assert listener.grabs <= SLOTS
 
 
-def test_the_silence_of_a_server_costs_no_job_that_runs():
+def test_the_silence_of_a_server_does_not_cost_a_job_that_runs():
     ends: list[bytes] = []
 
     def assign(peer: Peer) -> None:

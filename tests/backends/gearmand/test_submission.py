@@ -105,7 +105,7 @@ def test_a_job_that_takes_long_to_send_is_not_taken_for_silence(open_backend):
     assert submission.error is None
 
 
-def test_batches_that_were_not_sent_go_on_elsewhere(open_backend, gearmand):
+def test_batches_that_were_not_sent_continue_elsewhere(open_backend, gearmand):
     def serve_three(peer: Peer) -> None:
         peer.handshake()
         peer.acknowledge(3)

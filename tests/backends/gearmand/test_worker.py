@@ -215,7 +215,7 @@ def test_a_large_result_is_not_lost_by_closing_with_unread_packets(
         assert list(submission.updates(PATIENCE)) == [WorkComplete(result)]
 
 
-def test_an_object_that_is_no_update_leaves_the_current_job(open_backend, worker_of, gearmand):
+def test_an_object_that_is_not_an_update_leaves_the_current_job(open_backend, worker_of, gearmand):
     function = uuid.uuid4().hex
     [submission] = submit(open_backend(gearmand.address), JobSpec(function, b"work"))
     worker = worker_of(function, gearmand.address)

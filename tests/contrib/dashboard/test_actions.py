@@ -303,7 +303,7 @@ def test_an_action_leads_back_to_these_pages_only(operator, back):
     assert answer["Location"] == reverse("admin:gearman_failures")
 
 
-def test_nothing_selected_is_no_action(operator, fail):
+def test_nothing_selected_is_not_an_action(operator, fail):
     fail("1")
     answer = post(operator, "retry:selected")
 

@@ -263,7 +263,7 @@ def test_errors_of_the_store_are_named_with_their_supervisor(
     assert "OperationalError: &lt;script&gt;" in line
 
 
-def test_an_old_error_of_the_store_is_no_trouble_any_more(viewer, monkeypatch):
+def test_an_old_error_of_the_store_is_no_longer_trouble(viewer, monkeypatch):
     old = timezone.now() - datetime.timedelta(hours=25)
     store_errors(monkeypatch, supervisor(StoreErrors(1, old, old, "x")))
 

@@ -152,7 +152,7 @@ def test_without_schedules_the_page_says_how_to_declare_one(viewer, settings):
     assert "No schedules. Declare some" in text_of(get(viewer, "schedules"))
 
 
-def test_somebody_who_only_sees_schedules_cannot_act(viewer, staff):
+def test_a_user_who_may_only_see_schedules_cannot_act(viewer, staff):
     assert 'name="act"' not in get(viewer, "schedules")
     for what in ("run", "pause", "resume"):
         assert act(viewer, "nightly", what).status_code == 403

@@ -79,7 +79,6 @@ def test_a_server_that_does_not_know_priorities_has_them_all_in_the_middle(use):
         [state] = ask_servers(10).states
 
     assert state.error == ""
-    assert not state.tells_priorities
     assert state.functions == {"f": Counts(normal=4, running=1, workers=3)}
 
 

@@ -191,7 +191,7 @@ def test_workers_of_others_are_listed_and_escaped(viewer, use):
     assert "<script>alert" not in page
 
 
-def test_processes_of_the_supervisors_are_no_other_workers():
+def test_processes_of_the_supervisors_are_not_other_workers():
     def worker(client_id: str, address: str = "10.0.0.7") -> ForeignWorker:
         return ForeignWorker(address, client_id, ("f",))
 

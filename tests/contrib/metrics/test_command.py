@@ -47,7 +47,7 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch):
         load_metrics("127.0.0.1:9191", [])
 
 
-def test_another_missing_module_is_no_missing_library(monkeypatch):
+def test_another_missing_module_is_not_a_missing_library(monkeypatch):
     monkeypatch.setattr(core, "_PART", "tests.contrib.metrics.no_such_module")
 
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):

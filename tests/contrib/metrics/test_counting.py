@@ -141,7 +141,7 @@ def test_a_failure_to_count_is_logged_once_and_fails_no_job(
     assert [record.message for record in caplog.records].count(text) == 1
 
 
-def test_the_next_process_with_a_number_goes_on_with_its_counts(counted, monkeypatch):
+def test_the_next_process_with_a_number_continues_its_counts(counted, monkeypatch):
     job = registry.get(PLAIN)
     counted.counter.ended_unseen(job, "failed")
     monkeypatch.setattr(values, "current", "slot1")

@@ -286,7 +286,7 @@ def test_a_failed_run_has_its_error(traces, gearman_client):
 
 
 @memory
-def test_asking_for_another_run_is_no_error(traces, gearman_worker):
+def test_asking_for_another_run_is_not_an_error(traces, gearman_worker):
     work.asks_for_another_run.do_background()
     gearman_worker.run()
 
@@ -358,7 +358,7 @@ def test_baggage_reaches_the_job(traces, gearman_worker, gearman_client):
         {"traceparent": "00"},
     ],
 )
-def test_an_entry_that_is_no_trace_begins_one(traces, gearman_worker, settings, entry):
+def test_an_entry_that_is_not_a_trace_begins_one(traces, gearman_worker, settings, entry):
     settings.GEARMAN_MIDDLEWARE = []
     settings.GEARMAN_CONTEXT_PROVIDER = lambda: {
         "traceparent": entry,

@@ -72,7 +72,7 @@ def test_each_failure_is_an_event_of_its_own(sentry, gearman_worker):
     ]
 
 
-def test_asking_for_another_run_is_no_event(sentry, gearman_worker):
+def test_asking_for_another_run_is_not_an_event(sentry, gearman_worker):
     inbox = sentry(gearman={"report_retries": True})
 
     work.asks_for_another_run.do_background()
@@ -83,7 +83,7 @@ def test_asking_for_another_run_is_no_event(sentry, gearman_worker):
     assert [status for status in statuses if status != "ok"] == ["aborted", "aborted"]
 
 
-def test_a_cancelled_job_is_no_event(sentry, gearman_worker):
+def test_a_cancelled_job_is_not_an_event(sentry, gearman_worker):
     inbox = sentry(gearman={"report_retries": True})
 
     work.is_cancelled.do_background()
@@ -160,7 +160,7 @@ def test_a_job_of_a_job_has_its_own_tags(sentry, gearman_worker):
     assert inbox.event["tags"]["job"] == "tests.contrib.sentry.work.pays"
 
 
-def test_a_submission_that_fails_is_no_event_of_ours(sentry, gearman_client):
+def test_a_submission_that_fails_is_not_an_event_of_ours(sentry, gearman_client):
     inbox = sentry()
 
     with gearman_client.server_down(), pytest.raises(ServerUnavailable):
@@ -243,7 +243,7 @@ def test_a_sampler_that_fails_fails_no_job(sentry, gearman_worker, gearman_clien
 
 
 @pytest.mark.parametrize("entry", ["", "garbage", 7, None, ["a"], "x" * 100_000])
-def test_an_entry_that_is_no_trace_begins_one(sentry, gearman_worker, settings, entry):
+def test_an_entry_that_is_not_a_trace_begins_one(sentry, gearman_worker, settings, entry):
     settings.GEARMAN_CONTEXT_PROVIDER = lambda: {"sentry-trace": entry, "baggage": entry}
     inbox = sentry(gearman={"propagate_traces": False})
 

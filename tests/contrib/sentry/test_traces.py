@@ -33,7 +33,7 @@ def run_in_view(gearman_worker):
     return run
 
 
-def test_the_trace_goes_on_in_the_job(sentry, run_in_view):
+def test_the_trace_continues_in_the_job(sentry, run_in_view):
     inbox = sentry()
 
     run_in_view(lambda: work.pays.do_background("4111", 1))
@@ -70,7 +70,7 @@ def test_names_are_those_of_sentrys_conventions(sentry, run_in_view, gearman_cli
     assert trace_of(job)["status"] == "ok"
 
 
-def test_a_retry_goes_on_with_the_trace_and_has_no_latency(sentry, run_in_view):
+def test_a_retry_continues_the_trace_and_has_no_latency(sentry, run_in_view):
     inbox = sentry()
 
     run_in_view(lambda: work.flaky.do_background(1))

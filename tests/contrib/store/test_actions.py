@@ -203,7 +203,7 @@ def test_discarded_jobs_are_gone(fail):
     assert discard(failures()) == 1
 
 
-def test_one_id_is_no_list_of_ids():
+def test_one_id_is_not_a_list_of_ids():
     with pytest.raises(TypeError, match=r"pass a list of ids, not one: \['abc'\]"):
         retry("abc")
 

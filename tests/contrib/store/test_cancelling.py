@@ -40,6 +40,14 @@ def test_a_queued_job_is_not_run(gearman_worker, has_run):
         print(request.result)
 
 
+async def test_a_job_is_cancelled_from_an_event_loop(db, gearman_worker, has_run):
+    request = await jobs.double.ado_background(1)
+
+    assert await GearmanClient().acancel(request.id) is CancelAnswer.QUEUED
+
+    assert has_run == []
+
+
 def test_a_delayed_job_is_not_run(gearman_worker, has_run):
     request = jobs.double.using(run_after=datetime.timedelta(minutes=1)).do_background(1)
 

@@ -129,7 +129,7 @@ def test_nothing_is_deleted_without_an_answer(failed, monkeypatch):
         (["discard", "--yes"], "Say which"),
         (["show"], "Say which: gearman_failed show ID"),
         (["retry", "abc", "--all"], "Use either IDs or options to choose the jobs, not both"),
-        (["retry", "abc"], "were left alone: abc"),
+        (["retry", "abc"], "were not changed: abc"),
         (["show", "abc"], "There is no record of job abc"),
         (["list", "--since", "yesterday"], "'yesterday' is neither a time like"),
         (["list", "--since", "2026-13-01"], "'2026-13-01' is neither"),

@@ -50,7 +50,7 @@ def test_a_value_that_nothing_has_chooses_nothing(value):
     assert not Choice(ids=()).records().exists()
 
 
-def test_part_of_a_class_name_is_no_name():
+def test_part_of_a_class_name_is_not_a_name():
     failed(exception="shop.Refused")
 
     assert not Choice(exception="fused").records().exists()

@@ -103,7 +103,7 @@ def test_a_job_that_succeeds_at_last_keeps_its_errors(job, gearman_worker, has_r
     assert (kept.status, len(kept.errors), kept.attempts) == ("SUCCESSFUL", 1, 2)
 
 
-def test_a_request_for_another_run_is_no_error(gearman_worker):
+def test_a_request_for_another_run_is_not_an_error(gearman_worker):
     request = jobs.asks_for_another_run.do_background()
     gearman_worker.run()
 

@@ -381,7 +381,7 @@ def no_store(monkeypatch):
 
 
 @pytest.mark.django_db
-def test_without_the_store_a_task_costs_no_query(no_store, tasks, ran, django_assert_num_queries):
+def test_without_the_store_a_task_makes_no_query(no_store, tasks, ran, django_assert_num_queries):
     with django_assert_num_queries(0):
         result = work.echo.enqueue(1)
         tasks.run_all()

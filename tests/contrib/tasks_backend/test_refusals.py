@@ -109,7 +109,7 @@ def test_tampered_workloads_fail(tasks, ran, caplog, changes, message):
         b"[" * 10**5,
     ],
 )
-def test_workloads_that_are_no_payload_fail(tasks, ran, workload):
+def test_workloads_that_are_not_payload_fail(tasks, ran, workload):
     submit(workload)
     submit(PAYLOAD)
 

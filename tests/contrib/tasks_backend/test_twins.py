@@ -33,7 +33,7 @@ def test_wrong_policies_are_refused(twin):
         task(max_attempts=0)(work.plain_function)
 
 
-def test_they_do_what_django_s_own_do(twin, ran):
+def test_they_behave_like_those_of_django(twin, ran):
     result = work.echo.enqueue("x")
 
     if twin == "GearmanDummyBackend":

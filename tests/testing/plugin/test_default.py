@@ -143,7 +143,7 @@ def test_djangos_own_way(db, django_capture_on_commit_callbacks):
     result.assert_outcomes(passed=3)
 
 
-def test_a_client_that_would_wait_for_ever_fails_in_any_test(project):
+def test_a_client_that_would_wait_forever_fails_in_any_test(project):
     project.makepyfile(settings=SETTINGS + "GEARMAN_BACKEND = 'memory'")
 
     result = run(

@@ -99,7 +99,9 @@ class Pauses:
         except (DatabaseError, InterfaceError, TableMissing) as error:
             connections[database()].close()
             if not self.is_down:
-                message = "cannot read which queues are paused; the last known ones stay paused: %s"
+                message = (
+                    "cannot read which queues are paused; the last known pauses stay in effect: %s"
+                )
                 log(logger, logging.WARNING, message, error)
             self.is_down = True
             return

@@ -89,7 +89,7 @@ class Control:
                 f"this supervisor does not know the command {name!r}; is its release older?"
             )
         if name in messages.ONCE and fields.get("life") != self._life:
-            raise ControlError(f"the process for {name!r} has just been replaced: try again")
+            raise ControlError(f"the process for {name!r} has been replaced: try again")
         return messages.answer(nonce, **command(attendant, fields), life=self._life)
 
 

@@ -127,7 +127,7 @@ class Scheduler:
     def _set_start(
         self, schedule: Scheduled, start: datetime.datetime, *, is_new: bool = False
     ) -> None:
-        """Make no tick up to this time; a known timing that `is_new` here keeps its start."""
+        """Make no ticks up to this time. With `is_new`, a known timing keeps its start."""
         digest = schedule.timing.digest
         with exclusive(self._alias):
             locked = Schedule.objects.using(self._alias).select_for_update()

@@ -134,7 +134,7 @@ class Cron(Timing):
         except module.CronSimError as error:
             raise ValueError(f"cron is {quoted(given)}: {error}") from None
         if next(come, None) is None:
-            raise ValueError(f"cron is {quoted(given)}, which never comes")
+            raise ValueError(f"cron is {quoted(given)}, which no time matches")
 
 
 def find_zone(name: object) -> zoneinfo.ZoneInfo:

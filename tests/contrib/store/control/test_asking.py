@@ -135,7 +135,7 @@ def test_a_supervisor_at_several_servers_answers_once(settings, served, own_gear
 
 
 @pytest.mark.gearmand
-def test_a_server_that_hangs_costs_no_answer_of_another(settings, served, own_gearmand):
+def test_a_server_that_hangs_does_not_delay_another(settings, served, own_gearmand):
     with Gearmand() as second:
         settings.GEARMAN_BACKEND = "gearman"
         both = settings.GEARMAN_SERVERS = [second.address, own_gearmand.address]
@@ -181,9 +181,7 @@ def test_projects_at_one_server_are_kept_apart(settings, served, own_gearmand, c
     "rubbish",
     [b"", b"\x00\xff" * 50, b"refused: \x1b[2J", b"{}", b"x" * 1_000_000, b"eyJhIjoxfQ:x:y"],
 )
-def test_somebody_who_pretends_to_be_a_supervisor_is_found_out(
-    settings, production, own_gearmand, rubbish
-):
+def test_a_false_supervisor_is_detected(settings, production, own_gearmand, rubbish):
     settings.GEARMAN_BACKEND, settings.GEARMAN_SERVERS = "gearman", [own_gearmand.address]
     function = messages.function_of("<b>evil</b>:1")
     session = use_backend().register([function], "evil")

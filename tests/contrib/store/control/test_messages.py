@@ -66,7 +66,7 @@ def test_a_message_with_another_key_is_refused_until_that_is_a_fallback(function
     assert messages.read(message, function)["command"] == "list"
 
 
-def test_an_answer_is_no_message(function):
+def test_an_answer_is_not_a_message(function):
     with pytest.raises(ControlError, match="not signed"):
         messages.read(messages.answer("n", command="reload", to=function), function)
 
@@ -100,7 +100,7 @@ def test_a_message_for_another_supervisor_is_refused(function):
 def test_only_the_answer_to_the_question_counts(function):
     assert messages.read_answer(messages.answer("mine", stack="x"), "mine")["stack"] == "x"
 
-    with pytest.raises(ControlError, match="that to another message"):
+    with pytest.raises(ControlError, match="belongs to another message"):
         messages.read_answer(messages.answer("other"), "mine")
     with pytest.raises(ControlError, match="not signed"):
         messages.read_answer(signing.dumps({"nonce": "mine"}).encode(), "mine")

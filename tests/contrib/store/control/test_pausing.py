@@ -132,7 +132,9 @@ def test_without_a_database_the_last_known_state_holds_and_that_is_logged_once(
             looks.look()
 
     assert names(notice) == ["mail"]
-    assert caplog.text.count("the last known pauses hold: server closed the connection") == 1
+    assert (
+        caplog.text.count("the last known pauses stay in effect: server closed the connection") == 1
+    )
     caplog.set_level(logging.INFO)
     resume("mail")
     looks.look()

@@ -48,7 +48,7 @@ def test_an_outage_counts_no_attempt(queue, relay, gearman_client):
     assert OutboxJob.objects.get().attempts == 0
 
 
-def test_a_sent_row_is_told_like_any_submission(queue, relay, gearman_client):
+def test_a_sent_row_is_reported_like_any_submission(queue, relay, gearman_client):
     queue(1)
     [job_id] = OutboxJob.objects.values_list("job_id", flat=True)
     told: list[tuple[object, ...]] = []
@@ -160,7 +160,7 @@ def test_a_row_is_tried_ever_more_rarely_and_is_stuck_in_the_end(refusing, relay
     assert relay().refused == 0, "it is not tried again by itself"
 
 
-def test_a_stuck_row_goes_on_when_somebody_says_so(refusing, relay):
+def test_a_stuck_row_is_sent_after_a_retry(refusing, relay):
     rows(REFUSED, next_try_at=None, attempts=10)
 
     assert release("default") == 1
@@ -180,7 +180,7 @@ def test_a_stuck_row_goes_on_when_somebody_says_so(refusing, relay):
     ],
     ids=str,
 )
-def test_a_row_that_somebody_has_changed_to_nonsense_blocks_none(refusing, relay, fields):
+def test_a_row_that_was_changed_to_nonsense_blocks_no_other(refusing, relay, fields):
     rows(1, **fields)
     rows(2, 3)
 

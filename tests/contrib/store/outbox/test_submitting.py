@@ -156,7 +156,7 @@ def test_foreground_jobs_never_wait(gearman_client):
 # Outages
 
 
-def test_a_job_whose_server_is_down_at_commit_stays_and_nobody_is_told_of_a_failure(
+def test_a_job_whose_server_is_down_at_commit_stays_and_no_failure_is_reported(
     gearman_client, caplog
 ):
     failures: list[object] = []
@@ -208,7 +208,7 @@ def test_without_the_outbox_an_uncertain_submission_is_an_error_as_ever(settings
         jobs.note.do_background(1)
 
 
-def test_sent_jobs_are_told_once(gearman_client):
+def test_sent_jobs_are_reported_once(gearman_client):
     sent: list[object] = []
     job_submitted.connect(receive := lambda request, **_: sent.append(request.id))
     try:

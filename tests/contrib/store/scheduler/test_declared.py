@@ -127,7 +127,7 @@ def test_a_name_that_is_none(settings, name):
 
 
 @pytest.mark.parametrize("entry", [None, "0 3 * * *", [1], 7])
-def test_an_entry_that_is_no_dict(settings, entry):
+def test_an_entry_that_is_not_a_dict(settings, entry):
     settings.GEARMAN_SCHEDULE = {"nightly": entry}
 
     [error] = check_schedules()

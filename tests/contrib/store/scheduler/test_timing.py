@@ -213,13 +213,13 @@ def test_an_unknown_time_zone(zone, message):
 
 
 @pytest.mark.parametrize("value", [0, -1, -0.5, float("nan"), float("inf"), 1e12, 0.01])
-def test_an_interval_that_is_no_time(value):
+def test_an_interval_that_is_not_a_time(value):
     with pytest.raises(ValueError, match="every is a number of seconds from"):
         Every(value)
 
 
 @pytest.mark.parametrize("value", [True, False, None, "60", [60]])
-def test_an_interval_that_is_no_number(value):
+def test_an_interval_that_is_not_a_number(value):
     with pytest.raises(TypeError, match="every is a number of seconds, not"):
         Every(value)
 
