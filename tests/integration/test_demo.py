@@ -109,7 +109,7 @@ def test_another_outcome_is_an_error(monkeypatch):
     monkeypatch.setattr(gearman_example_demo, "ACTS", [lambda stage: None, fails])
     output = io.StringIO()
 
-    with pytest.raises(CommandError, match="act 2 did not come out as expected"):
+    with pytest.raises(CommandError, match="act 2 did not go as expected"):
         call_command("gearman_example_demo", stdout=output)
 
     assert "2. An act that fails." in output.getvalue()

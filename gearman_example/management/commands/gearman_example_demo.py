@@ -36,7 +36,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("stopped", returncode=130) from None
         if failed:
-            raise CommandError(f"act {', '.join(map(str, failed))} did not come out as expected")
+            raise CommandError(f"act {', '.join(map(str, failed))} did not go as expected")
         took = time.monotonic() - began
         stage.title(f"All {len(ACTS)} acts went as expected, in {took:.1f} s.")
         stage.title("Next: read docs/tutorial, or run a site with jobs in a browser: make demo-web")
