@@ -7,7 +7,6 @@ The settings of this library. Each is read at the time of use.
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,7 +17,7 @@ from django.utils.functional import empty
 from django.utils.module_loading import import_string
 
 from . import middleware as chains
-from .protocol.names import DELAYED, MAX_NAME_BYTES
+from .protocol.names import check_name
 from .utils.numbers import check_seconds
 from .utils.text import quoted, repr_of
 
@@ -106,41 +105,6 @@ def run_settings() -> tuple[Any, Any]:
     source = _source()
     serializer = getattr(source, "GEARMAN_SERIALIZER", DEFAULTS["GEARMAN_SERIALIZER"])
     return serializer, getattr(source, "GEARMAN_MIDDLEWARE", ()) or chains.added
-
-
-def check_name(value: object, what: str) -> str:
-    """
-    Return the name of a job, queue or function; raise TypeError or ValueError for an invalid one.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"a {what} is a string, not {quoted(value)}")
-    if not value or not value.isprintable() or " " in value:
-        raise ValueError(
-            f"{quoted(value)} is not a {what}: a name has at least one character, no spaces and no "
-            "control characters"
-        )
-    if len(value.encode()) > MAX_NAME_BYTES:
-        raise ValueError(
-            f"{quoted(value)} is not a {what}: it is longer than {MAX_NAME_BYTES} bytes"
-        )
-    if value.endswith(DELAYED):
-        raise ValueError(
-            f"{quoted(value)} is not a {what}: names that end in {DELAYED!r} are reserved"
-        )
-    return value
-
-
-def check_queue(value: object) -> str:
-    """
-    Return the name of a queue; raise TypeError or ValueError for names with a meaning in `-q`.
-    """
-    name = check_name(value, "queue name")
-    if name == "*" or re.search(r":\d*$", name):
-        raise ValueError(
-            f"{name!r} is not a queue name: 'gearman_worker -q' reads '*' as all queues, and "
-            "'mail:2' as two processes for queue mail"
-        )
-    return name
 
 
 def job_timeout() -> float | None:

@@ -19,6 +19,7 @@ from ..jobs.definition import JobDefinition
 from ..jobs.identity import carried, id_of, new_ids
 from ..jobs.options import DEFAULT, Options
 from ..jobs.registry import registry
+from ..protocol.names import check_name
 from ..serializers import Call, Serializer, check_bytes, get_serializer
 from ..utils.text import quoted
 from .placement import check_loaded, check_set_up
@@ -294,7 +295,7 @@ def resolve(task: str | JobDefinition) -> JobDefinition | None:
     if isinstance(task, str):
         job = registry.find(task)
         if job is None:
-            conf.check_name(task, "job name")
+            check_name(task, "job name")
             if not environment.current().answers(task):
                 _check_external(task)
         return job

@@ -25,7 +25,8 @@ from django.conf import settings
 from .. import conf, environment
 from ..backends import get_backend_class
 from ..exceptions import JobNotRegistered, NotSetUp
-from ..jobs.definition import JobDefinition, default_name
+from ..jobs.definition import JobDefinition
+from ..jobs.names import default_name
 from ..jobs.registry import registry
 
 #: Files and directories with jobs of tests, or without code of the project.

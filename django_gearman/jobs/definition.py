@@ -11,11 +11,12 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict
 
-from ..conf import check_name, check_queue
 from ..exceptions import SerializationError
+from ..protocol.names import check_name
 from ..serializers import BUILT_IN, Call, Serializer, get_serializer
 from ..utils.numbers import check_seconds
 from ..utils.text import quoted
+from .names import check_queue, default_name
 from .options import DEFAULT, OLD_NAMES, Options
 from .retries import Backoff, RetryPolicy
 
@@ -286,11 +287,6 @@ class JobDefinition(Generic[R_co]):
             (),
             {name: value for name, value in sorted(given.items()) if not is_default(name, value)},
         )
-
-
-def default_name(module: str, function: str) -> str:
-    """Return the import path without "gearman_jobs": gearman_example.reverse."""
-    return ".".join([*(part for part in module.split(".") if part != "gearman_jobs"), function])
 
 
 def _positional_counts(signature: inspect.Signature) -> range:

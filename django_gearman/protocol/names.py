@@ -1,5 +1,6 @@
 """
-The names on the wire: functions, handles and uniques. Only this module decides their format.
+The names on the wire: functions, handles and uniques. Only this module decides their format. The rules
+for functions hold for jobs and queues, too.
 
 A handle above the transports is "host:port//H:name:1": gearmand's own handles are only valid
 together with their server.
@@ -20,6 +21,7 @@ import re
 from collections.abc import Collection, Sequence
 from itertools import count
 
+from ..utils.text import quoted
 from .messages import AssignedJob, JobSpec
 from .packets import to_bytes, to_text
 
@@ -41,6 +43,28 @@ CONTROL = "django_gearman.control:"
 
 _OF_SERVER = "//"  # between a server's address and its own handle
 _QUICK, _OF_DELAYED = "#quick", "#delayed"
+
+
+def check_name(value: object, what: str) -> str:
+    """
+    Return the name of a job, queue or function; raise TypeError or ValueError for an invalid one.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"a {what} is a string, not {quoted(value)}")
+    if not value or not value.isprintable() or " " in value:
+        raise ValueError(
+            f"{quoted(value)} is not a {what}: a name has at least one character, no spaces and no "
+            "control characters"
+        )
+    if len(value.encode()) > MAX_NAME_BYTES:
+        raise ValueError(
+            f"{quoted(value)} is not a {what}: it is longer than {MAX_NAME_BYTES} bytes"
+        )
+    if value.endswith(DELAYED):
+        raise ValueError(
+            f"{quoted(value)} is not a {what}: names that end in {DELAYED!r} are reserved"
+        )
+    return value
 
 
 def delayed_function(function: str) -> str:

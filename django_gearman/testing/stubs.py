@@ -11,6 +11,7 @@ from ..backends.base import AssignedJob, WorkComplete, WorkerSession, WorkExcept
 from ..exceptions import ConnectionLost
 from ..jobs.definition import JobDefinition
 from ..jobs.registry import registry
+from ..protocol.names import check_name
 from ..serializers import Call, Serializer, check_bytes
 from .installed import Installed
 
@@ -39,7 +40,7 @@ class Stub(Installed):
             raise TypeError(f"raises is an exception, not {raises!r}")
         if function is not None and not callable(function):
             raise TypeError(f"a stub answers by a function, not {function!r}; write returns=...")
-        self.name = job.name if isinstance(job, JobDefinition) else conf.check_name(job, "job name")
+        self.name = job.name if isinstance(job, JobDefinition) else check_name(job, "job name")
         if registry.find(self.name) is None and not conf.is_external(self.name):
             raise registry.unknown(self.name)  # as submitting it does in production
         self.function = conf.function_name(self.name)

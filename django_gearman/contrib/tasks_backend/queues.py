@@ -7,9 +7,10 @@ from typing import Any
 
 from django.core.signals import setting_changed
 
-from ...conf import check_name, check_queue
 from ...exceptions import SerializationError
 from ...jobs.definition import JobDefinition
+from ...jobs.names import check_queue
+from ...protocol.names import check_name
 from ...serializers import Call
 from ...worker.runs import Ending, RunAttributes
 from .compat import Task

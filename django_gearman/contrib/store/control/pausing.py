@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from .... import conf
+from ....jobs.names import check_queue
 from ....jobs.registry import registry
 from ....utils.records import get_logger, log
 from ....utils.text import quoted
@@ -72,7 +72,7 @@ def resume(queue: str) -> bool:
 
 def _check(queue: object) -> None:
     try:
-        registry.select([conf.check_queue(queue)])
+        registry.select([check_queue(queue)])
     except (TypeError, ValueError) as error:
         raise ControlError(f"queue {quoted(queue)}: {error}") from error
 
