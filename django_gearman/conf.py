@@ -100,7 +100,7 @@ class JobSettings:
 def run_settings() -> tuple[Any, Any]:
     """
     Return the settings that each run needs, unchecked: GEARMAN_SERIALIZER, and GEARMAN_MIDDLEWARE
-    or what integrations have added.
+    or the middleware of integrations.
     """
     source = _source()
     serializer = getattr(source, "GEARMAN_SERIALIZER", DEFAULTS["GEARMAN_SERIALIZER"])

@@ -22,7 +22,7 @@ class Environment:
 
     def transport(self, backend: Any, requests: Any = None) -> Any:
         """
-        Return what stands for a backend that is about to be used; raise if it may not be.
+        Return the backend to use in place of this one; raise if it must not be used.
 
         `requests` are those that are about to be submitted.
         """
@@ -33,7 +33,7 @@ class Environment:
         return chain
 
     def await_record(self, function: str, handle: str, timeout: float | None, looks: int) -> None:
-        """Note that a client has looked `looks` times for the record of a job's end, in vain."""
+        """Note that a client has looked `looks` times for the record of a job's end, without success."""
 
     def answers(self, job_name: str) -> bool:
         """Return True if the transport serves a job that is not declared in this process."""

@@ -45,7 +45,7 @@ class Middleware:
         Wrap a submission on an event loop, which `await submit(requests)` carries out.
 
         It must not block. Override it beside `around_submit`: if you override that one alone, `ado()`
-        and the like submit in a thread, so that a process has few of them at the same time.
+        and its variants submit in a thread, so that a process has few of them at the same time.
         """
         await submit(requests)
 

@@ -92,7 +92,7 @@ def get_backend(
 
 
 def use_backend(servers: Sequence[Any] | None = None) -> BaseBackend:
-    """Return the backend to use now: this thread's, or in a test what stands for it."""
+    """Return the backend to use now: this thread's, or its replacement in a test."""
     backend: BaseBackend = environment.current().transport(get_backend(servers))
     return backend
 

@@ -191,7 +191,7 @@ class HeardSubmission(Submission):
         return bool(self._updates) or self._finished
 
     def learn(self, status: JobStatus) -> None:
-        """Note what the server knows: gearmand forgets some jobs without telling their clients."""
+        """Note the server's answer: gearmand forgets some jobs without telling their clients."""
         self._heard = monotonic()
         if not status.known and not self.has_news():
             self._lost = JobLost(

@@ -1,4 +1,4 @@
-"""Jobs on their way to job servers: what threads and event loops share."""
+"""Jobs on their way to job servers: the code that threads and event loops share."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Status(dict[str, Any]):
     """
     The progress of a job, as far as this process knows.
 
-    The keys are python-gearman's, and each is an attribute, too. It is empty as long as nothing is
+    The keys are python-gearman's, and each is an attribute, too. It is empty until something is
     known: no progress has come, and you have not called `GearmanClient.get_job_status`. Then
     `known` is None and the numbers are 0. `known` is False if the job server no longer has the job.
     `time_received` is in seconds since the epoch.

@@ -59,7 +59,7 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
     else:  # type checkers know that there are no other attributes
 
         def __getattr__(self, name: str) -> Any:
-            """Raise AttributeError; for a name of other libraries, it says what to write instead."""
+            """Raise AttributeError; for a name of other libraries, it suggests the one to use."""
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             if (instead := _INSTEAD.get(name)) is not None:
                 message += f"; to submit a job, write {instead}"

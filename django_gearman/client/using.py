@@ -11,7 +11,7 @@ from ..serializers import Serializer
 
 
 class HasOptions:
-    """A job or a client, with the options of what it submits."""
+    """A job or a client, with the options of its submissions."""
 
     options: Options
 

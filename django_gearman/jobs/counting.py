@@ -1,5 +1,5 @@
 """
-The counter of jobs: an optional part that counts what becomes of them. The core knows none.
+The counter of jobs: an optional part that counts their outcomes. The core knows none.
 
 `gearman_worker --metrics` installs one. Without one, nothing is counted, and nothing is called.
 """
@@ -21,7 +21,7 @@ class JobCounter(ABC):
 
     @abstractmethod
     def submitted(self, requests: Iterable[Any]) -> None:
-        """Count those of the requests that a job server has taken."""
+        """Count the requests that a job server has accepted."""
 
     @abstractmethod
     def submitted_batch(self, job: Any, number: int) -> None:

@@ -1,5 +1,5 @@
 """
-The keeper of records: an optional app that stores what becomes of jobs. The core knows none.
+The keeper of records: an optional app that stores jobs and their outcomes. The core knows none.
 
 An app installs its own when Django starts. Without one, nothing is stored, and nothing is called.
 """

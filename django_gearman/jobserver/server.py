@@ -58,7 +58,7 @@ class JobServer:
         )
 
     async def start(self) -> list[tuple[str, int]]:
-        """Load what is stored, and listen; return the addresses. Raises OSError if that cannot be."""
+        """Load the stored jobs, and listen; return the addresses. Raises OSError if that cannot be."""
         assert self._listener is not None, "start() comes after bind()"
         self.dispatcher.start()
         self._close_half_requests()

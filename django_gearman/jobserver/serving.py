@@ -95,7 +95,7 @@ def tls_context(options: Options) -> ssl.SSLContext | None:
         context.load_cert_chain(options.tls_cert, key, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
         raise CannotServe(
-            f"--tls-cert {options.tls_cert} and its key {key} do not fit: {error}"
+            f"--tls-cert {options.tls_cert} and its key {key} do not match: {error}"
         ) from error
     if options.tls_ca is not None:
         try:

@@ -130,7 +130,7 @@ def as_text(items: Iterable[Item], width: int | None) -> Iterator[tuple[str, str
 
 
 def describe_release(workers: Iterable[GearmanWorker], slots: Iterable[Slot]) -> dict[str, Any]:
-    """Return what may differ in the next release, in values for JSON."""
+    """Return the properties that may differ in the next release, in values for JSON."""
     return {
         "versions": {"django-gearman": VERSION, "Django": django.get_version()},
         "folder": os.path.realpath(os.curdir),
@@ -177,7 +177,7 @@ def _moved(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def farewell(account: Account) -> str:
-    """Return one line about what a worker has done."""
+    """Return one line about the jobs of a worker."""
     done, failed, retried = account.tally
     parts = [f"{done} {'job' if done == 1 else 'jobs'} done", f"{failed} failed"]
     parts.append(f"{retried} retried in {duration(account.seconds)}")

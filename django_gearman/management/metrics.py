@@ -33,7 +33,7 @@ class Metrics(Protocol):
         """Count in this forked process, which has this number."""
 
     def begin_worker(self) -> None:
-        """Close what only the attendant needs."""
+        """Close the descriptors that only the attendant needs."""
 
     def close(self) -> None:
         """Remove all that `open` has made."""

@@ -82,7 +82,7 @@ def _cells(character: str) -> int:
 
 
 def keep_start(text: str, width: int | None) -> str:
-    """Return the text without its end, if it is wider than this."""
+    """Return the text; if it is wider than this, without its end."""
     return text if width is None else _fit(text, width, start=True)
 
 

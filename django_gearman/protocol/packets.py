@@ -228,7 +228,7 @@ class PacketReader:
 
     def room(self) -> memoryview | None:
         """
-        Return the place for the rest of a large packet, and for what follows it; None for others.
+        Return the place for the rest of a large packet, and for the data after it; None for others.
 
         Call `filled` with the number of bytes that were read into it.
         """

@@ -17,7 +17,7 @@ class Call(NamedTuple):
     """
     The arguments of one run of a job, with the number of the attempt and the submitter's context.
 
-    `header` has what else a job's own serializer carries.
+    `header` has the other values that a job's own serializer carries.
     """
 
     args: Sequence[Any] = ()

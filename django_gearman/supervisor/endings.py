@@ -1,4 +1,4 @@
-"""The ends of processes: what they mean, and when another one follows."""
+"""The ends of processes: their meaning, and the delay until the next one."""
 
 from __future__ import annotations
 

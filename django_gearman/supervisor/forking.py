@@ -3,7 +3,7 @@ Processes that are forked from a supervisor: how they begin, and how they exit.
 
 A forked process never returns into the code of its parent. It exits like an interpreter: it waits
 for its threads and runs its `atexit` handlers, so that error reporters send their events. This
-includes handlers that were registered before the fork. It leaves alone what belongs to the parent:
+includes handlers that were registered before the fork. It does not touch the parent's resources:
 temporary directories, and the parent's children by `multiprocessing`.
 """
 

@@ -25,7 +25,7 @@ _STEP = 0.02  # seconds without more text, after which it is complete
 
 
 class Place(Exception):
-    """The place in its code at which a process is; the text is its traceback."""
+    """The present place of a process in its code; the text is its traceback."""
 
 
 def show_tracebacks(processes: Iterable[Process]) -> None:

@@ -291,7 +291,7 @@ class Run(RunAttributes):
         return ending.outcome
 
     def _keep(self, ending: Ending) -> Ending:
-        """Record an ending before it is reported, if there is a store; return what to report."""
+        """Record an ending before it is reported, if there is a store; return the one to report."""
         if keeping.keeper is None:
             return ending
         kept: Ending = keeping.keeper.keep(self, ending)

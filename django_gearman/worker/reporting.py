@@ -171,8 +171,8 @@ def report_unread(
     reason: bytes,
 ) -> Ending | None:
     """
-    Report the failure of a job whose workload is not read; or its ending from its record, and return
-    that.
+    Report the failure of a job whose workload is not read. If its record has an ending, report and
+    return that instead.
     """
     keeper = keeping.keeper
     known: Ending | None = None if keeper is None else keeper.keep_unread(job, assigned, error)

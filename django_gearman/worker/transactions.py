@@ -73,7 +73,7 @@ def closes_own_connections() -> None:
 
 
 def opened_here() -> Sequence[BaseDatabaseWrapper]:
-    """Return the connections that this thread has opened; some may be closed by now."""
+    """Return the connections that this thread has opened; some may be closed."""
     return _thread.connections
 
 

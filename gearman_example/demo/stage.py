@@ -58,13 +58,13 @@ class Stage:
         self._write("", text, make_style(opts=("bold",)))
 
     def say(self, who: str, text: str) -> None:
-        """Write what a process does, in its colour."""
+        """Write a line about a process, in its colour."""
         number = int(who.rpartition(" ")[2]) if who.startswith("worker ") else 0
         colour = _COLOURS.get(who) or _WORKER_COLOURS[number % len(_WORKER_COLOURS)]
         self._write(f"   {who:<10}  ", text, make_style(fg=colour))
 
     def _write(self, head: str, text: str, style: Callable[[str], str]) -> None:
-        """Write a text behind its head; what is too long for a line goes on below it."""
+        """Write a text behind its head; a text that is too long continues on the next line."""
         shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
         lines = [head + shown]
         if self._width is not None:

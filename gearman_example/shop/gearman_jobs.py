@@ -56,7 +56,7 @@ def import_products(context: JobContext, import_id: int) -> str:
 
 @gearman_job(takes_context=True)
 def fail_at_first(context: JobContext) -> str:
-    """Fail on purpose, and succeed when somebody retries the job."""
+    """Fail on purpose, and succeed when a user retries the job."""
     if context.attempt == 1:
         raise RuntimeError("This job fails on purpose.")
     return "Now it has worked."

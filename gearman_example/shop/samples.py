@@ -1,4 +1,4 @@
-"""A picture and a file, for visitors who have none at hand."""
+"""A picture and a file, for visitors who have none."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.support.gearmand import Gearmand, wait_until
 pytestmark = [pytest.mark.integration, pytest.mark.gearmand]
 
 
-def test_a_worker_outside_the_declared_fleet_says_so(launch, own_gearmand, monkeypatch):
+def test_a_worker_that_is_not_declared_says_so(launch, own_gearmand, monkeypatch):
     monkeypatch.setenv("GEARMAN_WORKERS", "-w 5 -q default")
 
     outside = launch("gearman_worker", "-q", "counting")

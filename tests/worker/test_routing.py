@@ -67,14 +67,14 @@ def test_a_worker_that_could_not_start_is_reported(settings):
 @pytest.mark.parametrize(
     "workers", [["-w 5"], ["-q '*'"], ["-q mail -q default -q counting -q slow"]]
 )
-def test_a_fleet_that_serves_all_is_fine(settings, workers):
+def test_workers_that_serve_all_queues_are_fine(settings, workers):
     settings.GEARMAN_WORKERS = workers
 
     assert routing_errors() == []
     assert undeclared_queues({"mail", "default"}) == []
 
 
-def test_queues_outside_the_fleet_are_found(settings):
+def test_queues_that_no_declared_worker_serves_are_found(settings):
     settings.GEARMAN_WORKERS = ["-q mail", "-q default"]
 
     assert undeclared_queues({"mail", "counting"}) == ["counting"]

@@ -64,7 +64,7 @@ class ClientConnection:
         self.broken: BackendError | None = None
 
     def is_alive(self) -> bool:
-        """Read what has arrived, and return True unless the server has hung up."""
+        """Read the data that has arrived; return True unless the server has hung up."""
         if self._connection.inherited:
             return False  # and the lock may be held forever
         try:

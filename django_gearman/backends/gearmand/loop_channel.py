@@ -140,7 +140,7 @@ class LoopChannel(asyncio.Protocol):
             self._look_again()
 
     def flush(self) -> None:
-        """Write what has gathered in this turn of the loop."""
+        """Write the data of this turn of the loop."""
         data, self._chunks = b"".join(self._chunks), []
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
@@ -286,7 +286,7 @@ class LoopChannel(asyncio.Protocol):
         """
         Close the connection, and fail every open request.
 
-        What is written goes out first, and with TLS a close message, unless it `aborts`.
+        Written data is sent first, and with TLS a close message, unless it `aborts`.
         """
         if self.broken is None:
             self.broken = error

@@ -158,7 +158,7 @@ class Dropped:
     """
     A stand-in for a submission whose wait ended without an outcome.
 
-    It passes the updates on as long as the submitter may wait again. `on_drop` is called, in any
+    It passes the updates on while the submitter may wait again. `on_drop` is called, in any
     thread, when no reference to the submission is left.
     """
 

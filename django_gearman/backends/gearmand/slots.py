@@ -187,7 +187,7 @@ class SlotsSession(GearmandWorkerSession):
         return None
 
     def _write(self, now: float, *, asks: bool = True) -> None:
-        """Write what is gathered, and ask for jobs for the free slots if `asks`."""
+        """Write the gathered reports; with `asks`, request jobs for the free slots."""
         with self._lock:
             gathered, self._gathered, self._bytes = self._gathered, {}, 0
             self._has_room.notify_all()

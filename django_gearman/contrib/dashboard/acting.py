@@ -48,7 +48,7 @@ class Action:
     """
     An action that users can do on jobs.
 
-    `verb` stands before "12 jobs" in a question, `done` after it in an answer.
+    A question shows `verb` before "12 jobs", and the answer shows `done` after it.
     """
 
     name: str

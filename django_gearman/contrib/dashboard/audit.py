@@ -16,7 +16,7 @@ def log_action(
     """
     Write an action of the request's user into the admin's log.
 
-    `subject` is the name of the thing that was acted on, `message` says what was done to it. `pk` is
+    `subject` is the name of the changed thing, and `message` describes the change. `pk` is
     None for an action on many things.
     """
     LogEntry.objects.create(

@@ -86,7 +86,7 @@ def split(
 
 def describe(queues: dict[str, Queue], now: datetime.datetime) -> dict[str, datetime.datetime]:
     """
-    Fill in what the database knows; return the time of the last answer of each job server.
+    Fill in the data of the database; return the time of the last answer of each job server.
 
     This takes three queries, however many queues there are. Raises DatabaseError and TableMissing.
     """

@@ -47,7 +47,7 @@ class ListenAddress(NamedTuple):
 
 
 def name_of(listening: socket.socket) -> str:
-    """Return the address of a listening socket, as it stands in a URL."""
+    """Return the address of a listening socket, for a URL."""
     host, port = listening.getsockname()[:2]
     host = {"::": "0.0.0.0"}.get(host, host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

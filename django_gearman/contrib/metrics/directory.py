@@ -1,7 +1,7 @@
 """
 The private directory of one supervisor's values.
 
-It is removed when the supervisor ends. What a killed supervisor leaves is removed by the next one:
+It is removed when the supervisor ends. The next supervisor removes the directory of a killed one:
 its processes held a lock on the directory, and died with it.
 """
 

@@ -33,7 +33,8 @@ def file_metrics(
     directory: str, live: Collection[str] | None, jobs: Iterable[JobDefinition]
 ) -> list[Metric]:
     """
-    Return all metrics of the files in a directory, and zeros for what these jobs have not done yet.
+    Return all metrics of the files in a directory, and zeros for outcomes that these jobs have not
+    had yet.
 
     `live` are the names of the files of live processes, None if they are unknown: live gauges of
     others do not count.

@@ -2,7 +2,7 @@
 Values of metrics which all processes of a supervisor share, in files of a private directory.
 
 prometheus_client names a file after the process that writes it, so each process that ends would leave
-its files behind. Here they are named after the process's number among those of the supervisor: the
+its files behind. Here they are named after the number that the supervisor gives to the process: the
 next process with the number continues the file. So there are as many files as processes that run at the
 same time, and counters never fall.
 
@@ -38,7 +38,7 @@ def share_values(directory: str) -> None:
     """
     Keep the values of all metrics in this directory from now on, also of those that exist already.
 
-    Counters and gauges keep what they count at present.
+    Counters and gauges keep their present values.
     """
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = directory

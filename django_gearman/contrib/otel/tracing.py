@@ -194,7 +194,7 @@ def _common_queue(requests: list[Any]) -> str:
 
 
 def _about(only: Any, number: int) -> dict[str, Any]:
-    """Return what is known of a submission at its end: of its only job, or their number."""
+    """Return the attributes of a submission at its end: of its only job, or their number."""
     if only is None:
         return {names.MESSAGE_COUNT: number}
     found = dict(names.operation("send", "", server=server_of(only.handle)))

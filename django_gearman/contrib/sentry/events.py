@@ -1,5 +1,5 @@
 """
-The events of jobs: their tags, and what is left out of them.
+The events of jobs: their tags, and the data that is left out.
 
 A failed job is one event. The library also logs the failure, and Sentry's logging integration would
 make a second event of that record.
@@ -46,7 +46,7 @@ def of_log_record(event: Any, hint: Any) -> Any:
 
 
 def of_run(event: Any, hint: Any, job: JobDefinition, call: Call) -> Any:
-    """Return an event that was made in a run of a job, with what is known of the call."""
+    """Return an event that was made in a run of a job, with the data of the call."""
     error = ((hint or {}).get("exc_info") or (None, None))[1]
     if error is not None and error is reported.get():
         for value in _exceptions(event)[-1:]:

@@ -48,5 +48,5 @@ def _process(event: Any, hint: Any) -> Any:
 
 
 def _flush(**named: Any) -> None:
-    """Send what waits: this process may exit without Sentry's own exit handler."""
+    """Send the waiting events: this process may exit without Sentry's own exit handler."""
     sentry_sdk.flush(timeout=_FLUSH_SECONDS)

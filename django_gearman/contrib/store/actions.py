@@ -2,7 +2,7 @@
 The actions of people on failed jobs: run them again, or discard them.
 
 Both work in batches, each in a separate transaction. So they can be interrupted, and started again
-for what is left. A job is changed only if it still is a failure: if two people retry it at once, it
+for the rest. A job is changed only if it still is a failure: if two people retry it at once, it
 runs once.
 """
 

@@ -96,7 +96,7 @@ def storable(text: str) -> str:
 
 
 class Redactor:
-    """A filter of values; it collects what it hides in `secrets`."""
+    """A filter of values; it collects the hidden values in `secrets`."""
 
     def __init__(self, job: JobDefinition | None) -> None:
         sensitive = () if job is None else job.sensitive

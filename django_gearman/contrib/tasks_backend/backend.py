@@ -166,7 +166,7 @@ class GearmanTaskBackend(LocalTasks, BaseTaskBackend):
         return result
 
     def _know(self, task: Task[..., Any]) -> _Known:
-        """Validate a task, and return what all calls of it have in common."""
+        """Validate a task, and return the common properties of its calls."""
         self.validate_task(task)
         check_importable(task)
         queue = task_queue(self.alias, task.queue_name)

@@ -22,7 +22,7 @@ _PATH = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
 class Plan(NamedTuple):
-    """A loaded task, and what all runs of it have in common."""
+    """A loaded task, and the common properties of its runs."""
 
     path: str
     task: Task[..., Any]

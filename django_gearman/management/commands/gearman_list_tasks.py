@@ -40,7 +40,7 @@ class Command(OutputCommand):
             self.stdout.write(json.dumps({"jobs": jobs}, indent=2))
         elif not jobs:
             self.say(
-                "No jobs. Write a function with @gearman_job into gearman_jobs.py of an installed app."
+                "No jobs. Add a function with @gearman_job to gearman_jobs.py of an installed app."
             )
         else:
             head, *lines = table(_COLUMNS, [_cells(job) for job in jobs], self.width)

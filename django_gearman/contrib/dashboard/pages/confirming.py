@@ -30,7 +30,7 @@ _SHOWN = 10  # jobs of a selection that are named
 
 def act(page: PageAdmin, request: HttpRequest) -> HttpResponse:
     """
-    Ask for a confirmation, or do what was confirmed.
+    Ask for a confirmation, or do the confirmed action.
 
     `act` in the form is the name of an action and "all" or "selected", such as "retry:selected".
     """
@@ -71,7 +71,7 @@ def _ask(
     choice: Choice,
     back: str,
 ) -> HttpResponse:
-    """Return the page that states what an action will do."""
+    """Return the page that describes an action and asks to confirm it."""
     ids, rows = [], []
     records = action.records(choice)
     if choice.ids is None:

@@ -102,7 +102,7 @@ def events_of(record: JobRecord) -> list[Event]:
 
 
 def _end_of(record: JobRecord) -> Event:
-    """Return the last event of a job: what it is doing now, or how it has ended."""
+    """Return the last event of a job: its present state, or its end."""
     workers = record.worker_ids if isinstance(record.worker_ids, list) else []
     worker = str_of(workers[-1], 200) if workers else ""
     began, ended = record.last_attempted_at, record.finished_at

@@ -75,7 +75,7 @@ class JobsAdmin(PageAdmin):
 
 
 def collect() -> JobsData:
-    """Return the declared jobs, with what the job servers and the records know about them."""
+    """Return the declared jobs, with the counts of the job servers and the times in the records."""
     jobs: dict[str, JobDefinition] = {}
     default = None
     servers = ask_servers()

@@ -1,4 +1,4 @@
-"""Overview: job servers, queues, and what needs attention."""
+"""Overview: job servers, queues, and problems."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class OverviewAdmin(PageAdmin):
         done: str,
         was_done: str,
     ) -> HttpResponse:
-        """Change the pause of the queue in the form, and say what was done."""
+        """Pause or resume the queue in the form, and show the result."""
         queue = request.POST.get("queue", "")
         try:
             is_new = change(queue)

@@ -1,4 +1,4 @@
-"""Workers: the supervisors with their processes, and what these run now."""
+"""Workers: the supervisors with their processes and running jobs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The service of the attendant that looks into the database for what concerns its workers.
+The service of the attendant that looks into the database for changes that concern its workers.
 
 These are the paused queues, and the jobs that users have cancelled while they run. The attendant gets
 a message about such a job, too, which is quicker, and which may be lost.

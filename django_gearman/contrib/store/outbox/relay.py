@@ -70,7 +70,7 @@ class Relay:
         self._size = BATCH
 
     def sweep(self) -> Report:
-        """Send all rows that are due; return what was done. Raises DatabaseError."""
+        """Send all rows that are due; return the numbers. Raises DatabaseError."""
         report = Report()
         self._size = BATCH
         while (servers := self._next_servers(report)) is not None:

@@ -28,7 +28,7 @@ class Relays:
 
     def sweep(self) -> Report:
         """
-        Send all rows that are due; return what was done.
+        Send all rows that are due; return the numbers.
 
         All databases are tried; those without the table are skipped, if one has it. Then the error
         of the first that failed is raised: DatabaseError or TableMissing.

@@ -26,7 +26,7 @@ def figures_of(
     Return a dict for each schedule, with a fixed number of queries; times are in UTC.
 
     `now` replaces the time of the database, which costs a query. `last_job` is the id of the job of the
-    last tick, `trouble` says what is wrong, or is "".
+    last tick, `trouble` describes the problem, or is "".
     """
     with naming_missing_tables(alias):
         now = now or database_time(alias)
@@ -71,7 +71,7 @@ def _trouble(
     last: datetime.datetime | None,
     now: datetime.datetime,
 ) -> str:
-    """Return what is wrong with a schedule, with the remedy; "" if nothing is."""
+    """Return the problem of a schedule, with the remedy; "" if nothing is."""
     start = None if row is None else row.starts.get(schedule.timing.digest)
     if row is None or start is None:
         return "no scheduler has seen it yet; start gearman_worker or gearman_scheduler"
