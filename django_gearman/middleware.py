@@ -205,8 +205,8 @@ def _make(element: Any, source: str) -> Middleware:
     for name, plain in _ASYNC.items():
         if _overrides(made, name) and not _overrides(made, plain):
             raise ImproperlyConfigured(
-                f"{source} is {element!r}, which has {name}; it needs {plain}, too, for what is not "
-                "on an event loop"
+                f"{source} is {element!r}, which has {name}; it needs {plain}, too, for code that "
+                "is not on an event loop"
             )
     return made
 

@@ -21,7 +21,7 @@ from tests.support.workers import work_off
 # Outcomes
 
 
-def test_a_finished_request_tells_all(client):
+def test_a_finished_request_has_its_outcome_and_updates(client):
     request = client.submit_job("tests.app.report", 2)
 
     assert (request.state, request.complete, request.timed_out) == (JOB_COMPLETE, True, False)

@@ -493,7 +493,7 @@ def test_log_handlers_and_filters_may_raise_anything(backend, outcomes_of, caplo
     assert f"a log handler or filter raised {kind.__name__}" in record.getMessage()
 
 
-def test_the_outcome_is_out_before_a_receiver_is_reported(backend, caplog):
+def test_the_outcome_is_sent_before_receivers_are_called(backend, caplog):
     def fail():
         raise OSError("it failed")
 

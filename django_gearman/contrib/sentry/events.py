@@ -108,7 +108,7 @@ def _exceptions(event: Any) -> list[Any]:
 
 
 def _loaded(text: str) -> Any:
-    """Return a call as Sentry shows it best; it is no JSON if it was cut off."""
+    """Return a call as Sentry shows it best; it is not JSON if it was cut off."""
     try:
         return json.loads(text)
     except ValueError:

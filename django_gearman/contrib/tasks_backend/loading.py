@@ -60,8 +60,8 @@ def load_task(alias: str, queue: str, header: Mapping[str, Any]) -> Task[..., An
     meant = header.get("backend"), header.get("queue_name")
     if meant != (alias, queue):
         raise SuspiciousOperation(
-            f"task {path} was enqueued for TASKS[{quoted(meant[0])}], queue {quoted(meant[1])}, and "
-            f"came to TASKS[{alias!r}], queue {queue!r}"
+            f"task {path} was enqueued for TASKS[{quoted(meant[0])}], queue {quoted(meant[1])}, but "
+            f"arrived at TASKS[{alias!r}], queue {queue!r}"
         )
     if not isinstance(header.get("priority"), int):
         raise InvalidTask(

@@ -59,7 +59,7 @@ def declared_policy(task: Any) -> Policy:
 
 def check_policy(policy: Policy, names: tuple[str, str, str], default: Policy = NO_POLICY) -> None:
     """
-    Raise TypeError or ValueError for wrong values; `names` are the names of the three for the message.
+    Raise TypeError or ValueError for wrong values; `names` are the names of the values for the message.
     """
     attempts, backoff, timeout = policy
     attempts_name, backoff_name, timeout_name = names

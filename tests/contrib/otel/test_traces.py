@@ -296,7 +296,7 @@ def test_asking_for_another_run_is_not_an_error(traces, gearman_worker):
 
 
 @pytest.mark.gearman("eager", raise_failures=False)
-def test_asking_for_another_run_in_vain_is_an_error(traces, gearman_client):
+def test_asking_for_another_run_of_a_foreground_job_is_an_error(traces, gearman_client):
     with pytest.raises(JobRaised):
         work.always_asks.do()
 

@@ -132,7 +132,7 @@ def test_waiting_ends_at_its_limit(gearman_worker):
         GearmanClient().get_result(request.id, timeout=0.05)
 
 
-def test_a_test_that_waits_in_vain_gets_an_error(gearman_worker):
+def test_a_test_that_waits_without_a_worker_gets_an_error(gearman_worker):
     request = jobs.double.do_background(1)
 
     with pytest.raises(NotServed, match=r"waits for job tests\.contrib\.double"):

@@ -155,7 +155,7 @@ class Relay:
         return failed, are_known
 
     def _requests(self, specs: Sequence[tuple[OutboxJob, JobSpec]]) -> list[JobRequest]:
-        """Return the requests of jobs, if anything looks at them."""
+        """Return the requests of jobs, if a receiver, a counter or a test will see them."""
         is_seen = job_submitted.receivers or counting.counter is not None
         if environment.current() is environment.PRODUCTION and not is_seen:
             return []

@@ -24,7 +24,9 @@ class Command(OutputCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         mode = parser.add_mutually_exclusive_group()
-        mode.add_argument("--once", action="store_true", help="submit what is due, then exit")
+        mode.add_argument(
+            "--once", action="store_true", help="submit the jobs that are due, then exit"
+        )
         mode.add_argument(
             "--list", action="store_true", help="print all schedules with their times, then exit"
         )
