@@ -225,7 +225,11 @@ def own_options(command: str) -> list[str]:
     """
     if get_commands().get(command) is None:
         text = COMMANDS[command].read_text()
-        shared = ["--log-format"] if "add_log_format(" in text else []
+        shared = [
+            f"--{each}"
+            for each in ("log-format", "timeout")
+            if f"add_{each.replace('-', '_')}(" in text
+        ]
         return sorted({*shared, *re.findall(r'"(--?[a-z][\w-]*)"', text)})
     parser = load_command_class("django_gearman", command).create_parser("manage.py", command)
     plain = BaseCommand().create_parser("manage.py", command)
