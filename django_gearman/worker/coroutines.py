@@ -46,8 +46,8 @@ async def execute_on_loop(
     """
     Run the job on the loop, and report its outcome; the task has a separate context.
 
-    The job may cancel its task, or raise an exception that ends it. So nothing is awaited after its function:
-    the thread of the slot does everything that may block.
+    The job may cancel its task, or raise an exception that ends it. So nothing is awaited after its
+    function: the thread of the slot does everything that may block.
     """
     seconds = observer.time_limit(job.timeout)
     observer.began(assigned, seconds)

@@ -196,7 +196,7 @@ def test_a_job_that_ends_its_readers_costs_three_processes(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--threads", "4"]], ids=["one job", "threads"])
-def test_a_job_that_closes_all_files_does_not_run_for_ever(
+def test_a_job_that_closes_all_files_does_not_run_forever(
     launch, client, own_gearmand, trail, arguments
 ):
     worker = launch("gearman_worker", *arguments)

@@ -95,7 +95,7 @@ def test_a_server_that_is_down_is_named_with_the_time_of_its_last_answer(viewer,
 
     assert f"down since 1 March, 12:03: job server {down}: [Errno 111] Connection refused" in page
     assert row_of(page, "default") == "default unknown unknown – 0"
-    assert "nobody serves" not in page, "nothing is known about workers"
+    assert "no worker serves" not in page, "nothing is known about workers"
 
 
 def test_names_are_escaped_and_others_are_folded(viewer, use):
