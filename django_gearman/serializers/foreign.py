@@ -13,7 +13,7 @@ from ..exceptions import JobFailed, JobRaised
 from ..utils.text import printable
 
 _LONGEST = 20_000  # characters
-_UNTOLD = "its worker did not tell why"
+_UNTOLD = "its worker gave no reason"
 # Perl's Storable format, in which the text of a Perl error arrives: version, type, length, text.
 _STORABLE = b"\x04", b"\x05"  # in the machine's byte order, and in network order
 _SHORT = b"\x0a\x17"  # types with a length of one byte: bytes, and UTF-8

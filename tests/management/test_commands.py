@@ -96,7 +96,7 @@ def test_wrong_settings_are_an_error_before_anything_starts(settings):
         (["--health-file", "/no/such/directory/file"], "cannot be written to"),
     ],
 )
-def test_arguments_that_cannot_be_meant_are_refused(settings, arguments, message):
+def test_meaningless_arguments_are_refused(settings, arguments, message):
     settings.GEARMAN_BACKEND = "gearman"
     with pytest.raises(CommandError, match=message):
         run("gearman_worker", *arguments)

@@ -82,9 +82,9 @@ WARNING, STATUS = PacketType.WORK_WARNING, PacketType.WORK_STATUS
         ([(WARNING, b'"no \\u0070aper"'), FAIL], "failed: no paper"),
         ([(WARNING, b'{"code":7}'), FAIL], 'failed: {"code":7}'),
         ([(WARNING, b"first"), (WARNING, b"\xffsecond\x07\n"), FAIL], "failed: \ufffdsecond\\x07"),
-        ([(WARNING, b"early"), (STATUS, b"1", b"2"), FAIL], "failed; its worker did not tell why"),
-        ([(WARNING, b""), FAIL], "failed; its worker did not tell why"),
-        ([FAIL], "failed; its worker did not tell why"),
+        ([(WARNING, b"early"), (STATUS, b"1", b"2"), FAIL], "failed; its worker gave no reason"),
+        ([(WARNING, b""), FAIL], "failed; its worker gave no reason"),
+        ([FAIL], "failed; its worker gave no reason"),
     ],
 )
 def test_a_warning_just_before_the_failure_is_its_reason(outcome_of, packets, reported):

@@ -117,7 +117,7 @@ def test_jobs_with_pickles_retry_report_and_answer(settings):
 
 
 @on_queueing_transports
-def test_a_pickle_that_waits_for_its_retry_is_good_for_it(transport, gearman_worker, settings):
+def test_a_pickle_that_waits_for_its_retry_stays_valid(transport, gearman_worker, settings):
     settings.GEARMAN_SERIALIZER = "pickle"
     settings.GEARMAN_JOB_NAME = "site.{name}"
     attempts = []

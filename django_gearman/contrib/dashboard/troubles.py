@@ -1,4 +1,4 @@
-"""Troubles that the overview names: they are in no queue of a job server."""
+"""Troubles that the overview names beside those of the queues: the outbox and the schedules."""
 
 from __future__ import annotations
 
