@@ -293,7 +293,7 @@ def test_a_queue_is_paused_and_resumed_with_entries_in_the_log(controller):
     again = controller.post(PAUSE, {"queue": "trail"}, follow=True).content.decode()
     resumed = controller.post(RESUME, {"queue": "trail"}, follow=True).content.decode()
 
-    assert "Queue trail is paused: its jobs wait" in paused
+    assert "Queue trail is paused: its queued jobs wait" in paused
     assert row_of(paused, "trail").startswith("trail paused by controller, ")
     assert row_of(paused, "trail").endswith(" Resume")
     assert "Queue trail was paused already." in again
