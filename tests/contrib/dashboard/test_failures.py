@@ -137,7 +137,7 @@ def test_groups_have_pages(viewer, monkeypatch):
         ({"since": "2026-02-30"}, "neither a time like"),
         ({"since": "0001-01-01"}, "since: "),
         ({"until": "9999-12-31T23:59"}, "until: "),
-        ({"status": "LOST"}, "LOST is no status"),
+        ({"status": "LOST"}, "LOST is not a status"),
         ({"job": "x" * 500}, "is too long"),
     ],
 )

@@ -126,7 +126,7 @@ def test_nothing_is_deleted_without_an_answer(failed, monkeypatch):
     ("arguments", "message"),
     [
         (["retry"], "Choose the jobs with IDs, --job, --exception, --since or --all"),
-        (["discard", "--yes"], "Say which"),
+        (["discard", "--yes"], "Choose the jobs"),
         (["show"], "Say which: gearman_failed show ID"),
         (["retry", "abc", "--all"], "Use either IDs or options to choose the jobs, not both"),
         (["retry", "abc"], "were not changed: abc"),
