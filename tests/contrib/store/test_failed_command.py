@@ -116,7 +116,7 @@ def test_discard_deletes_after_a_question(failed, monkeypatch):
 
 def test_nothing_is_deleted_without_an_answer(failed, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    with pytest.raises(CommandError, match="Pass --yes"):
+    with pytest.raises(CommandError, match="Add --yes"):
         run("gearman_failed", "discard", "--all")
 
     assert JobRecord.objects.count() == 3
