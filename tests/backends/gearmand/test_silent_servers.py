@@ -18,9 +18,10 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from django_gearman import GearmanClient
-from django_gearman.backends import close_backends
+from django_gearman.backends import close_backends, opening
 from django_gearman.backends.base import JobSpec, WorkComplete
 from django_gearman.backends.reach import at_once
+from django_gearman.backends.remote import servers_standing
 from django_gearman.exceptions import ConnectionLost, ServerUnavailable, SubmitUncertain
 from django_gearman.protocol.packets import PacketType
 from django_gearman.testing.gearmand import free_port
