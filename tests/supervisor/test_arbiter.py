@@ -274,7 +274,7 @@ def test_sigquit_shows_where_every_process_is(launch):
 
     family.send(signal.SIGQUIT)
 
-    messages = [f"process {child} is here" for child in family.children()]
+    messages = [f"traceback of process {child}:" for child in family.children()]
     wait_until(lambda: all(each in family.output for each in messages), "each is named")
     wait_until(lambda: family.output.count("in run\n") >= 3, "the tracebacks")
     assert family.stop() == 0

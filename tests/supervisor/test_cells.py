@@ -148,7 +148,7 @@ def test_an_overdue_task_leaves_the_others_their_time(launch):
         scoreboard.cell(1).drop(); say("finished", len(stopping)); time.sleep(600)""",
     )
     wait_until(lambda: len(family.children()) >= 2, "another process starts at once")
-    assert "overdue is task-0" in family.output
+    assert "runs overdue tasks: task-0;" in family.output
     assert family.lines("died") == []
 
     # When the other one has ended
