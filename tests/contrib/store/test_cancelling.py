@@ -6,6 +6,7 @@ import datetime
 import logging
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import OperationalError, transaction
 
 from django_gearman import CancelAnswer, GearmanClient
@@ -40,11 +41,14 @@ def test_a_queued_job_is_not_run(gearman_worker, has_run):
         print(request.result)
 
 
-async def test_a_job_is_cancelled_from_an_event_loop(db, gearman_worker, has_run):
-    request = await jobs.double.ado_background(1)
+def test_a_job_is_cancelled_from_an_event_loop(gearman_worker, has_run):
+    async def cancel() -> CancelAnswer:
+        request = await jobs.double.ado_background(1)
+        return await GearmanClient().acancel(request.id)
 
-    assert await GearmanClient().acancel(request.id) is CancelAnswer.QUEUED
+    assert async_to_sync(cancel)() is CancelAnswer.QUEUED
 
+    gearman_worker.run()
     assert has_run == []
 
 

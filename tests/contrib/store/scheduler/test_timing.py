@@ -176,7 +176,7 @@ WRONG_CRONS = {
     "0 0 3 * * *": "five fields.*every",
     "": "five fields",
     "@dayly": "did you mean '@daily'",
-    "@reboot": "no known name",
+    "@reboot": "not a known name",
     "a b c d e": "Bad minute",
     "*/0 * * * *": "Bad minute",
     "5-1 * * * *": "Bad minute",
