@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
+
 from .. import environment
 from ..backends import get_backend, use_backend
 from ..exceptions import BackendError
@@ -187,8 +189,8 @@ class AsyncMethods(HasOptions):
         return await wait_in_thread(f"job {job_id}", get, timeout)
 
     async def acancel(self, job_id: str) -> CancelAnswer:
-        """Do what `cancel` does, in a thread, as the records are in a database."""
-        return await wait_in_thread(f"job {job_id}", partial(cancel, job_id), None)
+        """Do what `cancel` does, in the thread of Django's database queries."""
+        return await sync_to_async(cancel)(job_id)
 
 
 def _job_status(servers: Servers, handle: str) -> Any:
