@@ -7,8 +7,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
-
 from .. import environment
 from ..backends import get_backend, use_backend
 from ..exceptions import BackendError
@@ -33,7 +31,7 @@ from .delivery import Servers, wait_for
 from .loop_delivery import deliver_on_loop, send_on_loop
 from .request import JobRequest
 from .stored import is_stored
-from .threads import wait_in_thread
+from .threads import in_thread_of_queries, wait_for_records, wait_in_thread
 from .using import HasOptions
 
 
@@ -156,17 +154,19 @@ class AsyncMethods(HasOptions):
         found = check_awaited(requests)
         seconds = self.options.wait if poll_timeout is None else poll_timeout
         deadline = deadline_after(seconds)
-        elsewhere = []
+        recorded, elsewhere = [], []
         for request in found:
             if request.is_on_loop:
                 with suppress(BackendError):  # the request has it as its .exception
                     await request.await_outcome(deadline)
-            elif not request.background or is_stored(request):
+            elif not request.background:
                 elsewhere.append(request)
-        if elsewhere:
-            remaining = None if deadline is None else max(0.0, deadline - monotonic())
-            wait = partial(wait_for, elsewhere, remaining)
-            await wait_in_thread(f"job {elsewhere[0].task}", wait, None)
+            elif is_stored(request):
+                recorded.append(request)
+        for some, wait in ((elsewhere, wait_in_thread), (recorded, wait_for_records)):
+            if some:
+                remaining = None if deadline is None else max(0.0, deadline - monotonic())
+                await wait(f"job {some[0].task}", partial(wait_for, some, remaining), None)
         return found
 
     async def aget_job_status(self, request_or_handle: JobRequest[R_co] | str) -> JobRequest[R_co]:
@@ -186,11 +186,11 @@ class AsyncMethods(HasOptions):
     async def aget_result(self, job_id: str, timeout: float | None = None) -> Any:
         """Do what `get_result` does, in a thread, as the result is in a database."""
         get = partial(keeper_for(job_id, timeout).result, job_id, timeout)
-        return await wait_in_thread(f"job {job_id}", get, timeout)
+        return await wait_for_records(f"job {job_id}", get, timeout)
 
     async def acancel(self, job_id: str) -> CancelAnswer:
         """Do what `cancel` does, in the thread of Django's database queries."""
-        return await sync_to_async(cancel)(job_id)
+        return await in_thread_of_queries(partial(cancel, job_id))
 
 
 def _job_status(servers: Servers, handle: str) -> Any:

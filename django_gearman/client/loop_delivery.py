@@ -7,12 +7,9 @@ stands around the submission, it runs as it does in a thread: `delivery.deliver`
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-
-from asgiref.sync import sync_to_async
 
 from .. import conf, environment
 from ..backends import get_backend, use_backend
@@ -24,10 +21,9 @@ from ..jobs.registry import registry
 from ..middleware import chain_of
 from ..signals import job_submitted
 from ..utils.clock import monotonic
-from ..utils.waiting import abandoned
 from .delivery import LEAST_SECONDS, Servers, deliver, write_context
 from .request import JobRequest
-from .threads import wait_in_thread
+from .threads import in_thread_of_queries, wait_in_thread
 
 
 async def deliver_on_loop(
@@ -132,13 +128,4 @@ async def _deliver_in_thread(
     if wait and not use_backend(servers).runs_in_caller:
         await wait_in_thread(f"job {requests[0].task}", call, requests[0].options.wait)
     else:
-        await _in_the_thread_of_the_transaction(call)
-
-
-async def _in_the_thread_of_the_transaction(call: Callable[[], None]) -> None:
-    token = abandoned.set(leave := threading.Event())
-    try:
-        await sync_to_async(call)()
-    finally:
-        leave.set()  # after a cancellation, the thread has nothing to wait for
-        abandoned.reset(token)
+        await in_thread_of_queries(call)

@@ -41,7 +41,7 @@ from ..utils.waiting import deadline_after
 from .described import JOB_COMPLETE, JOB_CREATED, JOB_FAILED, JOB_PENDING, JOB_UNKNOWN
 from .in_threads import WaitingRequest
 from .on_loop import Updates
-from .threads import wait_in_thread
+from .threads import wait_for_records, wait_in_thread
 
 
 class JobRequest(WaitingRequest, Generic[R_co]):
@@ -132,7 +132,8 @@ class JobRequest(WaitingRequest, Generic[R_co]):
         if isinstance(self._submission, AwaitableSubmission) and not self.background:
             await self.await_outcome(None)
             return self.result
-        return await wait_in_thread(self._name, lambda: self.wait().result, None)
+        wait = wait_for_records if self.background else wait_in_thread
+        return await wait(self._name, lambda: self.wait().result, None)
 
     def updates(self, timeout: float | None = None) -> Updates:
         """

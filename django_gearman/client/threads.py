@@ -17,8 +17,10 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import connections
 
+from .. import environment
 from ..backends import close_backends
 from ..exceptions import JobTimeout
 from ..utils.clock import monotonic
@@ -125,3 +127,24 @@ async def wait_in_thread(what: str, call: Callable[[], _R], seconds: float | Non
     finally:
         leave.set()  # after a cancellation, the thread has nothing to wait for
         awaited.cancel()
+
+
+async def in_thread_of_queries(call: Callable[[], _R]) -> _R:
+    """Return the result of `call` in the thread of Django's queries, which has the open transactions."""
+    token = abandoned.set(leave := threading.Event())
+    try:
+        return await sync_to_async(call)()
+    finally:
+        leave.set()  # after a cancellation, the thread has nothing to wait for
+        abandoned.reset(token)
+
+
+async def wait_for_records(what: str, call: Callable[[], _R], seconds: float | None) -> _R:
+    """
+    Return the result of `call`, which waits for records of jobs; raise JobTimeout as `wait_in_thread`.
+
+    In a test, the records are in its transaction, and `call` runs the jobs.
+    """
+    if environment.current().sees_submissions:
+        return await in_thread_of_queries(call)
+    return await wait_in_thread(what, call, seconds)
