@@ -45,7 +45,7 @@ def run(report: Report, ground: Ground, quick: bool) -> None:
         request = server.client.submit_job("work.hangs_who_hears", number, poll_timeout=60.0)
         results.append(request.result)
     ground.wait(
-        lambda: worker.output.count("its time limit was over") >= rounds,
+        lambda: worker.output.count("it exceeded its time limit") >= rounds,
         worker,
         "all who hang are killed",
     )

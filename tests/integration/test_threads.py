@@ -104,7 +104,7 @@ def test_a_stuck_thread_costs_its_own_job_only(worker, client, trail, tmp_path):
 
     # When that is overdue
     wait_until(
-        lambda: "overdue is job tests.integration.thread_jobs.stuck" in process.output,
+        lambda: "runs overdue tasks: job tests.integration.thread_jobs.stuck" in process.output,
         "it is noticed",
     )
 
