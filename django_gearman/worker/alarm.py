@@ -99,7 +99,14 @@ alarm = Alarm()
 
 @contextmanager
 def kept_alarm() -> Iterator[None]:
-    """Keep the alarm from one function with a time limit to the next, until the block ends."""
+    """
+    Keep the alarm from one function with a time limit to the next, until the block ends.
+
+    In other threads than the main one, it does nothing: they have no alarm.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before, alarm.is_kept = alarm.is_kept, True
     try:
         yield

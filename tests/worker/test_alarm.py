@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from django_gearman.exceptions import JobTimeLimitExceeded
-from django_gearman.worker.alarm import kept_alarm
+from django_gearman.worker.alarm import alarm, kept_alarm
 from django_gearman.worker.isolation import call
 from django_gearman.worker.process_state import ProcessState
 from django_gearman.worker.timelimit import limited
@@ -146,6 +146,32 @@ def test_another_thread_leaves_the_alarm_alone():
     thread.join()
     assert not errors
     assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def test_a_worker_in_another_thread_does_not_keep_the_alarm():
+    # Given a worker in a thread, which begins and ends later than one of the main thread
+    may_end = threading.Event()
+
+    def run(began: threading.Event) -> None:
+        with kept_alarm():
+            began.set()
+            may_end.wait(LONG)
+
+    before = alarm.is_kept
+    with kept_alarm():
+        thread = threading.Thread(target=run, args=[began := threading.Event()])
+        thread.start()
+        assert began.wait(LONG)
+    alarm.is_kept = False  # as in a process without a worker in its main thread
+
+    # When it ends
+    may_end.set()
+    thread.join()
+
+    # Then the next function with a limit leaves no alarm
+    limited(LONG, nothing, [], {})
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    alarm.is_kept = before
 
 
 def test_the_alarm_is_no_change_that_a_job_has_left():
