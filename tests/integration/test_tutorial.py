@@ -144,10 +144,11 @@ def import_colours(reader: Stranger) -> None:
     seen: list[list[int]] = []
 
     def is_finished() -> bool:
+        is_last = "finished" in text(reader)  # asked first: the bar is full before it says so
         bar = reader.browser.execute_script(script)
         if bar not in seen:
             seen.append(bar)
-        return "finished" in text(reader)
+        return is_last
 
     wait_until(is_finished, "the import")
     moved = [value for value, rows in seen if rows == 5]
