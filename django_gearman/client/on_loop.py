@@ -49,7 +49,7 @@ class AwaitedRequest(Described):
         return self.await_update(deadline, to_the_end=True)
 
     async def await_update(
-        self, deadline: float | None, *, to_the_end: bool = False
+        self, deadline: float | None, lookout: Lookout | None = None, *, to_the_end: bool = False
     ) -> Update | None:
         """
         Await the caller's next update; return None if there is nothing to wait for.
@@ -57,7 +57,7 @@ class AwaitedRequest(Described):
         If `to_the_end`, await the outcome. This is not a method of its own, because each method that
         waits costs time and memory, and thousands of tasks may wait here.
         """
-        submission, lookout = self._submission, Lookout()
+        submission, lookout = self._submission, lookout or Lookout()
         if not isinstance(submission, AwaitableSubmission):
             return None
         self.timed_out = False
@@ -74,7 +74,7 @@ class AwaitedRequest(Described):
                 else:
                     self.lose(error)
                 raise
-            except BaseException:  # the task was cancelled
+            except BaseException:  # nobody waits any more
                 submission.release()
                 raise
             finally:

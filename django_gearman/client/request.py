@@ -40,6 +40,7 @@ from ..utils.text import printable
 from ..utils.waiting import deadline_after
 from .described import JOB_COMPLETE, JOB_CREATED, JOB_FAILED, JOB_PENDING, JOB_UNKNOWN
 from .in_threads import WaitingRequest
+from .lookout import Lookout
 from .on_loop import Updates
 from .threads import wait_for_records, wait_in_thread
 
@@ -153,8 +154,8 @@ class JobRequest(WaitingRequest, Generic[R_co]):
             yield self._decoded(update)
 
     async def _updates_on_loop(self, timeout: float | None) -> AsyncGenerator[Update]:
-        deadline = deadline_after(timeout)
-        while (update := await self.await_update(deadline)) is not None:
+        deadline, lookout = deadline_after(timeout), Lookout()
+        while (update := await self.await_update(deadline, lookout)) is not None:
             yield self._decoded(update)
 
     def _decoded(self, update: Update) -> Update:

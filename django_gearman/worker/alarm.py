@@ -32,7 +32,7 @@ class Alarm:
     """
     A signal handler and a timer, which call a function when the time is over.
 
-    Only the main thread may call the methods.
+    Only the main thread may call the methods, except `stop_between`.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Alarm:
         if not self.is_set or _getsignal(signal.SIGALRM) is not self._handler:
             return False
         left = signal.getitimer(signal.ITIMER_REAL)[0]
-        return abs(left - (self._rings_at - monotonic())) < _TOLERANCE
+        return left > 0 and abs(left - (self._rings_at - monotonic())) < _TOLERANCE
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         self._rings_at = math.inf

@@ -29,8 +29,8 @@ from .timelimit import within
 
 #: Runs a function in the thread of the job's slot.
 InThread = Callable[[Callable[[], object]], Awaitable[object]]
-#: Makes the thread of the job's slot call a function when the task has ended.
-Leave = Callable[[Callable[[], object]], None]
+#: Makes the thread of the job's slot call a function when the task has ended; None is no function.
+Leave = Callable[[Callable[[], object] | None], None]
 
 
 async def execute_on_loop(
@@ -47,8 +47,9 @@ async def execute_on_loop(
     Run the job on the loop, and report its outcome; the task has a separate context.
 
     The job may cancel its task, or raise an exception that ends it. So nothing is awaited after its
-    function: the thread of the slot does everything that may block.
+    outcome: the thread of the slot does everything that may block.
     """
+    leave(None)  # the task has begun
     seconds = observer.time_limit(job.timeout)
     observer.began(assigned, seconds)
     run = Run(job, assigned, session, submit)

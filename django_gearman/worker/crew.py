@@ -1,10 +1,8 @@
 """
 The slots of a worker with several jobs at a time.
 
-The thread of `work` owns the session: it hands each job to a free slot. Each slot has a thread
-and a cell of the scoreboard. A `def` job runs in the thread. An `async def` job is a task of the
-worker's loop; the thread runs its thread-sensitive parts, for example Django's ORM. So a slot has one
-database connection, which is looked after like that of a worker with one job.
+The thread of `work` owns the session: it hands each job to a free slot. A `def` job runs in the thread
+of the slot. An `async def` job is a task of the worker's loop.
 
 The lowest free slot gets the next job. A worker with little to do uses few threads and connections.
 """
@@ -18,13 +16,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from contextvars import Context, copy_context
 from functools import partial
 from typing import NamedTuple, NoReturn, TypeAlias
-
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
-from django.core.cache import caches
 
 from ..backends.base import AssignedJob, JobSpec, Submission, WorkerSession
 from ..exceptions import BackendError
@@ -34,9 +27,9 @@ from .coroutines import execute_on_loop
 from .execution import Submit, execute
 from .forks import end_if_forked
 from .isolation import end_transactions
-from .loop import KeptLoop, all_done, use_loop
+from .loop import KeptLoop, use_loop
 from .observer import WorkerObserver
-from .pool import SlotThread
+from .slot import Slot
 from .transactions import closes_own_connections
 from .watch import Watch, watch_thread
 
@@ -51,7 +44,7 @@ _About: TypeAlias = tuple[JobDefinition, AssignedJob, WorkerSession, Submit, Wor
 
 class Steps(NamedTuple):
     """
-    The steps of a worker, each for the thread of a slot, except `lose`.
+    The steps of a worker, each for the thread of a slot.
 
     `run` runs a job of a session, with its outcome, and cleans the connections. `lose` notes that an
     outcome could not be reported. `clean` closes broken and old database connections of the thread,
@@ -62,40 +55,6 @@ class Steps(NamedTuple):
     lose: Callable[[AssignedJob, WorkerObserver, BackendError], None]
     clean: Callable[[], None]
     release: Callable[[], None]
-
-
-class Slot:
-    """A place for one job at a time."""
-
-    def __init__(self, number: int, observer: WorkerObserver, begin: Callable[[], object]) -> None:
-        self.number = number
-        self.observer = observer
-        self.thread = SlotThread(f"gearman-{number + 1}", begin)
-        self.idle_since = math.inf  # infinity while its connections are closed, too
-        self.task: asyncio.Task[None] | None = None  # of an `async def` job
-        self.rest: Callable[[], object] | None = None  # of that job, for the thread
-        self._sensitive = ThreadSensitiveContext()
-        SyncToAsync.context_to_thread_executor[self._sensitive] = self.thread
-        self._context: Context | None = None
-
-    def context(self) -> Context:
-        """Return a new context for a task: its thread-sensitive parts run in the slot's thread."""
-        if self._context is None:
-            self._context = Context()
-            self._context.run(SyncToAsync.thread_sensitive_context.set, self._sensitive)
-            self._context.run(_open_caches)
-        return self._context.copy()
-
-    async def in_thread(self, func: Callable[[], object]) -> object:
-        """Call a function in the thread, in the context of this task; return its result."""
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self.thread, partial(copy_context().run, func))
-        await all_done([future])
-        return future.result()
-
-    def leave(self, func: Callable[[], object]) -> None:
-        """Let the thread call a function after this task, in the context of that."""
-        self.rest = partial(copy_context().run, func)
 
 
 class Crew:
@@ -271,7 +230,11 @@ class Crew:
     def _start_tasks(self) -> None:
         while True:
             while self._waiting:
-                self._waiting.popleft()()
+                try:
+                    self._waiting.popleft()()
+                except BaseException as error:  # noqa: BLE001 - the worker's thread raises it
+                    self._error = error
+                    self._wake()
             self._is_posted = False
             if not self._waiting:  # since the worker posts again
                 return
@@ -279,6 +242,7 @@ class Crew:
     def _start_task(self, slot: Slot, job: JobDefinition, assigned: AssignedJob) -> None:
         assert self.session is not None
         about = job, assigned, self.session, self._submit, slot.observer
+        slot.rest = partial(execute, *about)  # unless the task begins
         task = execute_on_loop(*about, self._loop, slot.in_thread, slot.leave)
         slot.task = asyncio.get_running_loop().create_task(task, context=slot.context())
         slot.task.add_done_callback(partial(self._end_task, slot, about))
@@ -286,15 +250,15 @@ class Crew:
     def _end_task(self, slot: Slot, about: _About, task: asyncio.Task[None]) -> None:
         """End a job after its task; in the thread of the slot, if something may block."""
         rest, slot.rest = slot.rest, None
-        if task.cancelled():  # before it began: it lets no cancellation out
-            rest = partial(execute, *about)
-        elif (error := task.exception()) is not None and rest is None:
+        # A task that the job itself cancels as its last act is cancelled, too, after its outcome.
+        error = None if task.cancelled() else task.exception()
+        if rest is None and error is not None:
             rest = partial(_raise, error)
-        if rest is not None or slot.thread.is_used:
-            slot.thread.is_used = False
-            slot.thread.post(partial(self._run_rest, slot, *about[:2], rest))
-            return
         try:
+            if rest is not None or slot.thread.is_used:
+                slot.thread.is_used = False
+                slot.thread.post(partial(self._run_rest, slot, *about[:2], rest))
+                return
             self._note_end(slot)
         except BaseException as error:  # noqa: BLE001 - the worker's thread raises it
             self._error = error
@@ -329,13 +293,6 @@ class Crew:
 
 def _raise(error: BaseException) -> NoReturn:
     raise error
-
-
-def _open_caches() -> None:
-    """Make the caches of this context, which keep their connections for later runs."""
-    for alias in caches:
-        with suppress(Exception):  # it is misconfigured; its users get the error
-            caches[alias]
 
 
 def locked(submit: Submit) -> Submit:

@@ -94,7 +94,7 @@ class KeptLoop:
             with suppress(SystemExit, KeyboardInterrupt):  # of a task; who awaits it gets it, too
                 loop.run_forever()
         # Clients and the like that belong to the loop close their connections now.
-        with suppress(SystemExit, KeyboardInterrupt):
+        with suppress(SystemExit, KeyboardInterrupt, RuntimeError):  # a job may stop it once more
             loop.run_until_complete(loop.shutdown_asyncgens())
 
     def run(

@@ -113,6 +113,7 @@ class CellObserver(WorkerObserver):
         self._process.lost(assigned)
 
     def ended(self) -> None:
+        self._current = None
         self._cell.drop()
 
 

@@ -22,7 +22,7 @@ from django.dispatch import Signal
 from ..exceptions import JobTimeLimitExceeded
 from ..utils.clock import monotonic
 from ..utils.interrupts import Place, brief, cancel_query, opens, place_of
-from .alarm import Alarm, alarm
+from .alarm import alarm
 from .cancelling import cancellable, invoke
 from .forks import end_if_forked
 
@@ -145,7 +145,7 @@ def limited(
         limit.disarm()
 
 
-_OWN = {limited.__code__, _Limit.disarm.__code__, Alarm.end.__code__}
+_OWN = {limited.__code__, _Limit.disarm.__code__}
 
 
 async def within(

@@ -101,6 +101,13 @@ def test_a_limit_is_exact_after_others_have_used_the_signal(change, where):
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
+def test_a_timer_that_was_stopped_shortly_before_its_time_is_set_again():
+    limited(5.0, nothing, [], {})  # its alarm is kept, and due within the tolerance of this test
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+    assert limited(6.0, lambda: signal.getitimer(signal.ITIMER_REAL)[0], [], {}) > 0
+
+
 def test_an_alarm_that_a_function_leaves_is_stopped_at_its_end():
     def leave() -> None:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)

@@ -441,18 +441,24 @@ def _nothing() -> None:
 @pytest.mark.parametrize("has_receivers", [False, True], ids=["", "with receivers"])
 def test_a_coroutine_that_ends_its_task_ends_alone(run, act, end, has_receivers):
     meet = together("async def", 3)
+    calls = []
 
     def receive(sender, **named) -> None:
         pass
 
+    async def act_once() -> object:
+        calls.append(act)
+        return await act()
+
     if has_receivers:
         job_started.connect(receive)
     try:
-        found = run(meet, act, meet, meet)
+        found = run(meet, act_once, meet, meet)
     finally:
         job_started.disconnect(receive)
 
     assert [str(each) for each in found] == ["True", end, "True", "True"]
+    assert len(calls) == 1
 
 
 def test_a_coroutine_that_cancels_all_tasks_ends_no_worker(run):

@@ -76,12 +76,15 @@ class OutcomeBuffer:
         """Let a result wait for up to these seconds, or write all of them."""
         with self._lock:
             self._write_by = min(self._write_by, now + seconds)
-            self._is_awaited = self._is_awaited or seconds < LATEST_SECONDS
+            is_awaited = seconds < LATEST_SECONDS
+            sleeps_long = self._thread is not None and not self._is_awaited
+            self._is_awaited = self._is_awaited or is_awaited
             self._packets += packets
             self._results += 1
             self._bytes += sum(map(len, packets))
             is_full = self._results >= MOST_RESULTS or self._bytes >= MOST_BYTES
-            if is_full or now >= self._write_by or not self._has_thread():
+            is_late = now >= self._write_by or (is_awaited and sleeps_long)
+            if is_full or is_late or not self._has_thread():
                 self._flush()
 
     def flush(self) -> None:

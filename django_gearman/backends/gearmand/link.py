@@ -276,9 +276,10 @@ class WorkerConnection:
                         self.send(_SLEEP)
                     self.asleep_since = monotonic()
             elif kind is PacketType.NOOP:
-                self.asleep_since = math.inf
-                if self.successor is not None:
-                    self.successor.asleep_since = math.inf
+                awake: WorkerConnection | None = self
+                while awake is not None:  # one NOOP may be for all connections of this client id
+                    awake.asleep_since = math.inf
+                    awake = awake.successor
             elif kind is PacketType.STATUS_RES:
                 self.has_ended = self.is_ending
             elif kind is PacketType.STATUS_RES_UNIQUE:

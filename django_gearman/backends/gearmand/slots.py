@@ -106,7 +106,9 @@ class SlotsSession(GearmandWorkerSession):
         """End the connections that have a successor, and whose jobs have ended."""
         with self._lock:
             busy = {*self._in_hand.connections(), *self._gathered}
-        for link in [each for each in self._retired if each not in busy and not each.held]:
+        for link in [*self._retired]:
+            if link in busy or link.held or link.asked:
+                continue
             if not link.is_ending and link.connection is not None:
                 self._guard(link, link.end)
             if link.has_ended or link.connection is None:

@@ -99,9 +99,8 @@ def _account(choice: Choice, watch: Watch, outcome: Outcome, others: Counter[str
     """Write the states of the jobs that were not changed into an outcome."""
     if not watch(outcome.count):
         outcome.rest = max(0, choice.records().count() - len(outcome.refused))
-    elif (
-        not outcome.count
-    ):  # somebody else was faster: what the records say now is about all of them
+    elif not outcome.count:
+        # Another user was faster: what the records say now is about all of them.
         others = _others(choice)
     missing = outcome.stated - outcome.count - len(outcome.refused) - outcome.rest
     others[""] = max(0, missing - others.total())

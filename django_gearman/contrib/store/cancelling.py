@@ -95,10 +95,8 @@ def _cancel(ids: Sequence[str], alias: str) -> tuple[dict[str, CancelAnswer], li
     """Cancel some jobs; return the state of each before, and the columns of those that run."""
     answers: dict[str, CancelAnswer] = {}
     running: list[Row] = []
+    left = [*ids]
     for _ in range(_TRIES):
-        left = [job_id for job_id in ids if job_id not in answers]
-        if not left:
-            return answers, running
         rows = _rows({storable(job_id) for job_id in left}, alias)
         found = {row["id"]: row for row in rows.values(*_COLUMNS)}
         open_rows = [row for row in found.values() if row["status"] not in FINISHED]
@@ -117,6 +115,9 @@ def _cancel(ids: Sequence[str], alias: str) -> tuple[dict[str, CancelAnswer], li
             else:
                 is_due = row["run_after"] is None or row["run_after"] <= timezone.now()
                 answers[job_id] = CancelAnswer.QUEUED if is_due else CancelAnswer.DELAYED
+        left = [job_id for job_id in left if job_id not in answers]
+        if not left:
+            return answers, running
     raise RuntimeError(f"the records of jobs {', '.join(left)} change all the time; try again")
 
 

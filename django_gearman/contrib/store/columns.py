@@ -38,7 +38,7 @@ def time_of(seconds: float | None) -> datetime.datetime | None:
     try:
         return now + datetime.timedelta(seconds=seconds - time.time())
     except OverflowError:
-        return now.replace(year=9999)
+        return now.replace(year=9999, month=2, day=1)
 
 
 def shown_time(moment: datetime.datetime | None) -> datetime.datetime | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...supervisor.scoreboard import memory_file
+from ...utils.interrupts import undisturbed
 from ...utils.text import printable
 
 _LONGEST = 300  # characters of an error
@@ -74,6 +75,7 @@ class Counter:
         self.shared: SharedErrors | None = None
         self._lock = threading.Lock()
 
+    @undisturbed
     def add(self, text: str = "") -> None:
         """Count an error; `text` says which."""
         with self._lock:

@@ -96,6 +96,7 @@ def in_transaction(change: Callable[[], _T], alias: str) -> _T:
             tries += 1
             if tries == _MOST_TRIES or connections[alias].in_atomic_block:
                 raise
+            _reopen(connections[alias])
             time.sleep(random.uniform(0.01, 0.1))
 
 
@@ -104,7 +105,7 @@ def delete_still(rows: QuerySet[JobRecord], keys: Sequence[str], alias: str) -> 
     Delete the records with these ids that still are in a query set, and return their number.
 
     They are locked first. If other models refer to records, Django deletes by the ids alone, also a
-    record that somebody has changed meanwhile.
+    record that has changed meanwhile.
     """
 
     def delete() -> int:

@@ -41,6 +41,13 @@ def test_a_queued_job_is_not_run(gearman_worker, has_run):
         print(request.result)
 
 
+def test_a_last_try_that_succeeds_is_enough(gearman_worker, monkeypatch):
+    monkeypatch.setattr(cancelling, "_TRIES", 1)
+    request = jobs.double.do_background(1)
+
+    assert request.cancel() is CancelAnswer.QUEUED
+
+
 def test_a_job_is_cancelled_from_an_event_loop(gearman_worker, has_run):
     async def cancel() -> CancelAnswer:
         request = await jobs.double.ado_background(1)

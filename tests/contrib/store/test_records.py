@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from django_gearman import GearmanClient
+from django_gearman.contrib.store import columns
 from django_gearman.contrib.store.actions import failures, retry
 from django_gearman.contrib.store.models import JobRecord
 from django_gearman.contrib.store.pruning import make_service
@@ -205,6 +206,13 @@ def test_any_exception_is_kept(job, args, exception, message, gearman_worker):
 
     assert record().exception == exception
     assert message in record().errors[0]["message"]
+
+
+def test_the_end_of_time_is_kept_on_a_leap_day(monkeypatch):
+    leap_day = datetime.datetime(2028, 2, 29, 12, tzinfo=datetime.UTC)
+    monkeypatch.setattr(columns.timezone, "now", lambda: leap_day)
+
+    assert columns.time_of(1e18) == datetime.datetime(9999, 2, 1, 12, tzinfo=datetime.UTC)
 
 
 def test_the_time_of_a_delayed_job_is_kept(gearman_worker, has_run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from ....utils.records import log
 from ....utils.text import str_of
 from ...store.missing import TableMissing, naming_missing_tables
-from ...store.writing import database
+from ...store.writing import database, logger
 from ..models import PAGES, Page
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class PageAdmin(_ModelAdmin):
                 problem = str(error)
                 if not isinstance(error, TableMissing):
                     problem = f"The database {database()!r} cannot be used: {str_of(error, 500)}"
+                    log(logger, logging.ERROR, "page %s: %s", self.name, problem, exc_info=error)
                 context = {"problem": problem, "refreshes": False}
                 return self.show(request, "problem.html", context, status=503)
 

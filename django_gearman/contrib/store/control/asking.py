@@ -126,7 +126,14 @@ def list_supervisors(timeout: float = 1.0) -> Answers:
 
 
 def _supervisors(asked: _Round) -> tuple[SupervisorInfo, ...]:
-    found = [from_json(answer["supervisor"]) for answer in asked.answers.values()]
+    found = []
+    for name, answer in asked.answers.items():
+        try:
+            found.append(from_json(answer["supervisor"]))
+        except (KeyError, TypeError, ValueError) as error:
+            asked.problems.append(
+                f"supervisor {name}: its answer, perhaps of another release, lacks something: {error!r}"
+            )
     return tuple(sorted(found, key=lambda each: (each.host, each.pid)))
 
 
