@@ -38,12 +38,18 @@ class Counted:
         }
 
 
+@pytest.fixture(autouse=True)
+def restored_counter() -> Iterator[None]:
+    """Take away the counter that a test has installed, also by a collector."""
+    before = counting.counter
+    yield
+    counting.install_counter(before)
+
+
 @pytest.fixture
 def counted(tmp_path) -> Iterator[Counted]:
     """Count the jobs of the test."""
-    before = counting.counter
     made = Counted(str(tmp_path))
     counting.install_counter(made.counter)
     yield made
-    counting.install_counter(before)
     made.counter.close()
