@@ -25,7 +25,7 @@ Strike = Callable[[int, FrameType | None], object]
 _TOLERANCE = 0.02  # seconds between the time of the timer and that of the clock
 _LEAST = 1e-6  # seconds of a timer; 0 would stop it
 
-_getsignal: Callable[[int], Any] = _signal.getsignal  # that of `signal` makes an enum's member
+getsignal: Callable[[int], Any] = _signal.getsignal  # that of `signal` makes an enum's member
 
 
 class Alarm:
@@ -78,7 +78,7 @@ class Alarm:
 
     def _is_intact(self) -> bool:
         """Return True if the signal and the timer are still those of the alarm."""
-        if not self.is_set or _getsignal(signal.SIGALRM) is not self._handler:
+        if not self.is_set or getsignal(signal.SIGALRM) is not self._handler:
             return False
         left = signal.getitimer(signal.ITIMER_REAL)[0]
         return left > 0 and abs(left - (self._rings_at - monotonic())) < _TOLERANCE

@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from .alarm import alarm
+from .alarm import alarm, getsignal
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _SIGNALS = [int(n) for n in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
 # The functions of the signal module create an enum's member for each number.
-_getsignal: Callable[[int], Any] = _signal.getsignal
 _sigmask: Callable[[int, Any], Any] = _signal.pthread_sigmask
 _ROOT = logging.root.manager
 _ALARM = _SIGNALS.index(signal.SIGALRM)
@@ -45,7 +44,7 @@ class _State(NamedTuple):
 
 def _read() -> _State:
     """Read the state. This is one function because it runs after each job; its calls cost time."""
-    handlers = [*map(_getsignal, _SIGNALS)]
+    handlers = [*map(getsignal, _SIGNALS)]
     if alarm.is_set:
         real, handlers[_ALARM] = 0.0, alarm.before
     else:
@@ -81,7 +80,7 @@ def _stop_timers(before: object) -> None:
 
 def _set_handlers(before: list[Any]) -> None:
     for number, handler in zip(_SIGNALS, before, strict=True):
-        if _getsignal(number) is not handler and handler is not None:
+        if getsignal(number) is not handler and handler is not None:
             signal.signal(number, handler)
 
 

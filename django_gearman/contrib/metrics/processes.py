@@ -37,7 +37,7 @@ def process_metrics(found: Overview, queues: Iterable[str]) -> Iterator[Metric]:
     yield running
     deaths = CounterMetricFamily(
         "gearman_process_deaths",
-        "Processes that have ended without being told to stop.",
+        "Processes that have ended unexpectedly.",
         labels=["reason"],
     )
     for reason in sorted({*_USUAL, *found.deaths}):
