@@ -243,12 +243,21 @@ class BaseBackend(ABC):
     @abstractmethod
     def submit(self, specs: Sequence[JobSpec]) -> list[Submission]:
         """
-        Submit a list of jobs, or a SpecBatch, and return when each has a handle or an `error`, in order.
+        Submit a list of jobs, and return when each has a handle or an `error`, in order.
 
         Raises, before anything is sent: TypeError or ValueError for an invalid spec (see
         `backends.specs.check_specs`), `ServerUnavailable` if no server can be reached,
         `BackendError` if a spec has a delay and the transport has no delayed jobs.
         """
+
+    def submit_batch(self, specs: SpecBatch) -> Sequence[Submission]:
+        """
+        Submit like `submit`, which it calls by default.
+
+        A transport saves most of the work if it makes no spec, and a submission only when asked for
+        it (`submitted.SubmissionBatch`).
+        """
+        return self.submit([*specs])
 
     @abstractmethod
     def job_status(self, handle: str) -> JobStatus:

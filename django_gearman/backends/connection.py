@@ -70,7 +70,7 @@ class Connection:
         self._send_timeout = send_timeout
         self._spins_at = 0.0  # no polling before that time
         self._process = os.getpid()
-        self._reader = PacketReader(source=f"job server {server}")
+        self._reader = PacketReader(source=f"job server {server}", joined=PacketType.JOB_CREATED)
         self._packets: list[Packet] = []  # packets that arrived together with an expected one
         self._lock = threading.Lock()  # around each call on the socket: TLS allows one at a time
         deadline = monotonic() + connect_timeout

@@ -32,9 +32,6 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
     """Raise TypeError or ValueError for a spec that cannot be sent, before anything is sent."""
     if type(specs) is not list and not isinstance(specs, Sequence):  # this check is slow
         raise TypeError(f"jobs to submit are a list of JobSpecs, not {specs!r:.100}")
-    if type(specs) is SpecBatch:
-        _check_batch(specs)
-        return
     for spec in specs:
         if type(spec) is not JobSpec:
             raise TypeError(f"a job to submit is a JobSpec, not {spec!r:.100}")
@@ -44,7 +41,8 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
         _check_function(function)
 
 
-def _check_batch(specs: SpecBatch) -> None:
+def check_batch(specs: SpecBatch) -> None:
+    """Do what `check_specs` does, at once for all specs of a batch."""
     if not {*map(type, specs.workloads)} <= {bytes}:
         raise TypeError("the workloads of a batch are bytes")
     if max(map(len, specs.workloads), default=0) > MAX_WORKLOAD_BYTES:

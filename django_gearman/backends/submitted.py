@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import TypeVar, overload
 
 from ..exceptions import BackendError, JobTimeout
 from ..protocol.messages import Outcome, Update
 from ..utils.clock import monotonic
+
+_S = TypeVar("_S", bound="Submission")
 
 
 class Submission(ABC):
@@ -54,6 +59,59 @@ class Submission(ABC):
             yield update
             if isinstance(update, Outcome):
                 return
+
+
+class SubmissionBatch(Sequence[_S]):
+    """Submissions of which each is made when it is asked for."""
+
+    @property
+    @abstractmethod
+    def errors(self) -> Mapping[int, BackendError]:
+        """The errors of the submissions that have one, by their places."""
+
+    @abstractmethod
+    def _make(self, place: int) -> _S:
+        """Return the submission at a place, from 0 on."""
+
+    @overload
+    def __getitem__(self, place: int) -> _S: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[_S]: ...
+
+    def __getitem__(self, place: int | slice) -> _S | list[_S]:
+        places = range(len(self))[place]
+        return self._make(places) if isinstance(places, int) else [*map(self._make, places)]
+
+
+class Joined(SubmissionBatch[_S]):
+    """Sequences of submissions, one after the other."""
+
+    def __init__(self, parts: Iterable[Sequence[_S]]) -> None:
+        self._parts = [*parts]
+        self._starts = [0, *accumulate(map(len, self._parts))]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def _make(self, place: int) -> _S:
+        part = bisect_right(self._starts, place) - 1
+        return self._parts[part][place - self._starts[part]]
+
+    @property
+    def errors(self) -> Mapping[int, BackendError]:
+        found: dict[int, BackendError] = {}
+        for start, part in zip(self._starts, self._parts, strict=False):
+            found |= {start + place: error for place, error in errors_of(part).items()}
+        return found
+
+
+def errors_of(submissions: Sequence[Submission]) -> Mapping[int, BackendError]:
+    """Return the errors of the submissions that have one, by their places."""
+    if isinstance(submissions, SubmissionBatch):
+        return submissions.errors
+    errors = [each.error for each in submissions]
+    return {place: error for place, error in enumerate(errors) if error is not None}
 
 
 class AwaitableSubmission(Submission):

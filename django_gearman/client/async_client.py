@@ -143,7 +143,7 @@ class AsyncMethods(HasOptions):
         requests = [preparation.make_request(job, *row) for row in rows]
         if requests:
             await deliver_on_loop(requests, self._servers, preparation.settings, wait=False)
-        batch = JobBatch[R_co](requests, None)
+        batch = JobBatch[R_co](len(requests), requests.__getitem__)
         check_batch(batch, [request.exception for request in requests])
         return batch
 

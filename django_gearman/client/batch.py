@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from .. import environment
 from ..backends import get_backend
-from ..backends.base import JobSpec, Submission
-from ..exceptions import SubmitUncertain
+from ..backends.base import JobSpec, SpecBatch
+from ..backends.submitted import errors_of
+from ..exceptions import BackendError, SubmitUncertain
 from ..jobs import counting, keeping
 from ..jobs.definition import JobDefinition, R_co
 from ..serializers import Call
@@ -27,13 +28,18 @@ class JobBatch(Sequence[JobRequest[R_co]]):
     """
 
     def __init__(
-        self, rows: list[Any], make: Callable[[int, Submission], JobRequest[R_co]] | None
+        self,
+        number: int,
+        make: Callable[[int], JobRequest[R_co]],
+        errors: Mapping[int, BackendError] | None = None,
     ) -> None:
-        self._rows = rows  # requests; a submission stands for one until it is made
+        self._number = number
         self._make = make
+        self._errors = errors  # by place; None if only the requests know them
+        self._made: dict[int, JobRequest[R_co]] = {}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._number
 
     @overload
     def __getitem__(self, place: int) -> JobRequest[R_co]: ...
@@ -42,16 +48,16 @@ class JobBatch(Sequence[JobRequest[R_co]]):
     def __getitem__(self, place: slice) -> list[JobRequest[R_co]]: ...
 
     def __getitem__(self, place: int | slice) -> JobRequest[R_co] | list[JobRequest[R_co]]:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        row = self._rows[place]
-        if self._make is not None and isinstance(row, Submission):
-            row = self._rows[place] = self._make(place % len(self._rows), row)
-        request: JobRequest[R_co] = row
+        places = range(self._number)[place]
+        if not isinstance(places, int):
+            return [self[each] for each in places]
+        if (request := self._made.get(places)) is None:
+            # One for all threads: the first that is recorded.
+            request = self._made.setdefault(places, self._make(places))
         return request
 
     def __iter__(self) -> Iterator[JobRequest[R_co]]:
-        return (self[place] for place in range(len(self)))
+        return map(self.__getitem__, range(self._number))
 
     def __repr__(self) -> str:
         return f"<JobBatch of {len(self)} jobs>"
@@ -59,13 +65,9 @@ class JobBatch(Sequence[JobRequest[R_co]]):
     @property
     def refused(self) -> list[JobRequest[R_co]]:
         """The requests that a job server has refused; each has the reason as its `exception`."""
-        if self._make is None:
+        if self._errors is None:
             return [request for request in self if request.exception is not None]
-        return [self[place] for place, row in enumerate(self._rows) if _error_of(row) is not None]
-
-
-def _error_of(row: Any) -> object:
-    return row.error if isinstance(row, Submission) else row.exception
+        return [self[place] for place in self._errors]
 
 
 def submit_batch(
@@ -79,7 +81,7 @@ def submit_batch(
     options, settings = preparation.target(job).options, preparation.settings
     items = [*items]
     if not items:
-        return JobBatch([], None)
+        return JobBatch[R_co](0, list[JobRequest[R_co]]().__getitem__)
     is_seen = (
         environment.current() is not environment.PRODUCTION
         or (keeping.keeper is not None and keeping.is_recorded(job))
@@ -90,24 +92,27 @@ def submit_batch(
         rows = preparation.specs(job, map(_call, items), "items")
         requests = [preparation.make_request(job, *row) for row in rows]
         deliver(requests, servers, settings, wait=False)
-        batch = JobBatch[R_co](requests, None)
-        errors = [request.exception for request in requests]
-    else:
-        specs, make_unsent = _prepare(preparation, job, items)
-        backend = get_backend(servers, settings.transport)
-        submissions = backend.submit(specs)
-        if backend.runs_in_caller:
-            run_queued(backend)
+        batch = JobBatch[R_co](len(requests), requests.__getitem__)
+        check_batch(batch, [request.exception for request in requests])
+        return batch
+    specs, make_unsent = _prepare(preparation, job, items)
+    backend = get_backend(servers, settings.transport)
+    submissions = (
+        backend.submit_batch(specs) if isinstance(specs, SpecBatch) else backend.submit(specs)
+    )
+    if backend.runs_in_caller:
+        run_queued(backend)
 
-        def make(place: int, submission: Submission) -> JobRequest[R_co]:
-            request = make_unsent(place)
-            request.sent(submission, servers)
-            return request
+    def make(place: int) -> JobRequest[R_co]:
+        request = make_unsent(place)
+        request.sent(submissions[place], servers)
+        return request
 
-        batch, errors = JobBatch([*submissions], make), [each.error for each in submissions]
-        if counting.counter is not None:
-            counting.counter.submitted_batch(job, errors.count(None))
-    check_batch(batch, errors)
+    errors = errors_of(submissions)
+    if counting.counter is not None:
+        counting.counter.submitted_batch(job, len(items) - len(errors))
+    batch = JobBatch(len(items), make, errors)
+    check_batch(batch, errors.values())
     return batch
 
 
@@ -128,9 +133,9 @@ def _prepare(
     return [spec for spec, _, _ in rows], lambda place: preparation.make_request(job, *rows[place])
 
 
-def check_batch(batch: JobBatch[R_co], errors: Sequence[object]) -> None:
+def check_batch(batch: JobBatch[R_co], errors: Iterable[object]) -> None:
     """Raise SubmitUncertain, with the batch, if a job was not acknowledged."""
-    uncertain = [error for error in filter(None, errors) if isinstance(error, SubmitUncertain)]
+    uncertain = [error for error in errors if isinstance(error, SubmitUncertain)]
     if uncertain:
         raise SubmitUncertain(
             f"{len(uncertain)} of {len(batch)} jobs were sent but not acknowledged; see .requests for "

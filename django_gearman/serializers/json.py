@@ -11,7 +11,7 @@ from ..exceptions import SerializationError
 from ..utils.text import repr_of, str_of
 from .base import Call, Serializer
 from .refusals import refusal
-from .tags import LONG, TAG, WRITERS, CannotPack, parse_string, unpack, write
+from .tags import LONG, TAG, WRITERS, CannotPack, is_plain, parse_string, unpack, write
 
 # The type is Any because typeshed lacks scan_once. It is not strict, so that short and long texts
 # are parsed alike.
@@ -76,6 +76,8 @@ class JSONSerializer(Serializer):
 
     def dumps_items(self, items: Sequence[Any]) -> list[bytes]:
         if type(self) is JSONSerializer:  # another one may write calls in another way
+            if {*map(type, items)} == {str} and is_plain("".join(items)):
+                return [f'{{"args":["{item}"],"kwargs":{{}}}}'.encode() for item in items]
             with suppress(KeyError, ValueError, CannotPack):  # not of the types that JSON has
                 return [
                     f'{{"args":[{WRITERS[type(item)](item)}],"kwargs":{{}}}}'.encode()

@@ -45,12 +45,20 @@ _SPLIT_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
+def is_plain(text: str) -> bool:
+    """
+    Return True if JSON escapes nothing in a text.
+
+    The encoder tests each character. Searching for each character that it escapes is ten times
+    faster, if the text is long.
+    """
+    return text.isascii() and not any(character in text for character in _ESCAPED)
+
+
 def _write_string(value: str) -> str:
+    if len(value) > LONG and is_plain(value):
+        return f'"{value}"'
     if value.isascii():
-        # The encoder tests each character. Searching for each character that it escapes is ten times
-        # faster.
-        if len(value) > LONG and not any(character in value for character in _ESCAPED):
-            return f'"{value}"'
         return encode_basestring_ascii(value)
     text = encode_basestring_ascii(value)
     if "\\ud" in text and _SPLIT_PAIR.search(value):

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from django_gearman.backends.base import JobSpec, SpecBatch
+from django_gearman.backends.base import JobSpec, SpecBatch, Submission
 from django_gearman.backends.gearmand.encoding import encode_job, encode_jobs
+from django_gearman.backends.gearmand.submission import QueuedJobs
 from django_gearman.backends.remote import batches
 from django_gearman.backends.sending import Sending
-from django_gearman.backends.specs import check_specs
+from django_gearman.backends.specs import check_batch
+from django_gearman.backends.submitted import Joined, errors_of
+from django_gearman.exceptions import (
+    ConnectionLost,
+    ServerError,
+    ServerUnavailable,
+    SubmitUncertain,
+)
 
 FIRST = 0x019AD1B2C3D47ABC_8123456700FFFFFE
 UNIQUES = ["019ad1b2c3d47abc8123456700fffffe", "019ad1b2c3d47abc8123456700ffffff"]
@@ -50,7 +58,7 @@ def test_its_packets_are_those_of_its_specs(specs):
 )
 def test_a_batch_that_cannot_be_sent_is_refused(function, workload, error):
     with pytest.raises(error):
-        check_specs(SpecBatch(function, FIRST, [b"right", workload]))
+        check_batch(SpecBatch(function, FIRST, [b"right", workload]))
 
 
 def test_it_is_split_like_other_jobs(specs):
@@ -62,6 +70,55 @@ def test_it_is_split_like_other_jobs(specs):
         ("one", [specs[0], specs[2]]),
         ("other", [specs[1]]),
     ]
+
+
+def queued(*handles: bytes, number: int) -> QueuedJobs:
+    jobs = QueuedJobs("resize", "server//", number)
+    jobs.take(handles)
+    return jobs
+
+
+def test_the_jobs_of_a_batch_keep_their_places_whatever_becomes_of_each():
+    jobs = queued(b"H:1", b"H:2", number=5)
+    jobs.refuse(refused := ServerError("full"))
+    assert (jobs.left, jobs.answered()) == (2, False)
+
+    jobs.lose(ConnectionLost("gone"))
+    assert jobs.take((b"H:4", b"H:5", b"H:of another")) == 2, "late answers count as answers"
+
+    assert (jobs.left, jobs.answered()) == (0, True)
+    assert [each.handle for each in jobs] == ["server//H:1", "server//H:2", "", "", ""]
+    assert [each.error for each in jobs[:3]] == [None, None, refused]
+    assert isinstance(jobs[-1].error, SubmitUncertain)
+    assert jobs.errors == {place: jobs[place].error for place in (2, 3, 4)}
+    with pytest.raises(SubmitUncertain):
+        jobs[4].next_update(0)
+
+
+def test_a_batch_that_several_connections_took_is_one_sequence(specs):
+    sending: Sending[Submission] = Sending(specs)
+    [(_, places, _)] = sending.batches({"server": range(3)})
+
+    sending.sent(places, Joined([queued(b"H:1", b"H:2", number=2)]))  # then the connection broke
+    assert [*sending.unsent] == [2]
+    [(_, places, _)] = sending.batches({"other": [*sending.unsent]})
+    sending.sent(places, Joined([queued(b"H:7", number=1)]))
+
+    found = sending.submissions()
+    assert [each.handle for each in found] == ["server//H:1", "server//H:2", "server//H:7"]
+    assert (found[-1].handle, len(found), errors_of(found)) == ("server//H:7", 3, {})
+    with pytest.raises(IndexError):
+        found[3]
+
+
+def test_jobs_of_a_batch_that_no_server_took_are_not_uncertain(specs):
+    sending: Sending[Submission] = Sending(specs)
+    [(_, places, _)] = sending.batches({"server": range(3)})
+    sending.sent(places, Joined([queued(b"H:1", number=1)]))
+
+    sending.give_up(error := ServerUnavailable("none"))
+
+    assert errors_of(sending.submissions()) == {1: error, 2: error}
 
 
 @pytest.mark.parametrize(

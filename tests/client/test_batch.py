@@ -6,7 +6,7 @@ import pytest
 from django.db import transaction
 
 from django_gearman import JOB_CREATED, JOB_FAILED, GearmanWorker, environment
-from django_gearman.backends import get_backend
+from django_gearman.backends import close_backends, get_backend
 from django_gearman.client.request import JobRequest
 from django_gearman.exceptions import SerializationError, ServerError, SubmitUncertain
 from django_gearman.middleware import Middleware
@@ -230,3 +230,30 @@ def test_jobs_that_were_not_acknowledged_are_an_error_with_the_batch(settings):
     batch = caught.value.requests
     assert [bool(request.handle) for request in batch] == [True, False, False]
     assert isinstance(batch[1].exception, SubmitUncertain)
+    assert batch.refused == batch[1:]
+
+
+def test_jobs_that_a_server_refused_do_not_change_the_handles_of_the_others(settings):
+    # Given a server that refuses some jobs of a batch, in the middle of its answers
+    def serve(peer):
+        peer.handshake()
+        for number in range(500):
+            peer.expect(PacketType.SUBMIT_JOB_BG)
+            if number in (3, 4, 250):
+                peer.reply(PacketType.ERROR, b"JOB_QUEUE_FULL", b"full")
+            else:
+                peer.reply(PacketType.JOB_CREATED, b"H:fake:%d" % number)
+        peer.wait_for_end()
+
+    with FakeServer(serve) as server, environment.replaced(environment.PRODUCTION):
+        settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "gearman", {}
+        settings.GEARMAN_SERVERS = [server.address]
+        # When they are submitted
+        batch = jobs.note.enqueue_many(range(500))
+        close_backends()
+
+    # Then these have the error, and the others their own handles
+    assert [request.call.args[0] for request in batch.refused] == [3, 4, 250]
+    assert {request.state for request in batch.refused} == {JOB_FAILED}
+    expected = ["" if n in (3, 4, 250) else f"{server.address}//H:fake:{n}" for n in range(500)]
+    assert [request.handle for request in batch] == expected

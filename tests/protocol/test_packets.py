@@ -78,6 +78,42 @@ def test_thousands_of_packets_come_out_of_one_chunk():
     assert read([on_the_wire(sent)]) == sent
 
 
+created = st.sampled_from([b"H:vm:1", b"H:vm:2", b"H:vm:10", b"", b"\0RES\0\0\0\x08", b"H\0i"]).map(
+    lambda handle: Packet(PacketType.JOB_CREATED, (handle,))
+)
+
+
+@unhurried
+@given(st.lists(created | created | created | packets(), max_size=40), st.data())
+def test_packets_that_may_be_joined_have_the_arguments_of_each(sent, data):
+    stream = on_the_wire(sent, RESPONSE)
+    cut = data.draw(st.integers(0, len(stream)))
+    reader = PacketReader(joined=PacketType.JOB_CREATED)
+
+    found = [*reader.feed(stream[:cut]), *reader.feed(stream[cut:])]
+
+    each = [
+        single
+        for kind, args in found
+        for single in (
+            [Packet(kind, (arg,)) for arg in args]
+            if kind is PacketType.JOB_CREATED
+            else [Packet(kind, args)]
+        )
+    ]
+    assert each == sent
+
+
+def test_thousands_of_packets_are_joined():
+    sent = [Packet(PacketType.JOB_CREATED, (b"H:vm:%d" % n,)) for n in range(5000)]
+    reader = PacketReader(joined=PacketType.JOB_CREATED)
+
+    found = reader.feed(on_the_wire(sent, RESPONSE))
+
+    assert len(found) <= 8, "one or two for each length of a handle"
+    assert [arg for packet in found for arg in packet.args] == [b"H:vm:%d" % n for n in range(5000)]
+
+
 def test_a_large_payload_in_small_pieces_is_joined_once():
     """Reading takes linear time: joining at every piece would copy 40 GB here."""
     payload = random.Random(1).randbytes(20_000_000)

@@ -360,6 +360,16 @@ def test_noise_is_not_an_error(noise):
     assert parse_error(b'{"__gearman__":"error",' + noise) is None or noise
 
 
+plain_texts = st.text(st.characters(min_codepoint=35, max_codepoint=91))
+
+
+@given(items=st.lists(values) | st.lists(plain_texts) | st.lists(plain_texts | st.text()))
+def test_many_items_are_written_like_calls_with_each(items):
+    json = get_serializer("json")
+
+    assert json.dumps_items(items) == [json.dumps_call(Call((item,))) for item in items]
+
+
 def test_uuid_is_carried_as_text():
     value = uuid.UUID(int=5)
 

@@ -21,6 +21,7 @@ from ..base import (
     JobSpec,
     JobStatus,
     ServerAnswer,
+    SpecBatch,
     Submission,
     WorkerStatus,
 )
@@ -35,7 +36,7 @@ from ..remote import (
     worker_rows,
 )
 from ..sending import Sending
-from ..specs import check_specs
+from ..specs import check_batch, check_specs
 from .client import ClientConnection
 from .loop_backend import GearmandLoop
 from .options import GearmandOptions
@@ -89,7 +90,18 @@ class GearmandBackend(BaseBackend):
             [address] = self._servers  # what is most frequent, in few steps
             channel = self._live(address)
             if channel and (sent := channel.submit(specs, until, is_strict=limit is not None)):
-                return sent
+                return [*sent]
+        return [*self._submit(specs, until, is_strict=limit is not None)]
+
+    def submit_batch(self, specs: SpecBatch) -> Sequence[Submission]:
+        check_batch(specs)
+        limit = submit_by.get()
+        until = monotonic() + self._options.submit_timeout if limit is None else limit
+        return self._submit(specs, until, is_strict=limit is not None)
+
+    def _submit(
+        self, specs: Sequence[JobSpec], until: float, *, is_strict: bool
+    ) -> Sequence[Submission]:
         sending: Sending[Submission] = Sending(specs)
         while sending.unsent:
             try:
@@ -98,8 +110,7 @@ class GearmandBackend(BaseBackend):
                 sending.give_up(error)
                 break
             for channel, batch, jobs in sending.batches(routes):
-                sent = channel.submit(jobs, until, is_strict=limit is not None)
-                sending.sent(batch, sent)
+                sending.sent(batch, channel.submit(jobs, until, is_strict=is_strict))
         return sending.submissions()
 
     def _route(

@@ -1,22 +1,17 @@
-"""
-A client's connection to one real job server, and the jobs submitted over it.
-
-The server answers requests in order, so answers are matched by counting. Updates of jobs come in
-between and are matched by handle.
-"""
+"""A client's connection to one real job server, and the jobs submitted over it."""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
-from ...exceptions import BackendError, ConnectionLost, ProtocolError
+from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
-from ...protocol.names import handle_prefix, own_handle
-from ...protocol.packets import Packet, PacketType, encode, to_number, to_text
+from ...protocol.names import own_handle
+from ...protocol.packets import PacketType, encode
 from ...utils.clock import monotonic
 from ...utils.interrupts import brief, undisturbed, undisturbed_between_waits
 from ..base import (
@@ -24,17 +19,16 @@ from ..base import (
     JobStatus,
     SpecBatch,
     Submission,
-    refusal,
 )
-from ..remote import deliver_update, servers_standing
+from ..remote import servers_standing
+from ..submitted import Joined
 from .encoding import encode_jobs
 from .forgetting import Released, begin, forget_soon
+from .open_requests import OpenRequests, Request
 from .options import GearmandOptions
-from .submission import GearmandSubmission, QueuedSubmission, StatusQuery
-from .updates import JOB_CREATED, UPDATES
+from .submission import GearmandSubmission, QueuedJobs, StatusQuery
 
-_JOBS_A_WRITE = 50  # jobs encoded while the server handles the same number
-_Request = GearmandSubmission | QueuedSubmission | StatusQuery
+_JOBS_A_WRITE = 200  # jobs encoded while the server handles the same number
 
 
 class ClientConnection:
@@ -50,11 +44,9 @@ class ClientConnection:
     ) -> None:
         self.server = server
         self.options = options
-        self._prefix = handle_prefix(server)
         self._connection = options.connect(server, until)
-        self._unanswered: deque[_Request] = deque()
+        self._open = OpenRequests(server, self._late)
         self._asked_at = 0.0  # the time when the oldest was sent, or the one before it answered
-        self._running: dict[bytes, list[GearmandSubmission | Released]] = {}
         self._dropped: dict[bytes, str] = {}  # functions by handles, of abandoned jobs
         self._sending = threading.Lock()  # taken before the other one
         self._lock = threading.RLock()
@@ -89,7 +81,7 @@ class ClientConnection:
         until: float,
         *,
         is_strict: bool,
-    ) -> list[Submission]:
+    ) -> Sequence[Submission]:
         """
         Send jobs, and wait until each is acknowledged or lost; return the sent ones.
 
@@ -97,7 +89,7 @@ class ClientConnection:
         `is_strict`, the time for sending is added.
         """
         send_until = until if is_strict else math.inf
-        submissions: list[GearmandSubmission | QueuedSubmission] = []
+        slots: list[Any] = []  # GearmandSubmission, or QueuedJobs for a batch
         with suppress(BackendError):  # each submission has it as its .error
             for start in range(0, len(jobs), _JOBS_A_WRITE):
                 if self.broken or (start and not self.is_alive()):  # this reads answers, too
@@ -105,20 +97,20 @@ class ClientConnection:
                 if (began := monotonic()) >= until:
                     break
                 some = jobs[start : start + _JOBS_A_WRITE]
-                parts, slots = encode_jobs(some), self._slots(some)
-                submissions += slots
-                if not self._request(slots, parts, send_until):
-                    del submissions[-len(slots) :]
+                parts, new = encode_jobs(some), self._slots(some)
+                slots += new
+                if not self._request(new, parts, send_until):
+                    del slots[-len(new) :]
                     break
                 if not is_strict:
                     until += monotonic() - began
-            if submissions and not self.wait_answered(submissions[-1].answered, until):
-                self._give_up_waiting(submissions)
-        return list[Submission](submissions)
+            if slots and not self.wait_answered(slots[-1].answered, until):
+                self._give_up_waiting(slots)
+        return Joined(slots) if type(jobs) is SpecBatch else slots
 
-    def _slots(self, specs: Sequence[JobSpec]) -> list[GearmandSubmission | QueuedSubmission]:
+    def _slots(self, specs: Sequence[JobSpec]) -> list[Any]:
         if type(specs) is SpecBatch:
-            return [QueuedSubmission(specs.function) for _ in range(len(specs))]
+            return [QueuedJobs(specs.function, self._open.prefix, len(specs))]
         return [GearmandSubmission(self, spec) for spec in specs]
 
     def job_status(self, handle: bytes) -> JobStatus:
@@ -129,17 +121,15 @@ class ClientConnection:
             raise query.error or ConnectionLost(f"job server {self.server} sent no status")
         return query.status
 
-    def _give_up_waiting(
-        self, submissions: Sequence[GearmandSubmission | QueuedSubmission]
-    ) -> None:
+    def _give_up_waiting(self, slots: Sequence[GearmandSubmission | QueuedJobs]) -> None:
         """Fail the requests without an answer; a late answer is ignored."""
         servers_standing.slow(str(self.server))
         waited = monotonic() - self._asked_at
         error = ConnectionLost(f"job server {self.server} has not answered for {waited:.2g} s")
         with self._lock:
-            for submission in submissions:
-                if not submission.answered():
-                    submission.lose(error)
+            for slot in slots:
+                if not slot.answered():
+                    slot.lose(error)
 
     def ask_status(self, handle: bytes) -> StatusQuery:
         query = StatusQuery()
@@ -150,7 +140,7 @@ class ClientConnection:
 
     @undisturbed
     def _request(
-        self, slots: Sequence[_Request], chunks: Sequence[bytes], until: float = math.inf
+        self, slots: Sequence[Request], chunks: Sequence[bytes], until: float = math.inf
     ) -> bool:
         """Send a request; return False if the channel was already broken."""
         with self._sending:
@@ -158,10 +148,11 @@ class ClientConnection:
                 with self._lock:
                     if self.broken is not None:
                         return False
-                    self._unanswered.extend(slots)
+                    self._open.unanswered.extend(slots)
                 self._send(chunks, until)
                 with self._lock:
-                    if self._unanswered and self._unanswered[0] is slots[0]:
+                    unanswered = self._open.unanswered
+                    if unanswered and unanswered[0] is slots[0]:
                         self._asked_at = monotonic()  # only now: sending a large job takes time
             except BaseException as error:
                 self._give_up(error)
@@ -236,8 +227,7 @@ class ClientConnection:
         self._lock.release()
         try:
             # With many requests one answer is always there, and preparing requests needs the CPU.
-            waits_for_one = len(self._unanswered) + len(self._running) == 1
-            arrived = connection.has_news(timeout, soon=waits_for_one)
+            arrived = connection.has_news(timeout, soon=self._open.is_one)
         finally:
             self._lock.acquire()
             self._someone_reads = False
@@ -252,49 +242,15 @@ class ClientConnection:
             raise
 
     def _take_in(self) -> None:
-        open_requests = len(self._unanswered)
-        for packet in self._connection.take_in():
-            self._hand_out(packet)
-        if len(self._unanswered) < open_requests:
+        if self._open.take(self._connection.take_in()):
             self._asked_at = monotonic()
-
-    def _hand_out(self, packet: Packet) -> None:
-        kind, args = packet
-        if kind is JOB_CREATED and self._unanswered:
-            queued = self._unanswered[0]
-            if type(queued) is QueuedSubmission:
-                if queued.error is None:
-                    queued.handle = self._prefix + to_text(args[0])
-                self._unanswered.popleft()
-                return
-        if (update := UPDATES.get(kind)) is not None:
-            # gearmand adds a NUL to the handle when it converts an exception to a WORK_FAIL
-            deliver_update(self._running, args[0].rstrip(b"\0"), update(*args[1:]))
-            return
-        if not self._unanswered:
-            raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
-        slot = self._unanswered[0]
-        if kind is JOB_CREATED and isinstance(slot, GearmandSubmission):
-            if slot.error is None:
-                slot.handle = self._prefix + to_text(args[0])
-            if not slot.spec.background:
-                self._running.setdefault(args[0], []).append(self._waiting(slot))
-        elif kind is PacketType.STATUS_RES and isinstance(slot, StatusQuery):
-            known, running, numerator, denominator = map(to_number, args[1:])
-            slot.status = JobStatus(bool(known), bool(running), numerator, denominator)
-        elif kind is PacketType.ERROR:
-            code, text = map(to_text, args)
-            slot.error = refusal(self.server, code, text)
-        else:
-            raise ProtocolError(f"job server {self.server} gave {kind.name} as answer")
-        self._unanswered.popleft()
 
     # Abandoned jobs
 
     def release(self, submission: GearmandSubmission) -> None:
         """Hold the submission no longer than its submitter does."""
         with self._lock:
-            sharing = self._running.get(own_handle(submission.handle), [])
+            sharing = self._open.running.get(own_handle(submission.handle), [])
             for place, each in enumerate(sharing):
                 if each is submission:
                     begin()
@@ -309,22 +265,22 @@ class ClientConnection:
         if self._connection.inherited:
             return {}
         with self._lock:
-            for handle, sharing in list(self._running.items()):
+            running = self._open.running
+            for handle, sharing in list(running.items()):
                 released = [each for each in sharing if isinstance(each, Released)]
                 if len(released) == len(sharing) and all(each.is_dropped for each in released):
-                    del self._running[handle]
+                    del running[handle]
                     self._dropped[handle] = released[0].function
-            if self.broken is None and self._dropped and (self._running or self._unanswered):
+            if self.broken is None and self._dropped and (running or self._open.unanswered):
                 return None
             dropped, self._dropped = self._dropped, {}
             if dropped:
                 self.close()
         return dropped
 
-    def _waiting(self, slot: GearmandSubmission) -> GearmandSubmission | Released:
-        if slot.error is None:
-            return slot
-        begin()  # the answer came too late
+    def _late(self, slot: GearmandSubmission) -> Released:
+        """Return the stand-in for a job whose submitter has given up before the server answered."""
+        begin()
         forget_soon(self)
         return Released(slot.spec.function, None, self)
 
@@ -339,7 +295,5 @@ class ClientConnection:
             if self.broken is None:
                 self.broken = error
                 self._connection.close()
-            while self._unanswered:
-                self._unanswered.popleft().lose(error)
-            self._running.clear()
+            self._open.lose(error)
             self._news.notify_all()

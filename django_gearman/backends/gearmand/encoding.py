@@ -21,14 +21,23 @@ _SUBMIT = {
 _LATEST = 2.0**62  # upper limit of gearmand's times
 
 
+_ENDS = [b"%02x\0" % number for number in range(256)]  # of generated uniques
+
+
 def encode_jobs(specs: Sequence[JobSpec]) -> list[bytes]:
     """Return the bytes that submit jobs, in parts."""
     if type(specs) is not SpecBatch:
         return [part for spec in specs for part in encode_job(spec)]
     start = b"%b\0%b" % (to_bytes(specs.function), BACKGROUND)
-    numbers = range(specs.first, specs.first + len(specs))
-    starts = [b"%b%032x\0" % (start, number) for number in numbers]
-    return frames(PacketType.SUBMIT_JOB_BG, starts, specs.workloads)
+    parts: list[bytes] = []
+    done = 0
+    while done < len(specs):  # each time, the jobs whose uniques differ in the last byte only
+        others, number = divmod(specs.first + done, 256)
+        workloads = specs.workloads[done : done + 256 - number]
+        ends = _ENDS[number : number + len(workloads)]
+        parts += frames(PacketType.SUBMIT_JOB_BG, b"%b%030x" % (start, others), ends, workloads)
+        done += len(workloads)
+    return parts
 
 
 def encode_job(spec: JobSpec) -> tuple[bytes, bytes]:

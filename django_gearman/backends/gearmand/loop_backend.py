@@ -84,7 +84,7 @@ class GearmandLoop(LoopBackend):
                 if len(batch) > 1:
                     channel.flush()
                 await channel.writable()
-        submissions = sending.submissions()
+        submissions = [*sending.submissions()]
         for submission in submissions if acknowledged else ():
             if isinstance(submission, LoopSubmission):
                 # Without a limit of the caller, the channel notices a server that does not answer.

@@ -70,7 +70,7 @@ class JobsContract(ContractBase):
         workloads = [b"%d" % number for number in range(120)]
         specs = SpecBatch(function, uuid.uuid4().int, workloads)
 
-        submissions = submit(backend, *specs[:1]) + backend.submit(specs[1:])
+        submissions = [*submit(backend, *specs[:1]), *backend.submit_batch(specs[1:])]
 
         jobs = []
         for _ in specs:

@@ -474,7 +474,7 @@ def test_jobs_that_timed_out_are_forgotten_by_client_and_server(open_backend, ow
     gc.collect()
 
     wait_until(lambda: own_gearmand.totals()[function][0] == 0, "gearmand forgets the jobs")
-    assert not channel._running
+    assert not channel._open.running
     assert own_gearmand.totals()[function] == (0, 0, 0)
     [submission] = backend.submit([background()])  # over a new connection
     assert submission.error is None
