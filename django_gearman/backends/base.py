@@ -207,6 +207,12 @@ class LoopBackend(ABC):
         before the first update; `wait_update` raises the error.
         """
 
+    def send_now(self, spec: JobSpec) -> AwaitableSubmission | None:
+        """
+        Submit a job as with `acknowledged=False`, if that is possible without waiting; None if not.
+        """
+        return None
+
     @abstractmethod
     async def job_status(self, handle: str) -> JobStatus:
         """Ask the server that made the handle, like `BaseBackend.job_status`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from operator import attrgetter
 from types import NoneType
 from typing import Any
 
@@ -15,7 +14,6 @@ from ..protocol.names import MAX_FUNCTION_BYTES
 #: Largest workload, in bytes: a packet's size has 32 bits, of which 8 kB are left for the names.
 MAX_WORKLOAD_BYTES = 2**32 - 1 - 8192
 
-_FUNCTION = attrgetter("function")
 _USUAL = (str, bytes, str, Priority, bool, NoneType, bool)  # the usual types of a spec
 _KINDS: dict[str, tuple[Any, str]] = {
     "function": (str, "a string"),
@@ -32,13 +30,15 @@ def check_specs(specs: Sequence[JobSpec]) -> None:
     """Raise TypeError or ValueError for a spec that cannot be sent, before anything is sent."""
     if type(specs) is not list and not isinstance(specs, Sequence):  # this check is slow
         raise TypeError(f"jobs to submit are a list of JobSpecs, not {specs!r:.100}")
+    checked = ""
     for spec in specs:
         if type(spec) is not JobSpec:
             raise TypeError(f"a job to submit is a JobSpec, not {spec!r:.100}")
         if (*map(type, spec),) != _USUAL or len(spec.workload) > MAX_WORKLOAD_BYTES:
             _check_spec(spec)
-    for function in set(map(_FUNCTION, specs)):
-        _check_function(function)
+        if spec.function is not checked or not checked:
+            checked = spec.function
+            _check_function(checked)
 
 
 def check_batch(specs: SpecBatch) -> None:

@@ -28,7 +28,7 @@ from .checking import (
     request_of,
 )
 from .delivery import Servers, wait_for
-from .loop_delivery import deliver_on_loop, send_on_loop
+from .loop_delivery import deliver_on_loop, send_now, send_on_loop
 from .request import JobRequest
 from .stored import is_stored
 from .threads import in_thread_of_queries, wait_for_records, wait_in_thread
@@ -91,10 +91,12 @@ class AsyncMethods(HasOptions):
         """Submit a job with ready arguments, like `submit_call`, without blocking the event loop."""
         preparation = Preparation(self.options, background, waits, options)
         request, wait = preparation.request(task, call), waits and not background
-        sending = send_on_loop([request], self._servers, preparation.settings, wait=wait)
+        settings = preparation.settings
         del preparation  # thousands of tasks may wait here
-        deadline = await sending
-        del sending
+        deadline = deadline_after(request.options.wait)
+        if not (wait and send_now(request, self._servers, settings)):
+            deadline = await send_on_loop([request], self._servers, settings, wait=wait)
+        del settings
         if wait:
             try:
                 await request.await_outcome(deadline)

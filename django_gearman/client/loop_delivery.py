@@ -74,6 +74,23 @@ async def send_on_loop(
     return deadline
 
 
+def send_now(request: JobRequest, servers: Servers, settings: conf.JobSettings) -> bool:
+    """
+    Send a job whose outcome the caller awaits, if nothing has to be awaited for that; return True if
+    it was sent.
+    """
+    if settings.middleware or job_submitted.receivers or request.options.wait == 0:
+        return False
+    half = _half([request], servers, settings)
+    submission = None if half is None else half.send_now(request.spec)
+    if submission is None:
+        return False
+    request.sent(submission, servers)
+    if counting.counter is not None:
+        counting.counter.submitted([request])
+    return True
+
+
 async def _send(
     half: LoopBackend,
     servers: Servers,
@@ -115,9 +132,10 @@ def _half(
     if keeping.keeper is not None and keeping.any_is_recorded(requests):
         return None
     run = running.get()
-    alone = run.session.functions if run is not None and run.session.slots == 1 else ()
-    if any(request.spec.function in alone for request in requests):
-        return None  # the job may wait for itself, and finding out may block
+    if run is not None and run.session.slots == 1:
+        alone = run.session.functions
+        if any(request.spec.function in alone for request in requests):
+            return None  # the job may wait for itself, and finding out may block
     return get_backend(servers, settings.transport).on_loop()
 
 

@@ -64,10 +64,6 @@ class GearmandLoop(LoopBackend):
         self, specs: Sequence[JobSpec], until: float | None = None, *, acknowledged: bool = True
     ) -> list[AwaitableSubmission]:
         check_specs(specs)
-        if len(specs) == len(self._servers) == 1 and not acknowledged:
-            [address] = self._servers
-            if (channel := self._live(address)) is not None and not channel.is_paused:
-                return [channel.send_one(specs[0])]  # what is most frequent, in few steps
         limit = monotonic() + self._options.submit_timeout if until is None else until
         sending: Sending[AwaitableSubmission] = Sending(specs)
         while sending.unsent:
@@ -90,6 +86,15 @@ class GearmandLoop(LoopBackend):
                 # Without a limit of the caller, the channel notices a server that does not answer.
                 await _acknowledged(submission, math.inf if until is None else until)
         return submissions
+
+    def send_now(self, spec: JobSpec) -> AwaitableSubmission | None:
+        check_specs([spec])
+        if len(self._servers) == 1:
+            [address] = self._servers
+            channel = self._live(address)
+            if channel is not None and not channel.is_paused:
+                return channel.send_one(spec)
+        return None
 
     async def job_status(self, handle: str) -> JobStatus:
         address, own_handle = split_handle(handle, self._servers)

@@ -17,7 +17,7 @@ from typing import cast
 from ...exceptions import BackendError, ConnectionLost, ProtocolError
 from ...protocol.address import ServerAddress
 from ...protocol.names import handle_prefix, own_handle
-from ...protocol.packets import Packet, PacketReader, PacketType, encode, to_number, to_text
+from ...protocol.packets import PacketReader, PacketType, encode, to_number, to_text
 from ...utils.clock import monotonic
 from ..base import JobSpec, JobStatus, refusal
 from ..remote import deliver_update, servers_standing
@@ -81,7 +81,7 @@ class LoopChannel(asyncio.Protocol):
         self.ended = self.loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._prefix = handle_prefix(server)
-        self._reader = PacketReader(source=f"job server {server}")
+        self._reader = PacketReader(source=f"job server {server}", joined=JOB_CREATED)
         self._unanswered: deque[LoopSubmission | _Query | _Question] = deque()
         self._running: dict[bytes, list[LoopSubmission | Dropped]] = {}
         self._asked_at = 0.0  # the time of the oldest request, or of the last answer
@@ -154,8 +154,11 @@ class LoopChannel(asyncio.Protocol):
         open_requests = len(self._unanswered)
         is_large = self._reader.missing > _LARGE
         try:
-            for packet in self._reader.feed(data):
-                self._hand_out(packet)
+            for kind, args in self._reader.feed(data):
+                if kind is JOB_CREATED:
+                    self._create(args)
+                else:
+                    self._hand_out(kind, args)
         except ProtocolError as error:
             self.end(error)
         if is_large or len(self._unanswered) < open_requests:
@@ -175,20 +178,17 @@ class LoopChannel(asyncio.Protocol):
         if resumed is not None and not resumed.done():
             resumed.set_result(None)
 
-    def _hand_out(self, packet: Packet) -> None:
-        kind, args = packet
+    def _hand_out(self, kind: PacketType, args: Sequence[bytes]) -> None:
         if (update := UPDATES.get(kind)) is not None:
             # gearmand adds a NUL to the handle when it converts an exception to a WORK_FAIL
             deliver_update(self._running, args[0].rstrip(b"\0"), update(*args[1:]))
             return
         slot = self._unanswered[0] if self._unanswered else None
-        if kind is JOB_CREATED and isinstance(slot, LoopSubmission):
-            self._create(slot, args[0])
-        elif kind is PacketType.OPTION_RES or (
+        if kind is PacketType.OPTION_RES or (
             kind is PacketType.ERROR and isinstance(slot, _Greeting)
         ):
             return  # the status follows
-        elif kind is PacketType.STATUS_RES and isinstance(slot, (_Query, _Question)):
+        if kind is PacketType.STATUS_RES and isinstance(slot, (_Query, _Question)):
             known, running, numerator, denominator = map(to_number, args[1:])
             slot.tell(JobStatus(bool(known), bool(running), numerator, denominator))
         elif kind is PacketType.ERROR and isinstance(slot, LoopSubmission):
@@ -198,18 +198,24 @@ class LoopChannel(asyncio.Protocol):
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
         self._unanswered.popleft()
 
-    def _create(self, submission: LoopSubmission, handle: bytes) -> None:
-        in_time = submission.error is None
-        if in_time:
-            submission.handle = self._prefix + to_text(handle)
-        if not submission.spec.background:
-            waiting: LoopSubmission | Dropped = submission
-            if submission.is_released or not in_time:
-                waiting = Dropped(submission if in_time else None, self._leave_soon)
-                self._leave_soon()
-            self._running.setdefault(handle, []).append(waiting)
-        if submission.awaits_answer:
-            submission.wake()
+    def _create(self, handles: Sequence[bytes]) -> None:
+        """Give handles to the oldest requests."""
+        for handle in handles:
+            submission = self._unanswered[0] if self._unanswered else None
+            if not isinstance(submission, LoopSubmission):
+                raise ProtocolError(f"job server {self.server} sent {JOB_CREATED.name} unasked")
+            in_time = submission.error is None
+            if in_time:
+                submission.handle = self._prefix + to_text(handle)
+            if not submission.spec.background:
+                waiting: LoopSubmission | Dropped = submission
+                if submission.is_released or not in_time:
+                    waiting = Dropped(submission if in_time else None, self._leave_soon)
+                    self._leave_soon()
+                self._running.setdefault(handle, []).append(waiting)
+            if submission.awaits_answer:
+                submission.wake()
+            self._unanswered.popleft()
 
     # Time
 

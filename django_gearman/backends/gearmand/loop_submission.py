@@ -101,9 +101,8 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
         if self.is_released:
             self._channel.adopt(self)
         while not self._updates:
-            for error in (self.error, self._lost, self._broken):
-                if error is not None and not self._finished:
-                    raise error.with_traceback(None)
+            if not self._finished and (error := self.error or self._lost or self._broken):
+                raise error.with_traceback(None)
             if self.spec.background:
                 raise ResultUnavailable(f"background job {self.handle} sends no updates")
             if self._finished or (timeout is not None and timeout <= 0.0):

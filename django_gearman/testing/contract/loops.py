@@ -112,6 +112,29 @@ class LoopsContract(ContractBase):
 
         assert received == [[WorkComplete(b"%d" % number)] for number in range(120)]
 
+    def test_jobs_that_are_sent_at_once_are_acknowledged_later(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        async def act(half: LoopBackend) -> list[list[Update]]:
+            [first] = await half.submit([JobSpec(function, b"0")], acknowledged=False)
+            sent = [half.send_now(JobSpec(function, b"%d" % number)) for number in range(1, 60)]
+            submissions = [first, *filter(None, sent)]  # a transport may not do it at once
+            if len(submissions) > 1:
+                with pytest.raises((TypeError, ValueError), match="function"):
+                    half.send_now(JobSpec("", b""))
+            await asyncio.sleep(0)  # then they are written
+            for number, _ in enumerate(submissions):
+                job = grab(worker)
+                assert job.workload == b"%d" % number
+                worker.send(job, WorkComplete(job.workload))
+            received = [await all_updates(submission) for submission in submissions]
+            assert all(submission.handle for submission in submissions)
+            return received
+
+        received = on_loop(backend, act)
+
+        assert received == [[WorkComplete(b"%d" % number)] for number in range(len(received))]
+
     def test_many_tasks_submit_and_wait_at_once_without_a_thread(
         self, backend: BaseBackend, worker: WorkerSession, function: str
     ) -> None:
