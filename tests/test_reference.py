@@ -192,7 +192,7 @@ def test_every_method_is_in_the_reference(kind, name):
 
 #: Methods that other modules of the library call.
 INTERNAL = {
-    *("submit_call", "asubmit_call", "submit_calls", "asubmit_calls", "enqueue", "prepare"),
+    *("submit_call", "asubmit_call", "asubmit_calls", "map_items", "enqueue", "prepare"),
     *("wait_until", "check_submitted", "sent", "release"),
 }
 

@@ -110,7 +110,7 @@ class AsyncMethods(HasOptions):
     async def asubmit_calls(
         self, task: str | JobDefinition[R_co], calls: Iterable[Call], **options: Any
     ) -> list[JobRequest[R_co]]:
-        """Submit one foreground job many times, like `submit_calls`, and await the outcomes."""
+        """Submit one foreground job many times, and await the outcomes; `Job.amap` uses this."""
         preparation = Preparation(self.options, False, explicit=options)
         requests = preparation.requests(calls, lambda call: (task, call), "items")
         if requests:

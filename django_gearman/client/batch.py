@@ -78,18 +78,12 @@ def submit_batch(
 
     All items are checked before the first is sent. Raises the errors of `submit_multiple_jobs`.
     """
-    options, settings = preparation.target(job).options, preparation.settings
+    settings = preparation.settings
     items = [*items]
     if not items:
         return JobBatch[R_co](0, list[JobRequest[R_co]]().__getitem__)
-    is_seen = (
-        environment.current() is not environment.PRODUCTION
-        or (keeping.keeper is not None and keeping.is_recorded(job))
-        or settings.middleware
-        or job_submitted.receivers
-    )
-    if is_seen or options.on_commit or options.resubmit:
-        rows = preparation.specs(job, map(_call, items), "items")
+    if is_seen(preparation, job):
+        rows = preparation.specs(job, map(call_with, items), "items")
         requests = [preparation.make_request(job, *row) for row in rows]
         deliver(requests, servers, settings, wait=False)
         batch = JobBatch[R_co](len(requests), requests.__getitem__)
@@ -116,7 +110,21 @@ def submit_batch(
     return batch
 
 
-def _call(item: Any) -> Call:
+def is_seen(preparation: Preparation, job: JobDefinition[Any]) -> bool:
+    """Return True if something of the project, or a delivery option, needs the request of each job."""
+    options = preparation.target(job).options
+    return bool(
+        environment.current() is not environment.PRODUCTION
+        or (keeping.keeper is not None and keeping.is_recorded(job))
+        or preparation.settings.middleware
+        or job_submitted.receivers
+        or options.on_commit
+        or options.resubmit
+    )
+
+
+def call_with(item: Any) -> Call:
+    """Return the call with one argument."""
     return Call((item,))
 
 
@@ -127,9 +135,9 @@ def _prepare(
     specs = preparation.batch(job, items)
     if specs is not None:
         return specs, lambda place: preparation.make_request(
-            job, specs[place], _call(items[place]), specs[place].unique
+            job, specs[place], call_with(items[place]), specs[place].unique
         )
-    rows = preparation.specs(job, map(_call, items), "items")
+    rows = preparation.specs(job, map(call_with, items), "items")
     return [spec for spec, _, _ in rows], lambda place: preparation.make_request(job, *rows[place])
 
 

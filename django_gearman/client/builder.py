@@ -191,7 +191,7 @@ class Preparation:
         target = self.target(task)
         if target.job is None or not target.job.takes_one or self._context:
             return None
-        if target.options is not DEFAULT or not self._background:
+        if target.options is not DEFAULT and target.options.changes_jobs:
             return None
         try:
             workloads = target.serializer.dumps_items(items)
@@ -199,7 +199,8 @@ class Preparation:
             return None
         if not all(workloads) or {*map(type, workloads)} != {bytes}:
             return None
-        return SpecBatch(target.function, next(self._ids), workloads)
+        first = next(self._ids)
+        return SpecBatch(target.function, first, workloads, background=self._background)
 
     def _write(self, target: Target, options: Options, call: Call) -> tuple[JobSpec, Call, str]:
         """Check a call; return its spec, the call as it is sent, and the job's id."""

@@ -25,6 +25,7 @@ from .checking import (
     request_of,
 )
 from .delivery import deliver, wait_for
+from .mapping import map_items
 from .request import JobRequest
 
 #: The keywords of submit_job that dispatch_background_task takes too.
@@ -116,34 +117,24 @@ class GearmanClient(AsyncMethods):
         explicit, waits = limits(max_retries, poll_timeout), wait_until_complete is not False
         preparation = Preparation(self.options, bool(background), waits, explicit)
         requests = preparation.requests(jobs_to_submit, parse_job, "jobs_to_submit")
-        return self._submit_many(requests, preparation, waits and not background)
+        check_delivery(requests)
+        if requests:
+            wait = waits and not background
+            deliver(requests, self._servers, preparation.settings, wait=wait)
+        check_acknowledged(requests)
+        return requests
 
-    def submit_calls(
-        self,
-        task: str | JobDefinition[R_co],
-        calls: Iterable[Call],
-        *,
-        background: bool = False,
-        **options: Any,
-    ) -> list[JobRequest[R_co]]:
-        """Submit one job with many ready sets of arguments, and wait for the foreground ones."""
-        preparation = Preparation(self.options, background, explicit=options)
-        requests = preparation.requests(calls, lambda call: (task, call), "items")
-        return self._submit_many(requests, preparation, not background)
+    def map_items(
+        self, job: JobDefinition[R_co], items: Iterable[Any], **options: Any
+    ) -> list[R_co]:
+        """Run a foreground job for each item, and return the results; `Job.map` uses this."""
+        preparation = Preparation(self.options, background=False, explicit=options)
+        return map_items(preparation, job, items, self._servers)
 
     def enqueue(self, job: JobDefinition[R_co], items: Iterable[Any]) -> JobBatch[R_co]:
         """Queue a background job for each item; `Job.enqueue_many` uses this."""
         preparation = Preparation(self.options, background=True)
         return submit_batch(preparation, job, items, self._servers)
-
-    def _submit_many(
-        self, requests: list[JobRequest], preparation: Preparation, wait: bool
-    ) -> list[JobRequest]:
-        check_delivery(requests)
-        if requests:
-            deliver(requests, self._servers, preparation.settings, wait=wait)
-        check_acknowledged(requests)
-        return requests
 
     def dispatch_background_task(
         self,

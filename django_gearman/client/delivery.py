@@ -25,6 +25,7 @@ from ..exceptions import (
 from ..jobs import counting, keeping
 from ..jobs.context import running
 from ..jobs.identity import reserved_of
+from ..jobs.options import Options
 from ..jobs.registry import registry
 from ..middleware import chain_of
 from ..serializers import check_bytes, digest_of
@@ -214,11 +215,8 @@ def _tell_failure(request: JobRequest) -> None:
 
 
 def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
-    options, deadline, limit = requests[0].options, None, None
-    if options.wait is not None:
-        deadline = (called_at.get() or monotonic()) + options.wait
-        if wait and options.wait > 0:  # 0 waits for no outcome, but for the server
-            limit = max(deadline, monotonic() + LEAST_SECONDS)
+    options = requests[0].options
+    deadline, limit = (None, None) if options.wait is None else limits_of(options, wait=wait)
     token = submit_by.set(limit)
     try:
         here = environment.current()
@@ -231,6 +229,16 @@ def _send(requests: list[JobRequest], send: _Send, wait: bool) -> None:
                 _wait_until(requests, deadline)
     finally:
         submit_by.reset(token)
+
+
+def limits_of(options: Options, *, wait: bool) -> tuple[float | None, float | None]:
+    """Return the monotonic times that limit waiting for outcomes, and submitting (None: no limit)."""
+    if options.wait is None:
+        return None, None
+    deadline = (called_at.get() or monotonic()) + options.wait
+    if not wait or options.wait == 0:  # 0 waits for no outcome, but for the server
+        return deadline, None
+    return deadline, max(deadline, monotonic() + LEAST_SECONDS)
 
 
 def _send_repeatedly(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from ..jobs.context import JobContext
 from ..jobs.definition import JobDefinition, R_co
 from ..serializers import Call
-from .batch import JobBatch
+from .batch import JobBatch, call_with
 from .client import GearmanClient
 from .request import JobRequest
 from .using import HasOptions
@@ -88,9 +88,7 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
         once all have ended or the time is over.
         """
         job = cast("Job[Any, _R]", self)
-        return [
-            request.result for request in _client.submit_calls(job, _calls(iterable), wait=timeout)
-        ]
+        return _client.map_items(job, _items("map", iterable), wait=timeout)
 
     def enqueue_many(self: _TakesItem[_T, _R], iterable: Iterable[_T]) -> JobBatch[_R]:
         """
@@ -130,8 +128,8 @@ class Job(HasOptions, JobDefinition[R_co], Generic[_P, R_co]):
 
 
 def _calls(iterable: Iterable[Any]) -> Iterator[Call]:
-    """Return a call for each item of `map`."""
-    return (Call((item,)) for item in _items("map", iterable))
+    """Return a call for each item of `amap`."""
+    return map(call_with, _items("map", iterable))
 
 
 def _items(method: str, iterable: Iterable[_T]) -> Iterable[_T]:

@@ -128,6 +128,11 @@ class Options:
         return self.on_commit, self.on_commit_failure, self.resubmit, self.wait
 
     @property
+    def changes_jobs(self) -> bool:
+        """True if options change the jobs themselves, as the job server sees them."""
+        return self.unique is not None or self.priority is not None or self.run_after is not None
+
+    @property
     def queue_priority(self) -> Priority:
         return _PRIORITIES[self.priority]
 

@@ -46,16 +46,19 @@ class JobSpec(NamedTuple):
 
 class SpecBatch(Sequence[JobSpec]):
     """
-    Background jobs of one function, with generated uniques: a sequence of specs.
+    Jobs of one function, with generated uniques: a sequence of specs.
 
     It keeps the workloads only, so a transport that asks for no spec saves most of the work.
     `first` is the unique of the first job, as a number; each of the others is the one before and 1.
     """
 
-    def __init__(self, function: str, first: int, workloads: Sequence[bytes]) -> None:
+    def __init__(
+        self, function: str, first: int, workloads: Sequence[bytes], *, background: bool = True
+    ) -> None:
         self.function = function
         self.first = first
         self.workloads = workloads
+        self.background = background
 
     def __len__(self) -> int:
         return len(self.workloads)
@@ -70,13 +73,15 @@ class SpecBatch(Sequence[JobSpec]):
         places = range(len(self.workloads))[place]
         if isinstance(places, int):
             unique = f"{self.first + places:032x}"
-            return JobSpec(self.function, self.workloads[places], unique, background=True)
+            workload = self.workloads[places]
+            return JobSpec(self.function, workload, unique, background=self.background)
         if places.step != 1:
             raise ValueError("the specs of a batch follow each other: a slice of them has no step")
         return SpecBatch(
             self.function,
             self.first + places.start,
             self.workloads[places.start : places.stop],
+            background=self.background,
         )
 
 

@@ -44,7 +44,10 @@ def test_a_slice_has_the_same_specs(specs):
         specs[::2]
 
 
-def test_its_packets_are_those_of_its_specs(specs):
+@pytest.mark.parametrize("background", [True, False])
+def test_its_packets_are_those_of_its_specs(specs, background):
+    specs = SpecBatch(specs.function, specs.first, specs.workloads, background=background)
+    assert {spec.background for spec in [*specs, *specs[1:]]} == {background}
     expected = b"".join(part for spec in specs for part in encode_job(spec))
 
     assert b"".join(encode_jobs(specs)) == expected

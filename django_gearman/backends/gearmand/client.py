@@ -89,7 +89,7 @@ class ClientConnection:
         `is_strict`, the time for sending is added.
         """
         send_until = until if is_strict else math.inf
-        slots: list[Any] = []  # GearmandSubmission, or QueuedJobs for a batch
+        slots: list[Any] = []  # GearmandSubmission, or QueuedJobs for a batch in the background
         with suppress(BackendError):  # each submission has it as its .error
             for start in range(0, len(jobs), _JOBS_A_WRITE):
                 if self.broken or (start and not self.is_alive()):  # this reads answers, too
@@ -106,11 +106,14 @@ class ClientConnection:
                     until += monotonic() - began
             if slots and not self.wait_answered(slots[-1].answered, until):
                 self._give_up_waiting(slots)
-        return Joined(slots) if type(jobs) is SpecBatch else slots
+        return Joined(slots) if slots and type(slots[0]) is QueuedJobs else slots
 
     def _slots(self, specs: Sequence[JobSpec]) -> list[Any]:
         if type(specs) is SpecBatch:
-            return [QueuedJobs(specs.function, self._open.prefix, len(specs))]
+            if specs.background:
+                return [QueuedJobs(specs.function, self._open.prefix, len(specs))]
+            spec = JobSpec(specs.function, b"")  # a submission looks at nothing else
+            return [GearmandSubmission(self, spec) for _ in range(len(specs))]
         return [GearmandSubmission(self, spec) for spec in specs]
 
     def job_status(self, handle: bytes) -> JobStatus:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 
-from ...protocol.names import BACKGROUND, delayed_function, wire_unique
+from ...protocol.names import BACKGROUND, FOREGROUND, delayed_function, wire_unique
 from ...protocol.packets import PacketType, frame, frames, to_bytes
 from ..base import JobSpec, Priority, SpecBatch
 
@@ -28,14 +28,16 @@ def encode_jobs(specs: Sequence[JobSpec]) -> list[bytes]:
     """Return the bytes that submit jobs, in parts."""
     if type(specs) is not SpecBatch:
         return [part for spec in specs for part in encode_job(spec)]
-    start = b"%b\0%b" % (to_bytes(specs.function), BACKGROUND)
+    kind = _SUBMIT[Priority.NORMAL, specs.background]
+    prefix = BACKGROUND if specs.background else FOREGROUND
+    start = b"%b\0%b" % (to_bytes(specs.function), prefix)
     parts: list[bytes] = []
     done = 0
     while done < len(specs):  # each time, the jobs whose uniques differ in the last byte only
         others, number = divmod(specs.first + done, 256)
         workloads = specs.workloads[done : done + 256 - number]
         ends = _ENDS[number : number + len(workloads)]
-        parts += frames(PacketType.SUBMIT_JOB_BG, b"%b%030x" % (start, others), ends, workloads)
+        parts += frames(kind, b"%b%030x" % (start, others), ends, workloads)
         done += len(workloads)
     return parts
 

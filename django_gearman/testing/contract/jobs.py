@@ -83,6 +83,20 @@ class JobsContract(ContractBase):
         with pytest.raises(ResultUnavailable):
             submissions[-1].next_update(0)
 
+    def test_a_batch_of_foreground_jobs_has_an_outcome_for_each(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        workloads = [b"%d" % number for number in range(120)]
+        specs = SpecBatch(function, uuid.uuid4().int, workloads, background=False)
+
+        submissions = backend.submit_batch(specs)
+
+        for _ in specs:
+            job = grab(worker)
+            worker.send(job, WorkComplete(b"did " + job.workload))
+        expected = [[WorkComplete(b"did " + workload)] for workload in workloads]
+        assert [all_updates(submission) for submission in submissions] == expected
+
     def test_updates_arrive_in_their_order_before_the_outcome(
         self, backend: BaseBackend, worker: WorkerSession, function: str
     ) -> None:
