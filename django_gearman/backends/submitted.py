@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TypeVar, overload
 
 from ..exceptions import BackendError, JobTimeout
@@ -73,6 +73,9 @@ class SubmissionBatch(Sequence[_S]):
     def _make(self, place: int) -> _S:
         """Return the submission at a place, from 0 on."""
 
+    def __iter__(self) -> Iterator[_S]:
+        return map(self._make, range(len(self)))
+
     @overload
     def __getitem__(self, place: int) -> _S: ...
 
@@ -93,6 +96,9 @@ class Joined(SubmissionBatch[_S]):
 
     def __len__(self) -> int:
         return self._starts[-1]
+
+    def __iter__(self) -> Iterator[_S]:
+        return chain.from_iterable(self._parts)
 
     def _make(self, place: int) -> _S:
         part = bisect_right(self._starts, place) - 1

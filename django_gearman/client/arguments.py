@@ -88,6 +88,23 @@ def parse_job(entry: object) -> tuple[Any, Call, Any, Any]:
     return entry["task"], call, entry.get("unique"), entry.get("priority")
 
 
+def parse_alike(entries: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """
+    Parse elements of `submit_multiple_jobs` that have the same task and only data: (task, all data).
+
+    Returns no data if one of them has more, or something else.
+    """
+    try:
+        task = entries[0]["task"]
+        data = [
+            each["data"] for each in entries if each["task"] is task and len(each) == len(_SHORT)
+        ]
+    except (TypeError, LookupError):
+        return None, []
+    are_alike = len(data) == len(entries) and {*map(type, entries)} == {dict}
+    return (task, data) if are_alike and dict not in {*map(type, data)} else (None, [])
+
+
 def check_flags(**flags: object) -> None:
     """Raise TypeError for an option that is not True, False or None."""
     for name, value in flags.items():

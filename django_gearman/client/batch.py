@@ -7,14 +7,15 @@ from typing import Any, overload
 
 from .. import environment
 from ..backends import get_backend
-from ..backends.base import JobSpec, SpecBatch
+from ..backends.base import JobSpec, SpecBatch, Submission
 from ..backends.submitted import errors_of
-from ..exceptions import BackendError, SubmitUncertain
+from ..exceptions import BackendError, GearmanError, SubmitUncertain
 from ..jobs import counting, keeping
 from ..jobs.definition import JobDefinition, R_co
 from ..serializers import Call
 from ..signals import job_submitted
 from ..worker.inline import run_queued
+from .arguments import parse_alike
 from .builder import Preparation
 from .delivery import Servers, deliver
 from .request import JobRequest
@@ -78,67 +79,99 @@ def submit_batch(
 
     All items are checked before the first is sent. Raises the errors of `submit_multiple_jobs`.
     """
-    settings = preparation.settings
     items = [*items]
     if not items:
         return JobBatch[R_co](0, list[JobRequest[R_co]]().__getitem__)
-    if is_seen(preparation, job):
+    specs = None
+    if not is_seen(preparation, job):
+        specs = preparation.batch(job, items)
+    if specs is None:
         rows = preparation.specs(job, map(call_with, items), "items")
         requests = [preparation.make_request(job, *row) for row in rows]
-        deliver(requests, servers, settings, wait=False)
+        deliver(requests, servers, preparation.settings, wait=False)
         batch = JobBatch[R_co](len(requests), requests.__getitem__)
         check_batch(batch, [request.exception for request in requests])
         return batch
-    specs, make_unsent = _prepare(preparation, job, items)
-    backend = get_backend(servers, settings.transport)
-    submissions = (
-        backend.submit_batch(specs) if isinstance(specs, SpecBatch) else backend.submit(specs)
-    )
-    if backend.runs_in_caller:
-        run_queued(backend)
+    submissions, errors = send_batch(preparation, job, specs, servers)
 
     def make(place: int) -> JobRequest[R_co]:
-        request = make_unsent(place)
+        request: JobRequest[R_co] = request_of(preparation, job, specs[place], items[place])
         request.sent(submissions[place], servers)
         return request
 
-    errors = errors_of(submissions)
-    if counting.counter is not None:
-        counting.counter.submitted_batch(job, len(items) - len(errors))
     batch = JobBatch(len(items), make, errors)
     check_batch(batch, errors.values())
     return batch
 
 
-def is_seen(preparation: Preparation, job: JobDefinition[Any]) -> bool:
+def submit_alike(
+    preparation: Preparation, entries: Sequence[Any], servers: Servers
+) -> list[JobRequest] | None:
+    """
+    Queue background jobs, as entries of `submit_multiple_jobs`, at once.
+
+    Returns None, and does nothing, unless they are of one task and have one argument each; and if
+    there may be an error, which a look at each entry finds.
+    """
+    task, items = parse_alike(entries)
+    try:
+        job = preparation.target(task).job if items else None
+        if job is None or is_seen(preparation, task):
+            return None
+        specs = preparation.batch(task, items)
+    except (GearmanError, TypeError, ValueError):
+        return None
+    if specs is None:
+        return None
+    submissions, _ = send_batch(preparation, job, specs, servers)
+    requests: list[JobRequest] = []
+    target = preparation.target(task)
+    name, serializer, options = target.name, target.serializer, target.options
+    for spec, item, submission in zip(specs, items, submissions, strict=True):
+        # A row of `make_request`, without a look for the target each time.
+        request = JobRequest(name, Call((item,)), spec, serializer, options, spec.unique, job)
+        request.sent(submission, servers)
+        requests.append(request)
+    return requests
+
+
+def is_seen(preparation: Preparation, task: str | JobDefinition[Any]) -> bool:
     """Return True if something of the project, or a delivery option, needs the request of each job."""
-    options = preparation.target(job).options
+    target = preparation.target(task)
     return bool(
         environment.current() is not environment.PRODUCTION
-        or (keeping.keeper is not None and keeping.is_recorded(job))
+        or (keeping.keeper is not None and keeping.is_recorded(target.job))
         or preparation.settings.middleware
         or job_submitted.receivers
-        or options.on_commit
-        or options.resubmit
+        or target.options.on_commit
+        or target.options.resubmit
     )
+
+
+def send_batch(
+    preparation: Preparation, job: JobDefinition[Any], specs: SpecBatch, servers: Servers
+) -> tuple[Sequence[Submission], Mapping[int, BackendError]]:
+    """Send a batch that nobody else sees; return the submissions, and the errors by place."""
+    backend = get_backend(servers, preparation.settings.transport)
+    submissions = backend.submit_batch(specs)
+    errors = errors_of(submissions)
+    if counting.counter is not None:
+        counting.counter.submitted_batch(job, len(specs) - len(errors))
+    if backend.runs_in_caller:
+        run_queued(backend)
+    return submissions, errors
+
+
+def request_of(
+    preparation: Preparation, task: str | JobDefinition[Any], spec: JobSpec, item: Any
+) -> JobRequest[Any]:
+    """Return the request for an element of a batch."""
+    return preparation.make_request(task, spec, call_with(item), spec.unique)
 
 
 def call_with(item: Any) -> Call:
     """Return the call with one argument."""
     return Call((item,))
-
-
-def _prepare(
-    preparation: Preparation, job: JobDefinition[R_co], items: Sequence[Any]
-) -> tuple[Sequence[JobSpec], Callable[[int], JobRequest[R_co]]]:
-    """Check all items; return their specs, and a function that makes the request of one."""
-    specs = preparation.batch(job, items)
-    if specs is not None:
-        return specs, lambda place: preparation.make_request(
-            job, specs[place], call_with(items[place]), specs[place].unique
-        )
-    rows = preparation.specs(job, map(call_with, items), "items")
-    return [spec for spec, _, _ in rows], lambda place: preparation.make_request(job, *rows[place])
 
 
 def check_batch(batch: JobBatch[R_co], errors: Iterable[object]) -> None:

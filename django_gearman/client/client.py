@@ -14,7 +14,7 @@ from ..serializers import Call
 from ..utils.text import quoted
 from .arguments import MISSING, check_flags, collect_call, parse_job
 from .async_client import AsyncMethods
-from .batch import JobBatch, submit_batch
+from .batch import JobBatch, submit_alike, submit_batch
 from .builder import Preparation
 from .checking import (
     check_acknowledged,
@@ -116,11 +116,14 @@ class GearmanClient(AsyncMethods):
         check_flags(background=background, wait_until_complete=wait_until_complete)
         explicit, waits = limits(max_retries, poll_timeout), wait_until_complete is not False
         preparation = Preparation(self.options, bool(background), waits, explicit)
-        requests = preparation.requests(jobs_to_submit, parse_job, "jobs_to_submit")
-        check_delivery(requests)
-        if requests:
-            wait = waits and not background
-            deliver(requests, self._servers, preparation.settings, wait=wait)
+        entries = [*jobs_to_submit]
+        requests = submit_alike(preparation, entries, self._servers) if background else None
+        if requests is None:
+            requests = preparation.requests(entries, parse_job, "jobs_to_submit")
+            check_delivery(requests)
+            if requests:
+                wait = waits and not background
+                deliver(requests, self._servers, preparation.settings, wait=wait)
         check_acknowledged(requests)
         return requests
 

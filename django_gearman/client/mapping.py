@@ -6,16 +6,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..backends import get_backend
 from ..backends.base import SpecBatch, Submission, WorkComplete
-from ..backends.submitted import errors_of
 from ..exceptions import BackendError, GearmanError
-from ..jobs import counting
 from ..jobs.context import running
 from ..jobs.definition import JobDefinition, R_co
 from ..utils.waiting import submit_by
-from ..worker.inline import run_queued
-from .batch import JobBatch, call_with, check_batch, is_seen
+from .batch import JobBatch, call_with, check_batch, is_seen, request_of, send_batch
 from .builder import Preparation
 from .checking import check_acknowledged
 from .delivery import Servers, deliver, limits_of
@@ -66,16 +62,11 @@ class _Run:
         self._outcomes: list[Any] = []  # bytes of results, and requests that were waited for
 
     def results(self) -> list[Any]:
-        backend = get_backend(self._servers, self._preparation.settings.transport)
+        preparation, job, specs = self._preparation, self._job, self._specs
         deadline, limit = limits_of(self._target.options, wait=True)
         token = submit_by.set(limit)
         try:
-            self._submissions = backend.submit_batch(self._specs)
-            if counting.counter is not None:
-                number = len(self._items) - len(errors_of(self._submissions))
-                counting.counter.submitted_batch(self._job, number)
-            if backend.runs_in_caller:
-                run_queued(backend)
+            self._submissions, _ = send_batch(preparation, job, specs, self._servers)
             self._outcomes = [
                 self._outcome(place, submission, deadline)
                 for place, submission in enumerate(self._submissions)
@@ -103,8 +94,8 @@ class _Run:
         return request
 
     def _request(self, place: int, submission: Submission) -> JobRequest[Any]:
-        spec, call = self._specs[place], call_with(self._items[place])
-        request = self._preparation.make_request(self._job, spec, call, spec.unique)
+        spec, item = self._specs[place], self._items[place]
+        request = request_of(self._preparation, self._job, spec, item)
         request.sent(submission, self._servers)
         return request
 

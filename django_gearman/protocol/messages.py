@@ -9,7 +9,7 @@ an equal one. Any number of `WorkData`, `WorkWarning` and `WorkStatus` may come;
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
@@ -62,6 +62,11 @@ class SpecBatch(Sequence[JobSpec]):
 
     def __len__(self) -> int:
         return len(self.workloads)
+
+    def __iter__(self) -> Iterator[JobSpec]:
+        background, function = self.background, self.function
+        for number, workload in enumerate(self.workloads, self.first):
+            yield JobSpec(function, workload, f"{number:032x}", background=background)
 
     @overload
     def __getitem__(self, place: int) -> JobSpec: ...

@@ -7,17 +7,28 @@ import pickle
 
 import pytest
 
-from django_gearman import JOB_CREATED, JOB_FAILED, PRIORITY_HIGH, GearmanClient
+from django_gearman import JOB_CREATED, JOB_FAILED, PRIORITY_HIGH, GearmanClient, environment
 from django_gearman.backends import get_backend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.exceptions import (
     ConnectionLost,
+    JobNotRegistered,
     SerializationError,
     ServerError,
     ServerUnavailable,
     SubmitUncertain,
 )
 from tests.app import gearman_jobs as jobs
+
+
+@pytest.fixture(params=["production", "test"], autouse=True)
+def where(request):
+    """Run the test without and with the testing package around it."""
+    if request.param == "test":
+        yield
+        return
+    with environment.replaced(environment.PRODUCTION):
+        yield
 
 
 def test_many_jobs_keep_their_order(client):
@@ -41,21 +52,67 @@ def test_each_of_many_jobs_has_its_own_arguments_and_options(client, ran):
     assert (requests[1].unique, requests[1].priority) == ("u", "HIGH")
 
 
+@pytest.mark.parametrize("task", ["tests.app.echo", jobs.echo, jobs.echo.using(priority="HIGH")])
+def test_many_jobs_of_one_task_have_their_requests(memory, client, task):
+    items = [*range(50), "text", None, [1, "x"]]
+
+    requests = client.submit_multiple_jobs(
+        ({"task": task, "data": item} for item in items), background=True
+    )
+
+    assert type(requests) is list
+    assert [[*request.call.args] for request in requests] == [[item] for item in items]
+    assert {(request.task, request.state, request.background) for request in requests} == {
+        ("tests.app.echo", JOB_CREATED, True)
+    }
+    assert len({request.id for request in requests}) == len(items)
+    assert all(get_backend().job_status(request.handle).known for request in requests)
+    assert {request.priority for request in requests} == {
+        None if isinstance(task, str) else task.options.priority
+    }
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {"task": "tests.app.note", "data": 1},
+        {"task": "tests.app.echo", "args": [1]},
+        {"task": "tests.app.echo", "data": {"args": [1], "kwargs": {}}},
+        {"task": "tests.app.echo", "data": 1, "priority": "HIGH"},
+    ],
+)
+def test_a_job_that_differs_from_the_others_is_submitted_with_them(memory, client, last):
+    requests = client.submit_multiple_jobs(
+        [{"task": "tests.app.echo", "data": 0}, last], background=True
+    )
+
+    assert [[*request.call.args] for request in requests] == [[0], [1]]
+    assert (requests[1].task, requests[1].priority) == (last["task"], last.get("priority"))
+
+
 @pytest.mark.parametrize(
     "entry", [{}, {"data": 1}, "tests.app.echo", {"task": "tests.app.echo", "uniq": 1}]
 )
-def test_none_of_many_is_sent_when_one_is_wrong(memory, client, entry):
+@pytest.mark.parametrize("background", [True, False])
+def test_none_of_many_is_sent_when_one_is_wrong(memory, client, entry, background):
     with pytest.raises(TypeError):
-        client.submit_multiple_jobs([{"task": "tests.app.echo", "data": 1}, entry])
+        client.submit_multiple_jobs([{"task": "tests.app.echo", "data": 1}, entry], background)
+    with pytest.raises(TypeError):
+        client.submit_multiple_jobs([entry, {"task": "tests.app.echo", "data": 1}], background)
 
     assert get_backend().functions() == []
 
 
-def test_an_error_says_which_of_many_jobs_it_is_about(client):
+@pytest.mark.parametrize("background", [True, False])
+def test_an_error_says_which_of_many_jobs_it_is_about(client, background):
     entries = [{"task": "tests.app.echo", "data": value} for value in (1, 2, object(), 3)]
 
     with pytest.raises(SerializationError, match=r"^jobs_to_submit\[2\]: job tests.app.echo: "):
-        client.submit_multiple_jobs(entries)
+        client.submit_multiple_jobs(entries, background)
+    with pytest.raises(JobNotRegistered, match=r"^jobs_to_submit\[0\]: "):
+        client.submit_multiple_jobs([{"task": "tests.app.unknown", "data": 1}], background)
+    with pytest.raises(TypeError, match=r"^jobs_to_submit\[0\]: job tests.app.nothing"):
+        client.submit_multiple_jobs([{"task": "tests.app.nothing", "data": 1}], background)
     with pytest.raises(SerializationError, match=r"^items\[1\]: job tests.app.echo: "):
         jobs.echo.map([1, object()])
     with pytest.raises(TypeError) as caught:

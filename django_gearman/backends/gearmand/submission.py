@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ...exceptions import BackendError, ResultUnavailable
@@ -107,6 +107,11 @@ class QueuedJobs(SubmissionBatch[Submission]):
 
     def __len__(self) -> int:
         return self._number
+
+    def __iter__(self) -> Iterator[Submission]:
+        if self._refused or self._lost is not None:
+            return super().__iter__()
+        return (QueuedSubmission(self._prefix + to_text(each), None) for each in self._handles)
 
     def _make(self, place: int) -> Submission:
         if place >= len(self._handles):
