@@ -287,7 +287,7 @@ class PacketReader:
                     after, end = 0, len(data)
             elif count > 1:
                 args = tuple(data[body:after].split(b"\0", count - 1))
-            elif kind is self._joined and data.startswith(data[start:body], after):
+            elif kind is self._joined and after < end and data.startswith(data[start:body], after):
                 args = tuple(_alike(data, start, size))
                 after = start + len(args) * (_HEADER_SIZE + size)
                 count = len(args)

@@ -89,8 +89,10 @@ class GearmandBackend(BaseBackend):
         if len(specs) == len(self._servers) == 1:
             [address] = self._servers  # what is most frequent, in few steps
             channel = self._live(address)
-            if channel and (sent := channel.submit(specs, until, is_strict=limit is not None)):
-                return [*sent]
+            if channel and (
+                sent := channel.submit_one(specs[0], until, is_strict=limit is not None)
+            ):
+                return [sent]
         return [*self._submit(specs, until, is_strict=limit is not None)]
 
     def submit_batch(self, specs: SpecBatch) -> Sequence[Submission]:
