@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 CANNOT_START = 3
 
 _TROUBLE_SECONDS = 0.1  # pause after an error in the supervisor itself
-_LOOK_SECONDS = 0.5  # between two rounds of the loop
+_LOOK_SECONDS = 1.0  # between two rounds of the loop; all deadlines are longer when they are set
 _MOST_DESCRIBED = 20  # tasks in a message
 _UNKNOWN = (NOT_NOW, UNKNOWN_CODE)  # exit codes after which another process may start
 
@@ -64,7 +64,7 @@ class Supervisor:
 
     If a process dies while it runs tasks, a separate process calls `on_death` for each of them. A
     process with an overdue task is replaced: it finishes the other tasks before it is killed.
-    `describe` returns a text for a task. `report` gets the status every half second. `in_child` is
+    `describe` returns a text for a task. `report` gets the status every second. `in_child` is
     called first in each process, with its number: the lowest one that no other running process has.
     Exceptions of these functions are only logged.
     """

@@ -16,6 +16,7 @@ from . import Status
 logger = get_logger(__name__)
 
 _TOUCH = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_TOUCH_SECONDS = 0.5  # least time between two
 _KINDS = {
     stat.S_ISLNK: "a symbolic link",
     stat.S_ISDIR: "a directory",
@@ -28,7 +29,7 @@ _KINDS = {
 
 class Health:
     """
-    A reporter of the supervisor's status, every half second, to a file and to systemd.
+    A reporter of the supervisor's status, every second, to a file and to systemd.
 
     It touches `file` while every process serves. It sends to systemd, if asked to: READY when all
     processes serve for the first time, WATCHDOG while the supervisor lives, and STOPPING. An outage
@@ -47,7 +48,7 @@ class Health:
 
     def __call__(self, status: Status) -> None:
         now = time.monotonic()
-        if status.is_ready and self._file is not None and now - self._touched_at >= 1.0:
+        if status.is_ready and self._file is not None and now - self._touched_at >= _TOUCH_SECONDS:
             self._touched_at = now
             self._touch(self._file)
         message = str(status)
@@ -121,9 +122,10 @@ def notify(*lines: str) -> None:
 
 def _watchdog_seconds() -> float:
     """
-    Return half of the interval in which systemd expects a message of the main process; 0 for never.
+    Return a quarter of the interval in which systemd expects a message of the main process; 0 for
+    never.
     """
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     microseconds = os.environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 2e6 if microseconds.isdigit() else 0.0
+    return int(microseconds) / 4e6 if microseconds.isdigit() else 0.0

@@ -4,9 +4,7 @@ A worker's link: its connection to one real job server, and the jobs that have c
 gearmand never says what state a connection is in, so the link keeps account. It counts the GRAB_JOBs
 without an answer, because each may bring a job. After NO_JOB it sleeps until the server's NOOP.
 
-Delayed jobs have a separate link. gearmand 1.1 wakes no worker when one is due, so this link asks
-every second and does not sleep. For each request the server looks through all delayed jobs, and it
-would do that for every other job as well, if one connection served both.
+Delayed jobs have a separate link: see `delayed.py`.
 
 A connection counts as good only when the server has answered on it. A stopped gearmand still accepts
 connections, and some jobs make it throw out every worker that asks for one. A link that took such a
@@ -23,25 +21,24 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
-from ...protocol.names import (
-    assigned_job,
-    delayed_function,
-    handle_prefix,
-)
+from ...protocol.names import assigned_job, handle_prefix, quick_lane
 from ...protocol.packets import Packet, PacketType, encode, to_bytes, to_number, to_text
 from ...utils.clock import monotonic
 from ...utils.records import get_logger, log
 from ..base import LARGE_WORKLOAD, AssignedJob, refusal
 from ..connection import Connection
-from ..remote import REGRAB_SECONDS, Downtime
+from ..remote import Downtime
 from .buffer import OutcomeBuffer
 from .opening import Opening
 from .options import GearmandOptions
 
 logger = get_logger(__name__)
 
+#: Seconds until a sleeping worker asks again, in case the server has not woken it. If it is awake for
+#: something else a little earlier, it asks then.
+WAKE_SECONDS = 10.0
+
 _OPENING_AT_ONCE_SECONDS = 0.2  # limit of a worker's wait for a second connection
-_WAKE_SECONDS = 10.0  # until a sleeping worker asks again, in case the server has not woken it
 
 _GRAB = encode(PacketType.GRAB_JOB_UNIQ)
 _SLEEP = encode(PacketType.PRE_SLEEP)
@@ -56,6 +53,9 @@ class WorkerConnection:
     jobs is current: the server gives held jobs to other workers.
     """
 
+    is_delayed = False
+    sleep_seconds, early_seconds = WAKE_SECONDS, 1.5
+
     def __init__(
         self,
         server: ServerAddress,
@@ -65,10 +65,8 @@ class WorkerConnection:
         options: GearmandOptions,
         *,
         is_quick: bool = False,
-        is_delayed: bool = False,
     ) -> None:
         self.is_quick = is_quick
-        self.is_delayed = is_delayed
         self.is_busy = (
             False  # with jobs of a worker with slots, so that its silence does not cost them
         )
@@ -76,9 +74,7 @@ class WorkerConnection:
         #: The link that asks for jobs in place of this one, which ends after its jobs.
         self.successor: WorkerConnection | None = None
         self.is_ending = self.has_ended = False
-        #: Called before a request for delayed jobs: False leaves that to another worker.
-        self.may_poll: Callable[[], bool] = lambda: True
-        self._polled_at = 0.0
+        self.is_quiet = False  # asked, and its answer wakes the worker only if that is a job
         self.server = server
         self.name = name  # of its socket, for the supervisor
         self._prefix = handle_prefix(server)
@@ -93,23 +89,22 @@ class WorkerConnection:
         self.flow = 0
         self.asked_since = math.inf
         self.asleep_since = math.inf  # the time of the last NO_JOB; infinity after NOOP
-        self._downtime = Downtime(quiet=is_quick or is_delayed)  # the other connection reports it
+        self._downtime = Downtime(
+            quiet=is_quick or self.is_delayed
+        )  # the other connection reports it
         self._statuses: list[tuple[bytes, ...] | None] = []  # answers to GET_STATUS_UNIQUE
         self._opening: Opening | None = None
         self.client_id = client_id
-        self._options = options
+        self.options = options
         self._buffer = OutcomeBuffer(self._write)
         self.send = self._buffer.send
         self.hold = self._buffer.hold
         self.flush = self._buffer.flush
 
-    def lane(self, name: str, delayed: Iterable[str] = ()) -> WorkerConnection:
-        """Return another link to the server: for `delayed` jobs of these functions, or quick ones."""
-        names = [*delayed]
-        kind = {"is_delayed": bool(names), "is_quick": not names}
-        made = WorkerConnection(self.server, name, self.client_id, names, self._options, **kind)
-        made.has_slots = self.has_slots
-        return made
+    def quick_lane(self) -> WorkerConnection:
+        """Return another link to the server, for quick jobs."""
+        name = quick_lane(self.name)
+        return WorkerConnection(self.server, name, self.client_id, (), self.options, is_quick=True)
 
     @property
     def is_wanted(self) -> bool:
@@ -139,11 +134,10 @@ class WorkerConnection:
             return self._opening.next_look
         if self.connection is None:
             return self._downtime.retry_at
-        silent_at = max(self.asked_since, self.connection.moved_at) + self._options.reply_timeout
+        silent_at = max(self.asked_since, self.connection.moved_at) + self.options.reply_timeout
         if self.is_busy:
             silent_at = math.inf
-        seconds = REGRAB_SECONDS if self.is_delayed else _WAKE_SECONDS
-        return min(silent_at, self.asleep_since + seconds)
+        return min(silent_at, self.asleep_since + self.sleep_seconds)
 
     @property
     def is_opening(self) -> bool:
@@ -156,7 +150,8 @@ class WorkerConnection:
 
     def tend(self, on_connect: Callable[[str, socket.socket], object] | None) -> None:
         """Run the timers that are due: reconnect, drop silent servers, wake up."""
-        if self._opening is None and self.next_event > monotonic():
+        early = self.early_seconds if self.asleep_since < math.inf else 0.0
+        if self._opening is None and self.next_event > monotonic() + early:
             return
         if self._opening is not None:
             if self._opening.is_done:
@@ -171,16 +166,16 @@ class WorkerConnection:
             self._wake()
         else:
             raise ConnectionLost(
-                f"job server {self.server} has not answered for {self._options.reply_timeout:g} s"
+                f"job server {self.server} has not answered for {self.options.reply_timeout:g} s"
             )
 
+    def _fall_asleep(self) -> None:
+        self.send(_SLEEP)
+        self.asleep_since = monotonic()
+
     def _wake(self) -> None:
-        """Request a job again, unless another worker does so."""
-        now = monotonic()
-        if not self.is_delayed or now >= self._polled_at + _WAKE_SECONDS or self.may_poll():
-            self._polled_at, self.asleep_since = now, math.inf
-        else:
-            self.asleep_since = now
+        """Request a job again."""
+        self.asleep_since = math.inf
 
     def open_at_once(self) -> None:
         """Open the connection to a server that has just answered elsewhere; this takes a moment."""
@@ -188,7 +183,7 @@ class WorkerConnection:
         self.wait_opened(_OPENING_AT_ONCE_SECONDS)
 
     def _open(self) -> None:
-        self._opening = Opening(lambda: self._options.connect(self.server))
+        self._opening = Opening(lambda: self.options.connect(self.server))
 
     def wait_opened(self, timeout: float) -> None:
         if self._opening is not None:
@@ -214,8 +209,7 @@ class WorkerConnection:
         Of the functions with waiting jobs, gearmand 1.1 serves the one that was registered last, and
         2.0 serves each in turn. So the first one comes last.
         """
-        names = map(delayed_function, functions) if self.is_delayed else functions
-        return b"".join(encode(kind, to_bytes(name)) for name in reversed([*names]))
+        return b"".join(encode(kind, to_bytes(name)) for name in reversed(functions))
 
     def serve(self, functions: list[str]) -> None:
         """Add these functions."""
@@ -238,7 +232,7 @@ class WorkerConnection:
         Only these stay registered: the server would give their jobs to other workers.
         """
         self.successor = successor
-        self._downtime, self.may_poll = Downtime(quiet=True), lambda: False
+        self._downtime = Downtime(quiet=True)
         self.leave([name for name in self.functions if name not in running])
 
     def end(self) -> None:
@@ -267,14 +261,15 @@ class WorkerConnection:
         for kind, args in connection.take_in():
             if kind is PacketType.JOB_ASSIGN_UNIQ:
                 self._answered()
+                self.asleep_since = math.inf
                 self._assigned(*args)
             elif kind is PacketType.NO_JOB:
                 self._answered()
                 self.flow = 0
                 if not self.asked and (self.has_slots or not self.held):
-                    if not self.is_delayed:
-                        self.send(_SLEEP)
-                    self.asleep_since = monotonic()
+                    self._fall_asleep()
+                elif self.has_slots:
+                    self.asleep_since = monotonic()  # the other answers will hardly bring a job
             elif kind is PacketType.NOOP:
                 awake: WorkerConnection | None = self
                 while awake is not None:  # one NOOP may be for all connections of this client id
@@ -318,12 +313,12 @@ class WorkerConnection:
             return []
         self._statuses.clear()
         self.send(packets)
-        deadline = monotonic() + self._options.reply_timeout
+        deadline = monotonic() + self.options.reply_timeout
         while not self._statuses:
             if not self.connection.has_news(max(0.0, deadline - monotonic())):
                 raise ConnectionLost(
                     f"job server {self.server} has not answered for "
-                    f"{self._options.reply_timeout:g} s"
+                    f"{self.options.reply_timeout:g} s"
                 )
             self.read()
         answer = self._statuses[-1]
@@ -335,7 +330,7 @@ class WorkerConnection:
         if self.connection is not None:
             self.connection.close()
         self.connection = self._opening = self.arriving = None
-        self.is_known = False
+        self.is_known = self.is_quiet = False
         self.asked = 0
         self.asked_since = self.asleep_since = math.inf
         self.held.clear()

@@ -32,6 +32,7 @@ from ...utils.interrupts import undisturbed
 from ...utils.records import get_logger, log
 from ..base import AssignedJob, Outcome, Update
 from ..remote import PATIENCE_SECONDS
+from .delayed import sleeps_until_job
 from .link import WorkerConnection
 from .options import GearmandOptions
 from .updates import encode_update
@@ -173,8 +174,9 @@ class SlotsSession(GearmandWorkerSession):
 
     def _is_asked(self, now: float) -> bool:
         """Return True if a job may come at once."""
-        if any(link.asked and now - link.asked_since < PATIENCE_SECONDS for link in self._links):
-            return True
+        for link in self._links:
+            if link.asked and not link.is_quiet and now - link.asked_since < PATIENCE_SECONDS:
+                return True
         is_soon = self._awaits_delayed or not self._watched
         return is_soon and any(link.opens_first for link in self._links)
 
@@ -205,6 +207,10 @@ class SlotsSession(GearmandWorkerSession):
                 _tell_unsent(link, mine, error)
         if self._returned:
             self._give_back()
+        if not (busy or self._awaits_delayed):
+            for link in requests:
+                if sleeps_until_job(link, self._links):
+                    self._tend_at = min(self._tend_at, link.next_event)
 
     def _requests(self, now: float, busy: int) -> dict[WorkerConnection, int]:
         """Return the number of jobs to request from each server; the servers take their turns."""

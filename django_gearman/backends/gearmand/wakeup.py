@@ -1,9 +1,15 @@
-"""A descriptor that ends the sleep of an idle worker."""
+"""The descriptors that end the sleep of an idle worker."""
 
 from __future__ import annotations
 
+import select
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
+
+from ...exceptions import ConnectionLost
+from ..connection import milliseconds
+from .link import WorkerConnection
 
 
 class WakeUp:
@@ -34,3 +40,36 @@ class WakeUp:
     def __del__(self) -> None:
         if hasattr(self, "_written"):
             self.close()
+
+
+class Watched:
+    """The sleep of a worker, which its connections or a wake-up end. True if there are connections."""
+
+    def __init__(self, wake_up: WakeUp) -> None:
+        self._wake_up = wake_up
+        self._links: dict[int, WorkerConnection] = {}  # by descriptor
+        self.watch(())
+
+    def __bool__(self) -> bool:
+        return bool(self._links)
+
+    def watch(self, links: Iterable[WorkerConnection]) -> None:
+        """Watch the present connections of these links."""
+        self._poller = select.poll()
+        self._poller.register(self._wake_up, select.POLLIN)
+        self._links = {}
+        for link in links:
+            if link.connection is not None:
+                with suppress(ConnectionLost):  # closed meanwhile
+                    self._links[number := link.connection.fileno()] = link
+                    self._poller.register(number, select.POLLIN)
+
+    def wait(self, seconds: float) -> list[WorkerConnection]:
+        """Sleep up to these seconds; return the links with data."""
+        found = []
+        for number, _ in self._poller.poll(milliseconds(seconds)):
+            if number in self._links:
+                found.append(self._links[number])
+            else:
+                self._wake_up.clear()
+        return found

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import select
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,19 +27,19 @@ from typing import TypeVar
 
 from ...exceptions import BackendError, ConnectionLost
 from ...protocol.address import ServerAddress
-from ...protocol.names import delayed_lane, own_handle, quick_lane
+from ...protocol.names import own_handle
 from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ..base import AssignedJob, Outcome, Update, WorkComplete, WorkerSession
-from ..connection import milliseconds
 from ..remote import PATIENCE_SECONDS, JobsInHand
 from .awaiting import ask_awaited
 from .buffer import seconds_to_wait
+from .delayed import POLL_SECONDS, DelayedConnection, sleeps_until_job
 from .link import WorkerConnection
 from .options import GearmandOptions
 from .prefetch import RecentRuns
 from .updates import encode_update
-from .wakeup import WakeUp
+from .wakeup import WakeUp, Watched
 
 _T = TypeVar("_T")
 
@@ -58,7 +57,7 @@ class GearmandWorkerSession(WorkerSession):
     gearmand 1.1 serves the jobs of the first of `functions` first, and 2.0 the functions in turn.
     """
 
-    idle_seconds = 1.1  # more than REGRAB_SECONDS, so that one timer serves both
+    idle_seconds = POLL_SECONDS + 0.1  # so that one timer serves both
 
     def __init__(
         self,
@@ -72,14 +71,12 @@ class GearmandWorkerSession(WorkerSession):
             for server in servers
         )
         self._lanes: dict[WorkerConnection, WorkerConnection] = {}  # the quick lanes
-        self._delayed: dict[WorkerConnection, WorkerConnection] = {}  # for delayed jobs
+        self._delayed: dict[WorkerConnection, DelayedConnection] = {}  # for delayed jobs
         #: The time to open links for delayed jobs; infinity when each server has one.
         self._polls_at = monotonic() + _POLL_AFTER_SECONDS
         self._awaits_delayed = False
         self._wake_up = WakeUp()
-        self._poller = select.poll()
-        self._poller.register(self._wake_up, select.POLLIN)
-        self._watched: dict[int, WorkerConnection] = {}  # by descriptor
+        self._watched = Watched(self._wake_up)
         self._names = functions
         self._in_hand = JobsInHand[WorkerConnection]()
         self._recent, self._began = RecentRuns(), 0.0
@@ -126,9 +123,12 @@ class GearmandWorkerSession(WorkerSession):
             ready, idle, is_asked = self._look(now)
             if ready is None:
                 if idle is not None and self._asks:
+                    if idle.is_delayed and now >= early and timeout != 0:
+                        return None  # the request follows with the next call, which may sleep
                     number = 1 if idle.is_delayed else self.prefetch or 1
                     self._guard(idle, partial(idle.ask, number))
-                    is_asked = True
+                    is_asked = timeout == 0 or not sleeps_until_job(idle, self._links)
+                    self._tend_at = min(self._tend_at, idle.next_event)
                 if not is_asked and (now >= early or not self._asks):
                     if timeout != 0 or not self._begin_polling(now):
                         return None
@@ -179,7 +179,7 @@ class GearmandWorkerSession(WorkerSession):
                 self._guard(link, partial(link.tend, self.on_connect))
         events = [link.next_event for link in self._links if link.is_wanted]
         self._tend_at = min(now + _TEND_SECONDS, self._polls_at, *events)
-        self._watch()
+        self._watched.watch(self._links)
 
     def _begin_polling(self, now: float) -> bool:
         """Add a link for delayed jobs to each server that has answered; return True if one is new."""
@@ -191,21 +191,10 @@ class GearmandWorkerSession(WorkerSession):
             if not link.is_known:
                 self._polls_at = now + _POLL_AFTER_SECONDS
                 continue
-            self._delayed[link] = lane = link.lane(delayed_lane(link.name), delayed=self._names)
+            self._delayed[link] = lane = DelayedConnection(link, self._names)
             lane.may_poll = lambda: self.may_poll is None or self.may_poll()
             self._links.append(lane)
         return len(self._links) > number
-
-    def _watch(self) -> None:
-        """Register the present connections with the poller of `_wait`."""
-        self._poller = select.poll()
-        self._poller.register(self._wake_up, select.POLLIN)
-        self._watched = {}
-        for link in self._links:
-            if link.connection is not None:
-                with contextlib.suppress(ConnectionLost):  # closed meanwhile
-                    self._watched[number := link.connection.fileno()] = link
-                    self._poller.register(number, select.POLLIN)
 
     def _hand_out(self, link: WorkerConnection, now: float) -> AssignedJob:
         job = link.held.popleft()
@@ -241,11 +230,11 @@ class GearmandWorkerSession(WorkerSession):
             opening[0].wait_opened(timeout)
             self._tend_at = 0.0
             return
-        for number, _ in self._poller.poll(milliseconds(timeout)):
-            link = self._watched.get(number)
-            if link is None:
-                self._wake_up.clear()
-                continue
+        found = self._watched.wait(timeout)
+        for lane in self._delayed.values():
+            if lane.is_quiet:
+                self._guard(lane, lane.hear)
+        for link in found:
             self._guard(link, link.read)
             self._tend_at = min(self._tend_at, link.next_event)
             if link.arriving is not None or self._is_arriving:
@@ -329,7 +318,7 @@ class GearmandWorkerSession(WorkerSession):
         for link in [each for each in self._links if not (each.is_quick or each.is_delayed)]:
             lane = self._lanes.get(link)
             if lane is None:
-                self._lanes[link] = lane = link.lane(quick_lane(link.name))
+                self._lanes[link] = lane = link.quick_lane()
                 self._links.append(lane)
                 lane.open_at_once()
             quick = [name for name in link.functions if name in self._recent.quick]

@@ -10,8 +10,10 @@ import time
 import pytest
 
 from django_gearman.backends.base import JobSpec
-from django_gearman.backends.gearmand import link
+from django_gearman.backends.gearmand import delayed
 from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.gearmand.delayed import DelayedConnection
+from django_gearman.backends.gearmand.link import WorkerConnection
 from django_gearman.backends.gearmand.wakeup import WakeUp
 from django_gearman.protocol.address import ServerAddress
 from django_gearman.supervisor import Lease
@@ -77,8 +79,9 @@ def test_an_idle_worker_asks_for_delayed_jobs_every_second(own_gearmand, session
 
 @pytest.mark.gearmand
 def test_the_worker_that_may_poll_gets_the_delayed_jobs(own_gearmand, session_on, monkeypatch):
-    monkeypatch.setattr(link, "REGRAB_SECONDS", 0.05)
-    monkeypatch.setattr(link, "_WAKE_SECONDS", 600.0)
+    monkeypatch.setattr(DelayedConnection, "sleep_seconds", 0.05)
+    monkeypatch.setattr(WorkerConnection, "sleep_seconds", 600.0)
+    monkeypatch.setattr(delayed, "WAKE_SECONDS", 600.0)
     leaving, polling = session_on(own_gearmand.address), session_on(own_gearmand.address)
     leaving.may_poll = lambda: False
     for session in (leaving, polling):

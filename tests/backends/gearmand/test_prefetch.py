@@ -9,8 +9,8 @@ import uuid
 import pytest
 
 from django_gearman.backends.base import JobSpec, WorkComplete
-from django_gearman.backends.gearmand import link
 from django_gearman.backends.gearmand.backend import GearmandBackend
+from django_gearman.backends.gearmand.delayed import DelayedConnection
 from django_gearman.backends.gearmand.prefetch import (
     HELD_SECONDS,
     MOST_HELD,
@@ -309,7 +309,7 @@ def test_delayed_jobs_that_are_due_do_not_wait_for_the_last_other_one(
     backend, register, monkeypatch, prefetch
 ):
     # Given a worker that is in the midst of many jobs, and delayed ones
-    monkeypatch.setattr(link, "REGRAB_SECONDS", 0.02)
+    monkeypatch.setattr(DelayedConnection, "sleep_seconds", 0.02)
     due = time.time() + 1
     backend.submit([JobSpec("f", b"due", background=True, run_at=due) for _ in range(3)])
     session = register("f", prefetch=prefetch)

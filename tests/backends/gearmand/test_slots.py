@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -66,6 +67,28 @@ def test_a_silent_server_is_asked_once_for_each_slot():
             assert session.grab_job(0.1) is None
 
     assert listener.grabs == SLOTS
+
+
+def test_a_server_without_jobs_is_asked_once_even_if_it_answers_one_request_after_the_other():
+    grabs: list[int] = []
+
+    def answer(peer: Peer) -> None:
+        peer.handshake()
+        while (packet := peer.read()) is not None:
+            if packet.type is PacketType.GRAB_JOB_UNIQ and not peer.number:
+                grabs.append(1)
+                wait_until(lambda: session._sleeps, "the worker waits for this answer")
+                peer.reply(PacketType.NO_JOB)
+                wait_until(lambda: link.asked < SLOTS, "it has read that")
+
+    with FakeServer(answer) as server, session_of(server.address) as session:
+        link = session._links[0]
+        until = monotonic() + PATIENCE
+        while link.asleep_since == math.inf or link.asked:
+            assert session.grab_job(0.1) is None
+            assert monotonic() < until, "the worker does not fall asleep"
+
+    assert len(grabs) == SLOTS
 
 
 @pytest.mark.gearmand
