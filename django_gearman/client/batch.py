@@ -42,6 +42,10 @@ class JobBatch(Sequence[JobRequest[R_co]]):
     def __len__(self) -> int:
         return self._number
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make all requests, for a copy: another process cannot make them."""
+        return _batch_of, ([*self],)
+
     @overload
     def __getitem__(self, place: int) -> JobRequest[R_co]: ...
 
@@ -71,6 +75,10 @@ class JobBatch(Sequence[JobRequest[R_co]]):
         return [self[place] for place in self._errors]
 
 
+def _batch_of(requests: list[JobRequest[R_co]]) -> JobBatch[R_co]:
+    return JobBatch(len(requests), requests.__getitem__)
+
+
 def submit_batch(
     preparation: Preparation, job: JobDefinition[R_co], items: Iterable[Any], servers: Servers
 ) -> JobBatch[R_co]:
@@ -81,7 +89,7 @@ def submit_batch(
     """
     items = [*items]
     if not items:
-        return JobBatch[R_co](0, list[JobRequest[R_co]]().__getitem__)
+        return _batch_of([])
     specs = None
     if not is_seen(preparation, job):
         specs = preparation.batch(job, items)
@@ -89,7 +97,7 @@ def submit_batch(
         rows = preparation.specs(job, map(call_with, items), "items")
         requests = [preparation.make_request(job, *row) for row in rows]
         deliver(requests, servers, preparation.settings, wait=False)
-        batch = JobBatch[R_co](len(requests), requests.__getitem__)
+        batch = _batch_of(requests)
         check_batch(batch, [request.exception for request in requests])
         return batch
     submissions, errors = send_batch(preparation, job, specs, servers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from django.db import transaction
 
@@ -83,6 +85,18 @@ def test_a_batch_is_a_sequence_of_requests(memory):
     status = get_backend().job_status(batch[3].handle)
     assert (status.known, status.running) == (True, False)
     assert batch.refused == []
+
+
+def test_a_copy_for_another_process_has_the_same_requests(settings, memory):
+    settings.GEARMAN_OPTIONS["max_queued"] = 2
+    batch = jobs.note.enqueue_many(range(3))
+
+    copied = pickle.loads(pickle.dumps(batch))
+
+    assert [(each.id, each.handle, each.state) for each in copied] == [
+        (each.id, each.handle, each.state) for each in batch
+    ]
+    assert [request.call.args[0] for request in copied.refused] == [2]
 
 
 def test_requests_are_made_when_they_are_asked_for(memory, made):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -184,6 +185,9 @@ def test_jobs_that_were_not_acknowledged_are_an_error_with_all_requests(settings
     assert [request.state == JOB_COMPLETE for request in requests] == [True, True, False]
     assert [request.result for request in requests[:2]] == [1, 2]
     assert isinstance(requests[2].exception, SubmitUncertain)
+    copied = pickle.loads(pickle.dumps(caught.value)).requests
+    assert [request.handle for request in copied] == [request.handle for request in requests]
+    assert copied[1].result == 2
 
 
 def test_a_connection_that_breaks_before_the_results_is_an_error(settings):
