@@ -477,6 +477,39 @@ def test_a_caller_is_warned_when_no_worker_serves_the_job(own_gearmand, monkeypa
     assert "tests.app.echo" in record.getMessage()
 
 
+def test_the_looks_for_a_worker_become_rarer_although_updates_arrive(worker, monkeypatch):
+    # Given a job that sends an update after each look
+    monkeypatch.setattr(lookout, "PATIENCE", 0.05)
+    periods: list[float] = []
+    seconds_on_loop = lookout.Lookout.seconds_on_loop
+    is_due = lookout.Lookout._is_due
+    updates: Iterator[Any] = iter([*(WorkStatus(n, 4) for n in range(4)), WorkComplete(b"null")])
+
+    def period(self: lookout.Lookout, seconds: float | None) -> float:
+        periods.append(seconds_on_loop(self, seconds))
+        return periods[-1]
+
+    def look(self: lookout.Lookout, function: str) -> bool:
+        worker.send(job, next(updates))
+        return is_due(self, function)
+
+    monkeypatch.setattr(lookout.Lookout, "seconds_on_loop", period)
+    monkeypatch.setattr(lookout.Lookout, "_is_due", look)
+
+    # When a caller follows it
+    async def act() -> int:
+        nonlocal job
+        request = await GearmanClient().asubmit_job(jobs.echo, "x", wait_until_complete=False)
+        job = worker.grab_job(20)
+        return len([update async for update in request.updates()])
+
+    job: Any = None
+    assert run(act) == 5
+
+    # Then the time until the next look has grown
+    assert max(periods) >= 0.2
+
+
 # Servers
 
 

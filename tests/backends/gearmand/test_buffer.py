@@ -77,6 +77,21 @@ def test_a_result_that_somebody_waits_for_is_written_before_its_time(writes, pat
     assert len(writes.made) == 1, "the time of earlier ones counts no more"
 
 
+def test_the_result_of_a_waiting_client_does_not_wait_for_a_thread_that_sleeps_long(
+    writes, patient
+):
+    # Given a thread that sleeps for the result of a background job
+    held = OutcomeBuffer(writes)
+    held.hold((b"1",), 0.0, buffer.LATEST_SECONDS)
+    held._thread = threading.current_thread()
+
+    held.hold((b"2",), 0.0, buffer.AWAITED_SECONDS)
+    assert writes.made == [(b"1", b"2")]
+
+    held.hold((b"3",), 0.0, buffer.AWAITED_SECONDS)
+    assert len(writes.made) == 1, "from now on it sleeps for less"
+
+
 @pytest.mark.parametrize(
     ("seconds", "is_quick", "background", "waits"),
     [

@@ -248,6 +248,93 @@ def test_a_server_that_is_down_gets_the_new_functions_when_it_is_back():
     assert names[0] == b"g"
 
 
+def test_a_connection_with_a_successor_ends_after_the_answers_to_its_requests():
+    """Any of them may bring a job, whose outcome must arrive before the end."""
+    has_ended, may_answer = threading.Event(), threading.Event()
+
+    # Given a server that answers one request after the outcome of a job
+    def assign(peer: Peer) -> None:
+        peer.handshake()
+        if peer.number:
+            peer.wait_for_end()
+            return
+        peer.expect(PacketType.GRAB_JOB_UNIQ)
+        peer.reply(PacketType.JOB_ASSIGN_UNIQ, b"H:fake:1", b"f", b"u", b"first")
+        peer.expect(PacketType.WORK_COMPLETE)
+        has_ended.set()
+        may_answer.wait(PATIENCE)
+        peer.reply(PacketType.JOB_ASSIGN_UNIQ, b"H:fake:2", b"f", b"u", b"second")
+        for _ in range(SLOTS - 2):
+            peer.reply(PacketType.NO_JOB)
+        while (packet := peer.read()) is not None:
+            if packet.type is PacketType.GET_STATUS:
+                peer.reply(PacketType.STATUS_RES, packet.args[0], b"0", b"0", b"0", b"0")
+
+    with FakeServer(assign) as server, session_of(server.address) as session:
+        job = grab(session)
+        session.serve(["g"], "later")
+        session.send(job, WorkComplete(b""))
+        wait_until(lambda: session.attend(0.02) or has_ended.is_set(), "the outcome")
+
+        # When the session has other work meanwhile
+        for _ in range(5):
+            session.attend(0.02)
+
+        may_answer.set()
+        job = grab(session)
+        assert job.workload == b"second"
+        session.send(job, WorkComplete(b""))
+        settle(session)
+
+    # Then it asks for a last answer after the last outcome
+    last = (PacketType.WORK_COMPLETE, PacketType.GET_STATUS)
+    received = [packet.type for packet in server.peers[0].received if packet.type in last]
+    assert received == [PacketType.WORK_COMPLETE, *last]
+
+
+def test_a_wake_up_of_the_first_connection_is_one_for_the_last():
+    """gearmand may wake one connection of a worker for all of them."""
+    peers: dict[bytes, Peer] = {}
+
+    # Given a session whose functions have changed twice, while jobs run
+    def assign(peer: Peer) -> None:
+        peer.handshake()
+        function = peer.expect(PacketType.CAN_DO).args[0]
+        peers[function] = peer
+        is_first = not function.endswith(b"@delayed")
+        while (packet := peer.read()) is not None:
+            if packet.type is PacketType.GRAB_JOB_UNIQ:
+                if is_first:
+                    handle = b"H:fake:" + function
+                    peer.reply(PacketType.JOB_ASSIGN_UNIQ, handle, function, b"u", b"work")
+                else:
+                    peer.reply(PacketType.NO_JOB)
+                is_first = False
+
+    with FakeServer(assign) as server, session_of(server.address) as session:
+        for following in ("g", "h", ""):
+            job = grab(session)
+            if following:
+                assert session.serve([following], following)
+        assert job.function == "h"
+        [last] = [
+            each for each in session._links if each.functions == ["h"] and not each.is_delayed
+        ]
+        wait_until(lambda: session.grab_job(0.05) or not (last.asked or last.is_idle), "it sleeps")
+        requests = len([p for p in peers[b"h"].received if p.type is PacketType.GRAB_JOB_UNIQ])
+
+        # When the server wakes the first connection
+        peers[b"f"].reply(PacketType.NOOP)
+
+        # Then the last one asks
+        def has_asked() -> bool:
+            session.grab_job(0.05)
+            grabs = [p for p in peers[b"h"].received if p.type is PacketType.GRAB_JOB_UNIQ]
+            return len(grabs) > requests
+
+        wait_until(has_asked, "another request", 5)
+
+
 def test_a_silent_server_keeps_no_connection_for_ever():
     """It took the outcome, and answers nothing any more."""
 

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import signal
+import sys
 
 import pytest
 from django.db import DataError, OperationalError
@@ -13,6 +14,7 @@ from django.db import DataError, OperationalError
 from django_gearman.contrib.store import writing
 from django_gearman.contrib.store.control import values
 from django_gearman.contrib.store.counters import Counter, SharedErrors, gearman_store_errors_total
+from django_gearman.utils.interrupts import Place, place_of
 from tests.contrib.store.control.supervisors import supervisor
 
 NOW = datetime.datetime(2026, 3, 1, 12, 5, tzinfo=datetime.UTC)
@@ -40,6 +42,15 @@ def in_a_process(function) -> None:
         finally:
             os._exit(0)
     os.waitpid(child, 0)
+
+
+def test_no_time_limit_interrupts_the_count(counter):
+    places = []
+    counter.also = lambda: places.append(place_of(sys._getframe(), in_a_process.__code__)[0])
+
+    counter.add("an error")
+
+    assert places == [Place.NEVER]
 
 
 def test_without_errors_there_are_none(counter):
