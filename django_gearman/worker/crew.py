@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 import math
 import os
 import threading
@@ -23,6 +24,7 @@ from ..backends.base import AssignedJob, JobSpec, Submission, WorkerSession
 from ..exceptions import BackendError
 from ..jobs.definition import JobDefinition
 from ..utils.clock import monotonic
+from ..utils.records import get_logger, log
 from .coroutines import execute_on_loop
 from .execution import Submit, execute
 from .forks import end_if_forked
@@ -32,6 +34,8 @@ from .observer import WorkerObserver
 from .slot import Slot
 from .transactions import closes_own_connections
 from .watch import Watch, watch_thread
+
+logger = get_logger(__name__)
 
 #: Seconds without a job until the connections of a slot's thread are closed.
 RELEASE_SECONDS = 10.0
@@ -78,6 +82,7 @@ class Crew:
         self._slots: list[Slot] = []
         self._free: list[int] = []  # a heap
         self._ended: deque[Slot] = deque()  # since the last `collect`
+        self._kept: deque[AssignedJob] = deque()  # the system had no thread for them
         self._waiting: deque[Callable[[], None]] = deque()  # tasks for the loop
         self._is_posted = False  # the loop is about to start them
         self._error: BaseException | None = None
@@ -90,7 +95,7 @@ class Crew:
 
     @property
     def has_free(self) -> bool:
-        return bool(self._free) or len(self._slots) < self._number
+        return not self._kept and (bool(self._free) or len(self._slots) < self._number)
 
     @property
     def is_idle(self) -> bool:
@@ -102,26 +107,54 @@ class Crew:
             slot = self._ended.popleft()
             slot.idle_since = monotonic()
             heapq.heappush(self._free, slot.number)
-            if self.is_idle:
+            if self._kept:
+                self.start(self._kept.popleft())
+            elif self.is_idle:
                 self._observer.idle()
         if self._error is not None:
             raise self._error
         self.watch.enforce()
 
     def start(self, assigned: AssignedJob) -> None:
-        """Start a job in a free slot."""
+        """Start a job in a free slot, or later, if the system has no more threads."""
         number = heapq.heappop(self._free) if self._free else self._new_slot()
         slot = self._slots[number]
+        try:
+            self._hand_over(slot, assigned)
+        except RuntimeError as error:
+            self._keep(slot, assigned, error)
+        if not self.has_free:
+            self._observer.full()
+
+    def _hand_over(self, slot: Slot, assigned: AssignedJob) -> None:
         job = self.functions.get(assigned.function)
         if job is not None and job.is_async:
+            loop = self._loop.start()
             self._waiting.append(partial(self._start_task, slot, job, assigned))
             if not self._is_posted:  # read after the task is there
                 self._is_posted = True
-                self._loop.start().call_soon_threadsafe(self._start_tasks)
+                loop.call_soon_threadsafe(self._start_tasks)
         else:
             slot.thread.post(partial(self._run, slot, assigned))
-        if not self.has_free:
-            self._observer.full()
+
+    def _keep(self, slot: Slot, assigned: AssignedJob, error: RuntimeError) -> None:
+        """Keep a job until another one has ended, and run no more at a time than now."""
+        if slot is self._slots[-1]:
+            self._slots.pop()
+        else:
+            heapq.heappush(self._free, slot.number)
+        if self.is_idle:
+            raise error  # this process cannot work; it ends, and other workers get the job
+        self._kept.append(assigned)
+        if self._number != len(self._slots):
+            message = "%s: this process runs %d jobs at a time from now on, and not %d"
+            log(logger, logging.ERROR, message, error, len(self._slots), self._number)
+            self._number = len(self._slots)
+        self._limit_session()
+
+    def _limit_session(self) -> None:
+        assert self.session is not None
+        self.session.slots = min(self.session.slots, self._number)
 
     def _new_slot(self) -> int:
         number = len(self._slots)
@@ -167,6 +200,7 @@ class Crew:
         """
         session = self.session
         assert session is not None
+        self._limit_session()
         count = 0
         while not is_over(count):
             tell(session)

@@ -84,7 +84,12 @@ class KeptLoop:
                 )
                 has_started = threading.Event()  # older releases of asgiref use no other loop
                 loop.call_soon(has_started.set)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the system has no more threads
+                    self._loop = None
+                    loop.close()
+                    raise
                 has_started.wait()
         return self._loop
 

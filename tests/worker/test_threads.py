@@ -549,3 +549,52 @@ def test_a_request_to_cancel_interrupts_its_job_only(run, kind, supervised):
 
     asking.join()
     assert Counter(found) == {"done": 3, "cancelled": 1}
+
+
+# The system has no more threads
+
+
+@pytest.fixture
+def most_threads(monkeypatch):
+    """Return a function that limits the threads of slots; the number counts those that have started."""
+    start = threading.Thread.start
+
+    def limit(most: int) -> None:
+        started: list[str] = []
+
+        def may_start(thread: threading.Thread) -> None:
+            if thread.name.startswith("gearman-"):
+                if len(started) >= most:
+                    raise RuntimeError("can't start new thread")
+                started.append(thread.name)
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", may_start)
+
+    return limit
+
+
+def test_jobs_without_a_thread_run_once_after_others(run, most_threads, caplog):
+    most_threads(2)
+    runs: list[int] = []
+    functions = [lambda number=number: runs.append(number) for number in range(20)]
+
+    run(lambda: time.sleep(0.2), lambda: time.sleep(0.2), *functions, threads=10)
+
+    assert sorted(runs) == [*range(20)]
+    [record] = [r for r in caplog.records if "at a time from now on" in r.getMessage()]
+    assert "can't start new thread: this process runs 2 jobs at a time" in record.getMessage()
+
+
+@pytest.mark.parametrize("function", [lambda: None, asyncio.sleep], ids=["def", "async def"])
+def test_a_worker_without_any_thread_ends_before_the_job(run, most_threads, function):
+    most_threads(0)
+    begun: list[int] = []
+    job_started.connect(lambda **named: begun.append(1), weak=False, dispatch_uid="begun")
+    try:
+        with pytest.raises(RuntimeError, match="new thread"):
+            run(function, threads=4)
+    finally:
+        job_started.disconnect(dispatch_uid="begun")
+
+    assert begun == []

@@ -183,7 +183,10 @@ class WorkerConnection:
         self.wait_opened(_OPENING_AT_ONCE_SECONDS)
 
     def _open(self) -> None:
-        self._opening = Opening(lambda: self.options.connect(self.server))
+        try:
+            self._opening = Opening(lambda: self.options.connect(self.server))
+        except RuntimeError as error:  # the system has no more threads
+            raise ConnectionLost(f"job server {self.server}: {error}") from error
 
     def wait_opened(self, timeout: float) -> None:
         if self._opening is not None:

@@ -320,7 +320,7 @@ class GearmandWorkerSession(WorkerSession):
             if lane is None:
                 self._lanes[link] = lane = link.quick_lane()
                 self._links.append(lane)
-                lane.open_at_once()
+                self._guard(lane, lane.open_at_once)
             quick = [name for name in link.functions if name in self._recent.quick]
             slow = [name for name in lane.functions if name not in self._recent.quick]
             for source, target, names in ((link, lane, quick), (lane, link, slow)):
