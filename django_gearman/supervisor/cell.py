@@ -56,6 +56,11 @@ class Ended(enum.IntEnum):
     RETRIED = 2  # it failed, and another task tries again
 
 
+# Members of an IntEnum are slow to find.
+_TAKEN = bytes([Phase.RUNNING, Reported.NOTHING])  # the two are side by side
+_REPORTING, _ALL = int(Phase.REPORTING), int(Reported.ALL)
+
+
 class Tally(NamedTuple):
     """The numbers of ended tasks, in the order of `Ended`."""
 
@@ -80,6 +85,7 @@ class Cell:
         self._memory = memory
         self._at = place
         self._phase_at = place + _PHASE
+        self._began_at = place + _BEGAN
         self._deadline_at = place + _DEADLINE
         self._text = place + _TASK
 
@@ -90,12 +96,11 @@ class Cell:
         Record the current task, and the monotonic time at which it is overdue: then the parent kills
         the process, when all its other tasks have ended.
         """
-        memory, place, length = self._memory, self._at, len(task)
+        memory, length, phase_at = self._memory, len(task), self._phase_at
         memory[self._text : self._text + length] = task
         _limits.pack_into(memory, self._deadline_at, deadline, length)
-        _float.pack_into(memory, place + _BEGAN, time.monotonic())
-        memory[place + _REPORTED] = Reported.NOTHING
-        memory[self._phase_at] = Phase.RUNNING
+        _float.pack_into(memory, self._began_at, time.monotonic())
+        memory[phase_at : phase_at + 2] = _TAKEN
 
     def report(self, seconds: float, at_least: float = 0.0) -> None:
         """
@@ -109,20 +114,21 @@ class Cell:
         until = now + seconds if deadline == math.inf else max(deadline, now + at_least)
         _float.pack_into(memory, self._deadline_at, until)
         _float.pack_into(memory, BEAT, now)
-        memory[self._phase_at] = Phase.REPORTING
+        memory[self._phase_at] = _REPORTING
 
     def reported(self, what: Reported) -> None:
         """Record which part of the outcome has been reported."""
         self._memory[self._at + _REPORTED] = what
 
-    def count(self, ended: Ended) -> None:
-        """Count a task that has ended."""
-        place = self._at + _ENDED + ended * _number.size
-        _number.pack_into(self._memory, place, _number.unpack_from(self._memory, place)[0] + 1)
+    def end(self, ended: Ended) -> None:
+        """Record that the whole outcome has been reported, and count the task."""
+        memory, place = self._memory, self._at + _ENDED + ended * 8
+        _number.pack_into(memory, place, _number.unpack_from(memory, place)[0] + 1)
+        memory[self._at + _REPORTED] = _ALL
 
     def drop(self) -> None:
         """Record that there is no current task."""
-        self._memory[self._phase_at] = Phase.IDLE
+        self._memory[self._phase_at] = 0
 
     # Read by the parent
 

@@ -19,6 +19,11 @@ class Lease:
         self._descriptor = memory_file("lease")
         self._holder = 0
 
+    @property
+    def is_held(self) -> bool:
+        """True if this process has the lease."""
+        return self._holder != 0
+
     def take(self) -> bool:
         """Return True if this process has the lease now."""
         process = os.getpid()

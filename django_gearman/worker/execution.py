@@ -116,7 +116,10 @@ class Run(RunAttributes):
             self._is_our_clients = type(arrived) is not BareCall
             self.call = attempt_of(arrived)
             self._came_with = self.call.attempt, arrived.context
-            self.job, self._checked = job.for_call(self.call, self)
+            if job.varies:
+                self.job, self._checked = job.for_call(self.call, self)
+            else:
+                self._checked = job.check_call(self.call)
         except BaseException as error:  # noqa: BLE001 - decoding may run code of the project's
             self._unreadable = error
             self.call = self._checked = Call()

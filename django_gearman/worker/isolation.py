@@ -107,17 +107,23 @@ def call(
         end_if_forked(process, error)
         raise
     else:
-        end_if_forked(process)
+        if os.getpid() != process:
+            end_if_forked(process)
         return result
     finally:
-        end_transactions(names, blocks)
+        for alias in end_blocks(blocks):
+            tell_left_open(names, alias)
 
 
 def end_transactions(names: tuple[str, str], before: Blocks) -> None:
     """Roll back the transactions that a job has left open in this thread."""
     for alias in end_blocks(before):
-        message = "job %s (%s) has left a transaction open, which was rolled back: database %r"
-        log(logger, logging.ERROR, message, *names, alias)
+        tell_left_open(names, alias)
+
+
+def tell_left_open(names: tuple[str, str], alias: str) -> None:
+    message = "job %s (%s) has left a transaction open, which was rolled back: database %r"
+    log(logger, logging.ERROR, message, *names, alias)
 
 
 async def _wait_for(result: Any) -> Any:

@@ -10,10 +10,10 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from .. import conf
 from ..backends.base import LARGE_WORKLOAD, AssignedJob, WorkerSession
@@ -58,8 +58,7 @@ ENDED = {
 _SPLAY = 0.1
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Limits after which a process exits and is replaced; None for no limit."""
 
     max_jobs: int | None = None
@@ -106,8 +105,7 @@ class CellObserver(WorkerObserver):
         self._cell.reported(Reported.NEXT)
 
     def reported(self, state: str) -> None:
-        self._cell.count(ENDED[state])
-        self._cell.reported(Reported.ALL)
+        self._cell.end(ENDED[state])
 
     def lost(self, assigned: AssignedJob) -> None:
         self._process.lost(assigned)
@@ -150,8 +148,8 @@ class SupervisedObserver(WorkerObserver):
         self._timeout = timeout  # of jobs that declare none
         self._born = time.monotonic()
         self._state: ProcessState | None = None  # before the first job, but after worker_started
-        self._left: list[str] = []
-        self._job = ("", "")
+        self._left: Sequence[str] = ()
+        self._current: AssignedJob | None = None
 
     def registered(self, session: WorkerSession) -> None:
         self._session = session
@@ -172,7 +170,7 @@ class SupervisedObserver(WorkerObserver):
             self._lease.give_up()
 
     def idle(self) -> None:
-        left = [] if self._state is None else self._state.put_back()
+        left = () if self._state is None else self._state.put_back()
         if left:
             message = "jobs have left changes to their process, which were undone: %s"
             log(logger, logging.WARNING, message, ", ".join(left))
@@ -199,11 +197,11 @@ class SupervisedObserver(WorkerObserver):
         _take(self._scoreboard, assigned, seconds)
 
     def began(self, assigned: AssignedJob, seconds: float | None) -> None:
-        self.limited(assigned, seconds)
+        _take(self._scoreboard, assigned, seconds)
         self._begun += 1
-        if self._lease is not None:
+        if self._lease is not None and self._lease.is_held:
             self._lease.give_up()  # the job may take long
-        self._job = assigned.function, assigned.handle
+        self._current = assigned
         if self._state is None:
             self._state = ProcessState()
         if self._begun == self._limits.max_jobs and self._session is not None:
@@ -218,8 +216,7 @@ class SupervisedObserver(WorkerObserver):
         self._scoreboard.reported(Reported.NEXT)
 
     def reported(self, state: str) -> None:
-        self._scoreboard.count(ENDED[state])
-        self._scoreboard.reported(Reported.ALL)
+        self._scoreboard.end(ENDED[state])
 
     def has_channel(self) -> bool:
         """Return True if the channel is a socket; unlike fstat(), this keeps the interpreter's lock."""
@@ -240,31 +237,25 @@ class SupervisedObserver(WorkerObserver):
 
     def ended(self) -> None:
         self._scoreboard.drop()
-        if self._left:
+        if self._left and self._current is not None:
             message = "job %s (%s) has left changes to its process, which were undone: %s"
-            log(logger, logging.WARNING, message, *self._job, ", ".join(self._left))
-            self._left = []
+            names = self._current.function, self._current.handle
+            log(logger, logging.WARNING, message, *names, ", ".join(self._left))
+            self._left = ()
 
     def leaving(self) -> None:
         self._scoreboard.leave_within(STOP_SECONDS)
 
     def is_over(self, count: int) -> bool:
-        is_over = self._is_old(count)
-        if is_over:
-            self._scoreboard.leave()
-        return is_over
-
-    def _is_old(self, count: int) -> bool:
-        jobs, memory, lifetime = (
-            self._limits.max_jobs,
-            self._limits.max_memory,
-            self._limits.max_lifetime,
-        )
-        return (
+        jobs, memory, lifetime = self._limits
+        is_over = (
             (jobs is not None and count >= jobs)
             or (lifetime is not None and time.monotonic() - self._born >= lifetime)
             or (memory is not None and resident_memory() >= memory)
         )
+        if is_over:
+            self._scoreboard.leave()
+        return is_over
 
 
 def resident_memory() -> float:
@@ -282,8 +273,9 @@ def encode_task(job: AssignedJob, *, has_workload: bool = True) -> bytes:
     """Encode a job for the scoreboard, without a workload that is missing or too large."""
     kept = has_workload and len(job.workload) <= LARGE_WORKLOAD
     kind = _KINDS[job.background] if kept else b"-"
-    names = "\0".join((job.handle, job.function, job.unique, "")).encode(errors="surrogateescape")
-    return kind + names + job.workload if kept else kind + names
+    text = f"{job.handle}\0{job.function}\0{job.unique}\0"
+    names = kind + text.encode("utf-8", "surrogateescape")
+    return names + job.workload if kept else names
 
 
 def decode_task(task: bytes) -> tuple[AssignedJob, bool]:

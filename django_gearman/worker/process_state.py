@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _locale  # type: ignore[import-not-found]
 import _signal  # type: ignore[import-not-found]
 import ctypes
 import gc
@@ -12,9 +13,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from .alarm import alarm, getsignal
 
@@ -22,35 +23,35 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _SIGNALS = [int(n) for n in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
 # The functions of the signal module create an enum's member for each number.
 _sigmask: Callable[[int, Any], Any] = _signal.pthread_sigmask
+_setlocale: Callable[..., str] = _locale.setlocale
+_getitimer = signal.getitimer
+_BLOCK, _LC_ALL = int(signal.SIG_BLOCK), locale.LC_ALL
+_REAL, _VIRTUAL, _PROF = _TIMERS
+_STOPPED = (0.0, 0.0)
 _ROOT = logging.root.manager
 _ALARM = _SIGNALS.index(signal.SIGALRM)
 # os.getcwd() releases the lock of the interpreter. That wakes each thread that waits for it, though it
 # rarely gets it, and takes longer than a quick job.
 _getcwd = ctypes.PyDLL(None).getcwd
 _getcwd.argtypes, _getcwd.restype = [ctypes.c_char_p, ctypes.c_size_t], ctypes.c_void_p
-_directory = ctypes.create_string_buffer(4096)
+_LONGEST = 4096
+_directory = ctypes.create_string_buffer(_LONGEST)
 
 
-class _State(NamedTuple):
-    """The parts of the state that a job may leave changed."""
+def _read() -> tuple[Any, ...]:
+    """
+    Return the parts of the state that a job may leave changed, in the order of `ProcessState`.
 
-    timers: tuple[float, ...]
-    handlers: list[Any]
-    modules: tuple[Any, ...]
-    directory: bytes | None  # None if it was deleted
-    locale: str
-    mask: Any
-
-
-def _read() -> _State:
-    """Read the state. This is one function because it runs after each job; its calls cost time."""
+    This is one function because it runs after each job; its calls cost time.
+    """
     handlers = [*map(getsignal, _SIGNALS)]
     if alarm.is_set:
-        real, handlers[_ALARM] = 0.0, alarm.before
+        real, handlers[_ALARM] = _STOPPED, alarm.before
     else:
-        real = signal.getitimer(signal.ITIMER_REAL)[0]
-    return _State(
-        (real, signal.getitimer(signal.ITIMER_VIRTUAL)[0], signal.getitimer(signal.ITIMER_PROF)[0]),
+        real = _getitimer(_REAL)
+    return (
+        _sigmask(_BLOCK, ()),
+        (real, _getitimer(_VIRTUAL), _getitimer(_PROF)),
         handlers,
         (
             sys.stdin,
@@ -66,9 +67,8 @@ def _read() -> _State:
             socket.getdefaulttimeout(),
             _ROOT.disable,
         ),
-        _directory.value if _getcwd(_directory, len(_directory)) else None,
-        locale.setlocale(locale.LC_ALL),
-        _sigmask(signal.SIG_BLOCK, ()),
+        _directory.value if _getcwd(_directory, _LONGEST) else None,  # None if it was deleted
+        _setlocale(_LC_ALL),
     )
 
 
@@ -102,34 +102,36 @@ class ProcessState:
         self._home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
         self._umask = os.umask(0o077)
         os.umask(self._umask)
-        self._before = _read()._replace(timers=(0.0, 0.0, 0.0))
-        self._kept: dict[str, tuple[str, Callable[[Any], object]]] = {
-            "mask": ("the signal mask", lambda mask: _sigmask(signal.SIG_SETMASK, mask)),
-            "timers": ("timers", _stop_timers),
-            "handlers": ("signal handlers", _set_handlers),
-            "modules": ("streams, hooks or settings of the interpreter", _set_modules),
-            "directory": ("the working directory", lambda path: os.fchdir(self._home)),
-            "locale": ("the locale", lambda name: locale.setlocale(locale.LC_ALL, name)),
-        }
+        mask, _, *others = _read()
+        self._before = mask, (_STOPPED, _STOPPED, _STOPPED), *others
+        self._parts: list[tuple[str, Callable[[Any], object]]] = [
+            ("the signal mask", lambda mask: _sigmask(signal.SIG_SETMASK, mask)),
+            ("timers", _stop_timers),
+            ("signal handlers", _set_handlers),
+            ("streams, hooks or settings of the interpreter", _set_modules),
+            ("the working directory", lambda path: os.fchdir(self._home)),
+            ("the locale", lambda name: locale.setlocale(locale.LC_ALL, name)),
+        ]
 
     def close(self) -> None:
         os.close(self._home)
 
-    def put_back(self) -> list[str]:
+    def put_back(self) -> Sequence[str]:
         """Restore the state, and return the names of the parts that had changed."""
         umask = os.umask(self._umask)  # setting it is the only way to read it
         if _read() == self._before and umask == self._umask:
-            return []
+            return ()
         return [*self._put_back(umask)]
 
     def _put_back(self, umask: int) -> Iterator[str]:
         if umask != self._umask:
             yield "the umask"
-        for part, (name, put) in self._kept.items():
-            before = getattr(self._before, part)
-            if getattr(_read(), part) != before:
+        for place, (name, put) in enumerate(self._parts):
+            if _read()[place] != self._before[place]:
                 with suppress(OSError, ValueError, locale.Error):
-                    put(before)
+                    put(self._before[place])
                 # A part that cannot be restored is reported once.
-                self._before = self._before._replace(**{part: getattr(_read(), part)})
+                before = [*self._before]
+                before[place] = _read()[place]
+                self._before = tuple(before)
                 yield name

@@ -304,7 +304,8 @@ class GearmanWorker:
                 execute(job, assigned, session, retry, observer)
         except BackendError as error:
             self._lose(assigned, observer, error)
-        end_if_forked(self._process)
+        if os.getpid() != self._process:
+            end_if_forked(self._process)
         observer.ended()  # after any other exception it is still current, and the crash is charged to it
         self._clean()
 
