@@ -114,6 +114,8 @@ class WorkerSession(ABC):
     idle_seconds: float = 0.2
     #: Called before a request for delayed jobs; False leaves them to another worker.
     may_poll: Callable[[], bool] | None = None
+    #: The next job is here already, of the same quick function as the last one; `grab_job` returns it.
+    is_followed: bool = False
     #: The name of the worker on the servers, and the functions that it serves.
     client_id: str = ""
     functions: frozenset[str] = frozenset()

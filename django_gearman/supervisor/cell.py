@@ -120,11 +120,15 @@ class Cell:
         """Record which part of the outcome has been reported."""
         self._memory[self._at + _REPORTED] = what
 
-    def end(self, ended: Ended) -> None:
-        """Record that the whole outcome has been reported, and count the task."""
+    def count(self, ended: Ended) -> None:
+        """Count a task that has ended."""
         memory, place = self._memory, self._at + _ENDED + ended * 8
         _number.pack_into(memory, place, _number.unpack_from(memory, place)[0] + 1)
-        memory[self._at + _REPORTED] = _ALL
+
+    def end(self, ended: Ended) -> None:
+        """Count the task, and record that its whole outcome has been reported."""
+        self.count(ended)
+        self._memory[self._at + _REPORTED] = _ALL
 
     def drop(self) -> None:
         """Record that there is no current task."""

@@ -42,6 +42,8 @@ logger = get_logger("django_gearman.jobs")
 HARD_LIMIT_SECONDS = 5.0
 #: Seconds for the report on a job without a timeout, signal receivers included.
 REPORT_SECONDS = 60.0
+#: Most runs of a quick function, each right after the other, until the process's state is restored.
+MOST_UNRESTORED = 10
 #: Seconds for receivers of `worker_stopping` and for closing connections; a server that hangs takes
 #: ten.
 STOP_SECONDS = 20.0
@@ -149,7 +151,9 @@ class SupervisedObserver(WorkerObserver):
         self._born = time.monotonic()
         self._state: ProcessState | None = None  # before the first job, but after worker_started
         self._left: Sequence[str] = ()
-        self._current: AssignedJob | None = None
+        self._function = self._handle = ""  # of the last job
+        self._unrestored = 0  # runs since the state was restored
+        self._most_unrestored = MOST_UNRESTORED
 
     def registered(self, session: WorkerSession) -> None:
         self._session = session
@@ -197,19 +201,24 @@ class SupervisedObserver(WorkerObserver):
         _take(self._scoreboard, assigned, seconds)
 
     def began(self, assigned: AssignedJob, seconds: float | None) -> None:
+        if self._unrestored and assigned.function != self._function:
+            self._restore()
+            self._tell_left()
         _take(self._scoreboard, assigned, seconds)
         self._begun += 1
         if self._lease is not None and self._lease.is_held:
             self._lease.give_up()  # the job may take long
-        self._current = assigned
+        self._function, self._handle = assigned.function, assigned.handle
         if self._state is None:
             self._state = ProcessState()
         if self._begun == self._limits.max_jobs and self._session is not None:
             self._session.ask_no_more()  # for example with the last outcome
 
     def returned(self) -> None:
-        if self._state is not None:
-            self._left = self._state.put_back()
+        self._unrestored += 1
+        is_followed = self._session is not None and self._session.is_followed
+        if not is_followed or self._unrestored >= self._most_unrestored:
+            self._restore()
         self._scoreboard.report(REPORT_SECONDS, at_least=HARD_LIMIT_SECONDS)
 
     def resubmitted(self) -> None:
@@ -217,6 +226,19 @@ class SupervisedObserver(WorkerObserver):
 
     def reported(self, state: str) -> None:
         self._scoreboard.end(ENDED[state])
+
+    def _restore(self) -> None:
+        self._unrestored = 0
+        if self._state is not None and (left := self._state.put_back()):
+            self._left = left
+            self._most_unrestored = 1  # from now on, after each job
+
+    def _tell_left(self) -> None:
+        if self._left:
+            message = "job %s (%s) has left changes to its process, which were undone: %s"
+            names = self._function, self._handle
+            log(logger, logging.WARNING, message, *names, ", ".join(self._left))
+            self._left = ()
 
     def has_channel(self) -> bool:
         """Return True if the channel is a socket; unlike fstat(), this keeps the interpreter's lock."""
@@ -237,11 +259,7 @@ class SupervisedObserver(WorkerObserver):
 
     def ended(self) -> None:
         self._scoreboard.drop()
-        if self._left and self._current is not None:
-            message = "job %s (%s) has left changes to its process, which were undone: %s"
-            names = self._current.function, self._current.handle
-            log(logger, logging.WARNING, message, *names, ", ".join(self._left))
-            self._left = ()
+        self._tell_left()
 
     def leaving(self) -> None:
         self._scoreboard.leave_within(STOP_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _locale  # type: ignore[import-not-found]
+import _locale
 import _signal  # type: ignore[import-not-found]
 import ctypes
 import gc

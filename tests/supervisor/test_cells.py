@@ -56,9 +56,9 @@ def test_the_activity_of_a_process_is_that_of_its_tasks(board):
 
 
 def test_the_tally_counts_all_cells(board):
-    board.end(Ended.DONE)
-    board.cell(3).end(Ended.DONE)
-    board.cell(2).end(Ended.FAILED)
+    board.count(Ended.DONE)
+    board.cell(3).count(Ended.DONE)
+    board.cell(2).count(Ended.FAILED)
 
     assert board.tally == Tally(done=2, failed=1)
 

@@ -120,7 +120,7 @@ def test_a_board_counts_the_tasks_that_ended(scoreboard):
     assert scoreboard.tally == Tally(0, 0, 0)
 
     for ended in (Ended.DONE, Ended.RETRIED, Ended.DONE, Ended.FAILED, Ended.DONE):
-        scoreboard.end(ended)
+        scoreboard.count(ended)
     scoreboard.take(b"a task of any length " * 100, 123.0)
 
     assert scoreboard.tally == Tally(done=3, failed=1, retried=1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_gearman.backends.base import AssignedJob
+from django_gearman.backends.base import AssignedJob, WorkerSession
 from django_gearman.supervisor import Scoreboard
 from django_gearman.supervisor.scoreboard import MAX_TASK, Reported, Stage
 from django_gearman.worker.process import (
+    MOST_UNRESTORED,
     Limits,
     SupervisedObserver,
     decode_task,
@@ -213,3 +215,81 @@ def test_memory_is_reported_in_megabytes():
 
     assert 5 < before < 2000
     assert 40 < resident_memory() - before < 200
+
+
+# What jobs leave in the process
+
+
+class Session(WorkerSession):
+    """A session whose jobs the test makes."""
+
+    def grab_job(self, timeout=None):
+        raise NotImplementedError
+
+    def send(self, job, update):
+        raise NotImplementedError
+
+    def close(self):
+        raise NotImplementedError
+
+
+class Runs:
+    """Runs of jobs that set the umask, or not."""
+
+    def __init__(self, observer: SupervisedObserver, session: Session) -> None:
+        self._observer, self._session, self._number = observer, session, 0
+
+    def __call__(self, function: str, *, umask: int | None = None, is_followed: bool) -> int:
+        """Run a job; return the umask that it has found."""
+        self._number += 1
+        self._session.is_followed = is_followed
+        self._observer.began(AssignedJob(f"h{self._number}", function, "u", b""), None)
+        found = os.umask(0o022)
+        os.umask(found if umask is None else umask)
+        self._observer.returned()
+        self._observer.reported("succeeded")
+        self._observer.ended()
+        return found
+
+
+@pytest.fixture
+def run(scoreboard, channel, caplog):
+    before = os.umask(0o022)
+    observer, session = SupervisedObserver(scoreboard, channel, Limits(), None), Session()
+    observer.registered(session)
+    yield Runs(observer, session)
+    os.umask(before)
+
+
+def test_a_job_leaves_nothing_for_one_of_another_function(run, caplog):
+    run("quick", umask=0o077, is_followed=True)
+
+    assert run("other", is_followed=True) == 0o022
+    assert "job quick (h1) has left changes to its process, which were undone" in caplog.text
+
+
+def test_a_job_leaves_nothing_for_its_waiting_worker(run, caplog):
+    run("quick", is_followed=True)
+    run("quick", umask=0o077, is_followed=False)
+
+    assert os.umask(0o022) == 0o022
+    assert "job quick (h2) has left" in caplog.text
+
+
+def test_quick_jobs_that_follow_each_other_are_looked_at_after_some_of_them(run):
+    run("quick", umask=0o077, is_followed=True)
+
+    found = [run("quick", is_followed=True) for _ in range(MOST_UNRESTORED)]
+
+    assert found == [0o077] * (MOST_UNRESTORED - 1) + [0o022]
+
+
+def test_after_a_job_that_has_left_something_each_job_is_looked_at(run, caplog):
+    run("quick", umask=0o077, is_followed=False)
+    assert "has left" in caplog.text
+    caplog.clear()
+
+    run("quick", umask=0o077, is_followed=True)
+
+    assert run("quick", is_followed=True) == 0o022
+    assert "job quick (h2) has left" in caplog.text

@@ -200,6 +200,8 @@ class GearmandWorkerSession(WorkerSession):
         job = link.held.popleft()
         self._in_hand.take(job, link)
         self._began = now
+        held = link.held
+        self.is_followed = link.is_quick and bool(held) and held[0].function == job.function
         if job.function != self._function:  # it may take long, or end this process
             self._function = job.function
             self.flush()

@@ -217,6 +217,28 @@ def test_quick_jobs_are_held_and_each_is_done_once(backend, register, server):
 
 
 @pytest.mark.gearmand
+def test_a_job_is_followed_while_the_next_one_of_its_function_is_held(backend, register, server):
+    queue(backend, "f", MANY)
+    session = register("f")
+    seen, said = [], set()
+
+    while len(seen) < MANY:
+        job = wait_until(lambda: session.grab_job(0.1), "a job")
+        said.add(session.is_followed)
+        if session.is_followed:
+            session.send(job, WorkComplete(b""))
+            seen.append(job.workload)
+            job = session.grab_job(0)
+            assert job is not None, "the session said that the next job was there"
+        session.send(job, WorkComplete(b""))
+        seen.append(job.workload)
+
+    assert said == {True, False}
+    assert not session.is_followed, "it was the last one"
+    assert sorted(map(int, seen)) == list(range(MANY))
+
+
+@pytest.mark.gearmand
 def test_slow_jobs_are_never_held(backend, register, server):
     queue(backend, "f", 60)
     session = register("f")
