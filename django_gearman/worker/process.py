@@ -10,7 +10,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -150,7 +150,7 @@ class SupervisedObserver(WorkerObserver):
         self._timeout = timeout  # of jobs that declare none
         self._born = time.monotonic()
         self._state: ProcessState | None = None  # before the first job, but after worker_started
-        self._left: Sequence[str] = ()
+        self._left: list[str] = []
         self._function = self._handle = ""  # of the last job
         self._unrestored = 0  # runs since the state was restored
         self._most_unrestored = MOST_UNRESTORED
@@ -174,7 +174,7 @@ class SupervisedObserver(WorkerObserver):
             self._lease.give_up()
 
     def idle(self) -> None:
-        left = () if self._state is None else self._state.put_back()
+        left = [] if self._state is None else self._state.put_back()
         if left:
             message = "jobs have left changes to their process, which were undone: %s"
             log(logger, logging.WARNING, message, ", ".join(left))
@@ -238,7 +238,7 @@ class SupervisedObserver(WorkerObserver):
             message = "job %s (%s) has left changes to its process, which were undone: %s"
             names = self._function, self._handle
             log(logger, logging.WARNING, message, *names, ", ".join(self._left))
-            self._left = ()
+            self._left = []
 
     def has_channel(self) -> bool:
         """Return True if the channel is a socket; unlike fstat(), this keeps the interpreter's lock."""

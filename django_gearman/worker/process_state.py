@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -116,11 +116,11 @@ class ProcessState:
     def close(self) -> None:
         os.close(self._home)
 
-    def put_back(self) -> Sequence[str]:
+    def put_back(self) -> list[str]:
         """Restore the state, and return the names of the parts that had changed."""
         umask = os.umask(self._umask)  # setting it is the only way to read it
         if _read() == self._before and umask == self._umask:
-            return ()
+            return []
         return [*self._put_back(umask)]
 
     def _put_back(self, umask: int) -> Iterator[str]:
