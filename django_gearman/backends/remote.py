@@ -304,8 +304,8 @@ class JobsInHand(Generic[_T]):
         held, connection = self._jobs.get(job.handle, (None, None))
         if connection is None or (held is not job and held != job):
             raise ConnectionLost(
-                f"this worker no longer has job {job.handle}: the connection to its server was lost "
-                "meanwhile, and the server gives the job to another worker"
+                f"this worker no longer has job {job.handle}: the job has ended, or the connection to "
+                "its server was lost, and the server gives the job to another worker"
             )
         return connection
 

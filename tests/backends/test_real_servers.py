@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_gearman.backends.base import BaseBackend, JobSpec, WorkComplete
+from django_gearman.backends.base import BaseBackend, JobSpec, WorkComplete, WorkStatus
 from django_gearman.backends.gearmand.backend import GearmandBackend
 from django_gearman.backends.python_gearman.backend import PythonGearmanBackend
 from django_gearman.backends.remote import worker_rows
@@ -116,6 +116,17 @@ def test_an_idle_worker_comes_back_after_a_restart(connect, own_gearmand):
     job = wait_until(lambda: worker.grab_job(0.5), "the job")
     assert job.workload == b"after"
     assert "survivor" in own_gearmand.ask("workers")
+    worker.close()
+
+
+def test_progress_after_the_end_of_a_job_is_refused_with_that_reason(connect, own_gearmand):
+    worker = connect(own_gearmand.address).register(["f"])
+    connect(own_gearmand.address).submit([background()])
+    job = worker.grab_job(PATIENCE)
+    worker.send(job, WorkComplete(b""))
+
+    with pytest.raises(ConnectionLost, match="the job has ended, or"):
+        worker.send(job, WorkStatus(1, 2))
     worker.close()
 
 
