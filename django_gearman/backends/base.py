@@ -209,6 +209,10 @@ class LoopBackend(ABC):
         before the first update; `wait_update` raises the error.
         """
 
+    async def submit_batch(self, specs: SpecBatch) -> Sequence[Submission]:
+        """Submit background jobs like `BaseBackend.submit_batch`; by default, `submit` does it."""
+        return await self.submit([*specs])
+
     def send_now(self, spec: JobSpec) -> AwaitableSubmission | None:
         """
         Submit a job as with `acknowledged=False`, if that is possible without waiting; None if not.

@@ -17,7 +17,7 @@ from ..serializers import Call
 from ..utils.clock import monotonic
 from ..utils.waiting import deadline_after
 from .arguments import MISSING, check_flags, collect_call, parse_job
-from .batch import JobBatch, check_batch
+from .batch import JobBatch, check_batch, count, is_seen, sent_batch
 from .builder import Preparation
 from .checking import (
     check_acknowledged,
@@ -141,6 +141,14 @@ class AsyncMethods(HasOptions):
     async def aenqueue(self, job: JobDefinition[R_co], items: Iterable[Any]) -> JobBatch[R_co]:
         """Queue a background job for each item; `Job.aenqueue_many` uses this."""
         preparation = Preparation(self.options, background=True)
+        items = [*items]
+        if items and not is_seen(preparation, job):
+            half = get_backend(self._servers, preparation.settings.transport).on_loop()
+            specs = preparation.batch(job, items) if half is not None else None
+            if half is not None and specs is not None:
+                submissions = await half.submit_batch(specs)
+                count(job, submissions)
+                return sent_batch(preparation, job, items, specs, submissions, self._servers)
         rows = preparation.specs(job, (Call((item,)) for item in items), "items")
         requests = [preparation.make_request(job, *row) for row in rows]
         if requests:

@@ -100,13 +100,26 @@ def submit_batch(
         batch = _batch_of(requests)
         check_batch(batch, [request.exception for request in requests])
         return batch
-    submissions, errors = send_batch(preparation, job, specs, servers)
+    submissions = send_batch(preparation, job, specs, servers)
+    return sent_batch(preparation, job, items, specs, submissions, servers)
+
+
+def sent_batch(
+    preparation: Preparation,
+    job: JobDefinition[R_co],
+    items: Sequence[Any],
+    specs: SpecBatch,
+    submissions: Sequence[Submission],
+    servers: Servers,
+) -> JobBatch[R_co]:
+    """Return the batch of submissions; raise SubmitUncertain as `check_batch` does."""
 
     def make(place: int) -> JobRequest[R_co]:
         request: JobRequest[R_co] = request_of(preparation, job, specs[place], items[place])
         request.sent(submissions[place], servers)
         return request
 
+    errors = errors_of(submissions)
     batch = JobBatch(len(items), make, errors)
     check_batch(batch, errors.values())
     return batch
@@ -131,7 +144,7 @@ def submit_alike(
         return None
     if specs is None:
         return None
-    submissions, _ = send_batch(preparation, job, specs, servers)
+    submissions = send_batch(preparation, job, specs, servers)
     requests: list[JobRequest] = []
     target = preparation.target(task)
     name, serializer, options = target.name, target.serializer, target.options
@@ -158,16 +171,20 @@ def is_seen(preparation: Preparation, task: str | JobDefinition[Any]) -> bool:
 
 def send_batch(
     preparation: Preparation, job: JobDefinition[Any], specs: SpecBatch, servers: Servers
-) -> tuple[Sequence[Submission], Mapping[int, BackendError]]:
-    """Send a batch that nobody else sees; return the submissions, and the errors by place."""
+) -> Sequence[Submission]:
+    """Send a batch that nobody else sees."""
     backend = get_backend(servers, preparation.settings.transport)
     submissions = backend.submit_batch(specs)
-    errors = errors_of(submissions)
-    if counting.counter is not None:
-        counting.counter.submitted_batch(job, len(specs) - len(errors))
+    count(job, submissions)
     if backend.runs_in_caller:
         run_queued(backend)
-    return submissions, errors
+    return submissions
+
+
+def count(job: JobDefinition[Any], submissions: Sequence[Submission]) -> None:
+    """Count the jobs of a batch that a server has accepted as submitted."""
+    if counting.counter is not None:
+        counting.counter.submitted_batch(job, len(submissions) - len(errors_of(submissions)))
 
 
 def request_of(

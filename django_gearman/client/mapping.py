@@ -66,7 +66,7 @@ class _Run:
         deadline, limit = limits_of(self._target.options, wait=True)
         token = submit_by.set(limit)
         try:
-            self._submissions, _ = send_batch(preparation, job, specs, self._servers)
+            self._submissions = send_batch(preparation, job, specs, self._servers)
             self._outcomes = [
                 self._outcome(place, submission, deadline)
                 for place, submission in enumerate(self._submissions)

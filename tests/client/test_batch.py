@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 
 import pytest
@@ -9,6 +10,7 @@ from django.db import transaction
 
 from django_gearman import JOB_CREATED, JOB_FAILED, GearmanWorker, environment
 from django_gearman.backends import close_backends, get_backend
+from django_gearman.backends.base import WorkComplete
 from django_gearman.client.request import JobRequest
 from django_gearman.exceptions import SerializationError, ServerError, SubmitUncertain
 from django_gearman.middleware import Middleware
@@ -97,6 +99,38 @@ def test_a_copy_for_another_process_has_the_same_requests(settings, memory):
         (each.id, each.handle, each.state) for each in batch
     ]
     assert [request.call.args[0] for request in copied.refused] == [2]
+
+
+@pytest.mark.gearmand
+def test_tasks_queue_batches_at_once_and_one_may_be_cancelled(settings, own_gearmand, made):
+    settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "gearman", {}
+    settings.GEARMAN_SERVERS = [own_gearmand.address]
+
+    async def everything():
+        cancelled, *others = [
+            asyncio.create_task(jobs.echo.aenqueue_many(range(start, start + 1500)))
+            for start in (0, 10_000, 20_000)
+        ]
+        while not cancelled.cancelled():  # before its jobs are sent, or acknowledged
+            cancelled.cancel()
+            await asyncio.sleep(0)
+        return await asyncio.gather(*others)
+
+    with environment.replaced(environment.PRODUCTION):
+        batches = asyncio.run(everything())
+        assert made == []
+
+    session = get_backend().register(["tests.app.echo"], "by-hand")
+    try:
+        taken = {}
+        while (job := session.grab_job(0.5)) is not None:
+            taken[job.handle] = job.workload
+            session.send(job, WorkComplete())
+    finally:
+        session.close()
+    for batch in batches:
+        found = [taken[request.handle] for request in batch]
+        assert found == [request.spec.workload for request in batch]
 
 
 def test_requests_are_made_when_they_are_asked_for(memory, made):
@@ -229,9 +263,10 @@ def test_a_serializer_of_the_project_writes_each_item(memory, monkeypatch, seria
         assert request.serializer.loads_call(expected).args == [item]
 
 
-def test_jobs_that_were_not_acknowledged_are_an_error_with_the_batch(settings):
+@pytest.mark.parametrize("way", ["enqueue_many", "aenqueue_many"])
+def test_jobs_that_were_not_acknowledged_are_an_error_with_the_batch(settings, way):
     def serve(peer):
-        peer.handshake()
+        greet(way, peer)
         peer.expect(PacketType.SUBMIT_JOB_BG)
         peer.reply(PacketType.JOB_CREATED, b"H:fake:1")
 
@@ -239,7 +274,7 @@ def test_jobs_that_were_not_acknowledged_are_an_error_with_the_batch(settings):
         settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "gearman", {}
         settings.GEARMAN_SERVERS = [server.address]
         with pytest.raises(SubmitUncertain, match="2 of 3 jobs were sent") as caught:
-            jobs.note.enqueue_many(range(3))
+            enqueue(way, range(3))
 
     batch = caught.value.requests
     assert [bool(request.handle) for request in batch] == [True, False, False]
@@ -247,10 +282,24 @@ def test_jobs_that_were_not_acknowledged_are_an_error_with_the_batch(settings):
     assert batch.refused == batch[1:]
 
 
-def test_jobs_that_a_server_refused_do_not_change_the_handles_of_the_others(settings):
+def enqueue(way, items):
+    if way == "aenqueue_many":
+        return asyncio.run(jobs.note.aenqueue_many(items))
+    return jobs.note.enqueue_many(items)
+
+
+def greet(way, peer):
+    peer.handshake()
+    if way == "aenqueue_many":  # a loop's connection begins with a question, too
+        [handle] = peer.expect(PacketType.GET_STATUS).args
+        peer.reply(PacketType.STATUS_RES, handle, b"0", b"0", b"0", b"0")
+
+
+@pytest.mark.parametrize("way", ["enqueue_many", "aenqueue_many"])
+def test_jobs_that_a_server_refused_do_not_change_the_handles_of_the_others(settings, way):
     # Given a server that refuses some jobs of a batch, in the middle of its answers
     def serve(peer):
-        peer.handshake()
+        greet(way, peer)
         for number in range(500):
             peer.expect(PacketType.SUBMIT_JOB_BG)
             if number in (3, 4, 250):
@@ -263,7 +312,7 @@ def test_jobs_that_a_server_refused_do_not_change_the_handles_of_the_others(sett
         settings.GEARMAN_BACKEND, settings.GEARMAN_OPTIONS = "gearman", {}
         settings.GEARMAN_SERVERS = [server.address]
         # When they are submitted
-        batch = jobs.note.enqueue_many(range(500))
+        batch = enqueue(way, range(500))
         close_backends()
 
     # Then these have the error, and the others their own handles

@@ -19,10 +19,12 @@ from ..base import (
     JobSpec,
     JobStatus,
     LoopBackend,
+    SpecBatch,
+    Submission,
 )
 from ..remote import function_rows, servers_standing, unavailable
 from ..sending import Sending
-from ..specs import check_specs
+from ..specs import check_batch, check_specs
 from .loop_channel import LoopChannel
 from .loop_opening import ask_admin, open_channel
 from .loop_submission import LoopSubmission
@@ -86,6 +88,29 @@ class GearmandLoop(LoopBackend):
                 # Without a limit of the caller, the channel notices a server that does not answer.
                 await _acknowledged(submission, math.inf if until is None else until)
         return submissions
+
+    async def submit_batch(self, specs: SpecBatch) -> Sequence[Submission]:
+        check_batch(specs)
+        limit = monotonic() + self._options.submit_timeout
+        sending: Sending[Submission] = Sending(specs)
+        while sending.unsent:
+            try:
+                routes = await self._route(specs, sending.unsent, limit)
+            except ServerUnavailable as error:
+                sending.give_up(error)
+                break
+            for channel, batch, jobs in sending.batches(routes):
+                if channel.broken is not None:
+                    sending.sent(batch, [])
+                elif isinstance(jobs, SpecBatch):
+                    queued = channel.send_batch(jobs)
+                    sending.sent(batch, queued)
+                    await queued.done  # the channel notices a server that does not answer
+                else:  # uniques far apart, for several servers
+                    sending.sent(batch, sent := channel.send(jobs))
+                    for submission in sent:
+                        await _acknowledged(submission, math.inf)
+        return sending.submissions()
 
     def send_now(self, spec: JobSpec) -> AwaitableSubmission | None:
         check_specs([spec])

@@ -19,10 +19,10 @@ from ...protocol.address import ServerAddress
 from ...protocol.names import handle_prefix, own_handle
 from ...protocol.packets import PacketReader, PacketType, encode, to_number, to_text
 from ...utils.clock import monotonic
-from ..base import JobSpec, JobStatus, refusal
+from ..base import JobSpec, JobStatus, SpecBatch, refusal
 from ..remote import deliver_update, servers_standing
-from .encoding import encode_job
-from .loop_submission import Dropped, LoopSubmission
+from .encoding import encode_job, encode_jobs
+from .loop_submission import Dropped, LoopQueuedJobs, LoopSubmission
 from .loop_timers import Timers
 from .options import GearmandOptions
 from .updates import JOB_CREATED, UPDATES
@@ -68,6 +68,9 @@ class _Question:
         """Do nothing: the channel informs each of its jobs."""
 
 
+_Request = LoopSubmission | LoopQueuedJobs | _Query | _Question
+
+
 class LoopChannel(asyncio.Protocol):
     """A connection; `greet` must come first."""
 
@@ -82,7 +85,7 @@ class LoopChannel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._prefix = handle_prefix(server)
         self._reader = PacketReader(source=f"job server {server}", joined=JOB_CREATED)
-        self._unanswered: deque[LoopSubmission | _Query | _Question] = deque()
+        self._unanswered: deque[_Request] = deque()
         self._running: dict[bytes, list[LoopSubmission | Dropped]] = {}
         self._asked_at = 0.0  # the time of the oldest request, or of the last answer
         self._chunks: list[bytes] = []  # to be written at the end of this turn
@@ -110,6 +113,12 @@ class LoopChannel(asyncio.Protocol):
         self._request(submissions, [part for spec in specs for part in encode_job(spec)])
         return submissions
 
+    def send_batch(self, specs: SpecBatch) -> LoopQueuedJobs:
+        """Send background jobs at the end of this turn of the loop."""
+        jobs = LoopQueuedJobs(specs.function, self._prefix, len(specs), self.loop)
+        self._request([jobs], encode_jobs(specs))
+        return jobs
+
     def send_one(self, spec: JobSpec) -> LoopSubmission:
         submission = LoopSubmission(self, spec)
         self._request([submission], encode_job(spec))
@@ -127,7 +136,7 @@ class LoopChannel(asyncio.Protocol):
 
     def _request(
         self,
-        slots: Sequence[LoopSubmission | _Query | _Question],
+        slots: Sequence[_Request],
         chunks: Sequence[bytes],
     ) -> None:
         if not self._unanswered:
@@ -152,16 +161,17 @@ class LoopChannel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         open_requests = len(self._unanswered)
-        is_large = self._reader.missing > _LARGE
+        has_moved = self._reader.missing > _LARGE
         try:
             for kind, args in self._reader.feed(data):
                 if kind is JOB_CREATED:
                     self._create(args)
+                    has_moved = True
                 else:
                     self._hand_out(kind, args)
         except ProtocolError as error:
             self.end(error)
-        if is_large or len(self._unanswered) < open_requests:
+        if has_moved or len(self._unanswered) < open_requests:
             self._asked_at = monotonic()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -194,28 +204,43 @@ class LoopChannel(asyncio.Protocol):
         elif kind is PacketType.ERROR and isinstance(slot, LoopSubmission):
             slot.error = slot.error or refusal(self.server, *map(to_text, args))
             slot.wake()
+        elif kind is PacketType.ERROR and isinstance(slot, LoopQueuedJobs):
+            slot.refuse(refusal(self.server, *map(to_text, args)))
+            if slot.left:
+                self._asked_at = monotonic()
+                return
         else:
             raise ProtocolError(f"job server {self.server} sent {kind.name} unasked")
         self._unanswered.popleft()
 
     def _create(self, handles: Sequence[bytes]) -> None:
         """Give handles to the oldest requests."""
-        for handle in handles:
-            submission = self._unanswered[0] if self._unanswered else None
-            if not isinstance(submission, LoopSubmission):
+        place = 0
+        while place < len(handles):
+            slot = self._unanswered[0] if self._unanswered else None
+            if isinstance(slot, LoopSubmission):
+                self._create_one(slot, handles[place])
+                place += 1
+            elif isinstance(slot, LoopQueuedJobs):
+                place += slot.take(handles[place:])
+                if slot.left:
+                    return
+            else:
                 raise ProtocolError(f"job server {self.server} sent {JOB_CREATED.name} unasked")
-            in_time = submission.error is None
-            if in_time:
-                submission.handle = self._prefix + to_text(handle)
-            if not submission.spec.background:
-                waiting: LoopSubmission | Dropped = submission
-                if submission.is_released or not in_time:
-                    waiting = Dropped(submission if in_time else None, self._leave_soon)
-                    self._leave_soon()
-                self._running.setdefault(handle, []).append(waiting)
-            if submission.awaits_answer:
-                submission.wake()
             self._unanswered.popleft()
+
+    def _create_one(self, submission: LoopSubmission, handle: bytes) -> None:
+        in_time = submission.error is None
+        if in_time:
+            submission.handle = self._prefix + to_text(handle)
+        if not submission.spec.background:
+            waiting: LoopSubmission | Dropped = submission
+            if submission.is_released or not in_time:
+                waiting = Dropped(submission if in_time else None, self._leave_soon)
+                self._leave_soon()
+            self._running.setdefault(handle, []).append(waiting)
+        if submission.awaits_answer:
+            submission.wake()
 
     # Time
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from ...utils.clock import monotonic
 from ..base import AwaitableSubmission, JobSpec, Update
 from ..remote import HeardSubmission
 from .loop_timers import Timers
+from .submission import QueuedJobs
 
 
 class ClientConnection(Protocol):
@@ -151,6 +152,30 @@ class LoopSubmission(HeardSubmission, AwaitableSubmission):
             sharing.discard(waiter)
         if waiter in self._waiters:
             self._waiters = tuple(each for each in self._waiters if each is not waiter)
+
+
+class LoopQueuedJobs(QueuedJobs):
+    """Background jobs of one function that were sent together on an event loop."""
+
+    def __init__(
+        self, function: str, prefix: str, number: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(function, prefix, number)
+        #: Done when each job has a handle or an error.
+        self.done = loop.create_future()
+
+    def take(self, handles: Sequence[bytes]) -> int:
+        taken = super().take(handles)
+        self._look()
+        return taken
+
+    def lose(self, cause: BackendError) -> None:
+        super().lose(cause)
+        self._look()
+
+    def _look(self) -> None:
+        if self.answered() and not self.done.done():
+            self.done.set_result(None)
 
 
 class Dropped:

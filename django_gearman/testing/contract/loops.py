@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from ...backends.base import (
     JobStatus,
     LoopBackend,
     Outcome,
+    SpecBatch,
     Update,
     WorkComplete,
     WorkData,
@@ -111,6 +113,25 @@ class LoopsContract(ContractBase):
         received = on_loop(backend, act)
 
         assert received == [[WorkComplete(b"%d" % number)] for number in range(120)]
+
+    def test_a_batch_of_specs_is_submitted_like_a_list_of_them(
+        self, backend: BaseBackend, worker: WorkerSession, function: str
+    ) -> None:
+        workloads = [b"%d" % number for number in range(2500)]
+        specs = SpecBatch(function, uuid.uuid4().int, workloads)
+
+        async def act(half: LoopBackend) -> list[tuple[str, bytes]]:
+            submissions = await half.submit_batch(specs)
+            assert [each.error for each in submissions] == [None] * len(specs)
+            return [*zip([each.handle for each in submissions], workloads, strict=True)]
+
+        submitted_jobs = on_loop(backend, act)
+
+        taken = []
+        for _ in specs:
+            taken.append(grab(worker))
+            worker.send(taken[-1], WorkComplete())
+        assert [(job.handle, job.workload) for job in taken] == submitted_jobs
 
     def test_jobs_that_are_sent_at_once_are_acknowledged_later(
         self, backend: BaseBackend, worker: WorkerSession, function: str
