@@ -163,7 +163,7 @@ class Plan:
         for system in (self.gearman, self.memory):
             self.step(cases.queued, system, self.jobs(100_000), slow=True)
         self.step(cases.delayed, self.gearman, self.jobs(100_000), self.jobs(10_000), slow=True)
-        self.step(cases.idle, self.gearman, 5, slow=True)
+        self.step(cases.idle, self.gearman, 20, slow=True)
         rows = partial(cases.outbox, self.jobs(20_000))
         self.steps.append(Step(cases.outbox.__name__, OUTBOX, rows, slow=True))
         for case, name in {

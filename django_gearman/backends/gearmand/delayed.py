@@ -21,7 +21,7 @@ from ...utils.clock import monotonic
 from .link import WAKE_SECONDS, WorkerConnection
 
 #: Seconds between two requests for delayed jobs.
-POLL_SECONDS = 1.2
+POLL_SECONDS = 1.3
 
 _NO_JOB_BYTES = len(encode(PacketType.NO_JOB))
 
