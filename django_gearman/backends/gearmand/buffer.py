@@ -25,12 +25,12 @@ from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 
 #: Most results that wait: half of the jobs that are held, so that the next ones arrive in time.
-MOST_RESULTS = 25
+MOST_RESULTS = 50
 #: Most bytes of results that wait.
 MOST_BYTES = 1 << 16
 #: Seconds until the results are written. The interpreter may need five milliseconds to change to the
 #: thread.
-LATEST_SECONDS = 0.002
+LATEST_SECONDS = 0.0025
 #: Seconds until the result of a foreground job is written.
 AWAITED_SECONDS = 0.0004
 #: Longest run of such a job, in seconds: the next one ends before its time.

@@ -19,7 +19,7 @@ QUICK_SECONDS = 0.005
 #: Longest expected time of the held jobs, in seconds.
 HELD_SECONDS = 0.05
 #: Most jobs that are held: more gain nothing.
-MOST_HELD = 50
+MOST_HELD = 100
 
 _RUNS = 100  # runs that are remembered, up to twice as many
 _FEWEST = 20  # runs after which a function may count as quick
