@@ -40,12 +40,15 @@ class MariaDB:
         if self._as_user:
             shutil.chown(self._directory, "mysql", "mysql")
         data = self._directory / "data"
+        # Each server that starts deletes the temporary tables of others in the same directory.
+        own_files = f"--tmpdir={self._directory}"
         self._run(
             "mariadb-install-db",
             "--no-defaults",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
             f"--datadir={data}",
+            own_files,
         )
         self._log = (self._directory / "log").open("wb")
         self._process = subprocess.Popen(
@@ -54,6 +57,7 @@ class MariaDB:
                 str(self._program),
                 "--no-defaults",
                 f"--datadir={data}",
+                own_files,
                 f"--port={self.port}",
                 "--bind-address=127.0.0.1",
                 f"--socket={self._directory}/socket",
