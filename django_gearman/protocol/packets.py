@@ -315,7 +315,7 @@ def _alike(data: bytes, start: int, size: int) -> list[bytes]:
     found = data[start : start + most * step].split(header)[1:]
     # A header in a payload makes one too short; bytes of another packet make the last one too long.
     right = [*takewhile(size.__eq__, map(len, found))]
-    return found[: len(right)]
+    return found[: len(right)] or [data[start + _HEADER_SIZE : start + step]]
 
 
 def _cut(data: bytes | bytearray, start: int, end: int, count: int) -> tuple[bytes, ...]:

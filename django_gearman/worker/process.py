@@ -183,6 +183,9 @@ class SupervisedObserver(WorkerObserver):
         return self._paused.names if self._paused.have_changed() else None
 
     def serving(self) -> None:
+        if self._unrestored:  # the next job may not have come after all
+            self._restore()
+            self._tell_left()
         self._scoreboard.beat()
         if not self.was_serving:
             self.was_serving = True
@@ -262,6 +265,9 @@ class SupervisedObserver(WorkerObserver):
         self._tell_left()
 
     def leaving(self) -> None:
+        if self._unrestored:
+            self._restore()
+            self._tell_left()
         self._scoreboard.leave_within(STOP_SECONDS)
 
     def is_over(self, count: int) -> bool:

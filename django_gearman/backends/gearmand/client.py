@@ -244,10 +244,11 @@ class ClientConnection:
         """Wait, without the lock, for data to arrive, and distribute it."""
         connection = self._connection
         self._someone_reads = True
+        # With many requests one answer is always there, and preparing requests needs the CPU.
+        soon = self._open.is_one
         self._lock.release()
         try:
-            # With many requests one answer is always there, and preparing requests needs the CPU.
-            arrived = connection.has_news(timeout, soon=self._open.is_one)
+            arrived = connection.has_news(timeout, soon=soon)
         finally:
             self._lock.acquire()
             self._someone_reads = False

@@ -85,9 +85,9 @@ class DelayedConnection(WorkerConnection):
         return False
 
     def retire(self, successor: WorkerConnection, running: Iterable[str]) -> None:
-        self.hear()
         self.may_poll = lambda: False
         super().retire(successor, running)
+        self.hear()
 
 
 def sleeps_until_job(asked: WorkerConnection, links: Iterable[WorkerConnection]) -> bool:
