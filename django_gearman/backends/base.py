@@ -114,7 +114,7 @@ class WorkerSession(ABC):
     idle_seconds: float = 0.2
     #: Called before a request for delayed jobs; False leaves them to another worker.
     may_poll: Callable[[], bool] | None = None
-    #: The next job is here already, of the same quick function as the last one; `grab_job` returns it.
+    #: The next job is expected to follow at once: it is here, of the same quick function as the last.
     is_followed: bool = False
     #: The name of the worker on the servers, and the functions that it serves.
     client_id: str = ""
@@ -210,7 +210,9 @@ class LoopBackend(ABC):
         """
 
     async def submit_batch(self, specs: SpecBatch) -> Sequence[Submission]:
-        """Submit background jobs like `BaseBackend.submit_batch`; by default, `submit` does it."""
+        """
+        Submit like `BaseBackend.submit_batch`, but only background jobs; by default, `submit` does it.
+        """
         return await self.submit([*specs])
 
     def send_now(self, spec: JobSpec) -> AwaitableSubmission | None:

@@ -42,9 +42,6 @@ logger = get_logger(__name__)
 
 _T = TypeVar("_T")
 
-#: Seconds that a worker sleeps before it asks for jobs unprompted: gearmand 1.1 wakes no worker for
-#: a delayed job.
-REGRAB_SECONDS = 1.0
 #: Seconds that a worker waits for a server's answer before it asks the next one.
 PATIENCE_SECONDS = 0.5
 

@@ -136,21 +136,21 @@ def submit_alike(
     """
     task, items = parse_alike(entries)
     try:
-        job = preparation.target(task).job if items else None
-        if job is None or is_seen(preparation, task):
+        target = preparation.target(task) if items else None
+        if target is None or target.job is None or is_seen(preparation, task):
             return None
         specs = preparation.batch(task, items)
     except (GearmanError, TypeError, ValueError):
         return None
     if specs is None:
         return None
+    job = target.job
     submissions = send_batch(preparation, job, specs, servers)
     requests: list[JobRequest] = []
-    target = preparation.target(task)
     name, serializer, options = target.name, target.serializer, target.options
     for spec, item, submission in zip(specs, items, submissions, strict=True):
         # A row of `make_request`, without a look for the target each time.
-        request = JobRequest(name, Call((item,)), spec, serializer, options, spec.unique, job)
+        request = JobRequest(name, call_with(item), spec, serializer, options, spec.unique, job)
         request.sent(submission, servers)
         requests.append(request)
     return requests

@@ -183,9 +183,7 @@ class SupervisedObserver(WorkerObserver):
         return self._paused.names if self._paused.have_changed() else None
 
     def serving(self) -> None:
-        if self._unrestored:  # the next job may not have come after all
-            self._restore()
-            self._tell_left()
+        self._restore_late()
         self._scoreboard.beat()
         if not self.was_serving:
             self.was_serving = True
@@ -204,9 +202,8 @@ class SupervisedObserver(WorkerObserver):
         _take(self._scoreboard, assigned, seconds)
 
     def began(self, assigned: AssignedJob, seconds: float | None) -> None:
-        if self._unrestored and assigned.function != self._function:
-            self._restore()
-            self._tell_left()
+        if assigned.function != self._function:
+            self._restore_late()
         _take(self._scoreboard, assigned, seconds)
         self._begun += 1
         if self._lease is not None and self._lease.is_held:
@@ -235,6 +232,12 @@ class SupervisedObserver(WorkerObserver):
         if self._state is not None and (left := self._state.put_back()):
             self._left = left
             self._most_unrestored = 1  # from now on, after each job
+
+    def _restore_late(self) -> None:
+        """Restore the state if the job that was to follow the last one has not come."""
+        if self._unrestored:
+            self._restore()
+            self._tell_left()
 
     def _tell_left(self) -> None:
         if self._left:
@@ -265,9 +268,7 @@ class SupervisedObserver(WorkerObserver):
         self._tell_left()
 
     def leaving(self) -> None:
-        if self._unrestored:
-            self._restore()
-            self._tell_left()
+        self._restore_late()
         self._scoreboard.leave_within(STOP_SECONDS)
 
     def is_over(self, count: int) -> bool:

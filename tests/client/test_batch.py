@@ -11,7 +11,6 @@ from django.db import transaction
 from django_gearman import JOB_CREATED, JOB_FAILED, GearmanWorker, environment
 from django_gearman.backends import close_backends, get_backend
 from django_gearman.backends.base import WorkComplete
-from django_gearman.client.request import JobRequest
 from django_gearman.exceptions import SerializationError, ServerError, SubmitUncertain
 from django_gearman.middleware import Middleware
 from django_gearman.protocol.packets import PacketType
@@ -28,34 +27,13 @@ class SpacingSerializer(JSONSerializer):
         return b" " + super().dumps_call(call)
 
 
-@pytest.fixture(params=["production", "test"], autouse=True)
-def where(request):
-    """Run the test without and with the testing package around it."""
-    if request.param == "test":
-        yield
-        return
-    with environment.replaced(environment.PRODUCTION):
-        yield
+pytestmark = pytest.mark.usefixtures("where")
 
 
 @pytest.fixture
 def memory(settings, request):
     settings.GEARMAN_BACKEND = "memory"
     settings.GEARMAN_OPTIONS = {"name": request.node.nodeid}
-
-
-@pytest.fixture
-def made(monkeypatch):
-    """Count the requests that are made."""
-    count: list[object] = []
-    original = JobRequest.__init__
-
-    def init(self, *args, **kwargs):
-        count.append(self)
-        original(self, *args, **kwargs)
-
-    monkeypatch.setattr(JobRequest, "__init__", init)
-    return count
 
 
 def test_each_item_is_the_argument_of_a_job(memory, ran):

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from django_gearman import JOB_CREATED, JOB_FAILED, PRIORITY_HIGH, GearmanClient, environment
+from django_gearman import JOB_CREATED, JOB_FAILED, PRIORITY_HIGH, GearmanClient
 from django_gearman.backends import get_backend
 from django_gearman.backends.memory import MemoryBackend
 from django_gearman.exceptions import (
@@ -20,15 +20,7 @@ from django_gearman.exceptions import (
 )
 from tests.app import gearman_jobs as jobs
 
-
-@pytest.fixture(params=["production", "test"], autouse=True)
-def where(request):
-    """Run the test without and with the testing package around it."""
-    if request.param == "test":
-        yield
-        return
-    with environment.replaced(environment.PRODUCTION):
-        yield
+pytestmark = pytest.mark.usefixtures("where")
 
 
 def test_many_jobs_keep_their_order(client):

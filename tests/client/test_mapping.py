@@ -12,7 +12,6 @@ import pytest
 
 from django_gearman import JOB_COMPLETE, GearmanWorker, environment
 from django_gearman.backends import close_backends
-from django_gearman.client.request import JobRequest
 from django_gearman.exceptions import (
     ConnectionLost,
     JobFailed,
@@ -34,20 +33,6 @@ def production():
     with environment.replaced(environment.PRODUCTION):
         yield
         close_backends()
-
-
-@pytest.fixture
-def made(monkeypatch):
-    """Count the requests that are made."""
-    count: list[object] = []
-    original = JobRequest.__init__
-
-    def init(self, *args, **kwargs):
-        count.append(self)
-        original(self, *args, **kwargs)
-
-    monkeypatch.setattr(JobRequest, "__init__", init)
-    return count
 
 
 @contextmanager

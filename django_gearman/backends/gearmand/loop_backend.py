@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from ...exceptions import BackendError, ConnectionLost, ServerUnavailable
 from ...protocol.address import ServerAddress
@@ -29,6 +29,8 @@ from .loop_channel import LoopChannel
 from .loop_opening import ask_admin, open_channel
 from .loop_submission import LoopSubmission
 from .options import GearmandOptions
+
+_S = TypeVar("_S", Submission, AwaitableSubmission)
 
 _UNIQUE_HEAD_START = 1.0  # for jobs with a unique, which should merge
 
@@ -66,23 +68,18 @@ class GearmandLoop(LoopBackend):
         self, specs: Sequence[JobSpec], until: float | None = None, *, acknowledged: bool = True
     ) -> list[AwaitableSubmission]:
         check_specs(specs)
+
+        async def send(
+            channel: LoopChannel, jobs: Sequence[JobSpec]
+        ) -> Sequence[AwaitableSubmission]:
+            sent = channel.send(jobs)
+            if len(jobs) > 1:
+                channel.flush()
+            await channel.writable()
+            return sent
+
         limit = monotonic() + self._options.submit_timeout if until is None else until
-        sending: Sending[AwaitableSubmission] = Sending(specs)
-        while sending.unsent:
-            try:
-                routes = await self._route(specs, sending.unsent, limit)
-            except ServerUnavailable as error:
-                sending.give_up(error)
-                break
-            for channel, batch, jobs in sending.batches(routes):
-                if channel.broken is not None:
-                    sending.sent(batch, [])
-                    continue
-                sending.sent(batch, channel.send(jobs))
-                if len(batch) > 1:
-                    channel.flush()
-                await channel.writable()
-        submissions = [*sending.submissions()]
+        submissions = [*await self._submit(specs, limit, send)]
         for submission in submissions if acknowledged else ():
             if isinstance(submission, LoopSubmission):
                 # Without a limit of the caller, the channel notices a server that does not answer.
@@ -91,8 +88,27 @@ class GearmandLoop(LoopBackend):
 
     async def submit_batch(self, specs: SpecBatch) -> Sequence[Submission]:
         check_batch(specs)
-        limit = monotonic() + self._options.submit_timeout
-        sending: Sending[Submission] = Sending(specs)
+
+        async def send(channel: LoopChannel, jobs: Sequence[JobSpec]) -> Sequence[Submission]:
+            if isinstance(jobs, SpecBatch):
+                queued = channel.send_batch(jobs)
+                await queued.done  # the channel notices a server that does not answer
+                return queued
+            sent = channel.send(jobs)  # uniques far apart, for several servers
+            for submission in sent:
+                await _acknowledged(submission, math.inf)
+            return sent
+
+        return await self._submit(specs, monotonic() + self._options.submit_timeout, send)
+
+    async def _submit(
+        self,
+        specs: Sequence[JobSpec],
+        limit: float,
+        send: Callable[[LoopChannel, Sequence[JobSpec]], Awaitable[Sequence[_S]]],
+    ) -> Sequence[_S]:
+        """Let `send` send each of the jobs over a live channel, until the monotonic time `limit`."""
+        sending: Sending[_S] = Sending(specs)
         while sending.unsent:
             try:
                 routes = await self._route(specs, sending.unsent, limit)
@@ -100,16 +116,8 @@ class GearmandLoop(LoopBackend):
                 sending.give_up(error)
                 break
             for channel, batch, jobs in sending.batches(routes):
-                if channel.broken is not None:
-                    sending.sent(batch, [])
-                elif isinstance(jobs, SpecBatch):
-                    queued = channel.send_batch(jobs)
-                    sending.sent(batch, queued)
-                    await queued.done  # the channel notices a server that does not answer
-                else:  # uniques far apart, for several servers
-                    sending.sent(batch, sent := channel.send(jobs))
-                    for submission in sent:
-                        await _acknowledged(submission, math.inf)
+                sent = [] if channel.broken is not None else await send(channel, jobs)
+                sending.sent(batch, sent)
         return sending.submissions()
 
     def send_now(self, spec: JobSpec) -> AwaitableSubmission | None:

@@ -34,11 +34,13 @@ from ...utils.clock import monotonic
 from ...utils.interrupts import undisturbed
 from ...utils.records import get_logger, log
 from ..base import LARGE_WORKLOAD, AssignedJob, Outcome, Update, WorkerSession, refusal
-from ..remote import PATIENCE_SECONDS, REGRAB_SECONDS, Downtime, JobsInHand
+from ..remote import PATIENCE_SECONDS, Downtime, JobsInHand
 from .bindings import UPDATES, Connection, Manager
 
 logger = get_logger(__name__)
 
+# Seconds of sleep until it asks unprompted: gearmand 1.1 wakes no worker for a delayed job.
+_REGRAB_SECONDS = 1.0
 _CONNECT_SECONDS = 1.0  # for a server to return, while another one serves
 _REST_SECONDS = 0.1  # while no server is connected
 _COMMANDS = {update: command for command, update in UPDATES.items()}
@@ -54,7 +56,7 @@ class WorkerHandler(gearman.worker_handler.GearmanWorkerCommandHandler):  # type
 
     @property
     def idle(self) -> bool:
-        return not self.waiting and monotonic() - self.asleep_since >= REGRAB_SECONDS
+        return not self.waiting and monotonic() - self.asleep_since >= _REGRAB_SECONDS
 
     def initial_state(self, abilities: Collection[bytes], client_id: bytes | None) -> None:
         self.connection: Connection = self.connection_manager.handler_to_connection_map[self]
